@@ -1,0 +1,325 @@
+"""Components: frozen, typed, validated values that are configuration, extension point and documentation at once.
+
+A component is a frozen dataclass of hyper-parameters. A family (all losses, say) is an abstract component that
+names its table, the literal dict at the foot of the family's file that maps names to classes. Anything written
+``module:Class`` is a member too, without an entry.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import inspect
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+
+from gansmith.errors import ConfigError, did_you_mean
+
+__all__ = [
+    "AtLeast",
+    "Between",
+    "Component",
+    "Fraction",
+    "NonNegative",
+    "Positive",
+    "PositiveInt",
+    "from_plain",
+    "member",
+    "member_name",
+    "members",
+    "override",
+    "to_plain",
+]
+
+C = TypeVar("C", bound="Component")
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """A bound on a number: ``low <= value``."""
+
+    low: float
+
+    def __contains__(self, value: float) -> bool:
+        return value >= self.low
+
+    def __str__(self) -> str:
+        return f"at least {self.low}"
+
+
+@dataclass(frozen=True)
+class Between:
+    """A bound on a number: ``low <= value <= high``, or without an end where it is marked open."""
+
+    low: float
+    high: float
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"more than {self.low}"
+        return f"{'more than' if self.open_low else 'from'} {self.low} {'to below' if self.open_high else 'to'} {self.high}"
+
+
+PositiveInt = Annotated[int, AtLeast(1)]
+Positive = Annotated[float, Between(0, math.inf, open_low=True, open_high=True)]
+NonNegative = Annotated[float, AtLeast(0)]
+Fraction = Annotated[float, Between(0, 1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """A frozen value of hyper-parameters with one job; every field is checked when it is made."""
+
+    table: ClassVar[str] = ""  # "module:NAME" of the family's table; only families set it
+
+    def __post_init__(self) -> None:
+        for field, annotation in _fields(type(self)).items():
+            where = f"{type(self).__name__}.{field}"
+            object.__setattr__(self, field, from_plain(annotation, getattr(self, field), where))
+
+
+# --- families and their members ----------------------------------------------------------------------------
+
+
+def members(family: type[Component]) -> dict[str, type[Component] | str]:
+    """The family's table: name to class, or to "module:Class" where importing must wait."""
+    table: dict[str, type[Component] | str] = _imported(family.table, family.__name__)
+    return table
+
+
+def member(family: type[C], name: str, where: str) -> type[C]:
+    """The class behind a name: one of the family's own, or anything written "module:Class".
+
+    Raises:
+        ConfigError: no such name, or the class is not of this family.
+    """
+    table = members(family)
+    target = table.get(name, name if ":" in name else None)
+    if target is None:
+        kind = family.__name__.lower()
+        raise ConfigError(f"{where}: no {kind} is called '{name}'; {did_you_mean(name, table)}")
+    found = _imported(target, where) if isinstance(target, str) else target
+    if not (inspect.isclass(found) and issubclass(found, family)):
+        raise ConfigError(f"{where}: {name} is not a {family.__name__}; derive it from {family.__module__}.{family.__name__}")
+    return found
+
+
+def member_name(component: Component) -> str:
+    """The name that a component's class has in its family's table, or "module:Class" for one from outside."""
+    cls = type(component)
+    path = f"{cls.__module__}:{cls.__qualname__}"
+    for name, target in members(cls).items():
+        if target is cls or target == path:
+            return name
+    return path
+
+
+def _imported(path: str, where: str) -> Any:
+    module, _, name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{where}: cannot import '{path}' ({error}); write it as package.module:Class") from error
+
+
+# --- to and from plain values (JSON, TOML, command line) ---------------------------------------------------
+
+
+def to_plain(value: Any) -> Any:
+    """A component tree as dicts, lists, numbers and strings; ``from_plain`` is its inverse."""
+    if isinstance(value, Component):
+        plain = {"name": member_name(value)} if value.table else {}
+        return plain | {field: to_plain(getattr(value, field)) for field in _fields(type(value))}
+    if isinstance(value, (tuple, list)):
+        return [to_plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
+
+
+def from_plain(annotation: Any, value: Any, where: str) -> Any:
+    """Check a value against a field's type, building what a dict, list or text describes.
+
+    Args:
+        annotation: the type, as written in the component.
+        value: a ready value, or plain data for one.
+        where: the field's dotted path, for the message.
+
+    Raises:
+        ConfigError: the value does not fit.
+    """
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        base, *bounds = get_args(annotation)
+        return _bounded(from_plain(base, value, where), bounds, where)
+    if origin in (Union, types.UnionType):
+        return _from_union(get_args(annotation), value, where)
+    if origin is Literal:
+        return _from_literal(get_args(annotation), value, where)
+    if origin is tuple:
+        return _from_sequence(get_args(annotation), value, where)
+    if inspect.isclass(annotation) and issubclass(annotation, Component):
+        return _from_component(annotation, value, where)
+    return _from_scalar(annotation, value, where)
+
+
+def override(component: C, changes: Mapping[str, Any], where: str = "config") -> C:
+    """A copy with some fields changed, named by dotted paths.
+
+    ``{"loss": "hinge"}`` swaps a component by name, ``{"model.width": 32}`` sets a field of one. Swaps happen
+    before fields, so both may be given in any order.
+
+    Raises:
+        ConfigError: an unknown field or a value that does not fit.
+    """
+    plain = to_plain(component)
+    for path in sorted(changes, key=lambda path: path.count(".")):
+        _set_path(type(component), plain, path, changes[path], where)
+    made: C = from_plain(type(component), plain, where)
+    return made
+
+
+def _set_path(cls: type[Component] | None, plain: Any, path: str, value: Any, where: str) -> None:
+    head, _, rest = path.partition(".")
+    key = _key(cls, plain, head, where)
+    if not rest:
+        plain[key] = value
+        return
+    if isinstance(plain[key], str):  # a component given by its name, or several separated by commas
+        names = [{"name": name} for name in plain[key].split(",")]
+        plain[key] = names if rest.partition(".")[0].isdigit() else names[0]
+    _set_path(None, plain[key], rest, value, f"{where}.{head}")
+
+
+def _key(cls: type[Component] | None, plain: Any, head: str, where: str) -> Any:
+    if isinstance(plain, list):
+        if head.isdigit() and int(head) < len(plain):
+            return int(head)
+        raise ConfigError(f"{where}: no entry '{head}'; there are {len(plain)}, counted from 0")
+    if not isinstance(plain, dict):
+        raise ConfigError(f"{where}: has no fields, so '{head}' cannot be set")
+    known = _fields(cls) if cls is not None else plain
+    if cls is not None and head not in known:
+        raise ConfigError(f"{where}.{head}: no such field; {did_you_mean(head, known)}")
+    plain.setdefault(head, {})
+    return head
+
+
+def _from_component(cls: type[Component], value: Any, where: str) -> Component:
+    if isinstance(value, cls):
+        return value
+    if isinstance(value, str) and cls.table:
+        value = {"name": value}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: expected {_article(cls.__name__)}, got {value!r}")
+    given = dict(value)
+    if cls.table:
+        if "name" not in given:
+            raise ConfigError(f"{where}: 'name' is missing; {did_you_mean('', members(cls))}")
+        cls = member(cls, given.pop("name"), where)
+    annotations = _fields(cls)
+    for name in given:
+        if name not in annotations:
+            raise ConfigError(f"{where}.{name}: no such field of {cls.__name__}; {did_you_mean(name, annotations)}")
+    for field in dataclasses.fields(cls):
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and field.name not in given:
+            raise ConfigError(f"{where}.{field.name}: missing; {cls.__name__} needs it")
+    return cls(**{name: from_plain(annotations[name], item, f"{where}.{name}") for name, item in given.items()})
+
+
+def _from_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
+    if type(None) in options and value is None:
+        return None
+    errors = []
+    for option in options:
+        if option is type(None):
+            continue
+        try:
+            return from_plain(option, value, where)
+        except ConfigError as error:
+            errors.append(str(error))
+    if len(errors) == 1:
+        raise ConfigError(errors[0])
+    expected = " or ".join(_spelled(option) for option in options)
+    raise ConfigError(f"{where}: expected {expected}, got {value!r}")
+
+
+def _from_literal(options: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value in options:
+        return value
+    hint = did_you_mean(str(value), [str(option) for option in options])
+    raise ConfigError(f"{where}: {value!r} is not known; {hint}")
+
+
+def _from_sequence(items: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if isinstance(value, str):
+        value = [part for part in value.split(",") if part]
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(f"{where}: expected a list, got {value!r}")
+    if len(items) == 2 and items[1] is Ellipsis:
+        items = (items[0],) * len(value)
+    if len(items) != len(value):
+        raise ConfigError(f"{where}: expected {len(items)} entries, got {len(value)}")
+    return tuple(from_plain(item, part, f"{where}[{i}]") for i, (item, part) in enumerate(zip(items, value, strict=True)))
+
+
+def _from_scalar(cls: Any, value: Any, where: str) -> Any:
+    if cls is Any:
+        return value
+    if cls is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if cls is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, cls) and not (cls in (int, float) and isinstance(value, bool)):
+        return value
+    if cls is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str):
+        if cls is Path:
+            return Path(value)
+        if hasattr(cls, "from_text"):
+            return cls.from_text(value, where)
+    raise ConfigError(f"{where}: expected {_spelled(cls)}, got {value!r}")
+
+
+def _bounded(value: Any, bounds: list[Any], where: str) -> Any:
+    for bound in bounds:
+        if hasattr(bound, "__contains__") and value is not None and value not in bound:
+            raise ConfigError(f"{where}: {value!r} is out of range; expected {bound}")
+    return value
+
+
+_SPELLED: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+
+
+def _spelled(annotation: Any) -> str:
+    if get_origin(annotation) is Annotated:
+        base, *bounds = get_args(annotation)
+        return " ".join([_spelled(base), *map(str, bounds)])
+    if annotation is type(None):
+        return "none"
+    return _SPELLED.get(annotation, _article(getattr(annotation, "__name__", str(annotation))))
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
+@functools.cache
+def _fields(cls: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}

@@ -1,0 +1,59 @@
+"""Tensor aliases with shape and range, and the few values that every room shares.
+
+Axis letters, fixed once: n images, c channels, h height, w width, z latent, k classes, d features.
+Shapes are checked at run time under pytest only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["Batch", "ImageSpec", "Images", "Labels", "Latents", "Logits", "PixelArray", "Pixels"]
+
+Images: TypeAlias = Tensor  # float32 [n c h w], in [-1, 1]
+Pixels: TypeAlias = Tensor  # uint8 [n c h w], memory laid out n h w c (channels last)
+Labels: TypeAlias = Tensor  # int64 [n], in [0, k)
+Latents: TypeAlias = Tensor  # float32 [n z], standard normal unless the model says otherwise
+Logits: TypeAlias = Tensor  # float32 [n], higher means "real"
+PixelArray: TypeAlias = NDArray[np.uint8]  # [n h w c], as stores and files keep images
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSpec:
+    """What a network is to produce: the image's shape and how many classes it knows.
+
+    Args:
+        height: pixels, at least 1.
+        width: pixels, at least 1.
+        channels: 1 gray, 3 RGB, 4 RGBA.
+        num_classes: 0 for an unconditional model.
+    """
+
+    height: int
+    width: int
+    channels: int
+    num_classes: int = 0
+
+    def __str__(self) -> str:
+        colour = {1: "gray", 3: "RGB", 4: "RGBA"}.get(self.channels, f"{self.channels} channels")
+        classes = f", {self.num_classes} classes" if self.num_classes else ""
+        return f"{self.width}x{self.height} {colour}{classes}"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Real images and, for labelled data, their classes."""
+
+    images: Pixels
+    labels: Labels | None
+
+    def to(self, device: torch.device, **kwargs: Any) -> Batch:
+        """The batch on another device."""
+        labels = None if self.labels is None else self.labels.to(device, **kwargs)
+        return Batch(self.images.to(device, **kwargs), labels)
