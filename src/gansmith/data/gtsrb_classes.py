@@ -1,0 +1,52 @@
+"""The names of GTSRB's 43 classes, in the data set's own order."""
+
+from __future__ import annotations
+
+__all__ = ["GTSRB_CLASSES"]
+
+# Plain English, short enough to label a row of a grid and to type after --label.
+GTSRB_CLASSES: tuple[str, ...] = (
+    "speed limit 20",
+    "speed limit 30",
+    "speed limit 50",
+    "speed limit 60",
+    "speed limit 70",
+    "speed limit 80",
+    "end of speed limit 80",
+    "speed limit 100",
+    "speed limit 120",
+    "no passing",
+    "no passing for lorries",
+    "right of way at next junction",
+    "priority road",
+    "yield",
+    "stop",
+    "no vehicles",
+    "no lorries",
+    "no entry",
+    "general caution",
+    "dangerous curve left",
+    "dangerous curve right",
+    "double curve",
+    "bumpy road",
+    "slippery road",
+    "road narrows on the right",
+    "road works",
+    "traffic signals",
+    "pedestrians",
+    "children crossing",
+    "bicycles crossing",
+    "ice or snow",
+    "wild animals crossing",
+    "end of all limits",
+    "turn right ahead",
+    "turn left ahead",
+    "ahead only",
+    "straight or right",
+    "straight or left",
+    "keep right",
+    "keep left",
+    "roundabout",
+    "end of no passing",
+    "end of no passing for lorries",
+)
