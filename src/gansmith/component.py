@@ -113,7 +113,9 @@ def member(family: type[C], name: str, where: str) -> type[C]:
         raise ConfigError(f"{where}: no {kind} is called '{name}'; {did_you_mean(name, table)}")
     found = _imported(target, where) if isinstance(target, str) else target
     if not (inspect.isclass(found) and issubclass(found, family)):
-        raise ConfigError(f"{where}: {name} is not a {family.__name__}; derive it from {family.__module__}.{family.__name__}")
+        raise ConfigError(
+            f"{where}: {name} is not a {family.__name__}; derive it from {family.__module__}.{family.__name__}"
+        )
     return found
 
 
@@ -274,7 +276,9 @@ def _from_sequence(items: tuple[Any, ...], value: Any, where: str) -> tuple[Any,
         items = (items[0],) * len(value)
     if len(items) != len(value):
         raise ConfigError(f"{where}: expected {len(items)} entries, got {len(value)}")
-    return tuple(from_plain(item, part, f"{where}[{i}]") for i, (item, part) in enumerate(zip(items, value, strict=True)))
+    return tuple(
+        from_plain(item, part, f"{where}[{i}]") for i, (item, part) in enumerate(zip(items, value, strict=True))
+    )
 
 
 def _from_scalar(cls: Any, value: Any, where: str) -> Any:
@@ -303,7 +307,13 @@ def _bounded(value: Any, bounds: list[Any], where: str) -> Any:
     return value
 
 
-_SPELLED: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+_SPELLED: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    Path: "a path",
+}
 
 
 def _spelled(annotation: Any) -> str:

@@ -1,0 +1,119 @@
+"""Processes that train together: who am I, how many are we, averages over all.
+
+One code path serves one process and many: with one, every function here is the identity. There is no wrapper
+around the networks: gradients are averaged after backward, so that double backward through penalties, a frozen
+discriminator and clean parameter names need no special case.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as torch_dist
+
+from gansmith.errors import ConfigError
+
+__all__ = [
+    "any_rank",
+    "average_gradients",
+    "barrier",
+    "is_main",
+    "local_share",
+    "process_group",
+    "rank",
+    "sum_over_ranks",
+    "world_size",
+]
+
+BUCKET_BYTES = 32 * 2**20
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Join the processes that ``torchrun`` started, for as long as the block lasts; one process joins nothing."""
+    launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if not launched or torch_dist.is_initialized():
+        yield
+        return
+    torch_dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        torch_dist.destroy_process_group()
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return torch_dist.get_rank() if torch_dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return torch_dist.get_world_size() if torch_dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes files and speaks."""
+    return rank() == 0
+
+
+def local_share(batch_size: int) -> slice:
+    """This rank's slice of a global batch.
+
+    Raises:
+        ConfigError: the batch cannot be shared evenly.
+    """
+    share, rest = divmod(batch_size, world_size())
+    if rest:
+        raise ConfigError(f"config.batch_size: {batch_size} is not a multiple of the {world_size()} processes")
+    return slice(rank() * share, (rank() + 1) * share)
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Average ``.grad`` over all ranks, in place, in a few large buffers of one dtype each."""
+    if world_size() == 1:
+        return
+    for bucket in _buckets([p.grad for p in parameters if p.grad is not None]):
+        flat = torch.cat([gradient.flatten() for gradient in bucket])
+        torch_dist.all_reduce(flat)
+        flat /= world_size()
+        for gradient, part in zip(bucket, flat.split([g.numel() for g in bucket]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+
+def _buckets(gradients: list[Tensor]) -> Iterator[list[Tensor]]:
+    bucket: list[Tensor] = []
+    size = 0
+    for gradient in gradients:
+        if bucket and (size >= BUCKET_BYTES or gradient.dtype != bucket[0].dtype):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(gradient)
+        size += gradient.numel() * gradient.element_size()
+    if bucket:
+        yield bucket
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """The sum over all ranks, the same on each; the argument is left as it is."""
+    total = values.clone()
+    if world_size() > 1:
+        torch_dist.all_reduce(total)
+    return total
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether any rank says yes, so that all stop at the same step."""
+    if world_size() == 1:
+        return flag
+    return bool(sum_over_ranks(torch.tensor([float(flag)], device=device)).item())
+
+
+def barrier() -> None:
+    """Wait until every rank is here."""
+    if world_size() > 1:
+        torch_dist.barrier()

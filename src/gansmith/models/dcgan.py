@@ -1,0 +1,170 @@
+"""Deep convolutional GANs (Radford et al. 2016), generalised to any image; the 28-pixel tutorial network is one.
+
+The paper's network starts with a 4x4 map made from the latent and doubles it to the image's size; the
+discriminator halves it again. Where the size is no multiple, each stage makes the next larger map and crops it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from torch import nn
+
+from gansmith.component import AtLeast, Between, PositiveInt
+from gansmith.errors import ConfigError
+from gansmith.models import layers
+from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork, Model
+from gansmith.types import Images, ImageSpec, Labels, Latents, Logits
+
+__all__ = ["DCGAN"]
+
+SMALLEST_MAP = 4  # pixels of the shorter side where the generator starts, as in the paper
+
+
+@dataclass(frozen=True, kw_only=True)
+class DCGAN(Model):
+    """Strided convolutions (Radford et al. 2016).
+
+    Args:
+        width: channels of the discriminator's first stage and the generator's last.
+        max_multiple: channels double from stage to stage up to this many times the width.
+        depth: strided stages of each network; None makes the smallest map about 4 pixels.
+        plain_stages: further stages of the generator with stride 1, before the others.
+        kernel: pixels of each convolution's side, at least the stride.
+        stride: by which each stage enlarges or shrinks.
+        generator_activation: after each stage but the last.
+        discriminator_activation: after each stage.
+        leak: slope of a leaky ReLU's negative half.
+        generator_norm: before each activation.
+        discriminator_norm: before each activation but the first.
+        dropout: share of numbers dropped after each stage of the discriminator.
+        spectral_norm: in the discriminator (Miyato et al. 2018); the usual companion is discriminator_norm "none".
+        conditioning: how the generator learns its class: a scale and shift a class after each normalisation, or
+            an embedding beside the latent. The discriminator learns it by projection.
+        init: how weights start.
+    """
+
+    width: PositiveInt = 64
+    max_multiple: PositiveInt = 8
+    depth: PositiveInt | None = None
+    plain_stages: Annotated[int, AtLeast(0)] = 0
+    kernel: Annotated[int, AtLeast(2)] = 4
+    stride: Annotated[int, Between(2, 4)] = 2
+    generator_activation: layers.Activation = "relu"
+    discriminator_activation: layers.Activation = "leaky-relu"
+    leak: float = 0.2
+    generator_norm: layers.Norm = "batch"
+    discriminator_norm: layers.Norm = "batch"
+    dropout: Annotated[float, Between(0, 1, open_high=True)] = 0.0
+    spectral_norm: bool = False
+    conditioning: Literal["norm", "embedding"] = "norm"
+    init: layers.Initialization = "dcgan"
+
+    def generator(self, spec: ImageSpec) -> GeneratorNetwork:
+        return _Generator(self, spec)
+
+    def discriminator(self, spec: ImageSpec) -> DiscriminatorNetwork:
+        return _Discriminator(self, spec)
+
+    @property
+    def batch_statistics(self) -> bool:
+        return "batch" in (self.generator_norm, self.discriminator_norm)
+
+    def num_stages(self, spec: ImageSpec) -> int:
+        """Strided stages for such images.
+
+        Raises:
+            ConfigError: the kernel is smaller than the stride, or the image too small for the depth.
+        """
+        if self.kernel < self.stride:
+            raise ConfigError(
+                f"config.model.kernel: {self.kernel} is smaller than the stride of {self.stride}; make it at least that"
+            )
+        shorter = min(spec.height, spec.width)
+        depth = self.depth or max(1, round(math.log(shorter / SMALLEST_MAP, self.stride)))
+        if shorter < self.stride**depth:
+            raise ConfigError(
+                f"config.model.depth: {depth} stages of stride {self.stride} are too many for {spec}; choose a larger --size or a smaller depth"
+            )
+        return depth
+
+    def channels(self, stage: int) -> int:
+        """Channels of the map that lies so many stages from the image."""
+        return self.width * min(2**stage, self.max_multiple)
+
+
+class _Generator(GeneratorNetwork):
+    def __init__(self, model: DCGAN, spec: ImageSpec) -> None:
+        super().__init__()
+        self.output = model.output
+        depth = model.num_stages(spec)
+        sizes = [_shrunk(spec, model.stride**stage) for stage in range(depth, -1, -1)]
+        sizes = [sizes[0]] * (1 + model.plain_stages) + sizes[1:]
+        self.start = (model.channels(len(sizes) - 2), *sizes[0])
+        embedded = bool(spec.num_classes) and model.conditioning == "embedding"
+        self.embedding = nn.Embedding(spec.num_classes, model.z_dim) if embedded else None
+        self.stem = nn.Linear(model.z_dim * (2 if embedded else 1), math.prod(self.start), bias=False)
+        self.stages = layers.ConditionalSequential(*_normalized(model, self.start[0], spec))
+        for i, size in enumerate(sizes[1:], start=2):
+            last = i == len(sizes)
+            inputs = model.channels(len(sizes) - i)
+            outputs = spec.channels if last else model.channels(len(sizes) - i - 1)
+            stride = 1 if i <= 1 + model.plain_stages else model.stride
+            self.stages.extend(_enlarge(inputs, outputs, model.kernel, stride))
+            self.stages.append(layers.Crop(*size))
+            if not last:
+                self.stages.extend(_normalized(model, outputs, spec))
+        layers.initialize(self, model.init)
+
+    def forward(self, z: Latents, labels: Labels | None) -> Images:
+        if self.embedding is not None:
+            z = torch.cat([z, self.embedding(labels)], dim=1)
+        start = self.stem(z).view(-1, *self.start).contiguous(memory_format=torch.channels_last)
+        return layers.bound(self.stages(start, labels), self.output)
+
+
+class _Discriminator(DiscriminatorNetwork):
+    def __init__(self, model: DCGAN, spec: ImageSpec) -> None:
+        super().__init__()
+        height, width, inputs = spec.height, spec.width, spec.channels
+        self.stages = nn.Sequential()
+        for stage in range(model.num_stages(spec)):
+            outputs = model.channels(stage)
+            kind = model.discriminator_norm if stage else "none"
+            conv = nn.Conv2d(inputs, outputs, model.kernel, model.stride, (model.kernel - 1) // 2, bias=kind == "none")
+            self.stages.extend([conv, layers.norm(kind, outputs)])
+            self.stages.append(layers.activation(model.discriminator_activation, model.leak))
+            self.stages.append(layers.Dropout(model.dropout))
+            height, width = (_convolved(side, model) for side in (height, width))
+            inputs = outputs
+        self.head = layers.ProjectionHead(inputs * height * width, spec.num_classes)
+        layers.initialize(self, model.init)
+        if model.spectral_norm:
+            layers.spectrally_normalized(self)
+
+    def forward(self, images: Images, labels: Labels | None) -> Logits:
+        return self.head(self.stages(images).flatten(1), labels)
+
+
+def _shrunk(spec: ImageSpec, factor: int) -> tuple[int, int]:
+    return math.ceil(spec.height / factor), math.ceil(spec.width / factor)
+
+
+def _convolved(side: int, model: DCGAN) -> int:
+    return (side + 2 * ((model.kernel - 1) // 2) - model.kernel) // model.stride + 1
+
+
+def _enlarge(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:
+    padding = (kernel - stride + 1) // 2
+    return [nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding, stride - kernel + 2 * padding, bias=False)]
+
+
+def _normalized(model: DCGAN, channels: int, spec: ImageSpec) -> list[nn.Module]:
+    num_classes = spec.num_classes if model.conditioning == "norm" else 0
+    return [
+        layers.norm(model.generator_norm, channels, num_classes),
+        layers.activation(model.generator_activation, model.leak),
+    ]

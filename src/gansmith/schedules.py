@@ -1,0 +1,143 @@
+"""How far training has come, how long things last, and values that change on the way."""
+
+from __future__ import annotations
+
+import math
+import re
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias, cast
+
+from gansmith.component import Component, NonNegative
+from gansmith.errors import ConfigError
+
+__all__ = ["SCHEDULES", "Constant", "Cosine", "Duration", "Linear", "Progress", "Schedule"]
+
+Unit: TypeAlias = Literal["epochs", "steps", "kimg", "s", "min", "h", "%"]
+
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+_SPELLINGS: dict[str, Unit] = {
+    "epoch": "epochs", "epochs": "epochs", "step": "steps", "steps": "steps", "kimg": "kimg",
+    "s": "s", "sec": "s", "second": "s", "seconds": "s", "min": "min", "minute": "min", "minutes": "min",
+    "h": "h", "hour": "h", "hours": "h", "%": "%",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far training has come.
+
+    Args:
+        nimg: real images that the discriminator has seen; the clock that everything else follows.
+        step: generator updates.
+        seconds: time spent in training, over all sittings.
+        epoch_size: images in the data set.
+    """
+
+    nimg: int
+    step: int
+    seconds: float
+    epoch_size: int
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the data, with the fraction of the current one."""
+        return self.nimg / self.epoch_size
+
+
+@dataclass(frozen=True)
+class Duration:
+    """A length or an interval: "50 epochs", "3000 steps", "500 kimg", "10 min", "90 s", "2 h", "5 %".
+
+    A percentage is one of the whole training, and no length by itself.
+    """
+
+    amount: float
+    unit: Unit
+
+    @classmethod
+    def from_text(cls, text: str, where: str = "duration") -> Duration:
+        """Read "10 min".
+
+        Raises:
+            ConfigError: not a positive number with a known unit.
+        """
+        match = re.fullmatch(r"\s*([0-9_]*\.?[0-9]+(?:e[0-9]+)?)\s*([a-z%]+)\s*", text.lower())
+        unit = _SPELLINGS.get(match[2]) if match else None
+        if match is None or unit is None or float(match[1]) <= 0:
+            example = 'write "50 epochs", "3000 steps", "500 kimg", "10 min" or "2 h"'
+            raise ConfigError(f"{where}: {text!r} is not a duration; {example}")
+        return cls(float(match[1]), unit)
+
+    def __str__(self) -> str:
+        return f"{self.amount:g} {self.unit}"
+
+    def count(self, progress: Progress) -> float:
+        """How much of this duration's unit has passed."""
+        if self.unit in _SECONDS:
+            return progress.seconds / _SECONDS[self.unit]
+        counts = {"epochs": progress.epoch, "steps": progress.step, "kimg": progress.nimg / 1000}
+        return float(counts[cast(str, self.unit)])
+
+    def fraction(self, progress: Progress) -> float:
+        """How much of this length has passed, in [0, 1]."""
+        return min(1.0, self.count(progress) / self.amount)
+
+    def reached(self, progress: Progress) -> bool:
+        """Whether this length has passed."""
+        return self.count(progress) >= self.amount
+
+    def due(self, before: Progress, now: Progress, length: Duration) -> bool:
+        """Whether a multiple of this interval lies in (before, now]; ``length`` is what percentages refer to."""
+        every = Duration(length.amount * self.amount / 100, length.unit) if self.unit == "%" else self
+        # A hair's breadth is forgiven: 9.999999 epochs, a rounding error, is the tenth.
+        passed = [math.floor(every.count(moment) / every.amount + 1e-9) for moment in (before, now)]
+        return passed[1] > passed[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Component):
+    """A factor that changes as training goes on."""
+
+    table: ClassVar[str] = "gansmith.schedules:SCHEDULES"
+
+    @abstractmethod
+    def factor(self, fraction: float) -> float:
+        """The factor after this fraction of training, in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(Schedule):
+    """Always 1."""
+
+    def factor(self, fraction: float) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(Schedule):
+    """From 1 in a straight line to ``end``, starting after the fraction ``start`` of training."""
+
+    end: NonNegative = 0.0
+    start: NonNegative = 0.0
+
+    def factor(self, fraction: float) -> float:
+        return 1.0 + (self.end - 1.0) * _stretched(fraction, self.start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
+    """From 1 along half a cosine to ``end``, starting after the fraction ``start`` of training."""
+
+    end: NonNegative = 0.0
+    start: NonNegative = 0.0
+
+    def factor(self, fraction: float) -> float:
+        return self.end + (1.0 - self.end) * (1.0 + math.cos(math.pi * _stretched(fraction, self.start))) / 2
+
+
+def _stretched(fraction: float, start: float) -> float:
+    return min(1.0, max(0.0, (fraction - start) / max(1e-9, 1.0 - start)))
+
+
+SCHEDULES: dict[str, type[Schedule] | str] = {"constant": Constant, "linear": Linear, "cosine": Cosine}
