@@ -1,0 +1,223 @@
+"""MNIST and Fashion-MNIST, in the IDX files that both are published as.
+
+An IDX file is two zero bytes, a byte for the type (8: unsigned bytes), a byte for the number of dimensions, each
+dimension as a big-endian 32-bit number, and the values, the last dimension running fastest.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import ClassVar, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansmith.data.arrays import ArrayRecords, fingerprint_of
+from gansmith.data.download import RemoteFile, fetch
+from gansmith.data.source import Records, Size, Source, cache_folder
+from gansmith.errors import DataError
+
+__all__ = ["FashionMnist", "Mnist", "read_idx"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mnist(Source):
+    """70,000 handwritten digits, 28x28 gray (LeCun, Cortes and Burges 1998).
+
+    Args:
+        root: a folder with the four files, packed or not; None downloads them (11 MB).
+        split: 60,000 to train, 10,000 to test, or all of them in this order.
+    """
+
+    kind: ClassVar[str] = "digits"
+    native_size: ClassVar[Size | None] = (28, 28)
+
+    root: Path | None = None
+    split: Literal["train", "test", "all"] = "train"
+
+    def records(self, size: Size | None = None) -> Records:
+        """Read the files; see ``Source.records``."""
+        return _records(_MNIST, self.root, self.split)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FashionMnist(Source):
+    """70,000 photographs of clothes, 28x28 gray (Xiao, Rasul and Vollgraf 2017).
+
+    Args:
+        root: a folder with the four files, packed or not; None downloads them (31 MB).
+        split: 60,000 to train, 10,000 to test, or all of them in this order.
+    """
+
+    kind: ClassVar[str] = "photos"
+    native_size: ClassVar[Size | None] = (28, 28)
+
+    root: Path | None = None
+    split: Literal["train", "test", "all"] = "train"
+
+    def records(self, size: Size | None = None) -> Records:
+        """Read the files; see ``Source.records``."""
+        return _records(_FASHION_MNIST, self.root, self.split)
+
+
+# --- from files to records ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _IdxSet:
+    """What differs between two sets in the same format."""
+
+    name: str
+    class_names: tuple[str, ...]
+    unpacked: str  # the folder under its root in which torchvision leaves the files
+    files: dict[str, RemoteFile]  # by their unpacked names
+
+
+_PREFIXES = {"train": ("train",), "test": ("t10k",), "all": ("train", "t10k")}
+
+
+def _records(idx_set: _IdxSet, root: Path | None, split: str) -> Records:
+    parts = [_read_part(idx_set, root, prefix) for prefix in _PREFIXES[split]]
+    images = np.concatenate([images for images, _ in parts])[..., np.newaxis]
+    labels = np.concatenate([labels for _, labels in parts]).astype(np.int64)
+    return ArrayRecords(
+        images=images,
+        labels=labels,
+        names=tuple(map(str, range(len(images)))),
+        class_names=idx_set.class_names,
+        fingerprint=fingerprint_of([images, labels]),
+    )
+
+
+def _read_part(idx_set: _IdxSet, root: Path | None, prefix: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    images_path = _locate(idx_set, root, f"{prefix}-images-idx3-ubyte")
+    labels_path = _locate(idx_set, root, f"{prefix}-labels-idx1-ubyte")
+    images, labels = read_idx(images_path, dimensions=3), read_idx(labels_path, dimensions=1)
+    if images.shape[1:] != Mnist.native_size:
+        height, width = images.shape[1:]
+        raise DataError(f"{images_path}: images of {width}x{height}, expected 28x28")
+    if len(images) != len(labels):
+        raise DataError(f"{labels_path}: {len(labels):,} labels for the {len(images):,} images of {images_path.name}")
+    if labels.max() >= len(idx_set.class_names):
+        raise DataError(f"{labels_path}: label {labels.max()}, expected 0 to {len(idx_set.class_names) - 1}")
+    return images, labels
+
+
+def _locate(idx_set: _IdxSet, root: Path | None, name: str) -> Path:
+    if root is None:
+        return fetch(idx_set.files[name], cache_folder() / idx_set.name)
+    dotted = name.replace("-idx", ".idx")  # as some tools unpack them
+    for folder in (root, root / idx_set.unpacked):
+        for spelling in (name, dotted, f"{name}.gz", f"{dotted}.gz"):
+            if (folder / spelling).is_file():
+                return folder / spelling
+    raise DataError(
+        f"{idx_set.name}: no {name} or {name}.gz in {root}; put it there, or leave out --root to download it"
+    )
+
+
+# --- the format --------------------------------------------------------------------------------------------
+
+_UNSIGNED_BYTES = 8
+_MOST_BYTES = 1 << 30  # 1.3 million images of 28x28
+
+
+def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """Read an IDX file of unsigned bytes, plain or compressed by gzip.
+
+    Args:
+        path: the file.
+        dimensions: how many it must have: 3 for images (n, height, width), 1 for labels (n).
+
+    Raises:
+        DataError: it is no such file, it is empty, or it is shorter or longer than it says.
+    """
+    try:
+        with path.open("rb") as file:
+            packed = file.peek(2).startswith(b"\x1f\x8b")
+            stream = gzip.GzipFile(fileobj=file) if packed else file
+            return _read_values(stream, _read_shape(stream, dimensions))
+    except (OSError, EOFError, zlib.error, _Malformed) as error:
+        raise DataError(f"{path}: no usable IDX file ({error}); delete it and get it anew") from error
+
+
+_Stream: TypeAlias = BufferedReader | gzip.GzipFile
+
+
+class _Malformed(Exception):
+    """What is wrong with the bytes; the caller adds the file's name."""
+
+
+def _read_shape(stream: _Stream, dimensions: int) -> tuple[int, ...]:
+    start = _read(stream, 4)
+    if start != bytes([0, 0, _UNSIGNED_BYTES, dimensions]):
+        raise _Malformed(f"begins with {start.hex(' ')}, expected 00 00 08 {dimensions:02x}")
+    shape = struct.unpack(f">{dimensions}I", _read(stream, 4 * dimensions))
+    if not 0 < math.prod(shape) <= _MOST_BYTES:
+        raise _Malformed(f"claims to hold {' x '.join(map(str, shape))} bytes")
+    return shape
+
+
+def _read_values(stream: _Stream, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    values = np.frombuffer(_read(stream, math.prod(shape)), np.uint8).reshape(shape)
+    if stream.read(1):
+        raise _Malformed(f"goes on after its {values.size:,} values")
+    return values
+
+
+def _read(stream: _Stream, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        raise _Malformed("ends too early")
+    return data
+
+
+# --- where the files are, and what they hash to ------------------------------------------------------------
+
+_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+def _files(mirrors: tuple[str, ...], *pins: tuple[str, int]) -> dict[str, RemoteFile]:
+    """The four files, given the SHA-256 and the size in bytes of each."""
+    return {
+        name: RemoteFile(f"{name}.gz", tuple(f"{mirror}/{name}.gz" for mirror in mirrors), f"sha256:{sha256}", size)
+        for name, (sha256, size) in zip(_NAMES, pins, strict=True)
+    }
+
+
+# The pins are those of tensorflow/datasets, url_checksums/mnist.txt and fashion_mnist.txt.
+_MNIST = _IdxSet(
+    name="mnist",
+    class_names=tuple("0123456789"),
+    unpacked="MNIST/raw",
+    files=_files(
+        ("https://ossci-datasets.s3.amazonaws.com/mnist", "https://storage.googleapis.com/cvdf-datasets/mnist"),
+        ("440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609", 9_912_422),
+        ("3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c", 28_881),
+        ("8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6", 1_648_877),
+        ("f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6", 4_542),
+    ),
+)
+
+_CLOTHES = "T-shirt, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot"
+_FASHION_MNIST = _IdxSet(
+    name="fashion-mnist",
+    class_names=tuple(_CLOTHES.split(", ")),
+    unpacked="FashionMNIST/raw",
+    files=_files(
+        (
+            "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
+            "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
+        ),
+        ("3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84", 26_421_880),
+        ("a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845", 29_515),
+        ("346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073", 4_422_102),
+        ("67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5", 5_148),
+    ),
+)
