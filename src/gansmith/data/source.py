@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gansmith.component import Component
+from gansmith.errors import ConfigError
 from gansmith.types import PixelArray
 
-__all__ = ["Record", "Records", "Size", "Source", "cache_folder"]
+__all__ = ["Record", "Records", "Size", "Source", "cache_folder", "parse_size"]
 
 Size: TypeAlias = tuple[int, int]  # height, width: rows before columns, as in an array
 Record: TypeAlias = Image.Image | PixelArray  # a Pillow image of any mode, or uint8 [h w c]
@@ -35,6 +37,7 @@ class Records(ABC):
             parts them; or None.
         factors: what generated each image, one array of n entries a factor; empty where nobody knows.
         skipped: files that were found but are no images, each with the reason.
+        notes: what a person should know about how the images were found, a sentence each.
     """
 
     names: Sequence[str]
@@ -44,6 +47,7 @@ class Records(ABC):
     groups: NDArray[np.int64] | None = None
     factors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -97,3 +101,16 @@ def cache_folder() -> Path:
     if os.name == "nt":
         return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "gansmith"
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "gansmith"
+
+
+def parse_size(text: str, where: str = "size") -> Size:
+    """Height and width from text as people write image sizes: "64" is a square, "48x64" is 48 wide and 64 high.
+
+    Raises:
+        ConfigError: the text is neither.
+    """
+    found = re.fullmatch(r"\s*([1-9][0-9]{0,4})(?:\s*[xX\u00d7]\s*([1-9][0-9]{0,4}))?\s*", text)
+    if found is None:
+        raise ConfigError(f"{where}: expected a size such as 64 or 48x64 (width x height in pixels), got '{text}'")
+    width, height = found[1], found[2] or found[1]
+    return int(height), int(width)

@@ -1,0 +1,241 @@
+"""A folder or a zip as a list of files that can be read, and nothing worse.
+
+What an archive says about itself is not believed: names that lead elsewhere, links out of the tree, encrypted,
+oddly packed or oversized members are left out, each with the reason. Nothing is ever unpacked to disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import struct
+import threading
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from gansmith.errors import DataError
+
+__all__ = ["FILE_LIMIT", "Archive", "open_archive"]
+
+FILE_LIMIT = 2**29  # bytes; an uncompressed image of decode's pixel limit is smaller
+JUNK = ("__macosx", "thumbs.db", "desktop.ini")
+
+Skipped: TypeAlias = tuple[tuple[str, str], ...]
+Found: TypeAlias = tuple[str, int, int]  # name, bytes, and a number that changes with the content
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive(ABC):
+    """The files of a folder or zip, hidden ones left out.
+
+    Args:
+        path: the folder or zip.
+        names: the files' paths below it, with forward slashes, sorted.
+        fingerprint: changes with any file's name, size, and time of change (folder) or checksum (zip).
+        skipped: what is there but not read, each with the reason.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    fingerprint: str
+    skipped: Skipped
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """All of one file; safe in threads and in forked processes.
+
+        Raises:
+            DataError: with the reason, and without the name, which the caller knows.
+        """
+
+
+def open_archive(path: Path) -> Archive:
+    """List a folder or a zip.
+
+    Raises:
+        DataError: it is not there, or is neither.
+    """
+    path = path.expanduser()
+    try:
+        if path.is_dir():
+            return _open_folder(path)
+        if zipfile.is_zipfile(path):
+            return _open_zip(path)
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    raise DataError(f"{path}: {'expected a folder or a zip' if path.exists() else 'no such folder or zip'}")
+
+
+def _fingerprint(found: Iterable[Found]) -> str:
+    digest = hashlib.sha256()
+    for name, num_bytes, stamp in found:
+        digest.update(f"{name}\0{num_bytes}\0{stamp}\n".encode(errors="backslashreplace"))
+    return digest.hexdigest()
+
+
+def _is_junk(name: str) -> bool:
+    return name.startswith(".") or name.lower() in JUNK
+
+
+# --- folders -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Folder(Archive):
+    def read(self, name: str) -> bytes:
+        try:
+            with open(self.path / name, "rb") as file:
+                data = file.read(FILE_LIMIT + 1)
+        except OSError as error:
+            raise DataError(error.strerror or str(error)) from error
+        if len(data) > FILE_LIMIT:
+            raise DataError(f"more than the limit of {FILE_LIMIT:,} bytes")
+        return data
+
+
+def _open_folder(path: Path) -> Archive:
+    walk = _Walk(os.path.realpath(path))
+    found = sorted(walk.found)
+    names = tuple(name for name, _, _ in found)
+    return _Folder(path=path, names=names, fingerprint=_fingerprint(found), skipped=tuple(sorted(walk.skipped)))
+
+
+class _Walk:
+    """The files below a folder; each folder is read under its own name and at most once through a link."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.found: list[Found] = []
+        self.skipped: list[tuple[str, str]] = []
+        self.followed: set[str] = set()
+        self.pending = [("", root)]
+        while self.pending:  # no recursion: a hostile tree may be deeper than Python's stack
+            prefix, folder = self.pending.pop()
+            for entry in self._entries(prefix, folder):
+                self._take(prefix + entry.name, folder, entry)
+
+    def _entries(self, prefix: str, folder: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as entries:
+                return sorted((entry for entry in entries if not _is_junk(entry.name)), key=lambda entry: entry.name)
+        except OSError as error:
+            self.skipped.append((prefix.rstrip("/") or ".", error.strerror or str(error)))
+            return []
+
+    def _take(self, name: str, folder: str, entry: os.DirEntry[str]) -> None:
+        if entry.is_file(follow_symlinks=False):
+            real, reason = entry.path, None
+        else:
+            real = os.path.realpath(entry.path)
+            reason = self._refusal(name, folder, real)
+        if reason is not None:
+            self.skipped.append((name, reason))
+        elif entry.is_dir():
+            self.pending.append((f"{name}/", real))
+        else:
+            status = os.stat(real)
+            self.found.append((name, status.st_size, status.st_mtime_ns))
+
+    def _refusal(self, name: str, folder: str, real: str) -> str | None:
+        if not os.path.exists(real):
+            return "a link that leads nowhere"
+        if not _is_within(real, self.root):
+            return "a link that leads out of the folder"
+        if not os.path.isdir(real):
+            return None if os.path.isfile(real) else "not a regular file"
+        if real == os.path.join(self.root, *name.split("/")):
+            return None
+        if _is_within(folder, real):
+            return "a link back to a folder above it"
+        if real in self.followed:
+            return "a link to a folder that another link leads to"
+        self.followed.add(real)
+        return None
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+# --- zips --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Zip(Archive):
+    reader: _ZipReader
+    members: Mapping[str, zipfile.ZipInfo]
+
+    def read(self, name: str) -> bytes:
+        try:
+            return self.reader.read(self.members[name])
+        except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, struct.error) as error:
+            raise DataError(f"damaged: {error}") from error
+
+
+class _ZipReader:
+    """One open zip a process: threads take turns (inflating is cheap beside decoding), a fork opens its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._open()
+
+    def _open(self) -> None:
+        self.process = os.getpid()
+        self.turn = threading.Lock()
+        self.file = zipfile.ZipFile(self.path)
+
+    def read(self, member: zipfile.ZipInfo) -> bytes:
+        if self.process != os.getpid():
+            self._open()
+        with self.turn, self.file.open(member) as stream:
+            return stream.read(member.file_size + 1)  # without a number it would inflate all before it compares
+
+
+def _open_zip(path: Path) -> Archive:
+    reader = _ZipReader(path)
+    members: dict[str, zipfile.ZipInfo] = {}
+    skipped = []
+    for member in reader.file.infolist():
+        written = member.filename.replace("\\", "/")
+        parts = [part for part in written.split("/") if part not in ("", ".")]
+        name = "/".join(parts)
+        if written.endswith("/") or any(_is_junk(part) for part in parts if part != ".."):
+            continue
+        reason = "the name occurs twice" if name in members else _zip_refusal(member, written, parts)
+        if reason is None:
+            members[name] = member
+        else:
+            skipped.append((written, reason))
+    names = tuple(sorted(members))
+    fingerprint = _fingerprint((name, members[name].file_size, members[name].CRC) for name in names)
+    return _Zip(
+        path=path,
+        names=names,
+        fingerprint=fingerprint,
+        skipped=tuple(sorted(skipped)),
+        reader=reader,
+        members=members,
+    )
+
+
+def _zip_refusal(member: zipfile.ZipInfo, written: str, parts: list[str]) -> str | None:
+    if written.startswith("/") or re.match("[A-Za-z]:", written):
+        return "an absolute name"
+    if ".." in parts:
+        return "a name that leads out of the archive"
+    if stat.S_ISLNK(member.external_attr >> 16):
+        return "a symbolic link"
+    if member.flag_bits & 1:
+        return "encrypted"
+    if member.file_size > FILE_LIMIT:
+        return f"{member.file_size:,} bytes unpacked, more than the limit of {FILE_LIMIT:,}"
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return f"packed by method {member.compress_type}; expected stored or deflated"
+    return None

@@ -1,0 +1,224 @@
+"""File bytes to a Pillow image, and any image to uint8 pixels of a wanted size and number of channels."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import warnings
+from typing import BinaryIO, Literal, TypeAlias
+
+import numpy as np
+from PIL import (
+    ExifTags,
+    Image,
+    TiffImagePlugin,  # noqa: F401 - importing it makes the format known without importing all of Pillow's
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
+
+from gansmith.data.source import Record, Size
+from gansmith.errors import UnreadableImage
+from gansmith.types import PixelArray
+
+__all__ = ["FORMATS", "PIXEL_LIMIT", "Fit", "convert", "decode", "to_pixels"]
+
+Fit: TypeAlias = Literal["crop", "pad", "stretch"]
+
+FORMATS = ("PNG", "JPEG", "PPM", "GIF", "BMP", "WEBP", "TIFF")
+PIXEL_LIMIT = 100_000_000  # more than any camera for the pocket takes; three bytes each while decoding
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+REDUCING_GAP = 3.0  # Pillow: indistinguishable from plain Lanczos, and quick on large images
+
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+# --- bytes to an image -------------------------------------------------------------------------------------
+
+
+def decode(file: bytes | BinaryIO, size: Size | None = None) -> Image.Image:
+    """Decode an image file, upright as its EXIF data say; of a GIF the first frame.
+
+    Args:
+        file: its bytes, or the open file.
+        size: height and width that will be wanted; a large JPEG is decoded coarsely, never below twice this.
+
+    Returns:
+        A loaded image of any mode; its ``format`` is kept.
+
+    Raises:
+        UnreadableImage: with the reason.
+    """
+    data = file if isinstance(file, bytes) else file.read()
+    if not data:
+        raise UnreadableImage("the file is empty")
+    try:
+        with _quiet_pillow:
+            return _decoded(data, size)
+    except UnidentifiedImageError as error:
+        raise UnreadableImage(f"not an image of a known format ({', '.join(FORMATS)})") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage(f"more than the limit of {PIXEL_LIMIT:,} pixels") from error
+    except UnreadableImage:
+        raise
+    except Exception as error:  # a broken file makes Pillow's decoders raise nearly anything
+        raise UnreadableImage(f"damaged: {error or type(error).__name__}") from error
+
+
+def _decoded(data: bytes, size: Size | None) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if image.width * image.height > PIXEL_LIMIT:
+        reason = f"{image.width}x{image.height} pixels, more than the limit of {PIXEL_LIMIT:,}"
+        raise UnreadableImage(reason)
+    if size is not None:
+        side = 2 * max(size)  # both ways, for EXIF may yet turn the image
+        image.draft(None, (side, side))
+    image.load()
+    upright = _upright(image)
+    upright.format = image.format
+    return upright
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        method = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # broken metadata do not make the pixels unreadable
+        return image
+    return image if method is None else image.transpose(method)
+
+
+class _QuietPillow:
+    """Ignores Pillow's warnings (large images, odd metadata) while any thread decodes.
+
+    ``warnings.catch_warnings`` swaps the filters of the whole process, so threads cannot each have their own.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.filters = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                self.filters.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.filters.close()
+
+
+_quiet_pillow = _QuietPillow()
+
+
+# --- an image to pixels ------------------------------------------------------------------------------------
+
+
+def to_pixels(record: Record, size: Size, channels: int, fit: Fit = "crop") -> PixelArray:
+    """Any image as pixels of the wanted shape; what has that shape already passes bit for bit.
+
+    Args:
+        record: a Pillow image of any mode, or uint8 [h w c].
+        size: height and width.
+        channels: 1 gray, 3 RGB, 4 RGBA; transparency that is not wanted is laid on white.
+        fit: what to do about another aspect ratio. "crop" keeps the middle, "stretch" distorts, "pad" keeps all
+            and fills up with the median colour of the image's own edge, which shows least on a plain ground,
+            be it black, white or transparent.
+
+    Returns:
+        uint8 [h w c].
+
+    Raises:
+        UnreadableImage: the mode cannot be converted, with the reason.
+    """
+    if isinstance(record, np.ndarray) and record.shape == (*size, channels):
+        return record
+    height, width = size
+    image = convert(record, channels)
+    if image.size != (width, height):
+        image = _FITS[fit](image, width, height)
+    return np.asarray(image).reshape(height, width, channels)
+
+
+def convert(record: Record, channels: int) -> Image.Image:
+    """The image in mode L, RGB or RGBA at its own size.
+
+    16-bit values are scaled to 8 bit (v / 257, rounded), floats from [0, 1] or [0, 255].
+
+    Raises:
+        UnreadableImage: the mode cannot be converted, with the reason.
+    """
+    mode = MODES[channels]
+    image = _as_image(record)
+    if image.mode in WIDE_MODES:
+        image = _eight_bit(image)
+    try:
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            if mode != "RGBA":
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return image if image.mode == mode else image.convert(mode)
+    except ValueError as error:
+        raise UnreadableImage(f"colours of mode {image.mode} cannot be turned into {mode}") from error
+
+
+def _as_image(record: Record) -> Image.Image:
+    if isinstance(record, Image.Image):
+        return record
+    return Image.fromarray(record[..., 0] if record.shape[-1] == 1 else record)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if image.mode == "F" and low >= 0 and high <= 255:
+        return Image.fromarray(np.rint(values * (255 if high <= 1 else 1)).astype(np.uint8))
+    if image.mode != "F" and low >= 0 and high <= 65535:
+        return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    expected = "0 to 1 or 0 to 255" if image.mode == "F" else "0 to 65535"
+    raise UnreadableImage(f"values from {low:g} to {high:g}; expected {expected}")
+
+
+# Pillow itself multiplies by alpha before it resizes RGBA, and divides afterwards.
+
+
+def _crop(image: Image.Image, width: int, height: int) -> Image.Image:
+    scale = min(image.width / width, image.height / height)
+    left, top = (max(0.0, (image.width - width * scale) / 2), max(0.0, (image.height - height * scale) / 2))
+    box = (left, top, image.width - left, image.height - top)
+    return image.resize((width, height), Image.Resampling.LANCZOS, box, REDUCING_GAP)
+
+
+def _stretch(image: Image.Image, width: int, height: int) -> Image.Image:
+    return image.resize((width, height), Image.Resampling.LANCZOS, None, REDUCING_GAP)
+
+
+def _pad(image: Image.Image, width: int, height: int) -> Image.Image:
+    scale = min(width / image.width, height / image.height)
+    inner = _stretch(image, max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    padded = Image.new(image.mode, (width, height), _edge_colour(inner))
+    padded.paste(inner, ((width - inner.width) // 2, (height - inner.height) // 2))
+    return padded
+
+
+def _edge_colour(image: Image.Image) -> tuple[int, ...]:
+    pixels = np.asarray(image).reshape(image.height, image.width, -1)
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    return tuple(int(value) for value in np.median(edge, axis=0))
+
+
+_FITS = {"crop": _crop, "pad": _pad, "stretch": _stretch}
