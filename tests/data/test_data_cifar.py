@@ -92,7 +92,7 @@ def test_all_versions_hold_the_same(tmp_path: Path) -> None:
     for place, root in places(tmp_path).items():
         records = Cifar10(root=root, split="all").records()
         assert len(records) == 6 * NUM, place
-        assert records.class_names == tuple(NAMES) and records.skipped == ()
+        assert records.class_names == tuple(NAMES) and records.notes == ()
         for number in range(6 * NUM):
             batch, index = divmod(number, NUM)
             assert records.names[number] == f"{BATCHES[batch]}[{index}]"
@@ -114,7 +114,8 @@ def test_an_incomplete_copy_is_read_and_says_what_is_missing(tmp_path: Path) -> 
     path = pack(binary_files(BATCHES[:2]), tmp_path / "cifar-10-two.tar.gz")
     records = Cifar10(root=tmp_path).records()
     assert len(records) == 2 * NUM
-    assert records.skipped == tuple((name, f"missing in {path}") for name in BATCHES[2:5])
+    missing = "data_batch_3, data_batch_4, data_batch_5 missing"
+    assert records.notes == (f"only 2 of 5 batches are in {path}; {missing}",)
     with pytest.raises(DataError, match=r"cifar10: none of test_batch in .*cifar-10-two\.tar\.gz; point --root"):
         Cifar10(root=tmp_path, split="test").records()
 
@@ -122,7 +123,7 @@ def test_an_incomplete_copy_is_read_and_says_what_is_missing(tmp_path: Path) -> 
 def test_of_several_archives_the_largest_is_read(tmp_path: Path) -> None:
     pack(binary_files(BATCHES[:2]), tmp_path / "cifar-10-two.tar.gz")
     pack(binary_files(BATCHES), tmp_path / "cifar-10-binary.tar.gz")
-    assert Cifar10(root=tmp_path).records().skipped == ()
+    assert Cifar10(root=tmp_path).records().notes == ()
 
 
 def test_without_a_list_the_names_are_the_published_ones(tmp_path: Path) -> None:
@@ -184,5 +185,5 @@ def test_without_a_root_the_pinned_archive_is_fetched_into_the_cache(
 def test_two_real_batches() -> None:
     records = Cifar10(root=Path(os.environ["GANSMITH_DATA"]) / "cifar10").records()
     assert len(records) == 20_000
-    assert [name for name, _ in records.skipped] == BATCHES[2:5]
+    assert len(records.notes) == 1 and "only 2 of 5 batches" in records.notes[0]
     assert records.labels is not None and records.labels[:5].tolist() == [6, 9, 9, 4, 1]  # frog truck truck deer car

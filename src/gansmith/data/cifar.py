@@ -25,7 +25,7 @@ class Cifar10(Source):
     """60,000 photographs in ten classes, 32x32 RGB (Krizhevsky 2009).
 
     The Python version is pickles; they are read without running them. A copy that lacks some batches is read as
-    far as it goes, and ``Records.skipped`` names what is missing.
+    far as it goes, and ``Records.notes`` names what is missing.
 
     Args:
         root: an archive (.tar.gz), or a folder that holds one or the unpacked batches; None downloads the binary
@@ -40,7 +40,7 @@ class Cifar10(Source):
 
     def records(self, size: Size | None = None) -> Records:
         """Read the batches; see ``Source.records``."""
-        place = fetch(_ARCHIVE, cache_folder() / "cifar10") if self.root is None else _find(self.root)
+        place = fetch(_ARCHIVE, cache_folder() / "cifar10") if self.root is None else _find(self.root.expanduser())
         wanted = _SPLITS[self.split]
         batches, class_names = _read(place, wanted)
         found = [batch for batch in wanted if batch in batches]
@@ -54,7 +54,7 @@ class Cifar10(Source):
             names=tuple(f"{batch}[{index}]" for batch in found for index in range(len(batches[batch][1]))),
             class_names=class_names,
             fingerprint=fingerprint_of([images, labels]),
-            skipped=tuple((batch, f"missing in {place}") for batch in wanted if batch not in batches),
+            notes=_missing(wanted, found, place),
         )
 
 
@@ -115,6 +115,13 @@ def _folder_files(folder: Path, names: Container[str]) -> Iterator[tuple[str, by
             if path.stat().st_size > _MOST_BYTES:
                 raise DataError(f"{path}: larger than all of CIFAR-10; get it anew")
             yield path.name, path.read_bytes()
+
+
+def _missing(wanted: tuple[str, ...], found: list[str], place: Path) -> tuple[str, ...]:
+    missing = [batch for batch in wanted if batch not in found]
+    if not missing:
+        return ()
+    return (f"only {len(found)} of {len(wanted)} batches are in {place}; {', '.join(missing)} missing",)
 
 
 # --- reading them ------------------------------------------------------------------------------------------

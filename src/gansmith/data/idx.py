@@ -113,7 +113,7 @@ def _locate(idx_set: _IdxSet, root: Path | None, name: str) -> Path:
     if root is None:
         return fetch(idx_set.files[name], cache_folder() / idx_set.name)
     dotted = name.replace("-idx", ".idx")  # as some tools unpack them
-    for folder in (root, root / idx_set.unpacked):
+    for folder in (root.expanduser(), root.expanduser() / idx_set.unpacked):
         for spelling in (name, dotted, f"{name}.gz", f"{dotted}.gz"):
             if (folder / spelling).is_file():
                 return folder / spelling

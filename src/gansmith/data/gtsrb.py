@@ -1,0 +1,263 @@
+"""The German Traffic Sign Recognition Benchmark, in each layout that it is passed around in."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gansmith.component import Between
+from gansmith.data.archive import FILE_LIMIT, Archive, open_archive
+from gansmith.data.decode import decode
+from gansmith.data.download import RemoteFile, fetch
+from gansmith.data.gtsrb_classes import GTSRB_CLASSES
+from gansmith.data.source import Records, Size, Source, cache_folder
+from gansmith.errors import DataError, UnreadableImage
+
+__all__ = ["Gtsrb"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gtsrb(Source):
+    """39,209 photographs of 43 kinds of traffic signs, RGB, from 25x25 to 243x225 (Stallkamp et al. 2012).
+
+    Each sign was driven past once and photographed 30 times: a track. A split never parts the frames of a track,
+    and every class that has two tracks has one on either side.
+
+    Args:
+        root: the official archive, ``GTSRB-Training_fixed.zip``, or Kaggle's, packed or not; or the folder that
+            holds it; or a folder inside it, down to the one that holds the class folders. None downloads the
+            official one (276 MB).
+        split: "train" and "held-out" are the two parts of "all".
+        roi: crop each image to its sign, as the set's tables state; else a border of a tenth and more stays.
+        held_out: the share of each class's tracks that is held out.
+    """
+
+    kind: ClassVar[str] = "signs"
+    native_size: ClassVar[Size | None] = (32, 32)  # every image has its own; the field's classifiers take 32x32
+
+    root: Path | None = None
+    split: Literal["all", "train", "held-out"] = "all"
+    roi: bool = False
+    held_out: Annotated[float, Between(0, 1, open_low=True, open_high=True)] = 0.1
+
+    def records(self, size: Size | None = None) -> Records:
+        """Find the images; see ``Source.records``."""
+        root = fetch(_ARCHIVE, cache_folder() / "gtsrb") if self.root is None else self.root
+        tree = _find(root)
+        labels = np.array([frame.label for frame in tree.frames], np.int64)
+        groups = labels * 100_000 + np.array([frame.track for frame in tree.frames], np.int64)
+        kept = np.flatnonzero(_part(self.split, self.held_out, labels, groups))
+        if not len(kept):
+            raise DataError(f"{root}: no class has a second track to hold out; use split 'all'")
+        rois = _rois(tree) if self.roi else None
+        names = tuple(tree.frames[index].name for index in kept)
+        return _Frames(
+            archive=tree.archive,
+            rois=rois,
+            names=names,
+            labels=labels[kept],
+            groups=groups[kept],
+            class_names=GTSRB_CLASSES,
+            fingerprint=hashlib.sha256(repr((tree.archive.fingerprint, names, rois)).encode()).hexdigest(),
+            skipped=tree.archive.skipped + tree.strays(),
+            notes=tree.notes,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Frames(Records):
+    archive: Archive
+    rois: Mapping[str, _Roi] | None
+
+    def read(self, index: int) -> Image.Image:
+        name = self.names[index]
+        try:
+            data = self.archive.read(name)
+        except DataError as error:
+            raise UnreadableImage(str(error)) from error
+        image = decode(data)
+        if self.rois is None:
+            return image
+        roi = self.rois[name]
+        if image.size != roi.size:
+            raise UnreadableImage(f"is {_spelled(image.size)}, but its table says {_spelled(roi.size)}")
+        return image.crop(roi.box)
+
+
+def _spelled(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+# --- finding the frames ------------------------------------------------------------------------------------
+
+
+class _Frame(NamedTuple):
+    name: str  # its path in the archive
+    label: int
+    track: int
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """The training images of one archive: the folders of the classes, all below one folder."""
+
+    archive: Archive
+    folder: str  # "Train", "GTSRB/Final_Training/Images", or "" where the archive begins with the classes
+    frames: tuple[_Frame, ...]
+    notes: tuple[str, ...] = ()
+
+    def class_files(self) -> Iterator[str]:
+        """Everything that lies in the folders of the classes."""
+        folders = {_parent(frame.name) for frame in self.frames}
+        return (name for name in self.archive.names if _parent(name) in folders)
+
+    def strays(self) -> tuple[tuple[str, str], ...]:
+        """What lies there and is neither frame nor table, each with the reason."""
+        known = {frame.name for frame in self.frames}
+        reason = "not named like 00000_00000.ppm (track, frame)"
+        return tuple((name, reason) for name in self.class_files() if name not in known and not _is_table(name))
+
+
+# .../00014/00003_00029.ppm, and Kaggle's .../14/00014_00003_00029.png: class, track, frame
+_FRAME = re.compile(
+    r"(?:(?P<folder>.+)/)?(?P<label>\d{1,5})/(?:\d{5}_)?(?P<track>\d{5})_\d{5}\.[a-z]+", re.ASCII | re.I
+)
+
+
+def _find(root: Path) -> _Tree:
+    """The largest set of training images in the root, or else in the zips there that are called after GTSRB.
+
+    Kaggle's download is called archive.zip and holds the set twice, in Train and in train.
+    """
+    archive = open_archive(root)
+    trees = _trees(archive)
+    if not trees and archive.path.is_dir():
+        packed = [name for name in archive.names if re.fullmatch(r"(?i)(archive|[^/]*gtsrb[^/]*)\.zip", name)]
+        trees = [tree for name in packed for tree in _trees(open_archive(archive.path / name))]
+    if not trees:
+        raise DataError(
+            f"gtsrb: no images like 00014/00003_00029.ppm or Train/14/00014_00003_00029.png in {root}; "
+            f"put {_ARCHIVE.name} there, or leave out --root to download it"
+        )
+    chosen = max(trees, key=lambda tree: len(tree.frames))
+    notes = tuple(
+        f"{tree.archive.path}: {len(tree.frames):,} more images in {tree.folder or 'its class folders'} are not read"
+        for tree in trees
+        if tree is not chosen
+    )
+    return _Tree(chosen.archive, chosen.folder, chosen.frames, notes)
+
+
+def _trees(archive: Archive) -> list[_Tree]:
+    frames = defaultdict(list)
+    for name in archive.names:
+        if match := _FRAME.fullmatch(name):
+            label = int(match["label"])
+            if label >= len(GTSRB_CLASSES):
+                raise DataError(f"{archive.path}: {name} is of class {label}, expected 0 to {len(GTSRB_CLASSES) - 1}")
+            frames[match["folder"] or ""].append(_Frame(name, label, int(match["track"])))
+    return [_Tree(archive, folder, tuple(found)) for folder, found in frames.items()]
+
+
+def _parent(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+# --- splitting by track ------------------------------------------------------------------------------------
+
+
+def _part(split: str, share: float, labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+    if split == "all":
+        return np.ones(len(labels), np.bool_)
+    held_out: list[int] = []
+    for label in np.unique(labels):
+        tracks = sorted(np.unique(groups[labels == label]).tolist(), key=_shuffled)
+        held_out += tracks[: min(max(1, round(share * len(tracks))), len(tracks) - 1)]
+    return np.isin(groups, held_out, invert=split == "train")
+
+
+def _shuffled(track: int) -> bytes:
+    """A sort key that depends on the track alone, so that copies of the set are split alike."""
+    return hashlib.sha256(str(track).encode()).digest()
+
+
+# --- regions of interest -----------------------------------------------------------------------------------
+
+
+class _Roi(NamedTuple):
+    size: tuple[int, int]  # width and height of the image
+    box: tuple[int, int, int, int]  # left, top, right, bottom; right and bottom lie outside, as Pillow has it
+
+
+def _rois(tree: _Tree) -> dict[str, _Roi]:
+    rows: dict[tuple[int, str], _Roi] = {}
+    for where, data in _tables(tree):
+        rows.update(_parse_table(data, where))
+    rois = {frame.name: rows.get((frame.label, frame.name.rpartition("/")[2])) for frame in tree.frames}
+    missing = [name for name, roi in rois.items() if roi is None]
+    if missing:
+        raise DataError(
+            f"{tree.archive.path}: no region of interest for {len(missing):,} images, first {missing[0]}; "
+            f"put the set's tables (GT-*.csv in the class folders, or Train.csv beside Train) there, or use roi=false"
+        )
+    return {name: roi for name, roi in rois.items() if roi is not None}
+
+
+def _tables(tree: _Tree) -> Iterator[tuple[str, bytes]]:
+    """The official set has a table in each class folder; Kaggle's has one beside the folder of all classes."""
+    archive = tree.archive
+    beside = [name for name in archive.names if name.lower() == f"{tree.folder}.csv".lower()]
+    for name in [*filter(_is_table, tree.class_files()), *beside]:
+        where = f"{archive.path}: {name}"
+        try:
+            yield where, archive.read(name)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
+    outside = archive.path.parent / f"{archive.path.name}.csv"
+    if not tree.folder and outside.is_file() and outside.stat().st_size <= FILE_LIMIT:
+        yield str(outside), outside.read_bytes()
+
+
+def _is_table(name: str) -> bool:
+    return name.lower().endswith(".csv")
+
+
+def _parse_table(data: bytes, where: str) -> dict[tuple[int, str], _Roi]:
+    """Regions by class and file name."""
+    text = data.decode("utf-8-sig", "replace")
+    table = csv.DictReader(io.StringIO(text), delimiter=";" if ";" in text.partition("\n")[0] else ",")
+    try:
+        return dict(_parse_row(row) for row in table)
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        columns = "Filename or Path, ClassId, Width, Height, Roi.X1, Roi.Y1, Roi.X2, Roi.Y2"
+        raise DataError(f"{where}: line {table.line_num}: {error}; expected {columns}") from error
+
+
+def _parse_row(row: Mapping[str, str]) -> tuple[tuple[int, str], _Roi]:
+    width, height = int(row["Width"]), int(row["Height"])
+    left, top, right, bottom = (int(row[f"Roi.{corner}"]) for corner in ("X1", "Y1", "X2", "Y2"))
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise ValueError(f"the region {left},{top} to {right},{bottom} is not inside {width}x{height}")
+    file = (row.get("Path") or row["Filename"]).rpartition("/")[2]
+    return (int(row["ClassId"]), file), _Roi((width, height), (left, top, right, bottom))
+
+
+# The archive's publisher and public loaders of it state no SHA-256; this MD5 six of them state independently.
+# GTSRB-Training_fixed.zip, which torchvision downloads, has one, but only the 26,640 images of the first contest.
+_ARCHIVE = RemoteFile(
+    name="GTSRB_Final_Training_Images.zip",
+    urls=("https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/GTSRB_Final_Training_Images.zip",),
+    digest="md5:f33fd80ac59bff73c82d25ab499e03a3",
+    size_bytes=276_294_756,
+)
