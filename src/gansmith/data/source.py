@@ -89,8 +89,9 @@ class Source(Component):
 
     @property
     def title(self) -> str:
-        """A short name for messages and file names."""
-        return type(self).__name__.lower()
+        """A short name for messages and file names: that of the path it reads, if it has one, else its class's."""
+        path = getattr(self, "path", None)
+        return (path.stem if isinstance(path, Path) else "") or type(self).__name__.lower()
 
 
 def cache_folder() -> Path:

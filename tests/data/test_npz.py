@@ -1,0 +1,142 @@
+"""Npz: arrays in every usual shape become the same pixels; anything else is refused in a line."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gansmith.data import npz as module
+from gansmith.data.npz import Npz
+from gansmith.errors import DataError
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), np.uint8)
+
+
+def saved(folder: Path, *arrays: Any, **named: Any) -> Npz:
+    path = folder / "set.npz"
+    np.savez_compressed(path, *arrays, **named)
+    return Npz(path=path)
+
+
+def read(source: Npz) -> np.ndarray[Any, Any]:
+    records = source.records()
+    return np.stack([records.read(i) for i in range(len(records))])
+
+
+@pytest.mark.parametrize("key", ["images", "x_train", "arr_0", "x"])
+def test_usual_names_are_found(tmp_path: Path, key: str) -> None:
+    assert np.array_equal(read(saved(tmp_path, **{key: PIXELS})), PIXELS)
+
+
+def test_layouts(tmp_path: Path) -> None:
+    assert np.array_equal(read(saved(tmp_path, PIXELS.transpose(0, 3, 1, 2))), PIXELS)
+    assert np.array_equal(read(saved(tmp_path, np.asfortranarray(PIXELS))), PIXELS)
+    assert np.array_equal(read(saved(tmp_path, PIXELS[..., 0])), PIXELS[..., :1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floats_are_converted_back_exactly(tmp_path: Path, dtype: Any) -> None:
+    unit = (PIXELS / 255).astype(dtype)
+    assert np.array_equal(read(saved(tmp_path, unit)), PIXELS)
+    assert np.array_equal(read(saved(tmp_path, unit * 2 - 1)), PIXELS)
+
+
+@pytest.mark.parametrize("value", [-1.01, 1.01, 255.0, np.nan])
+def test_floats_out_of_range_are_refused(tmp_path: Path, value: float) -> None:
+    values = np.zeros((2, 4, 4), np.float32)
+    values[0, 0, 0] = value
+    with pytest.raises(DataError, match="expected 0 to 1 or -1 to 1, or uint8"):
+        saved(tmp_path, values).records().read(1)
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 1)])
+def test_labels(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    labels = np.array([2, 0, 1, 1, 2], np.uint8).reshape(shape)
+    records = saved(tmp_path, x_train=PIXELS, y_train=labels, x_test=PIXELS).records()
+    assert records.labels is not None and records.labels.dtype == np.int64
+    assert records.labels.tolist() == [2, 0, 1, 1, 2] and records.class_names == ("0", "1", "2")
+    assert records.notes == ("not read: x_test",)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"other": PIXELS}, "holds other; expected the images as one of images, x_train"),
+        ({}, "holds nothing"),
+        ({"images": PIXELS.astype(np.int64)}, "images is int64 [5 6 7 3]; expected uint8 or float"),
+        ({"images": PIXELS[..., :2]}, "with 1, 3 or 4 channels"),
+        ({"images": PIXELS[:0]}, "expected uint8 or float"),
+        ({"images": np.uint8(3)}, "expected uint8 or float"),
+        (
+            {"images": PIXELS, "labels": np.zeros(4, int)},
+            "labels is int64 [4]; expected one whole number for each of 5",
+        ),
+        ({"images": PIXELS, "labels": np.zeros((5, 10))}, "expected one whole number for each of 5 images"),
+        ({"images": PIXELS, "labels": np.zeros(5)}, "expected one whole number an image"),
+        ({"images": PIXELS, "labels": np.full(5, -1)}, "labels run from -1 to -1"),
+        ({"images": PIXELS, "labels": np.full(5, 10**9)}, "expected 0 to 99999 at most"),
+    ],
+)
+def test_anything_else_is_refused_in_a_line(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        saved(tmp_path, **arrays).records()
+    assert message in str(caught.value) and "set.npz: " in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_pickles_are_not_loaded(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    trap = np.array([Trap()] * 5, object)
+    with pytest.raises(DataError, match="labels cannot be read"):
+        saved(tmp_path, images=PIXELS, labels=trap).records()
+    with pytest.raises(DataError, match="images is object"):
+        saved(tmp_path, images=trap.reshape(5, 1, 1)).records()
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_broken_files_are_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, PIXELS).path
+    data = path.read_bytes()
+    for broken in (b"", b"text", data[: len(data) // 2]):
+        path.write_bytes(broken)
+        with pytest.raises(DataError, match=r"cannot be read as \.npz"):
+            Npz(path=path).records()
+    with pytest.raises(DataError, match="No such file"):
+        Npz(path=tmp_path / "nothing.npz").records()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images.npy", "no array")
+    with pytest.raises(DataError, match=r"cannot be read as \.npz"):
+        Npz(path=path).records()
+
+
+def test_a_damaged_array_is_refused_when_read(tmp_path: Path) -> None:
+    path = tmp_path / "set.npz"
+    np.savez(path, images=PIXELS.repeat(20, axis=0))
+    data = bytearray(path.read_bytes())
+    data[9000] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="images cannot be read"):
+        Npz(path=path).records().read(0)
+
+
+def test_an_array_over_the_limit_is_refused_before_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ARRAY_LIMIT", 100)
+    records = saved(tmp_path, PIXELS).records()
+    monkeypatch.setattr(module.np, "load", None)
+    with pytest.raises(DataError, match="630 bytes; at most 100 are read"):
+        records.read(0)
+
+
+def test_the_fingerprint_follows_values_without_loading_them(tmp_path: Path) -> None:
+    first = saved(tmp_path, PIXELS).records().fingerprint
+    assert saved(tmp_path, PIXELS).records().fingerprint == first
+    assert saved(tmp_path, 255 - PIXELS).records().fingerprint != first
+    assert saved(tmp_path, PIXELS, np.arange(5)).records().fingerprint != first
