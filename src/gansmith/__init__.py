@@ -2,4 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+__all__ = ["Config", "GansmithError", "Run", "configure", "open_run", "resume", "train"]
+
+if TYPE_CHECKING:
+    from gansmith.api import Run, configure, open_run, resume, train
+    from gansmith.config import Config
+    from gansmith.errors import GansmithError
+
+_HOMES = {"Config": "gansmith.config", "GansmithError": "gansmith.errors"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when they are first used, so that the command line's help need not wait for torch."""
+    if name not in __all__:
+        raise AttributeError(f"module 'gansmith' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES.get(name, "gansmith.api")), name)

@@ -8,26 +8,31 @@ discriminator and clean parameter names need no special case.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as torch_dist
 
-from gansmith.errors import ConfigError
+from gansmith.errors import ConfigError, GansmithError
 
 __all__ = [
     "any_rank",
     "average_gradients",
     "barrier",
+    "from_main",
     "is_main",
     "local_share",
+    "main_first",
     "process_group",
     "rank",
     "sum_over_ranks",
     "world_size",
 ]
+
+T = TypeVar("T")
 
 BUCKET_BYTES = 32 * 2**20
 
@@ -81,7 +86,7 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
         flat = torch.cat([gradient.flatten() for gradient in bucket])
         torch_dist.all_reduce(flat)
         flat /= world_size()
-        for gradient, part in zip(bucket, flat.split([g.numel() for g in bucket]), strict=True):
+        for gradient, part in zip(bucket, torch.split(flat, [g.numel() for g in bucket]), strict=True):
             gradient.copy_(part.view_as(gradient))
 
 
@@ -111,6 +116,36 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     if world_size() == 1:
         return flag
     return bool(sum_over_ranks(torch.tensor([float(flag)], device=device)).item())
+
+
+@contextmanager
+def main_first() -> Iterator[None]:
+    """The main process goes through the block before all others, which then find what it has made."""
+    if not is_main():
+        barrier()
+    yield
+    if is_main():
+        barrier()
+
+
+def from_main(make: Callable[[], T]) -> T:
+    """What the main process makes, on every rank; its mistake is every rank's mistake.
+
+    Raises:
+        GansmithError: whatever ``make`` raised.
+    """
+    made: list[Any] = [None, None]
+    if is_main():
+        try:
+            made[0] = make()
+        except GansmithError as error:
+            made[1] = error
+    if world_size() > 1:
+        torch_dist.broadcast_object_list(made)
+    if made[1] is not None:
+        raise made[1]
+    value: T = made[0]
+    return value
 
 
 def barrier() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,9 +91,10 @@ def labelled_rows(rows: Sequence[PixelArray], labels: Sequence[str]) -> PixelArr
     """
     strips = [grid(row, columns=len(row)) for row in rows]
     height, width, channels = strips[0].shape
-    font = ImageFont.load_default(size=max(9, min(14, height // 2)))
+    font_size = max(9, min(14, height // 2))
+    font = ImageFont.load_default(size=font_size)
     margin = math.ceil(max(font.getlength(label) for label in labels)) + 8
-    step = max(height, font.size + 2) + GAP
+    step = max(height, font_size + 2) + GAP
     blocks = max(1, round(math.sqrt(len(rows) * step / (margin + width))))
     depth = math.ceil(len(rows) / blocks)
     block_width = margin + width + 4 * GAP
@@ -110,6 +112,13 @@ def save_png(image: PixelArray, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     _pillow(image).save(path, format="PNG")
     return path
+
+
+def png_bytes(image: PixelArray) -> bytes:
+    """One image, uint8 [h w c], as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    _pillow(image).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}

@@ -1,0 +1,66 @@
+"""The command line: one file per verb, imported only when it is called, so that help answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from gansmith import __version__
+from gansmith.errors import GansmithError, did_you_mean
+
+__all__ = ["COMMANDS", "main"]
+
+# verb: (module, what it does)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("gansmith.cli.demo", "train a GAN on drawn traffic signs, in four minutes, and look at it"),
+    "data": ("gansmith.cli.data", "check or prepare a data set"),
+    "train": ("gansmith.cli.train", "train a GAN on a named data set or your own images"),
+    "resume": ("gansmith.cli.resume", "go on with a run where it stopped"),
+    "sample": ("gansmith.cli.sample", "make images with a trained generator"),
+    "interpolate": ("gansmith.cli.interpolate", "walk between two of its images"),
+    "list": ("gansmith.cli.list", "name presets, data sets, models, losses, ..."),
+    "doctor": ("gansmith.cli.doctor", "say what this machine has and what will be used"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, 2 for a mistake of the user's, 130 when interrupted."""
+    verb, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if verb in ("--help", "-h", "help"):
+        print(_help())
+        return 0
+    if verb in ("--version", "-V"):
+        print(f"gansmith {__version__}")
+        return 0
+    try:
+        if verb not in COMMANDS:
+            raise GansmithError(f"gansmith {verb}: no such command; {did_you_mean(verb, COMMANDS)}")
+        importlib.import_module(COMMANDS[verb][0]).main(rest)
+    except GansmithError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone; nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {verb:{width}}  {summary}" for verb, (_, summary) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "gansmith: train, judge, compare, explore and ship GANs",
+            "",
+            "usage: gansmith COMMAND ...        gansmith COMMAND --help",
+            "",
+            *lines,
+            "",
+            "start with:  gansmith demo        or, with your own pictures:  gansmith train path/to/photos",
+        ]
+    )

@@ -1,0 +1,59 @@
+"""gansmith data check|prepare DATA"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import tyro
+
+from gansmith.cli.options import Required, Text, parse_with_overrides
+
+__all__ = ["main"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Look at a data set ("check"), or build the store that training reads ("prepare").
+
+    Fields of the source and of the preparation can be given too: --data.roi true, --preparation.fit pad.
+    """
+
+    action: tyro.conf.Positional[Literal["check", "prepare"]]
+    """what to do"""
+    data: Required
+    """a data set's name, or a path: a folder, a zip, an .npz"""
+    root: Text = None
+    """where a local copy of a named data set lies"""
+    size: Text = None
+    """of the images: 64, or 48x64 for width x height"""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Check or prepare."""
+    options, overrides = parse_with_overrides(Data, "data", arguments)
+    from gansmith import api
+    from gansmith.data import parse_size
+
+    if options.size is not None:
+        overrides["preparation.size"] = list(parse_size(options.size))
+    config = api.configure(options.data, root=options.root, overrides=overrides)
+    (_check if options.action == "check" else _prepare)(config)
+
+
+def _check(config: Any) -> None:
+    from gansmith.data.check import check
+
+    print("\n".join(check(config.data, config.preparation).lines()))
+
+
+def _prepare(config: Any) -> None:
+    from gansmith.console import store_progress
+    from gansmith.data.store import prepare
+
+    with store_progress() as progress:
+        store = prepare(config.data, config.preparation, progress=progress)
+    print(f"{len(store.images):,} images, {store.spec}: {store.path}")
+    for name, reason in store.skipped:
+        print(f"skipped {name}: {reason}")

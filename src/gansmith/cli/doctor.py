@@ -1,0 +1,43 @@
+"""gansmith doctor"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gansmith.cli.options import parse
+
+__all__ = ["main"]
+
+EXTRAS = {
+    "imageio_ffmpeg": ("mp4", "MP4 files"),
+    "tensorboard": ("tensorboard", "--loggers tensorboard"),
+    "wandb": ("wandb", "--loggers wandb"),
+    "IPython": ("notebook", "pictures in notebooks"),
+}
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what this machine has, what training would use, and which extras are installed."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Examine the machine."""
+    parse(Doctor, "doctor", arguments)
+    from gansmith.data.source import cache_folder
+    from gansmith.devices import choose_compute, describe_environment
+
+    compute = choose_compute("auto", "auto")
+    facts = describe_environment(compute)
+    for key in ("gansmith", "python", "torch", "numpy", "pillow", "safetensors", "platform", "processor", "cores"):
+        print(f"{key:12} {facts[key]}")
+    print(f"{'trains on':12} {compute.name}, {compute.precision}")
+    for note in compute.notes:
+        print(f"{'note':12} {note}")
+    print(f"{'cache':12} {cache_folder()}")
+    for package, (extra, purpose) in EXTRAS.items():
+        there = importlib.util.find_spec(package) is not None
+        state = "installed" if there else f"not installed; pip install 'gansmith[{extra}]'"
+        print(f"{package:14} {state} ({purpose})")

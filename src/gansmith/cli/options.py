@@ -1,0 +1,62 @@
+"""What the commands share in reading their arguments: typed options by tyro, any field of the configuration besides."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+import tyro
+
+from gansmith.errors import ConfigError
+
+__all__ = ["Count", "Number", "Required", "Text", "parse", "parse_with_overrides"]
+
+T = TypeVar("T")
+
+Required: TypeAlias = Annotated[str, tyro.conf.Positional]
+Text: TypeAlias = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
+Count: TypeAlias = Annotated[int | None, tyro.conf.arg(metavar="N")]
+Number: TypeAlias = Annotated[float, tyro.conf.arg(metavar="X")]
+
+
+def parse(options: type[T], verb: str, arguments: Sequence[str]) -> T:
+    """Read a command's options into its dataclass; help and usage errors end the process (0 and 2)."""
+    return tyro.cli(options, prog=f"gansmith {verb}", args=list(arguments))
+
+
+def parse_with_overrides(options: type[T], verb: str, arguments: Sequence[str]) -> tuple[T, dict[str, Any]]:
+    """The same, and every other ``--some.field value`` as a field of the configuration.
+
+    Raises:
+        ConfigError: an option without a value.
+    """
+    own = {field.name for field in dataclasses.fields(options)} | {"help"}  # type: ignore[arg-type]
+    rest: list[str] = []
+    overrides: dict[str, Any] = {}
+    queue = list(arguments)
+    while queue:
+        word = queue.pop(0)
+        name, equals, value = word.removeprefix("--").partition("=")
+        path = name.replace("-", "_")
+        if not word.startswith("--") or path in own:
+            rest.append(word)
+            if word.startswith("--") and path != "help" and not equals and queue:
+                rest.append(queue.pop(0))
+            continue
+        if not equals:
+            if not queue or queue[0].startswith("--"):
+                raise ConfigError(f"--{name}: needs a value, as in --{name} VALUE")
+            value = queue.pop(0)
+        overrides[path] = _read(value)
+    return parse(options, verb, rest), overrides
+
+
+def _read(text: str) -> Any:
+    if text.lower() == "none":
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,40 @@
+"""gansmith sample RUN"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gansmith.cli.options import Number, Required, Text, parse
+
+__all__ = ["main"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Make images with a trained generator. One seed is one image: --seed 5 --num 3 makes those of 5, 6 and 7."""
+
+    run: Required
+    """the run's folder"""
+    num: int = 64
+    """how many"""
+    seed: int = 0
+    """the first one's seed"""
+    label: Text = None
+    """a class's number or name; each image's own if not given"""
+    truncation: Number = 1.0
+    """factor on the latent, up to 1: less is more typical and less varied"""
+    out: str = "samples.png"
+    """grid.png, file.npz, or a folder for one PNG each"""
+    ema: bool = True
+    """with the averaged weights"""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Sample."""
+    options = parse(Sample, "sample", arguments)
+    from gansmith import api
+
+    generator = api.open_run(options.run).generator(ema=options.ema)
+    samples = generator.sample(options.num, seed=options.seed, label=options.label, truncation=options.truncation)
+    print(f"{len(samples)} images: {samples.save(options.out)}")

@@ -1,0 +1,125 @@
+"""The configuration of a training: one tree of components, equal on the command line, in JSON and in Python."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from gansmith.callbacks import Callback
+from gansmith.component import AtLeast, Component, NonNegative, PositiveInt, from_outside, from_plain, to_plain
+from gansmith.data.source import Source
+from gansmith.data.store import Preparation
+from gansmith.errors import ConfigError
+from gansmith.loggers import Logger
+from gansmith.losses import Loss, Sigmoid
+from gansmith.models.dcgan import DCGAN
+from gansmith.models.model import Model
+from gansmith.optimizers import Adam, Optimizer
+from gansmith.penalties import Penalty
+from gansmith.pictures import PictureWriter, SampleGrid
+from gansmith.schedules import Duration
+
+__all__ = ["Config", "differences", "flat", "load_config", "save_config"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Component):
+    """Everything that decides what a training does.
+
+    Args:
+        preset: the name of the preset that this started from; for the reader.
+        data: where the images come from.
+        preparation: what they are brought to before training.
+        use_labels: train class-conditionally where the data have labels.
+        balanced: show every class equally often, however rare it is in the data.
+        model: the two networks.
+        loss: what they minimise.
+        penalties: what keeps the discriminator smooth.
+        generator_optimizer: how the generator learns.
+        discriminator_optimizer: how the discriminator learns.
+        discriminator_steps: updates of the discriminator for one of the generator.
+        reuse_fakes: the generator learns from the fakes that the discriminator has just seen, one noise batch a
+            step; otherwise from new ones.
+        batch_size: images a step, over all processes.
+        ema_halflife_kimg: thousands of images after which the averaged generator has forgotten half; 0 for none.
+        length: how long to train.
+        seed: decides the initial weights, the order of the data and all noise.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        precision: of the convolutions; "auto" is bfloat16 where the device has it natively.
+        log_every: how often statistics are written.
+        checkpoint_every: how often everything is saved.
+        keep_checkpoints: how many of the last ones are kept.
+        samples: which pictures are written, how often.
+        callbacks: what else happens on the way.
+        loggers: who is told the statistics, beside stats.jsonl.
+    """
+
+    preset: str = "custom"
+    data: Source
+    preparation: Preparation = Preparation()
+    use_labels: bool = True
+    balanced: bool = False
+    model: Model = DCGAN()
+    loss: Loss = Sigmoid()
+    penalties: tuple[Penalty, ...] = ()
+    generator_optimizer: Optimizer = Adam()
+    discriminator_optimizer: Optimizer = Adam()
+    discriminator_steps: PositiveInt = 1
+    reuse_fakes: bool = True
+    batch_size: Annotated[int, AtLeast(2)] = 64
+    ema_halflife_kimg: NonNegative = 10.0
+    length: Duration = Duration(10, "min")
+    seed: Annotated[int, AtLeast(0)] = 0
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    log_every: Duration = Duration(5, "kimg")
+    checkpoint_every: Duration = Duration(10, "%")
+    keep_checkpoints: PositiveInt = 2
+    samples: PictureWriter = SampleGrid()
+    callbacks: tuple[Callback, ...] = ()
+    loggers: tuple[Logger, ...] = ()
+
+
+def differences(old: Component | Mapping[str, Any], new: Component | Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted paths of the fields that differ, each with its old and new value."""
+    old_flat, new_flat = flat(to_plain(old)), flat(to_plain(new))
+    paths = sorted(old_flat.keys() | new_flat.keys())
+    pairs = {path: (old_flat.get(path), new_flat.get(path)) for path in paths}
+    return {path: pair for path, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def flat(plain: Any, path: str = "") -> dict[str, Any]:
+    """Dotted paths of plain data to their values."""
+    if isinstance(plain, Mapping):
+        items = [(str(key), value) for key, value in plain.items()]
+    elif isinstance(plain, list) and any(isinstance(item, Mapping) for item in plain):
+        items = [(str(i), value) for i, value in enumerate(plain)]
+    else:
+        return {path: plain}
+    flat: dict[str, Any] = {}
+    for key, value in items:
+        flat |= flat(value, f"{path}.{key}" if path else key)
+    return flat
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Write a configuration as JSON."""
+    path.write_text(json.dumps(to_plain(config), indent=2) + "\n", encoding="utf-8")
+
+
+def load_config(path: Path) -> Config:
+    """Read a configuration from JSON.
+
+    Raises:
+        ConfigError: no JSON, not the fields of a configuration, or components that $GANSMITH_TRUST does not name.
+    """
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot read the configuration ({error})") from error
+    with from_outside():
+        config: Config = from_plain(Config, plain, path.name)
+    return config

@@ -1,0 +1,107 @@
+"""What a person sees while training: a progress bar, or a plain line an interval when not on a terminal."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from gansmith import schedules
+from gansmith.schedules import Duration
+from gansmith.training import Watcher
+
+__all__ = ["stop_on_signal", "store_progress", "watching"]
+
+
+@contextmanager
+def watching(length: Duration, console: Console | None = None) -> Iterator[Watcher]:
+    """A watcher that tells the user how training goes, for as long as the block lasts."""
+    console = console or Console()
+    if not (console.is_terminal or console.is_jupyter):
+        yield _Lines(console, length)
+        return
+    columns = [BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}")]
+    with Progress(*columns, console=console, transient=True) as bar:
+        yield _Bar(bar, length)
+
+
+@contextmanager
+def store_progress(console: Console | None = None) -> Iterator[Callable[[int, int], None]]:
+    """A callback (done, total) that draws a bar while a data store is built; nothing when not on a terminal."""
+    console = console or Console()
+    columns = [TextColumn("preparing images"), BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn()]
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM came; a second Ctrl-C interrupts at once. Outside the main thread, never."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Bar:
+    def __init__(self, bar: Progress, length: Duration) -> None:
+        self.bar, self.length = bar, length
+        self.task: TaskID = bar.add_task("starting", total=1.0)
+        self.losses = self.last_picture = ""
+
+    def step(self, progress: schedules.Progress) -> None:
+        text = f"step {progress.step}, {progress.nimg / 1000:.0f} kimg{self.losses}{self.last_picture}"
+        self.bar.update(self.task, completed=self.length.fraction(progress), description=text)
+
+    def interval(self, progress: schedules.Progress, record: dict[str, float]) -> None:
+        self.losses = f" · {_losses(record)}"
+
+    def picture(self, path: str) -> None:
+        self.last_picture = f" · {path}"
+
+
+class _Lines:
+    def __init__(self, console: Console, length: Duration) -> None:
+        self.console, self.length = console, length
+
+    def step(self, progress: schedules.Progress) -> None:
+        pass
+
+    def interval(self, progress: schedules.Progress, record: dict[str, float]) -> None:
+        fraction = self.length.fraction(progress)
+        left = progress.seconds * (1 - fraction) / max(fraction, 1e-9)
+        done = f"{fraction:4.0%} step {progress.step}, {progress.nimg / 1000:.0f} kimg"
+        line = f"{done}, {_losses(record)}, {_clock(left)} left"
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+    def picture(self, path: str) -> None:
+        self.console.print(f"     {path}", highlight=False, soft_wrap=True)
+
+
+def _losses(record: dict[str, float]) -> str:
+    generator, discriminator = record["loss/generator"], record["loss/discriminator"]
+    return f"G {generator:.3f} D {discriminator:.3f}, {record['speed/images_per_second']:.0f} img/s"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

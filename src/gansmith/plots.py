@@ -1,0 +1,44 @@
+"""Curves of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+__all__ = ["plot_losses"]
+
+_GENERATOR, _DISCRIMINATOR = "#d1495b", "#2e6f95"
+
+
+def plot_losses(records: Sequence[dict[str, Any]], path: Path) -> Path:
+    """Losses and logits over images, from the lines of stats.jsonl, as a PNG.
+
+    Args:
+        records: as ``RunFolder.read_stats`` gives them; at least one.
+        path: x.png.
+    """
+    kimg = [record["progress/nimg"] / 1000 for record in records]
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    curves = [
+        (left, "loss/generator", "generator", _GENERATOR),
+        (left, "loss/discriminator", "discriminator", _DISCRIMINATOR),
+        (right, "logits/fake", "generated", _GENERATOR),
+        (right, "logits/real", "real", _DISCRIMINATOR),
+    ]
+    for axes, key, label, colour in curves:
+        mean = [record.get(key, float("nan")) for record in records]
+        deviation = [record.get(f"{key}.std", 0.0) for record in records]
+        low = [m - d for m, d in zip(mean, deviation, strict=True)]
+        high = [m + d for m, d in zip(mean, deviation, strict=True)]
+        axes.plot(kimg, mean, label=label, color=colour, marker="." if len(records) < 3 else None)
+        axes.fill_between(kimg, low, high, color=colour, alpha=0.15, linewidth=0)
+    for axes, title in ((left, "loss"), (right, "D's logit of images")):
+        axes.set(title=title, xlabel="thousand images")
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+    return path

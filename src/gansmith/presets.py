@@ -1,0 +1,158 @@
+"""Presets: whole configurations under a name; those of the five source documents keep their sizes and habits."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from gansmith.callbacks import LossLine
+from gansmith.config import Config
+from gansmith.data.cifar import Cifar10
+from gansmith.data.folder import Folder
+from gansmith.data.gtsrb import Gtsrb
+from gansmith.data.idx import Mnist
+from gansmith.data.signs import Signs
+from gansmith.data.store import Preparation
+from gansmith.errors import ConfigError, did_you_mean
+from gansmith.losses import RelativisticPairing
+from gansmith.models.dcgan import DCGAN
+from gansmith.models.dense import Dense
+from gansmith.optimizers import Adam
+from gansmith.penalties import R1, R2
+from gansmith.pictures import SampleFiles, SampleGrid
+from gansmith.schedules import Duration
+
+__all__ = ["DEFAULT_PRESET", "PRESETS", "Preset", "preset"]
+
+DEFAULT_PRESET = "dcgan-r1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A configuration with a sentence about it; its data are what it was made for, and may be any other."""
+
+    summary: str
+    config: Config
+
+
+def preset(name: str) -> Config:
+    """The configuration of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"preset: none is called '{name}'; {did_you_mean(name, PRESETS)}")
+    return dataclasses.replace(PRESETS[name].config, preset=name)
+
+
+_EACH_EPOCH = SampleGrid(every=Duration(1, "epochs"), at_start=False, filename="image_at_epoch_{epoch:04}.png")
+
+# The TensorFlow tutorial's 28-pixel network (document 000): two strided stages after one plain one.
+_TUTORIAL = DCGAN(
+    depth=2,
+    plain_stages=1,
+    kernel=5,
+    generator_activation="leaky-relu",
+    leak=0.3,
+    discriminator_norm="none",
+    dropout=0.3,
+    init="glorot",
+)
+_DOCUMENT_000 = Config(
+    data=Mnist(),
+    preparation=Preparation(size=(28, 28)),
+    use_labels=False,
+    model=_TUTORIAL,
+    generator_optimizer=Adam(lr=1e-4, betas=(0.9, 0.999), eps=1e-7),
+    discriminator_optimizer=Adam(lr=1e-4, betas=(0.9, 0.999), eps=1e-7),
+    batch_size=256,
+    ema_halflife_kimg=0,
+    length=Duration(50, "epochs"),
+    checkpoint_every=Duration(15, "epochs"),
+    samples=dataclasses.replace(_EACH_EPOCH, rows=4, columns=4),
+)
+_DOCUMENT_001 = Config(
+    data=Mnist(),
+    preparation=Preparation(size=(28, 28), channels="gray"),
+    use_labels=False,
+    model=Dense(width=256, latent="uniform", output="sigmoid"),
+    generator_optimizer=Adam(lr=2e-4, betas=(0.9, 0.999)),
+    discriminator_optimizer=Adam(lr=2e-4, betas=(0.9, 0.999)),
+    batch_size=128,
+    ema_halflife_kimg=0,
+    length=Duration(100_000, "steps"),
+    checkpoint_every=Duration(10_000, "steps"),
+    samples=SampleGrid(every=Duration(2000, "steps"), rows=6, columns=6),
+    callbacks=(LossLine(),),
+)
+_DOCUMENT_002 = Config(
+    data=Gtsrb(),
+    preparation=Preparation(size=(64, 64), channels="rgb"),
+    use_labels=False,
+    model=DCGAN(),
+    batch_size=64,
+    ema_halflife_kimg=0,
+    length=Duration(200, "epochs"),
+    checkpoint_every=Duration(10, "epochs"),
+    samples=_EACH_EPOCH,
+)
+_DOCUMENT_003 = Config(
+    data=Cifar10(),
+    preparation=Preparation(size=(32, 32), channels="rgb"),
+    use_labels=False,
+    model=DCGAN(),
+    batch_size=128,
+    ema_halflife_kimg=0,
+    length=Duration(1000, "epochs"),
+    checkpoint_every=Duration(5, "epochs"),
+    samples=dataclasses.replace(_EACH_EPOCH, rows=5, columns=5),
+)
+_DOCUMENT_004 = Config(
+    data=Folder(path="images"),
+    preparation=Preparation(size=(128, 128), channels="rgb"),
+    use_labels=False,
+    model=DCGAN(width=32, output="sigmoid", discriminator_norm="none", dropout=0.3),
+    batch_size=32,
+    ema_halflife_kimg=0,
+    length=Duration(1000, "epochs"),
+    checkpoint_every=Duration(10, "epochs"),
+    samples=SampleFiles(every=Duration(100, "epochs"), at_start=False),
+)
+
+_FAST = Adam(lr=1e-3, betas=(0.0, 0.99))
+_SMALL = Config(
+    data=Signs(),
+    model=DCGAN(width=32, max_multiple=4, z_dim=64, discriminator_norm="none", init="torch"),
+    loss=RelativisticPairing(),
+    penalties=(R1(gamma=1, every=4), R2(gamma=1, every=4)),
+    generator_optimizer=_FAST,
+    discriminator_optimizer=_FAST,
+    batch_size=64,
+    ema_halflife_kimg=10,
+)
+
+PRESETS: dict[str, Preset] = {
+    "dcgan-r1": Preset(
+        summary="narrow DCGAN, relativistic loss, R1 and R2, average of weights: good pictures in minutes, any data",
+        config=_SMALL,
+    ),
+    "dcgan-mnist": Preset(summary="document 000: the 28-pixel tutorial DCGAN, 50 epochs", config=_DOCUMENT_000),
+    "dcgan-gtsrb": Preset(
+        summary="document 000 on the data in its title: the same network on traffic signs in colour",
+        config=dataclasses.replace(_DOCUMENT_000, data=Gtsrb(), preparation=Preparation(size=(28, 28), channels="rgb")),
+    ),
+    "dense-mnist": Preset(
+        summary="document 001: two dense networks, 100,000 steps, a line of losses every 2,000", config=_DOCUMENT_001
+    ),
+    "dcgan-64": Preset(summary="document 002's baseline: DCGAN at 64 pixels, 200 epochs", config=_DOCUMENT_002),
+    "sndcgan-64": Preset(
+        summary="document 002's other: the same with spectral normalisation in the discriminator",
+        config=dataclasses.replace(_DOCUMENT_002, model=DCGAN(spectral_norm=True, discriminator_norm="none")),
+    ),
+    "dcgan-cifar10": Preset(summary="document 003: DCGAN at 32 pixels, a picture an epoch", config=_DOCUMENT_003),
+    "dcgan-folder-128": Preset(
+        summary="document 004: a folder of images at 128 pixels, [0, 1], 32 files every 100 epochs",
+        config=_DOCUMENT_004,
+    ),
+}

@@ -1,0 +1,229 @@
+"""A run folder: a public, documented format, and the only place that knows its file names.
+
+    config.json          the whole configuration
+    data.json            what the images are: size, classes, digest
+    environment.json     the machine, the versions, and every downgrade (precision, device) with its reason
+    status.json          running, finished, stopped or failed, and how far it came
+    stats.jsonl          one line of statistics an interval
+    metrics.jsonl        one line an evaluation
+    images/              pictures of the way
+    progress.gif, .mp4   the same, moving
+    losses.png           the curves
+    training_checkpoints/000500/   after step 500: *.safetensors and state.json
+
+Nothing in it is a pickle. Whatever is written is whole: a file or folder is made under another name first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from gansmith.errors import RunError
+
+__all__ = ["RunFolder", "write_json"]
+
+_STATE = "state.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path) -> RunFolder:
+        """Make a new, empty run folder.
+
+        Raises:
+            RunError: there is something in it already.
+        """
+        if (path / "config.json").exists():
+            raise RunError(f"{path}: holds a run already; continue it with: gansmith resume {path}")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(f"{path}: is not empty; choose another folder with --run")
+        path.mkdir(parents=True, exist_ok=True)
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """An existing run.
+
+        Raises:
+            RunError: no run is there.
+        """
+        if not (path / "config.json").is_file():
+            near = sorted(str(found.parent) for found in path.glob("*/config.json"))[:3] if path.is_dir() else []
+            hint = f"did you mean {' or '.join(near)}?" if near else "expected a folder that gansmith train has made"
+            raise RunError(f"{path}: no run is there (no config.json); {hint}")
+        return cls(path)
+
+    @property
+    def config(self) -> Path:  # the plain file names, in the order of the docstring above
+        return self.path / "config.json"
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data.json"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def status(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def stats(self) -> Path:
+        return self.path / "stats.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def images(self) -> Path:
+        return self.path / "images"
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        return self.path / "training_checkpoints"
+
+    def animation(self, suffix: str) -> Path:
+        """progress.gif or progress.mp4."""
+        return self.path / f"progress.{suffix}"
+
+    @property
+    def curves(self) -> Path:
+        return self.path / "losses.png"
+
+    # --- checkpoints ---------------------------------------------------------------------------------------
+
+    def checkpoints(self) -> list[Path]:
+        """The whole checkpoints, oldest first."""
+        found = self.checkpoint_folder.glob(f"*/{_STATE}")
+        return sorted((path.parent for path in found if path.parent.name.isdigit()), key=lambda path: int(path.name))
+
+    def latest_checkpoint(self) -> Path:
+        """The newest whole checkpoint.
+
+        Raises:
+            RunError: there is none.
+        """
+        checkpoints = self.checkpoints()
+        if not checkpoints:
+            raise RunError(
+                f"{self.path}: has no checkpoint yet; train longer, or save more often with --checkpoint_every"
+            )
+        return checkpoints[-1]
+
+    def add_checkpoint(self, step: int, write: Callable[[Path], None], keep: int) -> Path:
+        """Save a checkpoint under its step, all of it or nothing, and drop the oldest beyond ``keep``.
+
+        Args:
+            step: names the folder.
+            write: fills the folder it is given; ``state.json`` must be among what it writes.
+            keep: how many remain.
+        """
+        target = self.checkpoint_folder / f"{step:06d}"
+        self.checkpoint_folder.mkdir(exist_ok=True)
+        for leftover in self.checkpoint_folder.glob(".unfinished-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=self.checkpoint_folder))
+        write(unfinished)
+        _flush_folder(unfinished)
+        if target.exists():  # the same step again: state.json, written last, is what makes a checkpoint whole
+            for path in sorted(unfinished.iterdir(), key=lambda path: path.name == _STATE):
+                path.replace(target / path.name)
+            unfinished.rmdir()
+        else:
+            unfinished.rename(target)
+        for checkpoint in self.checkpoints()[:-keep]:
+            shutil.rmtree(checkpoint)
+        return target
+
+    # --- statistics ----------------------------------------------------------------------------------------
+
+    def append_stats(self, record: dict[str, Any]) -> None:
+        """Add a line to stats.jsonl."""
+        with self.stats.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def read_stats(self) -> list[dict[str, Any]]:
+        """The lines of stats.jsonl; a last line that was cut off is left out."""
+        return list(_json_lines(self.stats))
+
+    def forget_stats_after(self, nimg: int) -> None:
+        """Drop the lines that a resumed training will write again."""
+        kept = [record for record in self.read_stats() if record["progress/nimg"] <= nimg]
+        _write_whole(self.stats, "".join(json.dumps(record) + "\n" for record in kept))
+
+    # --- status --------------------------------------------------------------------------------------------
+
+    def set_status(self, state: str, **details: Any) -> None:
+        """Say in status.json how the run is: "running", "finished", "stopped" or "failed"."""
+        write_json(self.status, {"state": state, "pid": os.getpid(), **details})
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep a second training out of this folder; the system lets go of it however this process ends.
+
+        Raises:
+            RunError: another process trains here.
+        """
+        with (self.path / ".lock").open("a+b") as lock:
+            if not _locked(lock):
+                raise RunError(f"{self.path}: another process is training here; wait for it or stop it first")
+            yield
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, all of it or nothing."""
+    _write_whole(path, json.dumps(value, indent=2) + "\n")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            if number < len(lines):
+                raise RunError(f"{path}: line {number} is no JSON; remove the line") from error
+
+
+def _flush_folder(folder: Path) -> None:
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _locked(file: IO[bytes]) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

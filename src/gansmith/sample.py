@@ -1,0 +1,196 @@
+"""The one path for samples: grids, videos, metrics, reports and exports all consume these batches.
+
+One seed is one image, whatever else is sampled beside it: each seed has its own random stream, from which its
+class, where none is asked for, and its latent are drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gansmith.errors import ConfigError, did_you_mean
+from gansmith.images import grid, labelled_rows, png_bytes, save_png, to_array, to_uint8
+from gansmith.models.model import GeneratorNetwork, Model
+from gansmith.types import ImageSpec, Labels, Latents, PixelArray
+
+__all__ = ["Samples", "TrainedGenerator"]
+
+BATCH_SIZE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Generated images; in a notebook they display themselves.
+
+    Args:
+        images: uint8 [n h w c].
+        labels: int64 [n], or None for an unconditional model.
+        seeds: the seed of each, or empty where they are not one seed's.
+        class_names: names of the labels.
+    """
+
+    images: PixelArray
+    labels: NDArray[np.int64] | None = None
+    seeds: tuple[int, ...] = ()
+    class_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def sheet(self) -> PixelArray:
+        """All of them on one sheet, uint8 [H W c]; a named row a class where there are several of several classes."""
+        classes = [] if self.labels is None else sorted(set(self.labels.tolist()))
+        if self.labels is None or not 1 < len(classes) <= len(self) // 2:
+            return grid(self.images)
+        rows = [self.images[self.labels == label] for label in classes]
+        longest = min(max(len(row) for row in rows), 16)
+        blank = np.full_like(self.images[:1], 255)
+        padded = [np.concatenate([row[:longest], *[blank] * (longest - len(row))]) for row in rows]
+        return labelled_rows(padded, [self.class_names[label] for label in classes])
+
+    def save(self, path: Path | str) -> Path:
+        """Write them: one sheet (``x.png``), arrays (``x.npz``), or one PNG each (a folder).
+
+        Returns:
+            what was written.
+
+        Raises:
+            ConfigError: another kind of file.
+        """
+        path = Path(path)
+        if path.suffix == ".png":
+            return save_png(self.sheet(), path)
+        if path.suffix == ".npz":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            labels = {} if self.labels is None else {"labels": self.labels}
+            np.savez_compressed(path, images=self.images, **labels)
+            return path
+        if path.suffix:
+            raise ConfigError(f"{path}: cannot write {path.suffix} files; expected x.png, x.npz, or a folder")
+        for i, image in enumerate(self.images):
+            save_png(image, path / f"{self._stem(i)}.png")
+        return path
+
+    def _stem(self, i: int) -> str:
+        name = f"seed{self.seeds[i]:05d}" if self.seeds else f"{i:05d}"
+        return name if self.labels is None else f"class{self.labels[i]:03d}_{name}"
+
+    def _repr_png_(self) -> bytes:
+        return png_bytes(self.sheet())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainedGenerator:
+    """A generator with what is needed to sample from it.
+
+    Args:
+        network: on its device.
+        model: the hyper-parameters that it was made from.
+        spec: what its images are.
+        class_names: names of its labels; empty if unconditional.
+        class_counts: images of each class in its training data, which decide how often a class is drawn.
+    """
+
+    network: GeneratorNetwork
+    model: Model
+    spec: ImageSpec
+    class_names: tuple[str, ...] = ()
+    class_counts: tuple[int, ...] = ()
+
+    def sample(
+        self, num: int = 64, *, seed: int = 0, label: int | str | None = None, truncation: float = 1.0
+    ) -> Samples:
+        """Images of the seeds seed, seed + 1, ...
+
+        Args:
+            num: how many.
+            seed: the first one's seed.
+            label: a class's number or name; None draws each image's class as often as the training data have it.
+            truncation: factor on the latent, in (0, 1]: less is more typical and less varied.
+
+        Raises:
+            ConfigError: no such class, a label for an unconditional model, or a truncation out of range.
+        """
+        batches = list(self.batches(range(seed, seed + num), label=label, truncation=truncation))
+        if not batches:
+            raise ConfigError(f"num: {num} images cannot be sampled; expected at least 1")
+        labels = None if batches[0].labels is None else np.concatenate([batch.labels for batch in batches])
+        images = np.concatenate([batch.images for batch in batches])
+        return Samples(images=images, labels=labels, seeds=tuple(range(seed, seed + num)), class_names=self.class_names)
+
+    def batches(
+        self,
+        seeds: Sequence[int],
+        *,
+        label: int | str | None = None,
+        truncation: float = 1.0,
+        batch_size: int = BATCH_SIZE,
+    ) -> Iterator[Samples]:
+        """One image a seed, in batches; the arguments are those of ``sample``."""
+        if not 0 < truncation <= 1:
+            raise ConfigError(f"truncation: {truncation} is out of range; expected more than 0 and at most 1")
+        number = self.class_number(label)
+        for start in range(0, len(seeds), batch_size):
+            chosen = seeds[start : start + batch_size]
+            z, labels = self.draw(chosen, number)
+            yield self._samples(self.images(z * truncation, labels), labels, chosen)
+
+    def draw(self, seeds: Sequence[int], label: int | None = None) -> tuple[Latents, Labels | None]:
+        """The latents [n z] and labels [n] of these seeds, on the CPU."""
+        drawn = [self._draw_one(seed) for seed in seeds]
+        z = torch.stack([latent for latent, _ in drawn])
+        if not self.spec.num_classes:
+            return z, None
+        return z, torch.tensor([own if label is None else label for _, own in drawn])
+
+    def _draw_one(self, seed: int) -> tuple[Latents, int]:
+        stream = torch.Generator().manual_seed(seed)
+        z = self.model.draw_latents(1, stream)[0]
+        if not self.class_counts:
+            return z, 0
+        weights = torch.tensor(self.class_counts, dtype=torch.float64)
+        return z, int(torch.multinomial(weights, 1, generator=stream))
+
+    @torch.no_grad()
+    def images(self, z: Latents, labels: Labels | None) -> PixelArray:
+        """uint8 [n h w c] of latents [n z] and labels [n]; any number of them, a batch at a time."""
+        device = next(self.network.parameters()).device
+        was_training = self.network.training
+        self.network.eval()
+        made = []
+        for i in range(0, len(z), BATCH_SIZE):
+            part = None if labels is None else labels[i : i + BATCH_SIZE].to(device)
+            fake = self.network(z[i : i + BATCH_SIZE].to(device), part)
+            made.append(to_array(to_uint8(fake, self.model.value_range)))
+        self.network.train(was_training)
+        return np.concatenate(made)
+
+    def class_number(self, label: int | str | None) -> int | None:
+        """The number of a class given by number or name.
+
+        Raises:
+            ConfigError: no such class, or the model knows none.
+        """
+        if label is None:
+            return None
+        if not self.spec.num_classes:
+            raise ConfigError(
+                f"label: {label!r} was asked for, but this model was trained without labels; leave it out"
+            )
+        if str(label) in self.class_names:
+            return self.class_names.index(str(label))
+        if not str(label).isdigit():
+            raise ConfigError(f"label: no class is called {label!r}; {did_you_mean(str(label), self.class_names)}")
+        if int(label) >= self.spec.num_classes:
+            raise ConfigError(f"label: there is no class {label}; they are numbered 0 to {self.spec.num_classes - 1}")
+        return int(label)
+
+    def _samples(self, images: PixelArray, labels: Labels | None, seeds: Sequence[int]) -> Samples:
+        numbers = None if labels is None else labels.numpy()
+        return Samples(images=images, labels=numbers, seeds=tuple(seeds), class_names=self.class_names)

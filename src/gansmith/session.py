@@ -1,0 +1,289 @@
+"""One sitting of a training: open the data, make or load the state, train, leave pictures behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from gansmith import dist
+from gansmith.component import override, to_plain
+from gansmith.config import Config, differences, load_config
+from gansmith.console import stop_on_signal, store_progress, watching
+from gansmith.data.batches import Batches
+from gansmith.data.store import Store, prepare
+from gansmith.devices import Compute, choose_compute, describe_environment
+from gansmith.errors import RunError
+from gansmith.images import grid, labelled_rows, save_png
+from gansmith.loggers import Logger, LogWriter
+from gansmith.models.model import GeneratorNetwork
+from gansmith.pictures import read_frame
+from gansmith.plots import plot_losses
+from gansmith.runs import RunFolder, write_json
+from gansmith.sample import TrainedGenerator
+from gansmith.state import TrainState, load_weights, read_state, settle
+from gansmith.training import train
+from gansmith.types import ImageSpec, PixelArray
+from gansmith.video import can_write_mp4, thinned, write_animation
+
+__all__ = ["begin", "go_on", "load_generator"]
+
+
+def begin(config: Config, path: Path | None) -> RunFolder:
+    """Train from the start.
+
+    Args:
+        config: everything that decides what happens.
+        path: the run folder to make; None finds a free name below runs/.
+
+    Raises:
+        GansmithError: the folder, the data or the configuration cannot be used, or training diverged.
+    """
+    compute = choose_compute(config.device, config.precision)
+    with dist.process_group(compute.device):
+        folder = dist.from_main(lambda: RunFolder.create(path or _free_path(config)))
+        with _claimed(folder):
+            _sit(folder, config, compute, resuming=False)
+    return folder
+
+
+def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
+    """Train on from the newest checkpoint, exactly as if training had never stopped.
+
+    Args:
+        path: the run folder.
+        changes: fields to change on purpose, by dotted path.
+
+    Raises:
+        GansmithError: no run, no checkpoint, or a configuration or data that have changed behind its back.
+    """
+    folder = RunFolder.open(path)
+    config = override(load_config(folder.config), changes)
+    compute = choose_compute(config.device, config.precision)
+    with dist.process_group(compute.device), _claimed(folder):
+        _refuse_unnamed_changes(folder, config, changes)
+        _sit(folder, config, compute, resuming=True)
+    return folder
+
+
+def load_generator(folder: RunFolder, *, ema: bool, device: str) -> TrainedGenerator:
+    """The generator of the newest checkpoint.
+
+    Raises:
+        RunError: no checkpoint, or a damaged one.
+    """
+    config, facts = load_config(folder.config), read_facts(folder)
+    sampler = _sampler(config.model.generator(_spec(facts, config)), config, facts)
+    checkpoint = folder.latest_checkpoint()
+    averaged = checkpoint / "generator_ema.safetensors"
+    load_weights(sampler.network, averaged if ema and averaged.exists() else checkpoint / "generator.safetensors")
+    chosen = choose_compute(device, "float32").device
+    settle(sampler.network, chosen).eval()
+    return sampler
+
+
+# --- the sitting -------------------------------------------------------------------------------------------
+
+
+def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool) -> None:
+    console = Console(quiet=not dist.is_main())
+    with dist.main_first(), store_progress(console) as progress:
+        store = prepare(config.data, config.preparation, progress=progress)
+    facts = _facts(store)
+    if resuming:
+        _refuse_other_data(folder, facts)
+    spec = _spec(facts, config)
+    state = TrainState.create(config, spec, compute, epoch_size=len(store.images))
+    if resuming:
+        state.load(folder.latest_checkpoint())
+    sampler = _sampler(state.generator_ema, config, facts)
+    if dist.is_main():
+        _write_facts(folder, config, facts, compute, state.nimg)
+        save_png(_real_sheet(store, spec), folder.images / "real.png")
+        _introduce(console, folder, state, store)
+    data = Batches(store, config.batch_size, config.seed, balanced=config.balanced)
+    with ExitStack() as stack:
+        logs = [stack.enter_context(_opened(logger, folder, config)) for logger in config.loggers if dist.is_main()]
+        watcher = stack.enter_context(watching(config.length, console))
+        stop_asked = stack.enter_context(stop_on_signal())
+        with _status_kept(folder, state):
+            finished = train(state, data, folder, sampler, watchers=[watcher], logs=logs, stop_asked=stop_asked)
+    if dist.is_main():
+        folder.set_status("finished" if finished else "stopped", step=state.step, nimg=state.nimg)
+        _leave_pictures(folder, config)
+        _say_goodbye(console, folder, state, finished)
+    dist.barrier()
+
+
+@contextmanager
+def _claimed(folder: RunFolder) -> Iterator[None]:
+    with ExitStack() as stack:
+        if dist.is_main():
+            stack.enter_context(folder.claimed())
+        yield
+
+
+@contextmanager
+def _status_kept(folder: RunFolder, state: TrainState) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        if dist.is_main():
+            reason = str(error) or type(error).__name__
+            folder.set_status("failed", step=state.step, nimg=state.nimg, reason=reason)
+        raise
+
+
+@contextmanager
+def _opened(logger: Logger, folder: RunFolder, config: Config) -> Iterator[LogWriter]:
+    log = logger.open(folder, to_plain(config))
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+def _write_facts(folder: RunFolder, config: Config, facts: Mapping[str, Any], compute: Compute, nimg: int) -> None:
+    write_json(folder.config, to_plain(config))
+    write_json(folder.data, facts)
+    write_json(folder.environment, describe_environment(compute))
+    folder.forget_stats_after(nimg)
+    folder.set_status("running", nimg=nimg)
+
+
+def _introduce(console: Console, folder: RunFolder, state: TrainState, store: Store) -> None:
+    config = state.config
+    labels = f"{state.spec.num_classes} classes" if state.spec.num_classes else "no labels"
+    if store.labels is not None and not config.use_labels:
+        labels = f"its {len(store.class_names)} classes unused (--use_labels true trains with them)"
+    spec = ImageSpec(height=state.spec.height, width=state.spec.width, channels=state.spec.channels)
+    skipped = f", {len(store.skipped)} files skipped" if store.skipped else ""
+    lines = [
+        f"data    {store.title}: {len(store.images):,} images, {spec}, {labels}{skipped}",
+        f"model   {config.preset}: G {_millions(state.generator)}, D {_millions(state.discriminator)} weights",
+        f"device  {state.compute.name}, {state.compute.precision}",
+        *(f"note    {note}" for note in state.compute.notes),
+        f"run     {folder.path}, {'from step ' + str(state.step) + ' ' if state.step else ''}for {config.length}",
+    ]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _say_goodbye(console: Console, folder: RunFolder, state: TrainState, finished: bool) -> None:
+    speed = state.nimg / max(state.seconds, 1e-9)
+    verb = "finished" if finished else "stopped"
+    again = "train on" if finished else "resume"
+    longer = ' --length "..."' if finished else ""
+    lines = [
+        f"{verb} at step {state.step}, {state.nimg / 1000:.0f} kimg, {speed:.0f} img/s",
+        f"look at    {folder.images}, {folder.animation('gif')}",
+        f"sample     gansmith sample {folder.path}",
+        f"{again:10} gansmith resume {folder.path}{longer}",
+    ]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _millions(network: torch.nn.Module) -> str:
+    return f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:.2f} M"
+
+
+def _leave_pictures(folder: RunFolder, config: Config) -> None:
+    records = folder.read_stats()
+    if records:
+        plot_losses(records, folder.curves)
+    frames = thinned(config.samples.frames(folder))
+    if frames:
+        for suffix in ("gif", "mp4") if can_write_mp4() else ("gif",):
+            write_animation((read_frame(paths) for paths in frames), folder.animation(suffix))
+
+
+# --- what is known of the data -----------------------------------------------------------------------------
+
+
+def _facts(store: Store) -> dict[str, Any]:
+    spec = store.spec
+    counts = [] if store.labels is None else np.bincount(store.labels, minlength=len(store.class_names)).tolist()
+    return {
+        "title": store.title,
+        "num_images": len(store.images),
+        "height": spec.height,
+        "width": spec.width,
+        "channels": spec.channels,
+        "class_names": list(store.class_names),
+        "class_counts": counts,
+        "digest": store.digest,
+    }
+
+
+def read_facts(folder: RunFolder) -> dict[str, Any]:
+    """What data.json says.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    try:
+        facts: dict[str, Any] = json.loads(folder.data.read_text(encoding="utf-8"))
+        ImageSpec(**{side: int(facts[side]) for side in ("height", "width", "channels")})
+        [len(facts[key]) for key in ("class_names", "class_counts", "digest")]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{folder.data}: cannot be read ({error!r}); it is part of every run that has begun") from error
+    return facts
+
+
+def _spec(facts: Mapping[str, Any], config: Config) -> ImageSpec:
+    num_classes = len(facts["class_names"]) if config.use_labels else 0
+    sides = {side: facts[side] for side in ("height", "width", "channels")}
+    return ImageSpec(num_classes=num_classes, **sides)
+
+
+def _sampler(network: GeneratorNetwork, config: Config, facts: Mapping[str, Any]) -> TrainedGenerator:
+    spec = _spec(facts, config)
+    names = tuple(facts["class_names"]) if spec.num_classes else ()
+    counts = tuple(facts["class_counts"]) if spec.num_classes else ()
+    return TrainedGenerator(network=network, model=config.model, spec=spec, class_names=names, class_counts=counts)
+
+
+def _real_sheet(store: Store, spec: ImageSpec, columns: int = 8) -> PixelArray:
+    """Real images laid out as the samples are: rows of classes, or a square."""
+    order = np.random.default_rng(0).permutation(len(store.images))
+    if not spec.num_classes or store.labels is None:
+        return grid(store.images[np.sort(order[: columns * columns])], columns)
+    rows = []
+    for label in range(spec.num_classes):
+        chosen = order[store.labels[order] == label][:columns]
+        row = np.full((columns, *store.images.shape[1:]), 255, np.uint8)
+        row[: len(chosen)] = store.images[chosen]
+        rows.append(row)
+    return labelled_rows(rows, store.class_names)
+
+
+def _refuse_other_data(folder: RunFolder, facts: Mapping[str, Any]) -> None:
+    if read_facts(folder)["digest"] != facts["digest"]:
+        raise RunError(
+            f"{folder.path}: the images are not those that this run was trained on (their digest differs); "
+            "bring the old ones back, or start a new run"
+        )
+
+
+def _refuse_unnamed_changes(folder: RunFolder, config: Config, changes: Mapping[str, Any]) -> None:
+    trained_with = read_state(folder.latest_checkpoint())["config"]
+    changed = differences(trained_with, config)
+    named = [path for path in changed if any(path == name or path.startswith(f"{name}.") for name in changes)]
+    for path, (old, new) in changed.items():
+        if path not in named:
+            raise RunError(
+                f"{folder.config}: {path} is {new}, but the run was trained with {old}; "
+                f"put it back, or change it on purpose: gansmith resume {folder.path} --{path} {new}"
+            )
+
+
+def _free_path(config: Config) -> Path:
+    stem = f"{config.data.title}-{config.preset}"
+    return next(path for i in range(1, 10**6) if not (path := Path("runs") / f"{stem}-{i:03d}").exists())

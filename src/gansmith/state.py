@@ -1,0 +1,226 @@
+"""Everything that changes while training, and its whole, atomic, exact way to disk and back."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gansmith.component import to_plain
+from gansmith.config import Config
+from gansmith.devices import Compute
+from gansmith.ema import ema_decay, update_ema
+from gansmith.errors import RunError
+from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork
+from gansmith.runs import write_json
+from gansmith.schedules import Progress
+from gansmith.statistics import Statistics
+from gansmith.types import ImageSpec
+
+__all__ = ["TrainState", "load_weights", "random_stream", "read_state", "settle"]
+
+
+def random_stream(seed: int, *position: int) -> torch.Generator:
+    """Random numbers that depend on where training is, never on how it came there.
+
+    Args:
+        seed: the run's.
+        position: counts that name the place: nimg, a purpose, a rank.
+    """
+    entropy = np.random.SeedSequence([seed, *position]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(entropy >> np.uint64(1)))
+
+
+@dataclass(kw_only=True, eq=False)
+class TrainState:
+    """The networks, their averages and optimizers, and how far they have come.
+
+    Args:
+        config: what decides everything else.
+        spec: what the images are.
+        compute: where and how the networks run.
+        epoch_size: images in the data set.
+        nimg: real images that the discriminator has seen.
+        step: generator updates.
+        seconds: time spent in training, over all sittings.
+    """
+
+    config: Config
+    spec: ImageSpec
+    compute: Compute
+    epoch_size: int
+    generator: GeneratorNetwork
+    discriminator: DiscriminatorNetwork
+    generator_ema: GeneratorNetwork
+    generator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer
+    statistics: Statistics = field(default_factory=Statistics)
+    nimg: int = 0
+    step: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def create(cls, config: Config, spec: ImageSpec, compute: Compute, epoch_size: int) -> TrainState:
+        """Fresh networks; the weights are a function of the configuration's seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(random_stream(config.seed).initial_seed())
+            generator, discriminator = config.model.generator(spec), config.model.discriminator(spec)
+        for network in (generator, discriminator):
+            settle(network, compute.device).train()
+        average = copy.deepcopy(generator).eval().requires_grad_(False) if config.ema_halflife_kimg else generator
+        return cls(
+            config=config,
+            spec=spec,
+            compute=compute,
+            epoch_size=epoch_size,
+            generator=generator,
+            discriminator=discriminator,
+            generator_ema=average,
+            generator_optimizer=config.generator_optimizer.build(generator.parameters()),
+            discriminator_optimizer=config.discriminator_optimizer.build(discriminator.parameters()),
+        )
+
+    @property
+    def progress(self) -> Progress:
+        """How far training has come."""
+        return Progress(nimg=self.nimg, step=self.step, seconds=self.seconds, epoch_size=self.epoch_size)
+
+    def update_ema(self) -> None:
+        """Let the averaged generator follow, once a generator update."""
+        if self.generator_ema is not self.generator:
+            images = self.config.batch_size * self.config.discriminator_steps
+            update_ema(self.generator_ema, self.generator, ema_decay(images, self.nimg, self.config.ema_halflife_kimg))
+
+    def is_finite(self) -> bool:
+        """Whether all weights and all statistics since the last interval are numbers."""
+        weights: list[Tensor] = [*self.generator.parameters(), *self.discriminator.parameters()]
+        largest = torch.stack([norm.float() for norm in torch._foreach_norm(weights, float("inf"))])
+        return bool(torch.isfinite(largest).all()) and self.statistics.is_finite()
+
+    # --- to disk and back ----------------------------------------------------------------------------------
+
+    def save(self, folder: Path, statistics: Sequence[Mapping[str, Any]]) -> None:
+        """Fill a checkpoint folder; state.json comes last, and makes it whole.
+
+        Args:
+            folder: empty.
+            statistics: ``Statistics.to_plain``, which all ranks must have taken part in.
+        """
+        save_file(_tensors(self.generator.state_dict()), folder / "generator.safetensors")
+        save_file(_tensors(self.discriminator.state_dict()), folder / "discriminator.safetensors")
+        if self.generator_ema is not self.generator:
+            save_file(_tensors(self.generator_ema.state_dict()), folder / "generator_ema.safetensors")
+        save_file(self._optimizer_tensors(), folder / "optimizers.safetensors")
+        counts = {"nimg": self.nimg, "step": self.step, "seconds": self.seconds}
+        write_json(
+            folder / "state.json",
+            {**counts, "statistics": list(statistics), "config": to_plain(self.config)},
+        )
+
+    def load(self, folder: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            RunError: it is damaged, or of other networks.
+        """
+        plain = read_state(folder)
+        load_weights(self.generator, folder / "generator.safetensors")
+        load_weights(self.discriminator, folder / "discriminator.safetensors")
+        if self.generator_ema is not self.generator:
+            averaged = folder / "generator_ema.safetensors"
+            load_weights(self.generator_ema, averaged if averaged.exists() else folder / "generator.safetensors")
+        self._load_optimizers(folder / "optimizers.safetensors")
+        self.nimg, self.step, self.seconds = int(plain["nimg"]), int(plain["step"]), float(plain["seconds"])
+        self.statistics.load_plain(plain["statistics"], self.compute.device)
+
+    def _optimizers(self) -> Iterable[tuple[str, nn.Module, torch.optim.Optimizer]]:
+        yield "generator", self.generator, self.generator_optimizer
+        yield "discriminator", self.discriminator, self.discriminator_optimizer
+
+    def _optimizer_tensors(self) -> dict[str, Tensor]:
+        return {
+            f"{owner}.{kind}.{name}": _saved(value)
+            for owner, network, optimizer in self._optimizers()
+            for name, parameter in network.named_parameters()
+            for kind, value in optimizer.state.get(parameter, {}).items()
+        }
+
+    def _load_optimizers(self, path: Path) -> None:
+        tensors = _read_tensors(path)
+        for owner, network, optimizer in self._optimizers():
+            for name, parameter in network.named_parameters():
+                kinds = [key for key in tensors if key.startswith(f"{owner}.") and key.endswith(f".{name}")]
+                found = {key[len(owner) + 1 : -len(name) - 1]: tensors[key] for key in kinds}
+                optimizer.state[parameter] = {
+                    kind: _like(parameter, value, path) for kind, value in found.items() if "." not in kind
+                }
+
+
+def settle(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to its device, with convolutions in the channels-last layout that is fastest everywhere."""
+    moved: nn.Module = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
+
+
+def read_state(folder: Path) -> Mapping[str, Any]:
+    """What a checkpoint's state.json says.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    try:
+        plain = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        [plain[key] + 0 for key in ("nimg", "step", "seconds")]
+        return {"statistics": [], "config": {}, **plain}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{folder}: the checkpoint is damaged ({error!r}); remove it to go on from the one before"
+        ) from error
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Fill a network from a safetensors file.
+
+    Raises:
+        RunError: the file is damaged or of another network.
+    """
+    tensors = _read_tensors(path)
+    own = network.state_dict()
+    if own.keys() != tensors.keys() or any(own[name].shape != tensors[name].shape for name in own):
+        raise RunError(f"{path}: holds the weights of another network than config.json describes")
+    network.load_state_dict(tensors)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except Exception as error:  # safetensors raises its own class, which it does not export everywhere
+        raise RunError(
+            f"{path}: cannot be read ({error}); remove the checkpoint to go on from the one before"
+        ) from error
+    return tensors
+
+
+def _tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: _saved(value) for name, value in state.items()}
+
+
+def _saved(value: Tensor) -> Tensor:
+    return value.detach().cpu().contiguous()
+
+
+def _like(parameter: nn.Parameter, value: Tensor, path: Path) -> Tensor:
+    """An optimizer's tensor in the parameter's memory format, without which fused updates would be slow or wrong."""
+    if value.dim() == 0:  # the step count, which fused optimizers keep beside the parameter
+        return value.to(parameter.device)
+    if value.shape != parameter.shape:
+        raise RunError(f"{path}: holds the optimizer of another network than config.json describes")
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)

@@ -1,0 +1,73 @@
+"""Running statistics that stay on the device: count, sum and sum of squares, reduced once per interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from gansmith import dist
+
+__all__ = ["Statistics"]
+
+
+class Statistics:
+    """Means and deviations of per-sample values since the last interval.
+
+    Adding costs a stack and two sums, and never waits for the device. Over ranks, the three numbers are summed.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str, ...], Tensor] = {}  # float64 [keys, 3]: count, sum, sum of squares
+        self._last: dict[tuple[str, ...], Tensor] = {}
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Add one step's values.
+
+        Args:
+            values: float [n] each, under the keys of stats.jsonl.
+        """
+        keys = tuple(values)
+        stacked = torch.stack([value.detach() for value in values.values()]).double()
+        count = torch.full((len(keys),), stacked.shape[1], dtype=torch.float64, device=stacked.device)
+        step = torch.stack([count, stacked.sum(1), stacked.square().sum(1)], dim=1)
+        self._last[keys] = step
+        self._sums[keys] = self._sums[keys] + step if keys in self._sums else step
+
+    def last_means(self) -> dict[str, float]:
+        """The means of the last step alone, on this rank."""
+        return {
+            key: row[1] / row[0]
+            for keys, step in self._last.items()
+            for key, row in zip(keys, step.tolist(), strict=True)
+        }
+
+    def collect(self) -> dict[str, float]:
+        """Means under each key and deviations under "key.std", over all ranks; then starts anew."""
+        record: dict[str, float] = {}
+        for keys in sorted(self._sums):
+            for key, (count, total, squares) in zip(keys, dist.sum_over_ranks(self._sums[keys]).tolist(), strict=True):
+                mean = total / count
+                record[key] = mean
+                record[f"{key}.std"] = max(0.0, squares / count - mean**2) ** 0.5
+        self._sums.clear()
+        return record
+
+    def is_finite(self) -> bool:
+        """Whether nothing that was added since the last interval was NaN or infinite."""
+        return all(bool(torch.isfinite(sums).all()) for sums in self._sums.values())
+
+    def to_plain(self) -> list[dict[str, object]]:
+        """For a checkpoint: what was added since the last interval, over all ranks."""
+        return [
+            {"keys": list(keys), "sums": dist.sum_over_ranks(self._sums[keys]).tolist()} for keys in sorted(self._sums)
+        ]
+
+    def load_plain(self, plain: list[dict[str, list[object]]], device: torch.device) -> None:
+        """Go on from a checkpoint. The main rank carries all of it, so that the sum over ranks is right."""
+        self._sums = {}
+        if dist.is_main():
+            for group in plain:
+                keys = tuple(str(key) for key in group["keys"])
+                self._sums[keys] = torch.tensor(group["sums"], dtype=torch.float64, device=device)
