@@ -188,3 +188,6 @@ def test_the_default_bar_goes_to_standard_error(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "images.gz" in captured.err
+    with pytest.raises(DataError):
+        fetch(remote(f"{server}/missing"), tmp_path / "toy")
+    assert capsys.readouterr().err == ""  # no bar that never moves

@@ -24,7 +24,7 @@ __all__ = ["Progress", "RemoteFile", "fetch"]
 
 Progress: TypeAlias = Callable[[int, int], None]  # bytes done, bytes in all
 
-_ROUNDS = 2  # each mirror gets a second chance, which resumes a connection that was cut
+_ROUNDS = 3  # each mirror gets further chances, which resume a connection that was cut
 _TIMEOUT_SECONDS = 30
 _CHUNK_BYTES = 1 << 18
 
@@ -105,13 +105,16 @@ def _attempt(url: str, part: Path, file: RemoteFile, report: Progress) -> str | 
     except HTTPError as error:
         error.close()
         return f"HTTP {error.code}"
-    except URLError as error:
-        return str(error.reason)
     except (OSError, HTTPException) as error:
-        return str(error) or type(error).__name__
+        return _reason(error)
     if flaw is not None:
         part.unlink()
     return flaw
+
+
+def _reason(error: Exception) -> str:
+    cause = error.reason if isinstance(error, URLError) else error
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
 def _transfer(url: str, part: Path, size: int, report: Progress) -> None:
@@ -158,6 +161,13 @@ def _bar(name: str) -> Iterator[Progress]:
 
     columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.DownloadColumn())
     speed = (progress.TransferSpeedColumn(), progress.TimeRemainingColumn())
-    with progress.Progress(*columns, *speed, console=console.Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    bar = progress.Progress(*columns, *speed, console=console.Console(stderr=True))
+    task = bar.add_task(name, total=None)
+    with contextlib.ExitStack() as shown:
+
+        def report(done: int, total: int) -> None:
+            if not bar.live.is_started:  # not before something arrives: offline there is nothing to show
+                shown.enter_context(bar)
+            bar.update(task, completed=done, total=total)
+
+        yield report
