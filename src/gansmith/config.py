@@ -99,10 +99,10 @@ def flat(plain: Any, path: str = "") -> dict[str, Any]:
         items = [(str(i), value) for i, value in enumerate(plain)]
     else:
         return {path: plain}
-    flat: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for key, value in items:
-        flat |= flat(value, f"{path}.{key}" if path else key)
-    return flat
+        leaves |= flat(value, f"{path}.{key}" if path else key)
+    return leaves
 
 
 def save_config(config: Config, path: Path) -> None:

@@ -93,7 +93,7 @@ class SampleFiles(PictureWriter):
     def write(self, generator: TrainedGenerator, progress: Progress, run: RunFolder) -> Path:
         if "{index" not in self.filename:
             raise ConfigError(
-                f"config.samples.filename: {self.filename!r} has no {{index}}, so that all files would be one"
+                f"config.samples.filename: {self.filename!r} lacks {{index}}, which tells the files apart"
             )
         images = generator.sample(self.num).images
         paths = [run.path / filled(self.filename, progress, index=i) for i in range(self.num)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 from gansmith.callbacks import LossLine
 from gansmith.config import Config
@@ -109,7 +110,7 @@ _DOCUMENT_003 = Config(
     samples=dataclasses.replace(_EACH_EPOCH, rows=5, columns=5),
 )
 _DOCUMENT_004 = Config(
-    data=Folder(path="images"),
+    data=Folder(path=Path("images")),
     preparation=Preparation(size=(128, 128), channels="rgb"),
     use_labels=False,
     model=DCGAN(width=32, output="sigmoid", discriminator_norm="none", dropout=0.3),

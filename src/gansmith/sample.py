@@ -68,8 +68,8 @@ class Samples:
             return save_png(self.sheet(), path)
         if path.suffix == ".npz":
             path.parent.mkdir(parents=True, exist_ok=True)
-            labels = {} if self.labels is None else {"labels": self.labels}
-            np.savez_compressed(path, images=self.images, **labels)
+            arrays = {"images": self.images} if self.labels is None else {"images": self.images, "labels": self.labels}
+            np.savez_compressed(path, allow_pickle=False, **arrays)
             return path
         if path.suffix:
             raise ConfigError(f"{path}: cannot write {path.suffix} files; expected x.png, x.npz, or a folder")

@@ -208,7 +208,7 @@ def train(
     while not (stopped or length.reached(state.progress)):
         loop.one_step()
         stopped = dist.any_rank(stop_asked(), state.compute.device)
-    loop.at_end()
+    loop.at_end(finished=not stopped)
     return not stopped
 
 
@@ -251,7 +251,9 @@ class _Loop:
         if config.checkpoint_every.due(before, now, config.length):
             self.save()
 
-    def at_end(self) -> None:
+    def at_end(self, *, finished: bool) -> None:
+        if finished and self.last_interval.nimg < self.state.nimg:
+            self.write_statistics()
         self.save()
 
     def call_back(self, call: Callable[[Moment], None]) -> None:

@@ -81,19 +81,20 @@ class DCGAN(Model):
         """
         if self.kernel < self.stride:
             raise ConfigError(
-                f"config.model.kernel: {self.kernel} is smaller than the stride of {self.stride}; make it at least that"
+                f"config.model.kernel: {self.kernel} is below the stride of {self.stride}; make it at least that"
             )
         shorter = min(spec.height, spec.width)
         depth = self.depth or max(1, round(math.log(shorter / SMALLEST_MAP, self.stride)))
         if shorter < self.stride**depth:
             raise ConfigError(
-                f"config.model.depth: {depth} stages of stride {self.stride} are too many for {spec}; choose a larger --size or a smaller depth"
+                f"config.model.depth: {depth} stages of stride {self.stride} are too many for {spec}; "
+                "choose a larger size or a smaller depth"
             )
         return depth
 
     def channels(self, stage: int) -> int:
         """Channels of the map that lies so many stages from the image."""
-        return self.width * min(2**stage, self.max_multiple)
+        return self.width * min(1 << stage, self.max_multiple)
 
 
 class _Generator(GeneratorNetwork):
@@ -146,7 +147,8 @@ class _Discriminator(DiscriminatorNetwork):
             layers.spectrally_normalized(self)
 
     def forward(self, images: Images, labels: Labels | None) -> Logits:
-        return self.head(self.stages(images).flatten(1), labels)
+        logits: Logits = self.head(self.stages(images).flatten(1), labels)
+        return logits
 
 
 def _shrunk(spec: ImageSpec, factor: int) -> tuple[int, int]:

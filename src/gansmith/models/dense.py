@@ -89,4 +89,5 @@ class _Discriminator(DiscriminatorNetwork):
             layers.spectrally_normalized(self)
 
     def forward(self, images: Images, labels: Labels | None) -> Logits:
-        return self.head(self.layers(images.flatten(1)), labels)
+        logits: Logits = self.head(self.layers(images.flatten(1)), labels)
+        return logits

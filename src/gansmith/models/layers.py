@@ -91,7 +91,7 @@ class ConditionalNorm(nn.Module):
 class ConditionalSequential(nn.Sequential):
     """Layers one after the other; those that depend on the class are given it."""
 
-    def forward(self, x: Tensor, labels: Labels | None = None) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, labels: Labels | None = None) -> Tensor:
         """Pass x through all."""
         for layer in self:
             x = layer(x, labels) if isinstance(layer, ConditionalNorm) else layer(x)
@@ -125,7 +125,7 @@ class Dropout(nn.Module):
 
 
 class ProjectionHead(nn.Module):
-    """Features to logits; with classes, plus the inner product with the class's vector (Miyato and Koyama 2018, eq. 3)."""
+    """Features to logits: linear, plus the inner product with a vector a class (Miyato and Koyama 2018, eq. 3)."""
 
     def __init__(self, features: int, num_classes: int) -> None:
         super().__init__()

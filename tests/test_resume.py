@@ -1,0 +1,192 @@
+"""A training that was stopped and resumed equals one that never stopped, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gansmith import api, session
+from gansmith.errors import RunError
+from gansmith.presets import PRESETS
+from gansmith.runs import RunFolder
+
+TIMES = ("progress/seconds", "speed/images_per_second")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty random RGB images of four classes."""
+    draw = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("data") / "pictures.npz"
+    np.savez(path, images=draw.integers(0, 256, (40, 24, 24, 3), np.uint8), labels=np.arange(40) % 4)
+    return path
+
+
+def small(**more: Any) -> dict[str, Any]:
+    """A preset's habits at a fraction of its cost."""
+    often = {"log_every": "2 steps", "samples.every": "3 steps", "checkpoint_every": "100 steps"}
+    return {"batch_size": 8, "model.width": 4, **often, **more}
+
+
+def stop_after(steps: int) -> Callable[[], Any]:
+    """What ``stop_on_signal`` would be if Ctrl-C came after so many steps."""
+
+    @contextmanager
+    def asked() -> Iterator[Callable[[], bool]]:
+        polls = iter(range(1, 10**6))
+        yield lambda: next(polls) >= steps
+
+    return asked
+
+
+def record(run: RunFolder) -> dict[str, Any]:
+    """All that a run leaves behind, but for times."""
+    checkpoint = run.latest_checkpoint()
+    state = json.loads((checkpoint / "state.json").read_text())
+    stats = [{key: value for key, value in line.items() if key not in TIMES} for line in run.read_stats()]
+    pictures = {path.name: path.read_bytes() for path in run.path.rglob("*.png") if path != run.curves}
+    weights = {path.name: path.read_bytes() for path in checkpoint.glob("*.safetensors")}
+    return {"state": {**state, "seconds": 0}, "stats": stats, "pictures": pictures, "weights": weights}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("stop", [1, 3])
+def test_every_preset_resumes_exactly(
+    name: str, stop: int, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = small(**{"samples.num": 2} if name == "dcgan-folder-128" else {})
+    options: dict[str, Any] = {"preset": name, "length": "5 steps", "overrides": changes}
+    whole = api.train(pictures, run=tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "stop_on_signal", stop_after(stop))
+        halved = api.train(pictures, run=tmp_path / "halved", **options)
+    assert halved.status()["state"] == "stopped"
+    assert halved.status()["step"] == stop
+    resumed = api.resume(halved.path)
+    assert resumed.status()["state"] == "finished"
+    assert record(resumed.folder) == record(whole.folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"discriminator_steps": 3, "reuse_fakes": False},
+        {"model.dropout": 0.5, "model.spectral_norm": True, "model.discriminator_norm": "none"},
+        {"generator_optimizer.schedule": "linear", "discriminator_optimizer": "adamw", "balanced": True},
+        {"ema_halflife_kimg": 0, "loss": "hinge", "penalties": "r2", "precision": "float32"},
+    ],
+)
+def test_every_way_of_training_resumes_exactly(
+    changes: dict[str, Any], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"length": "6 steps", "overrides": small(**changes)}
+    whole = api.train(pictures, run=tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "stop_on_signal", stop_after(3))
+        halved = api.train(pictures, run=tmp_path / "halved", **options)
+    assert record(api.resume(halved.path).folder) == record(whole.folder)
+
+
+def test_a_longer_length_goes_on_as_if_it_had_been_meant_from_the_start(pictures: Path, tmp_path: Path) -> None:
+    changes = small(**{"samples.every": "2 steps"})
+    long = api.train(pictures, length="4 steps", run=tmp_path / "long", overrides=changes)
+    short = api.train(pictures, length="2 steps", run=tmp_path / "short", overrides=changes)
+    api.resume(short.path, length="4 steps")
+    assert record(short.folder)["weights"] == record(long.folder)["weights"]
+
+
+def test_a_changed_configuration_is_refused_unless_the_field_is_named(pictures: Path, tmp_path: Path) -> None:
+    run = api.train(pictures, length="2 steps", run=tmp_path / "run", overrides=small())
+    config = json.loads(run.folder.config.read_text())
+    config["generator_optimizer"]["lr"] = 0.5
+    run.folder.config.write_text(json.dumps(config))
+    with pytest.raises(RunError, match=r"generator_optimizer\.lr is 0\.5, but the run was trained with 0\.001"):
+        api.resume(run.path, length="4 steps")
+    assert api.resume(run.path, length="4 steps", overrides={"generator_optimizer.lr": 0.5}).status()["step"] == 4
+
+
+def test_changed_data_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pictures.npz"
+    np.savez(path, images=np.zeros((16, 8, 8, 1), np.uint8))
+    run = api.train(path, length="2 steps", run=tmp_path / "run", overrides=small())
+    np.savez(path, images=np.ones((16, 8, 8, 1), np.uint8))
+    with pytest.raises(RunError, match="digest differs"):
+        api.resume(run.path, length="4 steps")
+
+
+@pytest.mark.parametrize("damage", ["", "{}", '{"nimg": 0, "step": "many", "seconds": 1}'])
+def test_a_damaged_checkpoint_is_one_clear_line(damage: str, pictures: Path, tmp_path: Path) -> None:
+    run = api.train(pictures, length="2 steps", run=tmp_path / "run", overrides=small())
+    (run.folder.latest_checkpoint() / "state.json").write_text(damage)
+    with pytest.raises(RunError, match="checkpoint is damaged") as caught:
+        api.resume(run.path, length="4 steps")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["generator", "discriminator", "optimizers"])
+def test_damaged_weights_are_one_clear_line(name: str, pictures: Path, tmp_path: Path) -> None:
+    run = api.train(pictures, length="2 steps", run=tmp_path / "run", overrides=small())
+    path = run.folder.latest_checkpoint() / f"{name}.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(RunError, match=f"{name}.safetensors: cannot be read"):
+        api.resume(run.path, length="4 steps")
+
+
+def start(data: Path, run: Path, *more: str) -> subprocess.Popen[str]:
+    """A training in a process of its own, long enough to be stopped."""
+    words = ["train", str(data), "--run", str(run), "--length", "1000000 steps", "--batch_size", "8", *more]
+    command = [sys.executable, "-m", "gansmith", *words, "--model.width", "4", "--samples.every", "50 %"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "the training did not begin"
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_step_saves_and_says_how_to_resume(number: int, pictures: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(pictures, run, "--checkpoint_every", "50 %", "--log_every", "3 steps")
+    wait_for(lambda: (run / "stats.jsonl").exists() and (run / "stats.jsonl").stat().st_size > 0)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert f"gansmith resume {run}" in said
+    saved = RunFolder.open(run)
+    assert json.loads(saved.status.read_text())["state"] == "stopped"
+    step = int(saved.latest_checkpoint().name)
+    resumed = api.resume(run, length=f"{step + 2} steps")
+    assert resumed.status()["step"] == step + 2
+
+
+def test_a_kill_at_any_moment_leaves_a_run_that_can_be_resumed(pictures: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(pictures, run, "--checkpoint_every", "1 steps", "--log_every", "2 steps")
+    wait_for(lambda: len(RunFolder(run).checkpoints()) >= 2)
+    process.kill()
+    process.communicate(timeout=60)
+    step = int(RunFolder.open(run).latest_checkpoint().name)
+    resumed = api.resume(run, length=f"{step + 4} steps")
+    whole = api.train(
+        pictures,
+        length=f"{step + 4} steps",
+        run=tmp_path / "whole",
+        overrides={"batch_size": 8, "model.width": 4, "samples.every": "50 %", "log_every": "2 steps"},
+    )
+    assert record(resumed.folder)["weights"] == record(whole.folder)["weights"]
+    assert record(resumed.folder)["stats"] == record(whole.folder)["stats"]
