@@ -47,6 +47,7 @@ def begin(config: Config, path: Path | None) -> RunFolder:
     """
     compute = choose_compute(config.device, config.precision)
     with dist.process_group(compute.device):
+        dist.local_share(config.batch_size)
         folder = dist.from_main(lambda: RunFolder.create(path or _free_path(config)))
         with _claimed(folder):
             _sit(folder, config, compute, resuming=False)
@@ -67,6 +68,7 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
     config = override(load_config(folder.config), changes)
     compute = choose_compute(config.device, config.precision)
     with dist.process_group(compute.device), _claimed(folder):
+        dist.local_share(config.batch_size)
         _refuse_unnamed_changes(folder, config, changes)
         _sit(folder, config, compute, resuming=True)
     return folder
@@ -107,7 +109,7 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool)
         _write_facts(folder, config, facts, compute, state.nimg)
         save_png(_real_sheet(store, spec), folder.images / "real.png")
         _introduce(console, folder, state, store)
-    data = Batches(store, config.batch_size, config.seed, balanced=config.balanced)
+    data = Batches(store=store, batch_size=config.batch_size, seed=config.seed, balanced=config.balanced)
     with ExitStack() as stack:
         logs = [stack.enter_context(_opened(logger, folder, config)) for logger in config.loggers if dist.is_main()]
         watcher = stack.enter_context(watching(config.length, console))
@@ -168,7 +170,7 @@ def _introduce(console: Console, folder: RunFolder, state: TrainState, store: St
         f"data    {store.title}: {len(store.images):,} images, {spec}, {labels}{skipped}",
         f"model   {config.preset}: G {_millions(state.generator)}, D {_millions(state.discriminator)} weights",
         f"device  {state.compute.name}, {state.compute.precision}",
-        *(f"note    {note}" for note in state.compute.notes),
+        *(f"note    {note}" for note in (*store.notes, *state.compute.notes)),
         f"run     {folder.path}, {'from step ' + str(state.step) + ' ' if state.step else ''}for {config.length}",
     ]
     for line in lines:

@@ -1,0 +1,240 @@
+"""The command line, as a user types it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gansmith.cli import COMMANDS, main
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of twelve small photographs in two class folders."""
+    folder = tmp_path_factory.mktemp("photos")
+    draw = np.random.default_rng(0)
+    for i in range(12):
+        path = folder / ("cat" if i % 2 else "dog") / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (20, 20, 3), np.uint8)).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on them, hardly trained."""
+    path = tmp_path_factory.mktemp("runs") / "run"
+    words = ["train", str(photos), "--run", str(path), "--length", "4 steps", "--size", "16", "--batch-size=4"]
+    assert main([*words, "--model.width", "4", "--samples.columns", "3", "--samples.every", "50 %"]) == 0
+    return path
+
+
+def said(words: Sequence[str], capsys: pytest.CaptureFixture[str], status: int = 0) -> str:
+    """What a command prints, which must be one line of error where it fails."""
+    capsys.readouterr()
+    assert main(list(words)) == status
+    printed = capsys.readouterr()
+    if status:
+        assert printed.err.count("\n") == 1
+        assert printed.err.startswith("error: ")
+        return printed.err
+    return printed.out
+
+
+@pytest.mark.parametrize("words", [["--help"], *([verb, "--help"] for verb in COMMANDS)])
+def test_help_answers_without_torch(words: list[str]) -> None:
+    code = (
+        "import sys\nfrom gansmith.cli import main\n"
+        f"try:\n    main({words!r})\nexcept SystemExit as end:\n    assert not end.code\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "usage" in done.stdout
+
+
+def test_a_training_leaves_the_documented_files(trained: Path) -> None:
+    names = {path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file()}
+    assert names >= {
+        "config.json",
+        "data.json",
+        "environment.json",
+        "status.json",
+        "stats.jsonl",
+        "losses.png",
+        "progress.gif",
+        "images/real.png",
+        "images/fakes_000000000.png",
+        "images/fakes_000000008.png",
+        "images/fakes_000000016.png",
+        "training_checkpoints/000004/generator.safetensors",
+        "training_checkpoints/000004/generator_ema.safetensors",
+        "training_checkpoints/000004/discriminator.safetensors",
+        "training_checkpoints/000004/optimizers.safetensors",
+        "training_checkpoints/000004/state.json",
+    }
+    assert not [name for name in names if name.endswith((".pkl", ".pt", ".pth"))]
+
+
+def test_what_a_training_says(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", str(photos), "--run", str(tmp_path / "run"), "--length", "2 steps", "--batch_size", "4"]
+    text = said([*words, "--model.width", "4", "--size", "16"], capsys)
+    assert "12 images, 16x16 RGB, 2 classes" in text
+    assert f"gansmith resume {tmp_path / 'run'}" in text
+
+
+def test_resume_trains_on(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "finished at step 6" in said(["resume", str(trained), "--length", "6 steps"], capsys)
+
+
+def test_sample_writes_a_sheet_a_folder_or_arrays(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(["sample", str(trained), "--num", "6", "--out", str(tmp_path / "grid.png")], capsys)
+    assert Image.open(tmp_path / "grid.png").mode == "RGB"
+    said(["sample", str(trained), "--num", "5", "--label", "cat", "--out", str(tmp_path / "cats")], capsys)
+    assert len(list((tmp_path / "cats").glob("class000_seed*.png"))) == 5
+    words = ["--num", "3", "--seed", "7", "--truncation", "0.5", "--no-ema", "--out", str(tmp_path / "x.npz")]
+    said(["sample", str(trained), *words], capsys)
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert arrays["images"].shape == (3, 16, 16, 3)
+        assert arrays["labels"].shape == (3,)
+
+
+@pytest.mark.parametrize("out", ["walk.png", "walk.gif", "walk"])
+def test_interpolate_writes_a_walk(out: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--from-seed", "3", "--to-seed", "4", "--steps", "5", "--method", "lerp", "--out", str(tmp_path / out)]
+    assert "from seed 3 to seed 4" in said(["interpolate", str(trained), *words], capsys)
+    assert (tmp_path / out).exists()
+
+
+def test_interpolate_between_random_seeds_says_which(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["interpolate", str(trained), "random", "--out", str(tmp_path / "walk.png")]
+    assert said(words, capsys) != said(words, capsys)
+
+
+def test_data_prepare_and_check(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "12 images, 16x16 RGB, 2 classes" in said(["data", "prepare", str(photos), "--size", "16"], capsys)
+    text = said(["data", "check", str(photos)], capsys)
+    assert "12" in text
+    assert "cat" in text
+
+
+@pytest.mark.parametrize(
+    ("topic", "name"),
+    [
+        ("presets", "sndcgan-64"),
+        ("data", "gtsrb"),
+        ("models", "dense"),
+        ("losses", "hinge"),
+        ("penalties", "r1"),
+        ("optimizers", "adamw"),
+        ("schedules", "cosine"),
+        ("pictures", "files"),
+        ("callbacks", "loss-line"),
+        ("loggers", "wandb"),
+        ("fields", "--model.width"),
+    ],
+)
+def test_list_names_what_there_is(topic: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert name in said(["list", topic], capsys)
+
+
+def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(["doctor"], capsys)
+    assert "trains on" in text
+    assert "tensorboard" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["trane"], "gansmith trane: no such command; did you mean 'train'?"),
+        (["train", "mnits"], "mnist"),
+        (
+            ["train", "digits", "--preset", "dcgan-mnits"],
+            "preset: none is called 'dcgan-mnits'; did you mean 'dcgan-mnist'?",
+        ),
+        (["train", "digits", "--los", "hinge"], "config.los: no such field; did you mean 'loss'?"),
+        (["train", "digits", "--loss", "hing"], "config.loss: no loss is called 'hing'; did you mean 'hinge'?"),
+        (
+            ["train", "digits", "--model.widht", "3"],
+            "config.model.widht: no such field of DCGAN; did you mean 'width'?",
+        ),
+        (
+            ["train", "digits", "--model.width", "many"],
+            "config.model.width: expected a whole number at least 1, got 'many'",
+        ),
+        (["train", "digits", "--seed", "x"], "config.seed: expected a whole number, got 'x'"),
+        (["train", "digits", "--length", "ten"], "config.length: 'ten' is not a duration"),
+        (["train", "digits", "--batch_size"], "--batch_size: needs a value"),
+        (["train", "digits", "--device", "tpu"], "config.device"),
+        (
+            ["train", "digits", "--penalties.0.gama", "1"],
+            "config.penalties[0].gama: no such field of R1; did you mean 'gamma'?",
+        ),
+        (["resume", "nowhere"], "nowhere: no run is there"),
+        (["sample", "nowhere"], "nowhere: no run is there"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do(
+    words: list[str], error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert error in said(words, capsys, status=2)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--label", "bird"], "label: no class is called 'bird'; expected one of cat, dog"),
+        (["--label", "7"], "label: there is no class 7; they are numbered 0 to 1"),
+        (["--truncation", "2"], "truncation: 2.0 is out of range"),
+        (["--num", "0"], "num: 0 images cannot be sampled"),
+        (["--out", "x.jpg"], "x.jpg: cannot write .jpg files"),
+    ],
+)
+def test_a_mistake_in_sampling_is_one_line(
+    words: list[str], error: str, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert error in said(["sample", str(trained), *words], capsys, status=2)
+
+
+def test_a_second_training_in_the_same_folder_is_refused(
+    photos: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = said(["train", str(photos), "--run", str(trained)], capsys, status=2)
+    assert f"gansmith resume {trained}" in text
+
+
+def test_the_documents_loss_line(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", str(photos), "--preset", "dense-mnist", "--run", str(tmp_path / "run"), "--length", "4 steps"]
+    text = said([*words, "--batch_size", "4", "--callbacks.0.every", "2 steps"], capsys)
+    lines = [line for line in text.splitlines() if line.startswith("Epoch: ")]
+    assert [line.split(",")[0] for line in lines] == ["Epoch: 2", "Epoch: 4"]
+    assert all(", Generator Loss: " in line and ", Discriminator Loss: " in line for line in lines)
+
+
+def test_a_run_displays_itself_in_a_notebook(trained: Path) -> None:
+    from gansmith import api
+
+    run = api.open_run(trained)
+    assert "data:image/gif;base64," in run._repr_html_()
+    assert run.generator().sample(4)._repr_png_().startswith(b"\x89PNG")
+
+
+def test_the_module_can_be_run(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gansmith", "--version"], capture_output=True, text=True, env=os.environ, timeout=60
+    )
+    assert done.stdout.startswith("gansmith 0")

@@ -1,0 +1,58 @@
+"""Two processes equal one: the same weights but for the order of floating-point sums."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from gansmith.runs import RunFolder
+
+STEPS = 6
+WORDS = ["--length", f"{STEPS} steps", "--batch_size", "8", "--precision", "float32", "--log_every", "2 steps"]
+NETWORKS = {
+    "dense": ["--model", "dense", "--model.width", "16"],
+    "dcgan": ["--model.width", "4", "--model.generator_norm", "none", "--model.conditioning", "embedding"],
+}
+
+
+def train(data: Path, run: Path, processes: int, more: list[str]) -> RunFolder:
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)] if processes > 1 else []
+    words = ["-m", "gansmith", "train", str(data), "--run", str(run), *WORDS, *more]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *launcher, *words], check=True, env=environment, capture_output=True, timeout=120)
+    return RunFolder.open(run)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_two_processes_equal_one(network: str, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    data = tmp_path / "pictures.npz"
+    np.savez(data, images=draw.integers(0, 256, (32, 16, 16, 3), np.uint8), labels=np.arange(32) % 4)
+    one = train(data, tmp_path / "one", 1, NETWORKS[network])
+    two = train(data, tmp_path / "two", 2, NETWORKS[network])
+    assert two.latest_checkpoint().name == f"{STEPS:06d}"
+    for name in ("generator", "generator_ema", "discriminator"):
+        wanted = load_file(one.latest_checkpoint() / f"{name}.safetensors")
+        found = load_file(two.latest_checkpoint() / f"{name}.safetensors")
+        assert wanted.keys() == found.keys()
+        for key in wanted:
+            np.testing.assert_allclose(found[key], wanted[key], atol=2e-5, err_msg=key)
+    for mine, theirs in zip(one.read_stats(), two.read_stats(), strict=True):
+        assert mine["logits/real"] == pytest.approx(theirs["logits/real"], abs=1e-4)
+        assert mine["loss/generator.std"] == pytest.approx(theirs["loss/generator.std"], abs=1e-4)
+    assert json.loads(two.environment.read_text())["world_size"] == 2
+
+
+def test_a_batch_that_cannot_be_shared_is_one_clear_line(tmp_path: Path) -> None:
+    data = tmp_path / "pictures.npz"
+    np.savez(data, images=np.zeros((32, 8, 8, 1), np.uint8))
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        train(data, tmp_path / "run", 2, ["--batch_size", "7"])
+    assert b"config.batch_size: 7 is not a multiple of the 2 processes" in caught.value.stderr
