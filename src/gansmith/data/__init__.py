@@ -5,9 +5,19 @@ Members of the family are listed in ``SOURCES``; ``resolve`` turns what a user t
 
 from __future__ import annotations
 
-from gansmith.component import Component
+import dataclasses
+import re
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["SOURCES"]
+from gansmith.component import Component, from_plain, member
+from gansmith.errors import ConfigError, DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from gansmith.data.source import Size, Source
+
+__all__ = ["SOURCES", "parse_size", "resolve"]
 
 SOURCES: dict[str, type[Component] | str] = {
     "digits": "gansmith.data.digits:Digits",
@@ -19,3 +29,70 @@ SOURCES: dict[str, type[Component] | str] = {
     "folder": "gansmith.data.folder:Folder",
     "npz": "gansmith.data.npz:Npz",
 }
+
+
+def resolve(text: str, root: Path | None = None) -> Source:
+    """The source that a user means by a name or a path.
+
+    Args:
+        text: a name of ``SOURCES``, or "package.module:Class", or else a path: a folder, a zip or an .npz. A folder
+            that is called like a source is meant by ``./name``.
+        root: where a local copy of a named source lies.
+
+    Returns:
+        The source; its paths are absolute, so that a run can be resumed from anywhere.
+
+    Raises:
+        ConfigError: ``root`` has no place in this source.
+        DataError: neither a source nor a path.
+    """
+    if text in SOURCES or re.fullmatch(r"[\w.]{2,}:\w+", text):  # one letter before the colon is a drive
+        return _named(text, root)
+    if root is not None:
+        raise ConfigError(f"root: says where a named data set lies, but '{text}' names none; leave one of them out")
+    return _at_path(text)
+
+
+def _named(name: str, root: Path | None) -> Source:
+    from gansmith.data.source import Source  # not above: it brings torch
+
+    cls = member(Source, name, "data")  # type: ignore[type-abstract]
+    fields = {field.name for field in dataclasses.fields(cls)}
+    if "path" in fields:
+        raise ConfigError(f"data: '{name}' reads a path; write the path itself instead of '{name}'")
+    if root is not None and "root" not in fields:
+        raise ConfigError(f"root: '{name}' reads no files; leave it out")
+    given = {} if root is None else {"root": root.expanduser().absolute()}
+    source: Source = from_plain(Source, {"name": name, **given}, "data")
+    return source
+
+
+def _at_path(text: str) -> Source:
+    from gansmith.data.folder import Folder, known_set
+    from gansmith.data.npz import Npz
+
+    path = Path(text).expanduser().absolute()
+    if not path.exists():
+        raise DataError(
+            f"data: no data set is called '{text}', and no such folder or file is there; {did_you_mean(text, SOURCES)}"
+        )
+    if path.suffix.lower() == ".npz":
+        return Npz(path=path)
+    if path.is_dir() or zipfile.is_zipfile(path):
+        return Folder(path=path)
+    known = known_set([path.name])
+    remedy = f"use '{known} --root {text}'" if known else "expected a folder, a zip or an .npz"
+    raise DataError(f"{path}: not a folder or zip of images; {remedy}")
+
+
+def parse_size(text: str, where: str = "size") -> Size:
+    """Height and width from text as people write image sizes: "64" is a square, "48x64" is 48 wide and 64 high.
+
+    Raises:
+        ConfigError: the text is neither.
+    """
+    found = re.fullmatch(r"\s*([1-9][0-9]{0,4})(?:\s*[xX\u00d7]\s*([1-9][0-9]{0,4}))?\s*", text)
+    if found is None:
+        raise ConfigError(f"{where}: expected a size such as 64 or 48x64 (width x height in pixels), got '{text}'")
+    width, height = found[1], found[2] or found[1]
+    return int(height), int(width)

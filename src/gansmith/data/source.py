@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gansmith.component import Component
-from gansmith.errors import ConfigError
 from gansmith.types import PixelArray
 
-__all__ = ["Record", "Records", "Size", "Source", "cache_folder", "parse_size"]
+__all__ = ["Record", "Records", "Size", "Source", "cache_folder"]
 
 Size: TypeAlias = tuple[int, int]  # height, width: rows before columns, as in an array
 Record: TypeAlias = Image.Image | PixelArray  # a Pillow image of any mode, or uint8 [h w c]
@@ -102,16 +100,3 @@ def cache_folder() -> Path:
     if os.name == "nt":
         return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "gansmith"
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "gansmith"
-
-
-def parse_size(text: str, where: str = "size") -> Size:
-    """Height and width from text as people write image sizes: "64" is a square, "48x64" is 48 wide and 64 high.
-
-    Raises:
-        ConfigError: the text is neither.
-    """
-    found = re.fullmatch(r"\s*([1-9][0-9]{0,4})(?:\s*[xX\u00d7]\s*([1-9][0-9]{0,4}))?\s*", text)
-    if found is None:
-        raise ConfigError(f"{where}: expected a size such as 64 or 48x64 (width x height in pixels), got '{text}'")
-    width, height = found[1], found[2] or found[1]
-    return int(height), int(width)

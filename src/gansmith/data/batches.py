@@ -1,0 +1,156 @@
+"""Endless batches, each a function of the seed and of how many images came before: there is no state to save.
+
+The stream of images is one seeded permutation of the data set after another. Batch and rank only say which part of
+the stream is wanted, so stopping and resuming, or sharing out among ranks, changes nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gansmith.data.store import Store
+from gansmith.errors import ConfigError
+from gansmith.types import Batch
+
+__all__ = ["Batches", "Indices", "split"]
+
+Indices: TypeAlias = NDArray[np.int64]
+
+CLASS_STREAM = 0  # the order of the classes; their images' streams are numbered from 1
+RUN = 1024  # small permutations are drawn several at a time, for each call of NumPy costs the same
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batches:
+    """Batches of a store without end.
+
+    Args:
+        store: the images.
+        batch_size: images a batch, over all ranks together.
+        seed: of the order, 0 or more.
+        balanced: in every run of k images each of the k classes comes once, and each of its images as often.
+        subset: indices of the images to use; all of them if not given.
+    """
+
+    store: Store
+    batch_size: int
+    seed: int = 0
+    balanced: bool = False
+    subset: Indices | None = None
+    _orders: dict[int, tuple[int, Indices]] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size: expected at least 1, got {self.batch_size}")
+        if self.seed < 0:
+            raise ConfigError(f"seed: expected 0 or more, got {self.seed}")
+        if self.balanced and self.store.labels is None:
+            raise ConfigError(f"balanced: {self.store.title} has no classes; leave it out")
+        if not len(self):
+            raise ConfigError("subset: expected at least one image")
+
+    def __len__(self) -> int:
+        """The number of different images."""
+        return len(self.store) if self.subset is None else len(self.subset)
+
+    def batch(self, nimg: int, rank: int = 0, world_size: int = 1) -> Batch:
+        """The images that follow the first ``nimg``; of a rank its share, all shares in a row being the batch.
+
+        Returns:
+            uint8 images [n c h w] whose memory is channels-last, and int64 labels or None.
+        """
+        indices = self.indices(nimg, rank, world_size)
+        images = torch.from_numpy(np.take(self.store.images.view(np.ndarray), indices, axis=0)).permute(0, 3, 1, 2)
+        labels = None if self.store.labels is None else torch.from_numpy(self.store.labels[indices])
+        return Batch(images, labels)
+
+    def indices(self, nimg: int, rank: int = 0, world_size: int = 1) -> Indices:
+        """Where the images of ``batch`` are in the store.
+
+        Raises:
+            ConfigError: the batch cannot be shared out evenly.
+        """
+        share, rest = divmod(self.batch_size, world_size)
+        if rest:
+            raise ConfigError(f"batch_size: {self.batch_size} cannot be shared by {world_size} ranks; use a multiple")
+        start = nimg + rank * share
+        positions = np.arange(start, start + share)
+        if self.balanced:
+            return self._balanced(positions)
+        chosen = self._stream(1, len(self), positions)
+        return chosen if self.subset is None else self.subset[chosen]
+
+    def _balanced(self, positions: Indices) -> Indices:
+        classes = self._stream(CLASS_STREAM, len(self._members), positions)
+        rounds = positions // len(self._members)  # so often has each class come before
+        chosen = np.empty_like(positions)
+        for number in np.unique(classes).tolist():
+            here, members = classes == number, self._members[number]
+            chosen[here] = members[self._stream(1 + number, len(members), rounds[here])]
+        return chosen
+
+    @functools.cached_property
+    def _members(self) -> list[Indices]:
+        """The indices of each class's images; classes without images are left out."""
+        assert self.store.labels is not None
+        indices = np.arange(len(self.store)) if self.subset is None else self.subset
+        labels = self.store.labels[indices]
+        by_class = indices[np.argsort(labels, kind="stable")]
+        return np.split(by_class, np.cumsum(np.unique(labels, return_counts=True)[1])[:-1])
+
+    def _stream(self, stream: int, num: int, positions: Indices) -> Indices:
+        """Numbers below ``num`` at some positions of an endless row of permutations of them."""
+        length = num * max(1, RUN // num)
+        blocks = positions // length
+        found = np.empty_like(positions)
+        for block in np.unique(blocks).tolist():
+            here = blocks == block
+            found[here] = self._order(stream, block, num)[positions[here] - block * length]
+        return found
+
+    def _order(self, stream: int, block: int, num: int) -> Indices:
+        """One block of a stream; the last one asked for is kept."""
+        kept = self._orders.get(stream)
+        if kept is None or kept[0] != block:
+            generator = np.random.default_rng([self.seed, stream, block])
+            rows = np.tile(np.arange(num), (max(1, RUN // num), 1))
+            kept = block, generator.permuted(rows, axis=1, out=rows).reshape(-1)
+            self._orders[stream] = kept
+        return kept[1]
+
+
+def split(store: Store, held_out: float = 0.1, seed: int = 0) -> tuple[Indices, Indices]:
+    """Part a store in two so that no group is parted and classes keep their shares.
+
+    Args:
+        store: the images.
+        held_out: the share of each class's images in the second part, met as nearly as its groups allow; a class
+            with two groups or more has one in either part, a class with one group stays whole in the first.
+        seed: of the choice.
+
+    Returns:
+        The indices of the larger part and of what is held out, both sorted.
+    """
+    if not 0 <= held_out < 1:
+        raise ConfigError(f"held_out: expected a share from 0 to below 1, got {held_out}")
+    groups = np.arange(len(store)) if store.groups is None else store.groups
+    labels = np.zeros(len(store), np.int64) if store.labels is None else store.labels
+    _, first, group_of, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+    held = np.zeros(len(sizes), bool)
+    if held_out > 0:
+        for label in np.unique(labels[first]).tolist():
+            order = np.random.default_rng([seed, label]).permutation(np.flatnonzero(labels[first] == label))
+            held[order[: _num_groups(sizes[order], held_out)]] = True
+    return np.flatnonzero(~held[group_of]), np.flatnonzero(held[group_of])
+
+
+def _num_groups(sizes: Indices, share: float) -> int:
+    """How many of these groups, from the first on, come nearest to a share of their images."""
+    distances = np.abs(np.cumsum(sizes) - share * sizes.sum())
+    return min(int(distances.argmin()) + 1, len(sizes) - 1)

@@ -1,0 +1,216 @@
+"""What ``gansmith data check`` finds: what is there, what is wrong with it, and how it should be used."""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+
+from gansmith.data.decode import convert
+from gansmith.data.parallel import map_in_order
+from gansmith.data.source import Record, Records, Size, Source
+from gansmith.data.store import Preparation, propose_spec
+from gansmith.data.survey import Facts, facts_of
+from gansmith.data.writer import Progress
+from gansmith.errors import UnreadableImage
+from gansmith.types import ImageSpec
+
+__all__ = ["SAFE_AUGMENTATIONS", "Findings", "check"]
+
+T = TypeVar("T")
+Names: TypeAlias = tuple[str, ...]
+Reasons: TypeAlias = tuple[tuple[str, str], ...]  # a name and what is the matter with it
+
+# What leaves the meaning of an image of each kind alone. A mirrored digit or sign is another one or none; a sign's
+# colour is half of what it says.
+SAFE_AUGMENTATIONS: dict[str, Names] = {
+    "digits": ("translation", "cutout"),
+    "signs": ("translation", "cutout", "brightness", "contrast"),
+    "photos": ("mirror", "translation", "cutout", "brightness", "contrast", "saturation"),
+}
+
+SHOWN = 10  # entries of a long list
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a look at every image of a source has brought to light.
+
+    Args:
+        title: the source's.
+        num_images: how many were found, readable or not.
+        sizes: height and width, most common first, with the number of images.
+        modes: Pillow's names of the kinds of pixels, likewise.
+        formats: the files' formats, likewise.
+        classes: each class with the number of its images, readable or not; empty without labels.
+        unreadable: images that cannot be read.
+        skipped: files that are no images.
+        notes: what a person should know about how the images were found.
+        duplicates: names of images whose pixels are the same, a tuple for each such picture.
+        conflicts: those of the duplicates whose classes differ.
+        spec: the proposed shape; None if no image can be read.
+        augmentations: names of what the images bear without a change of meaning.
+    """
+
+    title: str
+    num_images: int
+    sizes: Mapping[Size, int]
+    modes: Mapping[str, int]
+    formats: Mapping[str, int]
+    classes: Mapping[str, int]
+    unreadable: Reasons
+    skipped: Reasons
+    notes: Names
+    duplicates: tuple[Names, ...]
+    conflicts: tuple[Names, ...]
+    spec: ImageSpec | None
+    augmentations: Names
+
+    def lines(self) -> list[str]:
+        """A page of plain text: a heading and what belongs to it on each line."""
+        readable = self.num_images - len(self.unreadable)
+        lines = [f"images      {self.num_images:,} found, {readable:,} readable"]
+        lines += [f"size        {line}" for line in _size_lines(self.sizes)]
+        lines += [f"pixels      {_tally(self.modes)}", f"format      {_tally(self.formats)}"] if self.modes else []
+        lines += _class_lines(self.classes)
+        lines += _reason_lines("unreadable", self.unreadable) + _reason_lines("skipped", self.skipped)
+        harmless = tuple(sorted(set(self.duplicates) - set(self.conflicts)))
+        lines += _group_lines("duplicates", harmless, "pictures are there more than once")
+        lines += _group_lines("conflicts", self.conflicts, "pictures are there again in another class")
+        lines += [f"note        {note}" for note in self.notes]
+        return lines + _proposal_lines(self)
+
+
+def check(source: Source, preparation: Preparation | None = None, *, progress: Progress | None = None) -> Findings:
+    """Decode every image and say what there is.
+
+    Args:
+        source: what to read.
+        preparation: what it states is not proposed otherwise.
+        progress: called with the number of images done and of all.
+
+    Raises:
+        DataError: there is nothing to look at.
+    """
+    records = source.records()
+    facts: list[Facts] = []
+    unreadable: list[tuple[str, str]] = []
+    alike: defaultdict[bytes, list[int]] = defaultdict(list)
+    for index, found in enumerate(map_in_order(lambda index: _look(records, index), range(len(records)))):
+        if isinstance(found, str):
+            unreadable.append((records.names[index], found))
+        else:
+            facts.append(found[0])
+            alike[found[1]].append(index)
+        if progress is not None:
+            progress(index + 1, len(records))
+    duplicates = [indices for indices in alike.values() if len(indices) > 1]
+    spec = propose_spec(source, records, preparation or Preparation(), facts) if facts else None
+    return Findings(
+        title=source.title,
+        num_images=len(records),
+        sizes=_counted(fact.size for fact in facts),
+        modes=_counted(fact.mode for fact in facts),
+        formats=_counted(fact.format for fact in facts),
+        classes=_classes(records),
+        unreadable=tuple(unreadable),
+        skipped=records.skipped,
+        notes=records.notes,
+        duplicates=_named(records, duplicates),
+        conflicts=_named(records, [indices for indices in duplicates if _in_conflict(records, indices)]),
+        spec=spec,
+        augmentations=_augmentations(source.kind, spec),
+    )
+
+
+def _counted(values: Iterable[T]) -> dict[T, int]:
+    return dict(Counter(values).most_common())
+
+
+def _look(records: Records, index: int) -> tuple[Facts, bytes] | str:
+    try:
+        record = records.read(index)
+        return facts_of(record), _digest(record)
+    except UnreadableImage as error:
+        return str(error)
+
+
+def _digest(record: Record) -> bytes:
+    """Equal for equal pictures, whatever files and modes they are kept in."""
+    image = convert(record, 4)
+    return hashlib.blake2b(image.tobytes(), digest_size=16, salt=f"{image.width}x{image.height}".encode()).digest()
+
+
+def _classes(records: Records) -> dict[str, int]:
+    if records.labels is None:
+        return {}
+    counts = np.bincount(records.labels, minlength=len(records.class_names)).tolist()
+    names = records.class_names or tuple(map(str, range(len(counts))))
+    return dict(zip(names, counts, strict=True))
+
+
+def _in_conflict(records: Records, indices: list[int]) -> bool:
+    return records.labels is not None and len(set(records.labels[indices].tolist())) > 1
+
+
+def _named(records: Records, groups: Iterable[list[int]]) -> tuple[Names, ...]:
+    return tuple(tuple(records.names[index] for index in indices) for indices in groups)
+
+
+def _augmentations(kind: str, spec: ImageSpec | None) -> Names:
+    gray = spec is not None and spec.channels == 1
+    return tuple(name for name in SAFE_AUGMENTATIONS[kind] if not (gray and name == "saturation"))
+
+
+# --- in words ----------------------------------------------------------------------------------------------
+
+
+def _size_lines(sizes: Mapping[Size, int]) -> Iterator[str]:
+    if len(sizes) > 1:
+        heights, widths = ([size[axis] for size, count in sizes.items() for _ in range(count)] for axis in (0, 1))
+        for name, sides in (("width", widths), ("height", heights)):
+            yield f"{name} {min(sides)} to {max(sides)}, median {statistics.median_low(sides)}"
+    if sizes:
+        yield _tally({f"{width}x{height}": count for (height, width), count in sizes.items()}, most=5)
+
+
+def _class_lines(classes: Mapping[str, int]) -> list[str]:
+    if not classes:
+        return ["classes     none"]
+    low, high = min(classes.values()), max(classes.values())
+    margin = min(32, max(map(len, classes)))
+    bars = (f"  {name:{margin}} {count:7,} {'█' * round(32 * count / high)}" for name, count in classes.items())
+    return [f"classes     {len(classes)}, of {low:,} to {high:,} images", *bars]
+
+
+def _reason_lines(heading: str, entries: Reasons) -> list[str]:
+    lines = [f"  {name}: {reason}" for name, reason in entries[:SHOWN]]
+    return [f"{heading:11} {len(entries):,}", *lines, *_rest(entries)] if entries else []
+
+
+def _group_lines(heading: str, groups: Sequence[Names], what: str) -> list[str]:
+    lines = [f"  {' = '.join(names[:SHOWN])}{' ...' if len(names) > SHOWN else ''}" for names in groups[:SHOWN]]
+    return [f"{heading:11} {len(groups):,} {what}", *lines, *_rest(groups)] if groups else []
+
+
+def _rest(entries: Sequence[object]) -> list[str]:
+    return [f"  and {len(entries) - SHOWN:,} more"] if len(entries) > SHOWN else []
+
+
+def _proposal_lines(findings: Findings) -> list[str]:
+    spec = findings.spec
+    if spec is None:
+        return ["proposal    none, for no image can be read"]
+    labels = f"conditional on {spec.num_classes} classes" if spec.num_classes else "unconditional"
+    shape = ImageSpec(height=spec.height, width=spec.width, channels=spec.channels)
+    return [f"proposal    {shape}, {labels}; augmentation: {', '.join(findings.augmentations)}"]
+
+
+def _tally(counts: Mapping[str, int], most: int = SHOWN) -> str:
+    shown = ", ".join(f"{name} ({count:,})" for name, count in list(counts.items())[:most])
+    return f"{shown}, and {len(counts) - most:,} more" if len(counts) > most else shown

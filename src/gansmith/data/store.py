@@ -1,0 +1,244 @@
+"""Every data set as one memory map of uint8 pixels: made once, atomically, and opened in no time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansmith.component import Component, Fraction, PositiveInt, to_plain
+from gansmith.data.decode import Fit
+from gansmith.data.source import Records, Source, cache_folder
+from gansmith.data.survey import Facts, propose_channels, propose_size, survey
+from gansmith.data.writer import Progress, made_at_once, write_images
+from gansmith.errors import DataError
+from gansmith.types import ImageSpec, PixelArray
+
+__all__ = ["Preparation", "Store", "prepare", "propose_spec"]
+
+FORMAT = 1  # a store of another number is built anew
+SAMPLE = 128  # images that are looked at to find size and channels
+CHANNELS = {"gray": 1, "rgb": 3, "rgba": 4}
+FACTOR = "factor-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation(Component):
+    """How images become pixels of one shape.
+
+    Args:
+        size: height and width in pixels; None takes the size that the field uses for the set, else finds one:
+            see ``survey.propose_size``.
+        channels: "auto" finds them from a sample: RGBA if most images show transparency, gray if none shows
+            colour, else RGB. Transparency is laid on white for gray and RGB.
+        fit: what to do about another aspect ratio: see ``decode.to_pixels``.
+        max_unreadable: the share of images that may be unreadable; they are left out and named.
+    """
+
+    size: tuple[PositiveInt, PositiveInt] | None = None
+    channels: Literal["auto", "gray", "rgb", "rgba"] = "auto"
+    fit: Fit = "crop"
+    max_unreadable: Fraction = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Store:
+    """A prepared data set.
+
+    Args:
+        path: its folder.
+        title: the source's.
+        kind: the source's: "digits", "signs" or "photos".
+        spec: the images' shape and the number of classes.
+        images: uint8 [n h w c], mapped from the file, read-only.
+        labels: int64 [n], or None.
+        class_names: k names; empty without labels.
+        groups: int64 [n], or None; see ``Records``.
+        factors: one array of n entries a factor; see ``Records``.
+        digest: SHA-256 of shape, pixels and labels.
+        skipped: files that are not in the store, each with the reason.
+        notes: what a person should know about how the images were found.
+    """
+
+    path: Path
+    title: str
+    kind: str
+    spec: ImageSpec
+    images: PixelArray
+    labels: NDArray[np.int64] | None
+    class_names: tuple[str, ...]
+    groups: NDArray[np.int64] | None
+    factors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    digest: str
+    skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open a store that ``prepare`` made; no pixel is read.
+
+        Raises:
+            DataError: there is none, or it is damaged.
+        """
+        try:
+            about = json.loads((path / "store.json").read_text("utf-8"))
+            if about["format"] != FORMAT:
+                raise DataError(
+                    f"{path}: a store of format {about['format']}, expected {FORMAT}; prepare the data again"
+                )
+            return cls._of(path, about)
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            raise DataError(f"{path}: no usable store ({error}); delete it and prepare the data again") from error
+
+    @classmethod
+    def _of(cls, path: Path, about: dict[str, Any]) -> Store:
+        spec = ImageSpec(**about["spec"])
+        shape = (about["num_images"], spec.height, spec.width, spec.channels)
+        images: PixelArray = np.load(path / "images.npy", mmap_mode="r", allow_pickle=False)
+        if images.dtype != np.uint8 or images.shape != shape:
+            raise ValueError(f"images.npy is {images.dtype} {list(images.shape)}, expected uint8 {list(shape)}")
+        arrays = {name: np.load(path / f"{name}.npy", allow_pickle=False) for name in about["arrays"]}
+        return cls(
+            path=path,
+            title=about["title"],
+            kind=about["kind"],
+            spec=spec,
+            images=images,
+            labels=arrays.pop("labels", None),
+            class_names=tuple(about["class_names"]),
+            groups=arrays.pop("groups", None),
+            factors={name.removeprefix(FACTOR): array for name, array in arrays.items()},
+            digest=about["digest"],
+            skipped=tuple((name, reason) for name, reason in about["skipped"]),
+            notes=tuple(about["notes"]),
+        )
+
+
+def prepare(
+    source: Source,
+    preparation: Preparation | None = None,
+    *,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Store:
+    """The store of a source: opened if it was made before and neither source nor preparation has changed.
+
+    Args:
+        source: what to read.
+        preparation: how; the defaults if not given.
+        cache: the folder of stores; ``stores`` in ``cache_folder()`` if not given.
+        progress: called with the number of images done and of all, now and then.
+
+    Raises:
+        DataError: nothing to read, or too many images cannot be read.
+    """
+    preparation = preparation or Preparation()
+    records = source.records(preparation.size or source.native_size)
+    key = _key(source, records, preparation)
+    path = (cache or cache_folder() / "stores") / f"{re.sub('[^A-Za-z0-9_-]+', '-', source.title)}-{key[:16]}"
+    if not path.exists():
+        spec = _spec_of(source, records, preparation)
+        if preparation.size is None and source.native_size is None:
+            records = source.records((spec.height, spec.width))
+        with made_at_once(path) as unfinished:
+            _build(unfinished, source, records, preparation, spec, progress)
+    return Store.open(path)
+
+
+def _key(source: Source, records: Records, preparation: Preparation) -> str:
+    described = [FORMAT, to_plain(source), records.fingerprint, to_plain(preparation)]
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
+
+
+def _spec_of(source: Source, records: Records, preparation: Preparation) -> ImageSpec:
+    if (preparation.size or source.native_size) and preparation.channels != "auto":
+        return propose_spec(source, records, preparation, [])
+    indices = np.unique(np.linspace(0, len(records) - 1, SAMPLE).round().astype(int)).tolist()
+    facts, failed = survey(records, indices)
+    if not facts:
+        raise _too_many_unreadable(source, len(indices), failed, preparation)
+    return propose_spec(source, records, preparation, facts)
+
+
+def propose_spec(source: Source, records: Records, preparation: Preparation, facts: Sequence[Facts]) -> ImageSpec:
+    """The shape to store a source's images in.
+
+    Args:
+        source: it may know the size.
+        records: they know the classes.
+        preparation: it may state size and channels.
+        facts: of at least one image; not needed where size and channels are known.
+    """
+    height, width = preparation.size or source.native_size or propose_size([fact.size for fact in facts])
+    channels = CHANNELS.get(preparation.channels) or propose_channels(facts)
+    return ImageSpec(height=height, width=width, channels=channels, num_classes=len(_class_names(records)))
+
+
+def _class_names(records: Records) -> tuple[str, ...]:
+    if records.labels is None:
+        return ()
+    return records.class_names or tuple(str(label) for label in range(int(records.labels.max()) + 1))
+
+
+def _build(
+    path: Path,
+    source: Source,
+    records: Records,
+    preparation: Preparation,
+    spec: ImageSpec,
+    progress: Progress | None,
+) -> None:
+    written = write_images(path / "images.npy", records, spec, preparation.fit, progress)
+    num_failed, total = len(written.failed), len(records)
+    if num_failed == total or num_failed > preparation.max_unreadable * total:
+        raise _too_many_unreadable(source, total, written.failed, preparation)
+    arrays = {name: values[written.kept] for name, values in _arrays(records)}
+    for name, values in arrays.items():
+        np.save(path / f"{name}.npy", values, allow_pickle=False)
+    if "labels" in arrays:
+        written.digest.update(arrays["labels"].tobytes())
+    about = {
+        "format": FORMAT,
+        "title": source.title,
+        "kind": source.kind,
+        "source": to_plain(source),
+        "preparation": to_plain(preparation),
+        "spec": asdict(spec),
+        "num_images": len(written.kept),
+        "arrays": list(arrays),
+        "class_names": _class_names(records),
+        "digest": written.digest.hexdigest(),
+        "skipped": [*records.skipped, *written.failed],
+        "notes": records.notes,
+    }
+    (path / "store.json").write_text(json.dumps(about, indent=1), "utf-8")
+
+
+def _arrays(records: Records) -> Iterator[tuple[str, NDArray[Any]]]:
+    """What is kept of each image beside its pixels."""
+    if records.labels is not None:
+        yield "labels", records.labels
+    if records.groups is not None:
+        yield "groups", records.groups
+    for name, values in records.factors.items():
+        yield f"{FACTOR}{name}", values
+
+
+def _too_many_unreadable(
+    source: Source, total: int, failed: list[tuple[str, str]], preparation: Preparation
+) -> DataError:
+    first = "; ".join(f"{name}: {reason}" for name, reason in failed[:3])
+    return DataError(
+        f"{source.title}: {len(failed):,} of {total:,} images ({len(failed) / total:.1%}) cannot be read ({first}); "
+        f"mend or remove them, or allow more with max_unreadable (now {preparation.max_unreadable:g})"
+    )

@@ -1,0 +1,124 @@
+"""Writing a store's files: pixels in one pass with bounded memory, and the whole folder at once or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+
+from gansmith.data.decode import Fit, to_pixels
+from gansmith.data.parallel import map_in_order
+from gansmith.data.source import Records
+from gansmith.errors import UnreadableImage
+from gansmith.types import ImageSpec
+
+__all__ = ["Progress", "Written", "made_at_once", "write_images"]
+
+Progress: TypeAlias = Callable[[int, int], None]  # images done, images in all
+
+CHUNK_IMAGES = 64
+CHUNK_BYTES = 2**22
+STALE_SECONDS = 3600.0
+
+
+@dataclass
+class Written:
+    """What became of the images.
+
+    Args:
+        kept: the indices of those that were written, in order.
+        failed: the names of the others, each with the reason.
+        digest: SHA-256 of the pixels and their shape, open for more.
+    """
+
+    kept: list[int]
+    failed: list[tuple[str, str]]
+    digest: hashlib._Hash
+
+
+def write_images(path: Path, records: Records, spec: ImageSpec, fit: Fit, progress: Progress | None) -> Written:
+    """Decode all images in threads and write them, in order, as one .npy file."""
+    total, shape = len(records), (spec.height, spec.width, spec.channels)
+    step = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // int(np.prod(shape))))
+    chunks = (range(start, min(start + step, total)) for start in range(0, total, step))
+    written = Written([], [], hashlib.sha256())
+    with path.open("wb") as file:
+        _write_header(file, (total, *shape))
+        for chunk in map_in_order(lambda indices: _decode(records, indices, spec, fit), chunks):
+            pixels = b"".join(chunk.pixels)
+            file.write(pixels)
+            written.digest.update(pixels)
+            written.kept += chunk.kept
+            written.failed += chunk.failed
+            if progress is not None:
+                progress(len(written.kept) + len(written.failed), total)
+        file.seek(0)
+        _write_header(file, (len(written.kept), *shape))
+    written.digest.update(str((len(written.kept), *shape)).encode())
+    return written
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    # NumPy leaves room in it for a longer first axis, so the header of fewer images has the same length.
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+@dataclass
+class _Chunk:
+    pixels: list[bytes]
+    kept: list[int]
+    failed: list[tuple[str, str]]
+
+
+def _decode(records: Records, indices: range, spec: ImageSpec, fit: Fit) -> _Chunk:
+    chunk = _Chunk([], [], [])
+    for index in indices:
+        try:
+            pixels = to_pixels(records.read(index), (spec.height, spec.width), spec.channels, fit)
+            chunk.pixels.append(pixels.tobytes())
+            chunk.kept.append(index)
+        except UnreadableImage as error:
+            chunk.failed.append((records.names[index], str(error)))
+    return chunk
+
+
+@contextlib.contextmanager
+def made_at_once(path: Path) -> Iterator[Path]:
+    """A new folder that takes its place when the block has ended well, and else vanishes.
+
+    What processes that were killed have left beside it vanishes too, once it is an hour old.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob("*.unfinished-*"):
+        if _age_seconds(left) > STALE_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
+    unfinished = path.with_name(f"{path.name}.unfinished-{uuid.uuid4().hex[:8]}")
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        _move(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _move(unfinished: Path, path: Path) -> None:
+    try:
+        unfinished.rename(path)
+    except OSError:
+        if not path.exists():  # else another process was quicker, and its folder is as good
+            raise
+
+
+def _age_seconds(folder: Path) -> float:
+    try:
+        return time.time() - max(path.stat().st_mtime for path in [folder, *folder.iterdir()])
+    except OSError:  # just moved into its place, or removed
+        return 0.0
