@@ -88,6 +88,23 @@ def test_what_is_not_there_or_neither_is_said(tmp_path: Path) -> None:
         open_archive(tmp_path / "notes.txt")
 
 
+@pytest.mark.parametrize("write", [write_zip, write_folder])
+@pytest.mark.skipif(os.name == "nt", reason="Windows allows no such names")
+def test_names_that_would_upset_a_terminal_are_skipped(write: object, tmp_path: Path) -> None:
+    archive = open_archive(write(tmp_path / "data", {"\x1b[2J.png": b"x", "ä.png": b"x"}))  # type: ignore[operator]
+    assert archive.names == ("ä.png",)
+    assert archive.skipped == (("\\x1b[2J.png", "a name with unprintable characters; rename it"),)
+
+
+@links
+def test_names_in_no_known_encoding_are_skipped(tmp_path: Path) -> None:
+    try:
+        (tmp_path / os.fsdecode(b"\xe4.png")).touch()
+    except OSError:
+        pytest.skip("the file system allows no such names")
+    assert open_archive(tmp_path).skipped == (("\\udce4.png", "a name with unprintable characters; rename it"),)
+
+
 # --- links -------------------------------------------------------------------------------------------------
 
 

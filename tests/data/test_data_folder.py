@@ -237,6 +237,13 @@ def test_a_known_set_with_images_gets_a_note(place: Path) -> None:
     assert "this looks like gtsrb" in Folder(path=write(place, *names)).records().notes[-1]
 
 
+@pytest.mark.skipif("GANSMITH_DATA" not in os.environ, reason="GANSMITH_DATA names no folder of real data")
+def test_the_flowers_have_five_classes() -> None:
+    records = Folder(path=Path(os.environ["GANSMITH_DATA"]) / "folder" / "flowers_128.zip").records()
+    assert len(records) == 4317 and records.skipped == records.notes == ()
+    assert records.class_names == ("daisy", "dandelion", "rose", "sunflower", "tulip")
+
+
 # --- reading -----------------------------------------------------------------------------------------------
 
 

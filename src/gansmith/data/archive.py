@@ -26,6 +26,7 @@ __all__ = ["FILE_LIMIT", "Archive", "open_archive"]
 
 FILE_LIMIT = 2**29  # bytes; an uncompressed image of decode's pixel limit is smaller
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control codes, and bytes in no known encoding
 
 Skipped: TypeAlias = tuple[tuple[str, str], ...]
 Found: TypeAlias = tuple[str, int, int]  # name, bytes, and a number that changes with the content
@@ -84,6 +85,10 @@ def _is_junk(name: str) -> bool:
     return name.startswith(".") or name.lower() in JUNK
 
 
+def _printable(name: str) -> str:
+    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], name)
+
+
 # --- folders -----------------------------------------------------------------------------------------------
 
 
@@ -126,17 +131,19 @@ class _Walk:
             with os.scandir(folder) as entries:
                 return sorted((entry for entry in entries if not _is_junk(entry.name)), key=lambda entry: entry.name)
         except OSError as error:
-            self.skipped.append((prefix.rstrip("/") or ".", error.strerror or str(error)))
+            self.skipped.append((_printable(prefix.rstrip("/")) or ".", error.strerror or str(error)))
             return []
 
     def _take(self, name: str, folder: str, entry: os.DirEntry[str]) -> None:
-        if entry.is_file(follow_symlinks=False):
+        if UNPRINTABLE.search(entry.name):
+            real, reason = entry.path, "a name with unprintable characters; rename it"
+        elif entry.is_file(follow_symlinks=False):
             real, reason = entry.path, None
         else:
             real = os.path.realpath(entry.path)
             reason = self._refusal(name, folder, real)
         if reason is not None:
-            self.skipped.append((name, reason))
+            self.skipped.append((_printable(name), reason))
         elif entry.is_dir():
             self.pending.append((f"{name}/", real))
         else:
@@ -212,7 +219,7 @@ def _open_zip(path: Path) -> Archive:
         if reason is None:
             members[name] = member
         else:
-            skipped.append((written, reason))
+            skipped.append((_printable(written), reason))
     names = tuple(sorted(members))
     fingerprint = _fingerprint((name, members[name].file_size, members[name].CRC) for name in names)
     return _Zip(
@@ -228,6 +235,8 @@ def _open_zip(path: Path) -> Archive:
 def _zip_refusal(member: zipfile.ZipInfo, written: str, parts: list[str]) -> str | None:
     if written.startswith("/") or re.match("[A-Za-z]:", written):
         return "an absolute name"
+    if UNPRINTABLE.search(written):
+        return "a name with unprintable characters; rename it"
     if ".." in parts:
         return "a name that leads out of the archive"
     if stat.S_ISLNK(member.external_attr >> 16):

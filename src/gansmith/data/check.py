@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -35,6 +36,7 @@ SAFE_AUGMENTATIONS: dict[str, Names] = {
 }
 
 SHOWN = 10  # entries of a long list
+SHOWN_CLASSES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +187,11 @@ def _class_lines(classes: Mapping[str, int]) -> list[str]:
     low, high = min(classes.values()), max(classes.values())
     margin = min(32, max(map(len, classes)))
     bars = (f"  {name:{margin}} {count:7,} {'█' * round(32 * count / high)}" for name, count in classes.items())
-    return [f"classes     {len(classes)}, of {low:,} to {high:,} images", *bars]
+    return [
+        f"classes     {len(classes)}, of {low:,} to {high:,} images",
+        *itertools.islice(bars, SHOWN_CLASSES),
+        *_rest(classes, SHOWN_CLASSES),
+    ]
 
 
 def _reason_lines(heading: str, entries: Reasons) -> list[str]:
@@ -198,8 +204,8 @@ def _group_lines(heading: str, groups: Sequence[Names], what: str) -> list[str]:
     return [f"{heading:11} {len(groups):,} {what}", *lines, *_rest(groups)] if groups else []
 
 
-def _rest(entries: Sequence[object]) -> list[str]:
-    return [f"  and {len(entries) - SHOWN:,} more"] if len(entries) > SHOWN else []
+def _rest(entries: Sized, shown: int = SHOWN) -> list[str]:
+    return [f"  and {len(entries) - shown:,} more"] if len(entries) > shown else []
 
 
 def _proposal_lines(findings: Findings) -> list[str]:

@@ -21,7 +21,7 @@ from gansmith.data.source import Record, Size
 from gansmith.errors import UnreadableImage
 from gansmith.types import PixelArray
 
-__all__ = ["FORMATS", "PIXEL_LIMIT", "Fit", "convert", "decode", "to_pixels"]
+__all__ = ["FORMATS", "PIXEL_LIMIT", "WIDE_MODES", "Fit", "convert", "decode", "to_pixels"]
 
 Fit: TypeAlias = Literal["crop", "pad", "stretch"]
 
@@ -29,7 +29,7 @@ FORMATS = ("PNG", "JPEG", "PPM", "GIF", "BMP", "WEBP", "TIFF")
 PIXEL_LIMIT = 100_000_000  # more than any camera for the pocket takes; three bytes each while decoding
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")  # gray in more than 8 bit
 REDUCING_GAP = 3.0  # Pillow: indistinguishable from plain Lanczos, and quick on large images
 
 UPRIGHT = {

@@ -150,8 +150,12 @@ def prepare(
         spec = _spec_of(source, records, preparation)
         if preparation.size is None and source.native_size is None:
             records = source.records((spec.height, spec.width))
-        with made_at_once(path) as unfinished:
-            _build(unfinished, source, records, preparation, spec, progress)
+        try:
+            with made_at_once(path) as unfinished:
+                _build(unfinished, source, records, preparation, spec, progress)
+        except OSError as error:
+            remedy = "make room there, or set GANSMITH_CACHE to another folder"
+            raise DataError(f"{path.parent}: cannot be written ({error}); {remedy}") from error
     return Store.open(path)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from gansmith.data.decode import convert
+from gansmith.data.decode import WIDE_MODES, convert
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size
 from gansmith.errors import UnreadableImage
@@ -17,7 +17,7 @@ from gansmith.errors import UnreadableImage
 __all__ = ["Facts", "facts_of", "propose_channels", "propose_size", "survey"]
 
 SIDES = (8, 16, 32, 48, 64, 96, 128)
-GRAY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+GRAY_MODES = ("1", "L", "LA", *WIDE_MODES)
 
 
 @dataclass(frozen=True)

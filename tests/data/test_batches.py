@@ -1,0 +1,204 @@
+"""Batches: a function of seed and position only, fair to every image; splits that part no group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from gansmith.data.batches import RUN, Batches, split
+from gansmith.data.store import Store
+from gansmith.errors import ConfigError
+from gansmith.types import ImageSpec
+
+
+def make_store(num: int, labels: Any = None, groups: Any = None, channels: int = 3) -> Store:
+    """Images whose first two bytes are their index."""
+    images = np.zeros((num, 4, 5, channels), np.uint8)
+    images[:, 0, 0, 0], images[:, 0, 1, 0] = np.arange(num) % 256, np.arange(num) // 256
+    labels = None if labels is None else np.asarray(labels)
+    classes = 0 if labels is None else int(labels.max()) + 1
+    return Store(
+        path=Path("nowhere"),
+        title="made up",
+        kind="photos",
+        spec=ImageSpec(height=4, width=5, channels=channels, num_classes=classes),
+        images=images,
+        labels=labels,
+        class_names=tuple(map(str, range(classes))),
+        groups=None if groups is None else np.asarray(groups),
+        digest="",
+    )
+
+
+def stream(batches: Batches, start: int, stop: int) -> list[int]:
+    step = batches.batch_size
+    return [int(i) for nimg in range(start, stop, step) for i in batches.indices(nimg)]
+
+
+LABELS = np.array([0] * 70 + [1] * 20 + [3] * 10)  # class 2 has no images
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_a_batch_depends_on_seed_and_position_only(balanced: bool) -> None:
+    store = make_store(100, LABELS)
+    once = Batches(store=store, batch_size=8, seed=3, balanced=balanced)
+    all_in_order = [once.indices(nimg) for nimg in range(0, 4000, 8)]
+    for nimg in (3992, 0, 1600, 8):
+        fresh = Batches(store=store, batch_size=8, seed=3, balanced=balanced)
+        assert np.array_equal(fresh.indices(nimg), all_in_order[nimg // 8])
+        assert np.array_equal(once.indices(nimg), all_in_order[nimg // 8])
+    assert not np.array_equal(Batches(store=store, batch_size=8, seed=4).indices(0), all_in_order[0])
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_the_batch_size_changes_nothing_of_the_stream(balanced: bool) -> None:
+    store = make_store(100, LABELS)
+    streams = [
+        stream(Batches(store=store, batch_size=size, seed=0, balanced=balanced), 0, 6000) for size in (5, 60, 3000)
+    ]
+    assert streams[0] == streams[1] == streams[2]
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("world_size", [2, 3, 4])
+def test_the_ranks_shares_in_a_row_are_the_batch(world_size: int, balanced: bool) -> None:
+    batches = Batches(store=make_store(100, LABELS), batch_size=12, balanced=balanced)
+    whole = batches.batch(96)
+    shares = [batches.batch(96, rank, world_size) for rank in range(world_size)]
+    assert torch.equal(torch.cat([share.images for share in shares]), whole.images)
+    assert torch.equal(torch.cat([share.labels for share in shares if share.labels is not None]), _labels(whole))
+
+
+def _labels(batch: Any) -> torch.Tensor:
+    assert batch.labels is not None
+    return batch.labels
+
+
+@pytest.mark.parametrize("num", [1, 7, 1000, RUN, 3000])
+def test_each_epoch_shows_each_image_once_in_another_order(num: int) -> None:
+    batches = Batches(store=make_store(num), batch_size=num)
+    epochs = [batches.indices(epoch * num).tolist() for epoch in range(4)]
+    assert all(sorted(epoch) == list(range(num)) for epoch in epochs)
+    if num > 100:
+        assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_batches_run_across_the_ends_of_epochs() -> None:
+    shown = stream(Batches(store=make_store(10), batch_size=7), 0, 700)
+    assert all(sorted(shown[i : i + 10]) == list(range(10)) for i in range(0, 700, 10))
+
+
+def test_balanced_shows_every_class_and_every_image_of_it_equally_often() -> None:
+    batches = Batches(store=make_store(100, LABELS), batch_size=6, balanced=True)
+    shown = np.array(stream(batches, 0, 3 * 140))
+    for run in LABELS[shown].reshape(-1, 3):
+        assert sorted(run) == [0, 1, 3]
+    counts = np.bincount(shown, minlength=100)
+    assert set(counts[:70]) == {2} and set(counts[70:90]) == {7} and set(counts[90:]) == {14}
+    assert len({tuple(run) for run in LABELS[shown].reshape(-1, 3)}) > 1  # the classes' order varies
+
+
+def test_the_stream_stays_what_it_is() -> None:
+    """Resuming a run needs the very same order from later versions; change it only with a new major version."""
+    store = make_store(100, LABELS)
+    assert Batches(store=store, batch_size=6, seed=1).indices(5000).tolist() == [53, 11, 17, 87, 34, 52]
+    assert Batches(store=store, batch_size=6, seed=1, balanced=True).indices(5000).tolist() == [97, 84, 58, 93, 99, 12]
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_a_subset_is_all_there_is(balanced: bool) -> None:
+    subset = np.array([95, 3, 75, 5])
+    batches = Batches(store=make_store(100, LABELS), batch_size=12, balanced=balanced, subset=subset)
+    assert len(batches) == 4 and set(batches.indices(0).tolist()) == set(subset.tolist())
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_images_arrive_as_channels_last_uint8(channels: int) -> None:
+    store = make_store(300, np.arange(300) % 7, channels=channels)
+    batches = Batches(store=store, batch_size=16)
+    batch, indices = batches.batch(64), batches.indices(64)
+    assert batch.images.shape == (16, channels, 4, 5) and batch.images.dtype == torch.uint8
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert np.array_equal(batch.images.permute(0, 2, 3, 1).numpy(), store.images[indices])
+    assert _labels(batch).dtype == torch.int64 and _labels(batch).tolist() == (indices % 7).tolist()
+
+
+def test_a_mapped_store_gives_the_same_and_stays_untouched(tmp_path: Path) -> None:
+    store = make_store(300)
+    np.save(tmp_path / "images.npy", store.images)
+    object.__setattr__(store, "images", np.load(tmp_path / "images.npy", mmap_mode="r"))
+    batch = Batches(store=store, batch_size=8).batch(0)
+    batch.images.zero_()
+    assert batch.labels is None and store.images.any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 0}, "batch_size: expected at least 1"),
+        ({"seed": -1}, "seed: expected 0 or more"),
+        ({"balanced": True}, "balanced: made up has no classes"),
+        ({"subset": np.array([], int)}, "subset: expected at least one image"),
+    ],
+)
+def test_what_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Batches(**{"store": make_store(4), "batch_size": 2} | changes)
+
+
+def test_a_batch_that_ranks_cannot_share_is_refused() -> None:
+    with pytest.raises(ConfigError, match="10 cannot be shared by 4 ranks"):
+        Batches(store=make_store(20), batch_size=10).batch(0, 0, 4)
+
+
+# --- splits ------------------------------------------------------------------------------------------------
+
+
+def parts(store: Store, held_out: float = 0.1, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    kept, held = split(store, held_out, seed)
+    assert sorted([*kept, *held]) == list(range(len(store)))
+    assert np.array_equal(kept, np.sort(kept)) and np.array_equal(held, np.sort(held))
+    return kept, held
+
+
+def test_a_split_keeps_the_classes_shares() -> None:
+    held = parts(make_store(100, LABELS), 0.1)[1]
+    assert np.bincount(LABELS[held]).tolist() == [7, 2, 0, 1]
+
+
+def test_a_split_parts_no_group() -> None:
+    groups = np.random.default_rng(0).permutation(np.repeat(np.arange(40), 30))
+    store = make_store(1200, groups % 4, groups)
+    kept, held = parts(store, 0.2)
+    assert not set(groups[kept]) & set(groups[held])
+    assert np.bincount(groups[held] % 4).tolist() == [60] * 4
+
+
+def test_groups_of_any_size_come_near_the_share() -> None:
+    groups = np.repeat(np.arange(60), np.random.default_rng(0).integers(1, 40, 60))
+    held = parts(make_store(len(groups), groups=groups), 0.25)[1]
+    assert abs(len(held) / len(groups) - 0.25) < 0.03
+
+
+def test_small_classes_are_on_both_sides_where_they_can_be() -> None:
+    store = make_store(6, [0, 0, 1, 1, 1, 2])
+    kept, held = parts(store, 0.01)
+    assert store.labels is not None
+    assert set(store.labels[kept]) == {0, 1, 2} and set(store.labels[held]) == {0, 1}
+
+
+def test_a_split_is_a_function_of_its_seed() -> None:
+    store = make_store(100)
+    assert np.array_equal(parts(store)[1], parts(store)[1])
+    assert not np.array_equal(parts(store, seed=0)[1], parts(store, seed=1)[1])
+
+
+def test_nothing_may_be_held_out_but_not_everything() -> None:
+    assert len(parts(make_store(10), 0.0)[1]) == 0
+    with pytest.raises(ConfigError, match="held_out: expected a share from 0 to below 1"):
+        split(make_store(10), 1.0)
