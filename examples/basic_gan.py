@@ -1,0 +1,58 @@
+"""python examples/basic_gan.py train
+python examples/basic_gan.py generate
+
+The basic GAN: two networks of dense layers that make 28x28 digits from noise (Goodfellow et al. 2014).
+
+The generator is 100 -> 256 -> 784, the discriminator 784 -> 256 -> 1; both minimise sigmoid cross-entropy with Adam.
+An "epoch" is one update of both. Every 2,000 of them a line tells the losses:
+``Epoch: 2000, Generator Loss: 1.2345, Discriminator Loss: 0.6789``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import tyro
+
+import gansmith
+
+RUN = Path("runs/basic-gan")
+
+
+def train(epochs: int = 100_000, data: str = "mnist", root: Path | None = None, run: Path = RUN) -> gansmith.Run:
+    """Train the GAN, or go on where an earlier call stopped; then show what it has learnt.
+
+    Args:
+        epochs: updates of both networks, those of earlier calls included.
+        data: a source's name, or a folder of images.
+        root: where a local copy of a named source lies.
+        run: the folder of pictures, statistics and checkpoints.
+    """
+    if (run / "config.json").exists():
+        trained = gansmith.resume(run, length=f"{epochs} steps")
+    else:
+        trained = gansmith.train(data, root=root, preset="dense-mnist", length=f"{epochs} steps", run=run)
+    generate(run=run, out=run / "generated.png")
+    return trained
+
+
+def generate(num: int = 36, seed: int = 0, run: Path = RUN, out: Path = Path("generated.png")) -> Path:
+    """Generate images with the trained GAN.
+
+    Args:
+        num: how many.
+        seed: the first one's; the others follow.
+        run: the folder that was trained in.
+        out: one sheet (x.png), arrays (x.npz), or a folder for one PNG each.
+    """
+    path = gansmith.open_run(run).generator().sample(num, seed=seed).save(out)
+    print(f"{num} images: {path}")
+    return path
+
+
+if __name__ == "__main__":
+    try:
+        tyro.extras.subcommand_cli_from_dict({"train": train, "generate": generate})
+    except gansmith.GansmithError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,161 @@
+"""python examples/folder_gan.py path/to/your/images
+
+A GAN on any folder of images, at 128x128 and in [0, 1].
+
+Every 100 epochs it writes 32 files next to this script, generated_image_epoch_XXX_Y.png. All images lie in memory
+(200 kB each at this size); for more than it holds, for classes, checkpoints and a GIF:
+``gansmith train path/to/your/images``.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+
+from gansmith import training
+from gansmith.component import override
+from gansmith.config import Config
+from gansmith.console import store_progress
+from gansmith.data.folder import Folder
+from gansmith.data.store import prepare
+from gansmith.devices import choose_compute
+from gansmith.errors import GansmithError
+from gansmith.images import UNIT, save_png, to_uint8
+from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork
+from gansmith.optimizers import Adam
+from gansmith.presets import preset
+from gansmith.sample import TrainedGenerator
+from gansmith.state import TrainState, random_stream, settle
+from gansmith.types import Batch, ImageSpec
+
+data_path = "C:\\GANs\\images1"  # or '/path/to/your/images', or as the command's argument
+input_shape = (128, 128, 3)  # height, width, channels: 3 for colour, 1 for grayscale, 4 with transparency
+latent_dim = 100
+batch_size = 32  # larger ones need more memory and may train more steadily
+epochs = 1000
+generator_optimizer = Adam(lr=2e-4, betas=(0.5, 0.999))
+discriminator_optimizer = Adam(lr=2e-4, betas=(0.5, 0.999))
+output_folder = Path(__file__).parent
+
+
+def config() -> Config:
+    """The preset ``dcgan-folder-128`` with what is said above."""
+    changes = {
+        "preparation.size": input_shape[:2],
+        "preparation.channels": {1: "gray", 3: "rgb", 4: "rgba"}[input_shape[2]],
+        "model.z_dim": latent_dim,
+        "batch_size": batch_size,
+        "generator_optimizer": generator_optimizer,
+        "discriminator_optimizer": discriminator_optimizer,
+    }
+    return override(preset("dcgan-folder-128"), changes)
+
+
+def load_data(data_path: str | Path) -> NDArray[np.float32]:
+    """All images in a folder, cropped and resized to ``input_shape``: float32 [n h w c] in [0, 1]."""
+    source = Folder(path=Path(data_path).expanduser(), labels="none")
+    with store_progress() as progress:
+        store = prepare(source, config().preparation, progress=progress)
+    for name, reason in store.skipped:
+        print(f"skipped {name}: {reason}")
+    return store.images.astype(np.float32) / 255
+
+
+def image_spec() -> ImageSpec:
+    """``input_shape`` in the library's words."""
+    height, width, channels = input_shape
+    return ImageSpec(height=height, width=width, channels=channels)
+
+
+def build_generator() -> GeneratorNetwork:
+    """Noise [n z] to images [n c h w] in [0, 1] by transposed convolutions.
+
+    To change the layers, change the model's fields: ``dataclasses.replace(config().model, width=64, depth=4,
+    generator_activation="silu")``, or return a network of your own.
+    """
+    return config().model.generator(image_spec())
+
+
+def build_discriminator() -> DiscriminatorNetwork:
+    """Images [n c h w] in [0, 1] to logits [n] by strided convolutions with dropout.
+
+    Its fields, likewise: ``dropout``, ``stride``, ``kernel``, ``discriminator_norm``, ``spectral_norm``, ...
+    """
+    return config().model.discriminator(image_spec())
+
+
+@functools.cache
+def state() -> TrainState:
+    """Both networks and their optimizers, made when first asked for."""
+    torch.manual_seed(random_stream(config().seed).initial_seed())
+    compute = choose_compute("auto", "auto")
+    generator = settle(build_generator(), compute.device)
+    discriminator = settle(build_discriminator(), compute.device)
+    return TrainState(
+        config=config(),
+        spec=image_spec(),
+        compute=compute,
+        epoch_size=1,  # train() knows better
+        generator=generator,
+        discriminator=discriminator,
+        generator_ema=generator,
+        generator_optimizer=generator_optimizer.build(generator.parameters()),
+        discriminator_optimizer=discriminator_optimizer.build(discriminator.parameters()),
+    )
+
+
+def train_step(images: NDArray[np.float32]) -> None:
+    """One update of each network: binary cross-entropy from logits, Adam.
+
+    Args:
+        images: real ones, float32 [n h w c] in [0, 1]; n is ``batch_size``.
+    """
+    batch = Batch(to_uint8(torch.from_numpy(images).permute(0, 3, 1, 2), UNIT), None)
+    training.train_step(state(), SimpleNamespace(batch=lambda *place: batch))
+
+
+def train(images: NDArray[np.float32], epochs: int = epochs) -> None:
+    """Loop over epochs and batches; every 100 epochs, and at the end, write what the generator makes."""
+    trained = state()
+    trained.epoch_size = len(images)
+    for epoch in range(1, epochs + 1):
+        order = np.random.default_rng([trained.config.seed, epoch]).permutation(len(images))
+        order = np.resize(order, max(len(order), batch_size))  # fewer images than a batch take turns
+        for start in range(0, len(order) - batch_size + 1, batch_size):
+            train_step(images[order[start : start + batch_size]])
+        means = trained.statistics.last_means()
+        print(f"epoch {epoch}: G {means['loss/generator']:.4f} D {means['loss/discriminator']:.4f}")
+        if epoch % 100 == 0 or epoch == epochs:
+            save_images(epoch)
+
+
+def save_images(epoch: int, num: int = 32) -> list[Path]:
+    """Write images of the same seeds every time, a file each: generated_image_epoch_XXX_Y.png."""
+    trained = state()
+    sampler = TrainedGenerator(network=trained.generator, model=trained.config.model, spec=trained.spec)
+    paths = [output_folder / f"generated_image_epoch_{epoch:03}_{i}.png" for i in range(num)]
+    return [save_png(image, path) for image, path in zip(sampler.sample(num).images, paths, strict=True)]
+
+
+def main(data_path: tyro.conf.Positional[str] = data_path, epochs: int = epochs) -> None:
+    """Train a GAN on a folder of images.
+
+    Args:
+        data_path: the folder, or a zip.
+        epochs: passes over the images.
+    """
+    train(load_data(data_path), epochs)
+
+
+if __name__ == "__main__":
+    try:
+        tyro.cli(main)
+    except GansmithError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,150 @@
+"""python examples/train.py
+
+DCGAN on German traffic signs at 64 pixels, twice: as published (Radford et al. 2016), and with spectral
+normalisation in the discriminator (Miyato et al. 2018).
+
+Both are trained for the same length, compared, and asked for images between two random points of their latent
+spaces. With WANDB_API_KEY in the environment, Weights & Biases follows (pip install 'gansmith[wandb]'); the key is
+read from nowhere else. A later call goes on where an earlier one stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+import tyro
+from torch import nn
+
+import gansmith
+from gansmith import explore
+from gansmith.devices import choose_compute
+from gansmith.presets import preset
+from gansmith.sample import Samples, TrainedGenerator
+from gansmith.state import TrainState
+from gansmith.types import Images, ImageSpec, Latents, Logits
+
+IMAGES = ImageSpec(height=64, width=64, channels=3)
+
+
+class Generator(nn.Module):
+    """Noise [n 100] to images [n 3 64 64] in [-1, 1]: transposed convolutions, batch normalisation, ReLU, tanh."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = preset("dcgan-64").model.generator(IMAGES)
+
+    def forward(self, z: Latents) -> Images:
+        """One image a latent."""
+        return self.network(z, None)
+
+
+class Discriminator(nn.Module):
+    """Images [n 3 64 64] to logits [n]: strided convolutions, batch normalisation, leaky ReLU."""
+
+    preset_name: ClassVar[str] = "dcgan-64"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = preset(self.preset_name).model.discriminator(IMAGES)
+
+    def forward(self, images: Images) -> Logits:
+        """One logit an image; higher means "real"."""
+        return self.network(images, None)
+
+
+class Discriminator_SN(Discriminator):  # noqa: N801
+    """The same with each weight divided by its largest singular value, in place of batch normalisation."""
+
+    preset_name: ClassVar[str] = "sndcgan-64"
+
+
+class Trainer:
+    """Trains the generator against one of the discriminators: updates, logging, checkpoints, evaluation.
+
+    Args:
+        discriminator: which.
+        run: the folder of pictures, statistics and checkpoints; made, or gone on with.
+        data: a source's name, or a folder of images.
+        root: where a local copy of a named source lies.
+        fields: of the configuration, by dotted path, as {"batch_size": 32}.
+    """
+
+    def __init__(
+        self,
+        discriminator: type[Discriminator],
+        run: Path,
+        data: str = "gtsrb",
+        root: Path | None = None,
+        fields: dict[str, Any] | None = None,
+    ) -> None:
+        self.run = run
+        logs = {"loggers": "wandb"} if os.environ.get("WANDB_API_KEY") else {}
+        self.config = gansmith.configure(
+            data, root=root, preset=discriminator.preset_name, overrides={**logs, **(fields or {})}
+        )
+
+    def train(self, length: str = "200 epochs") -> gansmith.Run:
+        """Train, or go on, until this length is reached."""
+        if (self.run / "config.json").exists():
+            return gansmith.resume(self.run, length=length)
+        return gansmith.train(self.config, length=length, run=self.run)
+
+    def evaluate(self) -> dict[str, float]:
+        """The last interval's statistics: losses, what the discriminator gets right, images a second."""
+        return gansmith.open_run(self.run).stats()[-1]
+
+
+def load_checkpoint(run: Path) -> TrainState:
+    """Both networks, both optimizers and all counts of a run's newest checkpoint."""
+    trained = gansmith.open_run(run)
+    config, num_images = trained.config, json.loads(trained.folder.data.read_text())["num_images"]
+    state = TrainState.create(config, IMAGES, choose_compute(config.device, config.precision), num_images)
+    state.load(trained.folder.latest_checkpoint())
+    return state
+
+
+def save_checkpoint(state: TrainState, run: Path) -> Path:
+    """Write them as the run's newest checkpoint, all of it or nothing."""
+    statistics, keep = state.statistics.to_plain(), state.config.keep_checkpoints
+    folder = gansmith.open_run(run).folder
+    return folder.add_checkpoint(state.step, lambda unfinished: state.save(unfinished, statistics), keep)
+
+
+def interpolate_and_generate(generator: TrainedGenerator, folder: Path, steps: int = 8) -> Samples:
+    """Images between two random points of the latent space, written one by one to a folder; says the seeds."""
+    start, end = secrets.randbelow(2**31), secrets.randbelow(2**31)
+    samples = explore.interpolate(generator, start, end, steps=steps)
+    print(f"{steps} images from seed {start} to seed {end}: {explore.save_walk(samples, folder)}")
+    return samples
+
+
+def main(epochs: int = 200, data: str = "gtsrb", root: Path | None = None, runs: Path = Path("runs")) -> None:
+    """Train both models, compare them, interpolate.
+
+    Args:
+        epochs: passes over the data, for each model, those of earlier calls included.
+        data: a source's name, or a folder of images.
+        root: where a local copy of a named source lies.
+        runs: the folder in which each model has its own.
+    """
+    trainers = {
+        name: Trainer(discriminator, runs / name, data, root)
+        for name, discriminator in {"dcgan": Discriminator, "sndcgan": Discriminator_SN}.items()
+    }
+    for name, trainer in trainers.items():
+        run = trainer.train(f"{epochs} epochs")
+        interpolate_and_generate(run.generator(), runs / name / "interpolation")
+    for name, trainer in trainers.items():
+        print(name, *(f"{key} {value:.4g}" for key, value in trainer.evaluate().items()), sep="\n  ")
+
+
+if __name__ == "__main__":
+    try:
+        tyro.cli(main)
+    except gansmith.GansmithError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,201 @@
+"""python examples/train_model.py
+
+Traffic signs, or handwritten digits, from the 28-pixel DCGAN of TensorFlow's tutorial (Radford et al. 2016).
+
+Trains on GTSRB if its images lie in /content/Train, as Kaggle packs them, else on MNIST; ``--data gtsrb``,
+``--data mnist`` or a folder of images choose. Each epoch leaves a picture in images/, checkpoints go to
+training_checkpoints/, from where the next call goes on, and a GIF of the progress is dcgan.gif. With labels,
+faster networks and statistics of the run: ``gansmith train mnist``.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+import tyro
+from torch import Tensor
+
+from gansmith import training
+from gansmith.component import override
+from gansmith.config import Config
+from gansmith.console import store_progress
+from gansmith.data import resolve
+from gansmith.data.batches import Batches
+from gansmith.data.store import prepare
+from gansmith.devices import choose_compute
+from gansmith.errors import GansmithError
+from gansmith.images import grid, save_png, to_array, to_float, to_uint8
+from gansmith.losses import Sigmoid
+from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork
+from gansmith.optimizers import Adam
+from gansmith.pictures import read_frame, written
+from gansmith.presets import preset
+from gansmith.runs import RunFolder
+from gansmith.state import TrainState, random_stream, settle
+from gansmith.types import Batch, Images, ImageSpec, Latents, Logits
+from gansmith.video import write_animation
+
+DATA_PATH = Path("/content/Train")  # Train/<class>/*.png, after download and unzipping
+EPOCHS = 50
+BATCH_SIZE = 256
+CHECKPOINT_EVERY = 15  # epochs
+PICTURE = "image_at_epoch_{epoch:04}.png"
+
+loss = Sigmoid()  # cross-entropy from logits
+generator_optimizer = Adam(lr=1e-4, betas=(0.9, 0.999), eps=1e-7)
+discriminator_optimizer = Adam(lr=1e-4, betas=(0.9, 0.999), eps=1e-7)
+
+project = RunFolder(Path())  # knows images/ and training_checkpoints/
+
+
+def config() -> Config:
+    """The preset ``dcgan-mnist`` with what is said above."""
+    changes = {
+        "batch_size": BATCH_SIZE,
+        "loss": loss,
+        "generator_optimizer": generator_optimizer,
+        "discriminator_optimizer": discriminator_optimizer,
+    }
+    return override(preset("dcgan-mnist"), changes)
+
+
+def load_dataset(data: str = "", root: Path | None = None) -> Batches:
+    """Batches of 28x28 images without end, gray or colour as the data are.
+
+    Args:
+        data: a source's name or a folder; gtsrb if there is a ``DATA_PATH``, else mnist, if empty.
+        root: where a local copy of a named source lies; ``DATA_PATH`` for gtsrb.
+    """
+    data = data or ("gtsrb" if DATA_PATH.is_dir() else "mnist")
+    if data == "gtsrb" and DATA_PATH.is_dir():
+        root = root or DATA_PATH
+    with store_progress() as progress:
+        store = prepare(resolve(data, root), config().preparation, progress=progress)
+    return Batches(store=store, batch_size=BATCH_SIZE, seed=config().seed)
+
+
+def make_generator_model(channels: int = 1) -> GeneratorNetwork:
+    """Noise [n 100] to images [n channels 28 28] in [-1, 1]: a dense layer, transposed convolutions, tanh."""
+    return config().model.generator(ImageSpec(height=28, width=28, channels=channels))
+
+
+def make_discriminator_model(channels: int = 1) -> DiscriminatorNetwork:
+    """Images [n channels 28 28] to logits [n]: convolutions, leaky ReLU, dropout."""
+    return config().model.discriminator(ImageSpec(height=28, width=28, channels=channels))
+
+
+def generator_loss(fake_output: Logits) -> Tensor:
+    """How far the discriminator is from taking fakes for real."""
+    return loss.generator(fake_output.new_empty(0), fake_output).mean()
+
+
+def discriminator_loss(real_output: Logits, fake_output: Logits) -> Tensor:
+    """How far it is from telling real images from fakes."""
+    return loss.discriminator(real_output, fake_output).mean()
+
+
+@functools.cache
+def state(channels: int, /) -> TrainState:
+    """Both networks and their optimizers, made when first asked for images of so many channels."""
+    torch.manual_seed(random_stream(config().seed).initial_seed())
+    compute = choose_compute("auto", "auto")
+    generator = settle(make_generator_model(channels), compute.device)
+    discriminator = settle(make_discriminator_model(channels), compute.device)
+    return TrainState(
+        config=config(),
+        spec=ImageSpec(height=28, width=28, channels=channels),
+        compute=compute,
+        epoch_size=1,  # train() knows better
+        generator=generator,
+        discriminator=discriminator,
+        generator_ema=generator,
+        generator_optimizer=generator_optimizer.build(generator.parameters()),
+        discriminator_optimizer=discriminator_optimizer.build(discriminator.parameters()),
+    )
+
+
+def train_step(images: Images) -> None:
+    """Noise to fakes, both losses, one update of each network.
+
+    Args:
+        images: real ones, float32 [n c 28 28] in [-1, 1]; n is ``BATCH_SIZE``.
+    """
+    batch = Batch(to_uint8(images), None)
+    training.train_step(state(images.shape[1]), SimpleNamespace(batch=lambda *place: batch))
+
+
+def train(dataset: Batches, epochs: int) -> None:
+    """Train until so many epochs have passed, those before a restored checkpoint included."""
+    trained = state(dataset.store.spec.channels)
+    trained.epoch_size = len(dataset)
+    seed = trained.config.model.draw_latents(16, torch.Generator().manual_seed(0))
+    for epoch in range(int(trained.progress.epoch) + 1, epochs + 1):
+        while trained.progress.epoch < epoch:
+            train_step(to_float(dataset.batch(trained.nimg).images))
+        means = trained.statistics.last_means()
+        print(f"epoch {epoch}: G {means['loss/generator']:.4f} D {means['loss/discriminator']:.4f}")
+        generate_and_save_images(trained.generator, epoch, seed)
+        if epoch % CHECKPOINT_EVERY == 0 or epoch == epochs:
+            save_checkpoint(trained)
+
+
+def generate_and_save_images(model: GeneratorNetwork, epoch: int, test_input: Latents) -> Path:
+    """Write the images of some noise as one sheet, four a row: images/image_at_epoch_0001.png."""
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        images = model.eval()(test_input.to(device), None)
+    model.train()
+    return save_png(grid(to_array(to_uint8(images)), columns=4), project.images / PICTURE.format(epoch=epoch))
+
+
+def save_checkpoint(trained: TrainState) -> Path:
+    """Both networks, both optimizers and all counts, into training_checkpoints/."""
+    statistics = trained.statistics.to_plain()
+    return project.add_checkpoint(trained.step, lambda folder: trained.save(folder, statistics), keep=2)
+
+
+def restore_latest_checkpoint(channels: int = 1) -> TrainState:
+    """The newest checkpoint in training_checkpoints/; fresh networks where there is none."""
+    if project.checkpoints():
+        print(f"going on from {project.latest_checkpoint()}")
+        state(channels).load(project.latest_checkpoint())
+    return state(channels)
+
+
+def create_gif(path: Path = Path("dcgan.gif")) -> Path:
+    """All pictures in images/, one frame each, the last one held."""
+    return write_animation((read_frame([picture]) for picture in written(PICTURE, project.images)), path)
+
+
+def main(data: str = "", root: Path | None = None, epochs: int = EPOCHS) -> None:
+    """Train a DCGAN at 28 pixels, or go on with one.
+
+    Args:
+        data: mnist, gtsrb, another source's name, or a folder of images; /content/Train or else mnist if not given.
+        root: where a local copy of a named source lies.
+        epochs: passes over the data, those of earlier calls included.
+    """
+    dataset = load_dataset(data, root)
+    restore_latest_checkpoint(dataset.store.spec.channels)
+    train(dataset, epochs)
+    show(create_gif())
+
+
+def show(picture: Path) -> None:
+    """Display a picture in a notebook; elsewhere say where it is."""
+    ipython = sys.modules.get("IPython")
+    if ipython and ipython.get_ipython():
+        ipython.display.display(ipython.display.Image(filename=str(picture)))
+    else:
+        print(picture)
+
+
+if __name__ == "__main__":
+    try:
+        tyro.cli(main)
+    except GansmithError as error:
+        sys.exit(f"error: {error}")
