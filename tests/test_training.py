@@ -137,9 +137,7 @@ def test_divergence_stops_and_names_the_last_good_checkpoint(tmp_path: Path) -> 
     explosive = {"loss": "wasserstein", "penalties": [], "generator_optimizer.lr": 1e30, "batch_size": 4}
     options: dict[str, Any] = {"model.width": 4, "checkpoint_every": "1 steps", "log_every": "1 steps"}
     with pytest.raises(TrainingDiverged, match=r"diverged by step \d+") as caught:
-        api.train(
-            tmp_path / "x.npz", length="200 steps", run=tmp_path / "run", overrides={**explosive, **options}
-        )
+        api.train(tmp_path / "x.npz", length="200 steps", run=tmp_path / "run", overrides={**explosive, **options})
     assert "\n" not in str(caught.value)
     run = api.open_run(tmp_path / "run")
     assert run.status()["state"] == "failed"

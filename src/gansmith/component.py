@@ -274,7 +274,7 @@ def _from_component(cls: type[Component], value: Any, where: str) -> Component:
 
 
 def _from_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
-    if type(None) in options and value is None:
+    if type(None) in options and value in (None, "none"):
         return None
     errors = []
     for option in options:

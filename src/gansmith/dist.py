@@ -123,9 +123,11 @@ def main_first() -> Iterator[None]:
     """The main process goes through the block before all others, which then find what it has made."""
     if not is_main():
         barrier()
-    yield
-    if is_main():
-        barrier()
+    try:
+        yield
+    finally:  # what stopped the main process here will stop the others too: they must not wait for ever
+        if is_main():
+            barrier()
 
 
 def from_main(make: Callable[[], T]) -> T:

@@ -55,6 +55,9 @@ class Duration:
     amount: float
     unit: Unit
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "amount", float(self.amount))
+
     @classmethod
     def from_text(cls, text: str, where: str = "duration") -> Duration:
         """Read "10 min".
@@ -62,7 +65,7 @@ class Duration:
         Raises:
             ConfigError: not a positive number with a known unit.
         """
-        match = re.fullmatch(r"\s*([0-9_]*\.?[0-9]+(?:e[0-9]+)?)\s*([a-z%]+)\s*", text.lower())
+        match = re.fullmatch(r"\s*([0-9_]*\.?[0-9]+(?:e[-+]?[0-9]+)?)\s*([a-z%]+)\s*", text.lower())
         unit = _SPELLINGS.get(match[2]) if match else None
         if match is None or unit is None or float(match[1]) <= 0:
             example = 'write "50 epochs", "3000 steps", "500 kimg", "10 min" or "2 h"'
@@ -70,7 +73,8 @@ class Duration:
         return cls(float(match[1]), unit)
 
     def __str__(self) -> str:
-        return f"{self.amount:g} {self.unit}"
+        amount = int(self.amount) if self.amount.is_integer() else self.amount
+        return f"{amount} {self.unit}"
 
     def count(self, progress: Progress) -> float:
         """How much of this duration's unit has passed."""

@@ -228,6 +228,7 @@ class _Loop:
         self.watchers, self.logs = watchers, logs
         self.sitting = time.perf_counter() - state.seconds
         self.last_interval = state.progress
+        self.last_picture = -1 if state.step == 0 else state.nimg
 
     def at_start(self) -> None:
         if self.state.config.samples.at_start:
@@ -254,6 +255,8 @@ class _Loop:
     def at_end(self, *, finished: bool) -> None:
         if finished and self.last_interval.nimg < self.state.nimg:
             self.write_statistics()
+        if finished and self.last_picture < self.state.nimg:
+            self.write_samples()
         self.save()
 
     def call_back(self, call: Callable[[Moment], None]) -> None:
@@ -281,6 +284,7 @@ class _Loop:
                 watcher.interval(progress, record)
 
     def write_samples(self) -> None:
+        self.last_picture = self.state.nimg
         if dist.is_main():
             path = self.state.config.samples.write(self.sampler, self.state.progress, self.run)
             for log in self.logs:

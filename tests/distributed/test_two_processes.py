@@ -23,10 +23,17 @@ NETWORKS = {
 
 
 def train(data: Path, run: Path, processes: int, more: list[str]) -> RunFolder:
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)] if processes > 1 else []
-    words = ["-m", "gansmith", "train", str(data), "--run", str(run), *WORDS, *more]
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
+    program = ["-m", "--", "gansmith"] if processes > 1 else ["-m", "gansmith"]
+    words = [*program, "train", str(data), "--run", str(run), *WORDS, *more]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, *launcher, *words], check=True, env=environment, capture_output=True, timeout=120)
+    subprocess.run(
+        [sys.executable, *(launcher if processes > 1 else []), *words],
+        check=True,
+        env=environment,
+        capture_output=True,
+        timeout=120,
+    )
     return RunFolder.open(run)
 
 

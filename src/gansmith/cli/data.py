@@ -43,9 +43,12 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _check(config: Any) -> None:
+    from gansmith.console import store_progress
     from gansmith.data.check import check
 
-    print("\n".join(check(config.data, config.preparation).lines()))
+    with store_progress() as progress:
+        findings = check(config.data, config.preparation, progress=progress)
+    print("\n".join(findings.lines()))
 
 
 def _prepare(config: Any) -> None:
@@ -54,6 +57,8 @@ def _prepare(config: Any) -> None:
 
     with store_progress() as progress:
         store = prepare(config.data, config.preparation, progress=progress)
-    print(f"{len(store.images):,} images, {store.spec}: {store.path}")
+    print(f"{len(store):,} images, {store.spec}: {store.path}")
+    for note in store.notes:
+        print(note)
     for name, reason in store.skipped:
         print(f"skipped {name}: {reason}")

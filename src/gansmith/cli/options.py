@@ -54,8 +54,6 @@ def parse_with_overrides(options: type[T], verb: str, arguments: Sequence[str]) 
 
 
 def _read(text: str) -> Any:
-    if text.lower() == "none":
-        return None
     try:
         return json.loads(text)
     except ValueError:
