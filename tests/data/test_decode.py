@@ -111,6 +111,7 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
     for kind in ("PNG", "TIFF"):
         upright = decode(encoded(stored, kind, exif=exif))
         assert np.array_equal(to_pixels(upright, (24, 40), 3), np.asarray(scene())), kind
+        assert upright.format == kind
 
 
 def test_broken_exif_does_not_cost_the_image() -> None:
