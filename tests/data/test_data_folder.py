@@ -181,7 +181,7 @@ def test_folders_may_be_preferred_to_dataset_json(place: Path) -> None:
         (dataset_json([[TWO[0], 10**9]]), "expected a whole number from 0 to 99999"),
         (dataset_json([[TWO[0], 0], [TWO[0], 1]]), "labelled twice"),
         (dataset_json([[TWO[0], 0]]), "has no label for 1 of 2 images, first 00000/img1.png"),
-        (dataset_json([[TWO[0], 0], [TWO[1], 0], ["x.png", 0]]), "labels 1 files that are not there, first x.png"),
+        (dataset_json([[TWO[0], 0], [TWO[1], 0], ["x.png", 0]]), "names files that are not there: x.png (1 in all)"),
     ],
 )
 def test_a_malformed_dataset_json_is_refused_in_a_line(tmp_path: Path, text: str, message: str) -> None:

@@ -110,3 +110,10 @@ def test_sizes_are_written_width_first_and_kept_height_first(text: str, size: tu
 def test_other_sizes_are_refused(text: str) -> None:
     with pytest.raises(GansmithError, match="expected a size such as 64 or 48x64"):
         parse_size(text)
+
+
+def test_a_damaged_zip_is_called_one(tmp_path: Path) -> None:
+    path = tmp_path / "photos.zip"
+    path.write_bytes(b"PK\x03\x04 and then the line broke")
+    with pytest.raises(DataError, match="a damaged or unfinished zip"):
+        resolve(str(path))

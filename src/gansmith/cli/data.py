@@ -12,6 +12,8 @@ from gansmith.cli.options import Required, Text, parse_with_overrides
 
 __all__ = ["main"]
 
+SHOWN = 10  # skipped files that are named
+
 
 @dataclass(frozen=True)
 class Data:
@@ -60,5 +62,7 @@ def _prepare(config: Any) -> None:
     print(f"{len(store):,} images, {store.spec}: {store.path}")
     for note in store.notes:
         print(note)
-    for name, reason in store.skipped:
+    for name, reason in store.skipped[:SHOWN]:
         print(f"skipped {name}: {reason}")
+    if len(store.skipped) > SHOWN:
+        print(f"and {len(store.skipped) - SHOWN:,} more; all are in {store.path / 'store.json'}")

@@ -80,6 +80,8 @@ def _at_path(text: str) -> Source:
         return Npz(path=path)
     if path.is_dir() or zipfile.is_zipfile(path):
         return Folder(path=path)
+    if path.suffix.lower() == ".zip":
+        raise DataError(f"{path}: a damaged or unfinished zip; fetch or pack it again")
     known = known_set([path.name])
     remedy = f"use '{known} --root {text}'" if known else "expected a folder, a zip or an .npz"
     raise DataError(f"{path}: not a folder or zip of images; {remedy}")

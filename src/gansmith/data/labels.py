@@ -105,7 +105,7 @@ def _labels_by_name(pairs: Any, where: str) -> dict[str, int]:
 def _check_match(labels: dict[str, int], names: Sequence[str], where: str) -> None:
     missing = sorted(labels.keys() - set(names))
     if missing:
-        raise DataError(f"{where}: labels {len(missing):,} files that are not there, first {missing[0]}")
+        raise DataError(f"{where}: names files that are not there: {missing[0]} ({len(missing):,} in all)")
     unlabelled = [name for name in names if name not in labels]
     if unlabelled:
         raise DataError(
