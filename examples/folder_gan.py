@@ -65,7 +65,8 @@ def load_data(data_path: str | Path) -> NDArray[np.float32]:
         store = prepare(source, config().preparation, progress=progress)
     for name, reason in store.skipped:
         print(f"skipped {name}: {reason}")
-    return store.images.astype(np.float32) / 255
+    images: NDArray[np.float32] = np.divide(store.images, 255, dtype=np.float32)
+    return images
 
 
 def image_spec() -> ImageSpec:

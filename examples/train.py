@@ -40,7 +40,8 @@ class Generator(nn.Module):
 
     def forward(self, z: Latents) -> Images:
         """One image a latent."""
-        return self.network(z, None)
+        images: Images = self.network(z, None)
+        return images
 
 
 class Discriminator(nn.Module):
@@ -54,7 +55,8 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Images) -> Logits:
         """One logit an image; higher means "real"."""
-        return self.network(images, None)
+        logits: Logits = self.network(images, None)
+        return logits
 
 
 class Discriminator_SN(Discriminator):  # noqa: N801

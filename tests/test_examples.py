@@ -505,3 +505,29 @@ def test_fewer_images_than_a_batch_take_turns(folder_gan: ModuleType) -> None:
 def test_folder_gan_without_its_folder_says_so_in_one_line(script: Script) -> None:
     with pytest.raises(SystemExit, match=r"^error: .*C:\\GANs\\images1: no such folder or zip$"):
         script("folder_gan")
+
+
+# --- docs/run-folder.md ------------------------------------------------------------------------------------
+
+
+def test_a_run_folder_is_as_documented(example: Example, tmp_path: Path) -> None:
+    page = (EXAMPLES.parent / "docs" / "run-folder.md").read_text(encoding="utf-8")
+    run = gansmith.train(
+        "gtsrb", root=write_signs(tmp_path / "Train"), length="4 steps", run=tmp_path / "run", overrides=SMALL
+    )
+    names: dict[str, Any] = {"run": run.path}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, names)
+    assert [nimg for nimg, _ in names["losses"]] == [line["progress/nimg"] for line in run.stats()]
+    network = run.generator().network
+    assert names["weights"].keys() == network.state_dict().keys()
+    for name, tensor in network.state_dict().items():
+        assert np.array_equal(names["weights"][name], tensor.numpy())
+    for path in run.path.rglob("*"):
+        if not path.name.isdigit() and path.parent.name != "images":
+            assert path.name in page, f"{path.name} is not documented"
+    for file in ("data.json", "environment.json", "status.json", "training_checkpoints/000004/state.json"):
+        for key in json.loads((run.path / file).read_text()):
+            assert f"`{key}`" in page, f"{file}: {key} is not documented"
+    for key in run.stats()[-1]:
+        assert re.sub(r"penalty/\w+", "penalty/NAME", key.removesuffix(".std")) in page, f"{key} is not documented"
