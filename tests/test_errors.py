@@ -1,0 +1,36 @@
+"""Every error is one of ours, and says in one line what to do."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from gansmith import errors
+from gansmith.errors import DataError, GansmithError, MissingExtra, UnreadableImage, did_you_mean
+
+
+def test_every_error_is_a_gansmith_error_and_drawn_in_the_tree() -> None:
+    members = [value for _, value in inspect.getmembers(errors, inspect.isclass)]
+    classes = [cls for cls in members if cls.__module__ == errors.__name__]
+    assert len(classes) > 1
+    for cls in classes:
+        assert issubclass(cls, GansmithError) and f"{cls.__name__} " in str(errors.__doc__)
+    assert issubclass(UnreadableImage, DataError)
+
+
+def test_a_missing_extra_is_named_with_its_command() -> None:
+    error = MissingExtra("wandb", "wandb", "by the logger 'wandb'")
+    assert str(error) == "wandb is needed by the logger 'wandb'; install it with: pip install 'gansmith[wandb]'"
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "hint"),
+    [
+        ("gama", ["gamma", "every"], "did you mean 'gamma'?"),
+        ("xyz", ["gamma", "every"], "expected one of every, gamma"),
+        ("xyz", [], "nothing is expected here"),
+    ],
+)
+def test_did_you_mean(word: str, known: list[str], hint: str) -> None:
+    assert did_you_mean(word, known) == hint

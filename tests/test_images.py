@@ -1,0 +1,132 @@
+"""Pixels: every grey level survives, every grid's pixel is where it belongs, files read back the same."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gansmith.errors import ConfigError
+from gansmith.images import (
+    SIGNED,
+    UNIT,
+    ValueRange,
+    grid,
+    labelled_rows,
+    png_bytes,
+    save_png,
+    to_array,
+    to_float,
+    to_uint8,
+)
+from gansmith.types import PixelArray
+
+LEVELS = torch.arange(256, dtype=torch.uint8)
+
+
+def noise(*shape: int) -> PixelArray:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("value_range", "middle"), [(SIGNED, -1 + 2 * 51 / 255), (UNIT, 0.2)])
+def test_all_grey_levels_survive(value_range: ValueRange, middle: float) -> None:
+    images = to_float(LEVELS, value_range)
+    assert images.dtype == torch.float32
+    assert (images.min(), images.max()) == value_range and images[51] == pytest.approx(middle)
+    assert torch.equal(to_uint8(images, value_range), LEVELS)
+
+
+@pytest.mark.parametrize("value_range", [SIGNED, UNIT])
+def test_floats_go_to_the_nearest_level_and_are_clipped(value_range: ValueRange) -> None:
+    low, high = value_range
+    level = (high - low) / 255
+    images = torch.tensor([low - 9, low + 0.49 * level, low + 0.51 * level, high - 0.49 * level, high + 9])
+    before = images.clone()
+    assert to_uint8(images, value_range).tolist() == [0, 0, 1, 255, 255]
+    assert torch.equal(images, before)
+
+
+def test_converting_keeps_the_pixels_the_memory_format_and_the_argument() -> None:
+    pixels = torch.from_numpy(noise(2, 5, 4, 3)).permute(0, 3, 1, 2)
+    before = pixels.clone()
+    images = to_float(pixels)
+    assert images.is_contiguous(memory_format=torch.channels_last) and torch.equal(pixels, before)
+    assert np.array_equal(to_array(to_uint8(images)), noise(2, 5, 4, 3))
+
+
+# --- grids -------------------------------------------------------------------------------------------------
+
+
+def test_a_grid_to_the_pixel() -> None:
+    images = np.array([10, 20, 30], np.uint8).reshape(3, 1, 1, 1)
+    white = [255, 255, 255, 255]
+    expected = [[10, 255, 255, 20], white, white, [30, 255, 255, 255]]
+    assert grid(images, columns=2)[:, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_every_image_is_in_its_place(channels: int) -> None:
+    images = noise(7, 4, 5, channels)
+    sheet = grid(images, columns=3)
+    assert sheet.shape == (3 * 4 + 2 * 2, 3 * 5 + 2 * 2, channels) and sheet.dtype == np.uint8
+    for i, image in enumerate(images):
+        top, left = i // 3 * 6, i % 3 * 7
+        assert np.array_equal(sheet[top : top + 4, left : left + 5], image)
+    assert (sheet == 255).sum() == sheet.size - images.size + (images == 255).sum()
+
+
+@pytest.mark.parametrize(("shape", "columns"), [((9, 8, 8, 1), 3), ((8, 8, 32, 1), 2), ((8, 32, 8, 1), 6)])
+def test_a_grid_is_about_square(shape: tuple[int, ...], columns: int) -> None:
+    assert grid(noise(*shape)).shape[1] == columns * (shape[2] + 2) - 2
+
+
+def place(sheet: PixelArray, part: PixelArray) -> tuple[int, int]:
+    """Row and column where the part lies in the sheet, if it does exactly once."""
+    windows = np.lib.stride_tricks.sliding_window_view(sheet, part.shape)[:, :, 0]
+    found = np.argwhere((windows == part).all(axis=(2, 3, 4)))
+    assert len(found) == 1
+    return int(found[0][0]), int(found[0][1])
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_labelled_rows_stand_below_each_other_beside_their_labels(channels: int) -> None:
+    rows = list(noise(2, 3, 16, 12, channels))
+    sheet = labelled_rows(rows, ["stop", "a long name"])
+    assert sheet.ndim == 3 and sheet.shape[2] == channels and sheet.dtype == np.uint8
+    places = [place(sheet, grid(row, columns=3)) for row in rows]
+    assert places[0][0] < places[1][0] and places[0][1] == places[1][1]
+    for top, left in places:
+        beside = sheet[top : top + 16, :left]
+        assert beside[..., : min(channels, 3)].min() < 128  # ink
+
+
+def test_many_rows_stand_in_blocks_side_by_side() -> None:
+    rows = list(noise(40, 2, 16, 16, 1))
+    sheet = labelled_rows(rows, [str(i) for i in range(40)])
+    tops, lefts = zip(*(place(sheet, grid(row, columns=2)) for row in rows), strict=True)
+    assert len(set(lefts)) > 1 and 0.5 < sheet.shape[0] / sheet.shape[1] < 2
+    assert list(zip(lefts, tops, strict=True)) == sorted(zip(lefts, tops, strict=True))
+
+
+# --- files -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
+def test_png_files_read_back_the_same(channels: int, mode: str, tmp_path: Path) -> None:
+    image = noise(5, 6, channels)
+    path = save_png(image, tmp_path / "a" / "b" / "x.png")
+    for source in (path, io.BytesIO(png_bytes(image))):
+        with Image.open(source) as read:
+            assert (read.format, read.mode) == ("PNG", mode)
+            assert np.array_equal(np.asarray(read).reshape(image.shape), image)
+
+
+def test_other_channels_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        save_png(noise(4, 4, 2), tmp_path / "x.png")
+    expected = "image: 2 channels cannot be drawn; expected 1 (gray), 3 (RGB) or 4 (RGBA)"
+    assert str(caught.value) == expected and not (tmp_path / "x.png").exists()
