@@ -1,0 +1,111 @@
+"""Devices and precision: what is chosen, what is refused, and that every downgrade is said."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from gansmith import devices
+from gansmith.devices import Compute, choose_compute, describe_environment
+from gansmith.errors import ConfigError
+
+CPU = torch.device("cpu")
+
+
+def with_flags(monkeypatch: pytest.MonkeyPatch, *flags: str) -> None:
+    monkeypatch.setattr(devices, "_cpu_flags", lambda: set(flags))
+
+
+@pytest.mark.parametrize("flag", ["avx512_bf16", "amx_bf16", "bf16"])
+def test_a_processor_with_bfloat16_uses_it(flag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_flags(monkeypatch, "sse2", flag)
+    for precision in ("auto", "bfloat16"):
+        assert choose_compute("cpu", precision) == Compute(device=CPU, precision="bfloat16")
+    assert choose_compute("cpu", "float32") == Compute(device=CPU, precision="float32")
+
+
+def test_a_processor_without_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_flags(monkeypatch, "sse2", "avx2", "avx512f")
+    chosen = choose_compute("cpu", "auto")
+    assert chosen.precision == "float32"
+    assert chosen.notes == ("float32 instead of bfloat16: this processor has no native bfloat16",)
+    insisted = choose_compute("cpu", "bfloat16")
+    assert insisted.precision == "bfloat16"
+    assert insisted.notes == ("bfloat16 will be slow: this processor has no native bfloat16",)
+    assert choose_compute("cpu", "float32").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"), [(False, False, "cpu"), (False, True, "mps"), (True, True, "cuda:0")]
+)
+def test_auto_takes_the_fastest_that_is_there(
+    cuda: bool, mps: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert choose_compute("auto", "float32").device == torch.device(expected)
+
+
+def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert choose_compute("auto", "auto") == Compute(device=torch.device("cuda:3"), precision="bfloat16")
+
+
+def test_mps_trains_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    chosen = choose_compute("mps", "auto")
+    assert (chosen.precision, chosen.notes) == ("float32", ("float32 instead of bfloat16: MPS trains in float32",))
+    with pytest.raises(ConfigError) as caught:
+        choose_compute("mps", "bfloat16")
+    assert str(caught.value) == ("config.precision: bfloat16 is not available: MPS trains in float32; use float32")
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("gpu", "config.device: 'gpu' is no device; expected auto, cpu, cuda, cuda:1 or mps"),
+        ("", "config.device: '' is no device; expected auto, cpu, cuda, cuda:1 or mps"),
+        ("cuda:7", "config.device: cuda:7 is not available here; use --device auto"),
+        ("mps", "config.device: mps is not available here; use --device auto"),
+        ("meta", "config.device: meta is not available here; use --device auto"),
+    ],
+)
+def test_other_devices_are_refused_in_one_line(device: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError) as caught:
+        choose_compute(device, "float32")
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_matrix_products_have_the_precision(precision: str, dtype: torch.dtype) -> None:
+    compute = Compute(device=CPU, precision=precision)
+    x = torch.ones(2, 2)
+    with compute.autocast():
+        assert (x @ x).dtype == dtype
+    assert (x @ x).dtype == torch.float32
+
+
+def test_the_environment_is_described_for_a_reader_later() -> None:
+    compute = Compute(device=CPU, precision="float32", notes=("slow because",))
+    facts = json.loads(json.dumps(describe_environment(compute)))
+    assert facts["torch"] == torch.__version__ and facts["notes"] == ["slow because"]
+    assert (facts["device"], facts["precision"], facts["world_size"]) == ("cpu", "float32", 1)
+    assert {"gansmith", "python", "numpy", "pillow", "safetensors", "platform", "processor", "cores"} <= facts.keys()
+    assert facts["device_name"] == compute.name == f"CPU, {torch.get_num_threads()} threads"
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_found_and_computes() -> None:
+    chosen = choose_compute("auto", "auto")
+    assert chosen.device.type == "cuda" and torch.cuda.get_device_name() == chosen.name
+    x = torch.ones(2, 2, device=chosen.device)
+    with chosen.autocast():
+        assert ((x @ x).dtype == torch.bfloat16) == (chosen.precision == "bfloat16")

@@ -1,0 +1,169 @@
+"""Samples: one seed is one image, labels are drawn as the data have them, files are what was asked for."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gansmith.errors import ConfigError
+from gansmith.images import grid
+from gansmith.sample import Samples, TrainedGenerator
+
+
+def as_int(samples: Samples) -> np.ndarray[Any, Any]:
+    return samples.images.astype(int)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_one_seed_is_one_image_whatever_is_sampled_beside_it(
+    class_generator: TrainedGenerator, batch_size: int
+) -> None:
+    whole = class_generator.sample(10, seed=5)
+    batches = list(class_generator.batches(range(5, 15), batch_size=batch_size))
+    assert [len(batch) for batch in batches] == [min(batch_size, 10 - i) for i in range(0, 10, batch_size)]
+    assert [seed for batch in batches for seed in batch.seeds] == list(whole.seeds) == list(range(5, 15))
+    parts = np.concatenate([as_int(batch) for batch in batches])
+    assert np.abs(parts - as_int(whole)).max() <= 1
+    assert np.array_equal(np.concatenate([batch.labels for batch in batches]), whole.labels)
+
+
+def test_seeds_in_any_order_keep_their_images(class_generator: TrainedGenerator) -> None:
+    (mixed,) = class_generator.batches([9, 2, 9])
+    alone = class_generator.sample(1, seed=9)
+    assert np.abs(as_int(mixed)[[0, 2]] - as_int(alone)).max() <= 1
+    assert np.abs(as_int(mixed)[1] - as_int(mixed)[0]).max() > 8
+
+
+def test_more_images_than_fit_a_batch_are_those_of_their_latents(small_generator: TrainedGenerator) -> None:
+    z, labels = small_generator.draw(range(130))
+    assert labels is None and small_generator.images(z, labels).shape == (130, 12, 16, 3)
+    assert np.abs(small_generator.images(z[128:], None).astype(int) - small_generator.images(z, None)[128:]).max() <= 1
+
+
+def test_sampling_leaves_the_network_and_the_random_state_alone(small_generator: TrainedGenerator) -> None:
+    small_generator.network.train()
+    before, state = {k: v.clone() for k, v in small_generator.network.state_dict().items()}, torch.get_rng_state()
+    small_generator.sample(3)
+    assert small_generator.network.training and torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[key]) for key, value in small_generator.network.state_dict().items())
+
+
+# --- labels ------------------------------------------------------------------------------------------------
+
+
+def test_classes_are_drawn_as_often_as_the_data_have_them(class_generator: TrainedGenerator) -> None:
+    _, labels = class_generator.draw(range(800))
+    assert labels is not None
+    counts = torch.bincount(labels, minlength=3)  # of 1 to 3 to 0; five deviations of 600 are 61
+    assert counts[2] == 0 and 539 < counts[1] < 661
+
+
+def test_the_class_does_not_change_the_latent(class_generator: TrainedGenerator) -> None:
+    (free, _), (fixed, labels) = class_generator.draw(range(4)), class_generator.draw(range(4), label=2)
+    assert torch.equal(free, fixed) and labels is not None and labels.tolist() == [2] * 4
+
+
+@pytest.mark.parametrize("label", ["yield", 1, "1"])
+def test_a_class_has_a_name_and_a_number(class_generator: TrainedGenerator, label: int | str) -> None:
+    samples = class_generator.sample(3, label=label)
+    assert samples.labels is not None and samples.labels.tolist() == [1, 1, 1]
+    assert np.abs(as_int(samples) - as_int(class_generator.sample(3, label="stop"))).max() > 8
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("stopp", "label: no class is called 'stopp'; did you mean 'stop'?"),
+        ("-1", "label: no class is called '-1'; expected one of go, stop, yield"),
+        (3, "label: there is no class 3; they are numbered 0 to 2"),
+    ],
+)
+def test_unknown_classes_are_refused(class_generator: TrainedGenerator, label: int | str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        class_generator.sample(1, label=label)
+    assert str(caught.value) == message
+
+
+def test_a_label_without_classes_is_refused(small_generator: TrainedGenerator) -> None:
+    assert small_generator.sample(2).labels is None
+    with pytest.raises(ConfigError) as caught:
+        small_generator.sample(1, label=0)
+    assert str(caught.value) == "label: 0 was asked for, but this model was trained without labels; leave it out"
+
+
+# --- truncation --------------------------------------------------------------------------------------------
+
+
+def test_truncation_shortens_the_latent(small_generator: TrainedGenerator) -> None:
+    z, _ = small_generator.draw(range(3))
+    halved = small_generator.sample(3, truncation=0.5)
+    assert np.array_equal(halved.images, small_generator.images(z * 0.5, None))
+    assert not np.array_equal(halved.images, small_generator.sample(3).images)
+
+
+@pytest.mark.parametrize("truncation", [0.0, -1.0, 1.01, float("nan")])
+def test_truncation_out_of_range_is_refused(small_generator: TrainedGenerator, truncation: float) -> None:
+    with pytest.raises(ConfigError, match=r"^truncation: .* is out of range; expected more than 0 and at most 1$"):
+        small_generator.sample(1, truncation=truncation)
+
+
+def test_no_images_are_refused(small_generator: TrainedGenerator) -> None:
+    with pytest.raises(ConfigError, match=r"^num: 0 images cannot be sampled; expected at least 1$"):
+        small_generator.sample(0)
+
+
+# --- sheets and files --------------------------------------------------------------------------------------
+
+
+def test_a_sheet_is_a_grid_or_a_row_a_class(class_generator: TrainedGenerator) -> None:
+    one_class = class_generator.sample(4, label=1)
+    assert np.array_equal(one_class.sheet(), grid(one_class.images))
+    images = np.concatenate([class_generator.sample(n, label=k).images for k, n in ((0, 2), (2, 3))])
+    mixed = Samples(images=images, labels=np.array([0, 0, 2, 2, 2]), class_names=class_generator.class_names)
+    assert mixed.sheet().shape[1] > grid(images[:3], columns=3).shape[1]  # labels stand beside
+
+
+def test_saving_a_sheet(small_generator: TrainedGenerator, tmp_path: Path) -> None:
+    samples = small_generator.sample(5)
+    path = samples.save(str(tmp_path / "deep" / "x.png"))
+    assert path == tmp_path / "deep" / "x.png"
+    with Image.open(path) as read:
+        assert np.array_equal(np.asarray(read), samples.sheet())
+
+
+def test_saving_arrays(class_generator: TrainedGenerator, small_generator: TrainedGenerator, tmp_path: Path) -> None:
+    samples = class_generator.sample(5)
+    with np.load(samples.save(tmp_path / "deep" / "x.npz"), allow_pickle=False) as read:
+        assert np.array_equal(read["images"], samples.images) and np.array_equal(read["labels"], samples.labels)
+    with np.load(small_generator.sample(2).save(tmp_path / "y.npz"), allow_pickle=False) as read:
+        assert list(read) == ["images"]
+
+
+def test_saving_a_folder(class_generator: TrainedGenerator, small_generator: TrainedGenerator, tmp_path: Path) -> None:
+    samples = class_generator.sample(2, seed=7, label="yield")
+    folder = samples.save(tmp_path / "out")
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["class001_seed00007.png", "class001_seed00008.png"]
+    for name, image in zip(names, samples.images, strict=True):
+        with Image.open(folder / name) as read:
+            assert np.array_equal(np.asarray(read), image)
+    plain = Samples(images=small_generator.sample(2).images).save(tmp_path / "plain")
+    assert sorted(path.name for path in plain.iterdir()) == ["00000.png", "00001.png"]
+
+
+def test_other_files_are_refused(small_generator: TrainedGenerator, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        small_generator.sample(1).save(tmp_path / "x.jpg")
+    assert str(caught.value) == f"{tmp_path / 'x.jpg'}: cannot write .jpg files; expected x.png, x.npz, or a folder"
+
+
+def test_a_notebook_shows_the_sheet(small_generator: TrainedGenerator) -> None:
+    samples = small_generator.sample(4)
+    with Image.open(io.BytesIO(samples._repr_png_())) as shown:
+        assert shown.format == "PNG" and np.array_equal(np.asarray(shown), samples.sheet())
