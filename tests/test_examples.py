@@ -206,18 +206,22 @@ def test_train_model_equals_the_command_and_goes_on_exactly(
     """Two epochs in one sitting, in two, and by ``gansmith train``: the same to the last bit."""
     mnist = write_mnist(tmp_path / "mnist")
 
+    steps: list[str] = []
+
     def sitting(folder: str, epochs: int) -> dict[str, bytes]:
         (tmp_path / folder).mkdir(exist_ok=True)
-        monkeypatch.chdir(tmp_path / folder)
         module = example("train_model")
         monkeypatch.chdir(tmp_path / folder)
         module.BATCH_SIZE = 4
+        train_step = module.train_step
+        monkeypatch.setattr(module, "train_step", lambda images: (steps.append(folder), train_step(images)))
         module.main("mnist", mnist, epochs)
         return files(module.project.latest_checkpoint(), "*.safetensors")
 
     whole = sitting("whole", 2)
     assert sitting("halved", 1) != whole
     assert sitting("halved", 2) == whole
+    assert steps == ["whole"] * 6 + ["halved"] * 6  # 12 images, 4 a step
     assert f"going on from {Path('training_checkpoints', '000003')}" in capsys.readouterr().out
     assert files(tmp_path / "halved" / "images", "*") == files(tmp_path / "whole" / "images", "*")
     words = {"preset": "dcgan-mnist", "length": "2 epochs", "run": tmp_path / "run"}
