@@ -147,7 +147,7 @@ def generate_and_save_images(model: GeneratorNetwork, epoch: int, test_input: La
 def create_gif_from_images(num_epochs: int = 10) -> Path:
     """The pictures of the first so many epochs as progress.gif, one frame each, the last one held."""
     pictures = written(PICTURE, output_folder)[:num_epochs]
-    return write_animation((read_frame([picture]) for picture in pictures), output_folder / "progress.gif")
+    return write_animation(map(read_frame, pictures), output_folder / "progress.gif")
 
 
 def show(picture: Path) -> None:

@@ -168,7 +168,7 @@ def restore_latest_checkpoint(channels: int = 1) -> TrainState:
 
 def create_gif(path: Path = Path("dcgan.gif")) -> Path:
     """All pictures in images/, one frame each, the last one held."""
-    return write_animation((read_frame([picture]) for picture in written(PICTURE, project.images)), path)
+    return write_animation(map(read_frame, written(PICTURE, project.images)), path)
 
 
 def main(data: str = "", root: Path | None = None, epochs: int = EPOCHS) -> None:

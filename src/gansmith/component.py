@@ -7,6 +7,7 @@ names its table, the literal dict at the foot of the family's file that maps nam
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import importlib
 import inspect
@@ -14,6 +15,7 @@ import math
 import os
 import types
 import typing
+from abc import ABC
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -84,7 +86,7 @@ Fraction = Annotated[float, Between(0, 1)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Component:
+class Component(ABC):  # noqa: B024 (families have the abstract methods)
     """A frozen value of hyper-parameters with one job; every field is checked when it is made."""
 
     table: ClassVar[str] = ""  # "module:NAME" of the family's table; only families set it
@@ -121,7 +123,7 @@ def member(family: type[C], name: str, where: str) -> type[C]:
             f"{where}: '{name}' would run code from outside gansmith; allow it with GANSMITH_TRUST={package}"
         )
     found = _imported(target, where) if isinstance(target, str) else target
-    if not (inspect.isclass(found) and issubclass(found, family)):
+    if not (inspect.isclass(found) and issubclass(found, family)) or inspect.isabstract(found):
         raise ConfigError(
             f"{where}: {name} is not a {family.__name__}; derive it from {family.__module__}.{family.__name__}"
         )
@@ -228,7 +230,7 @@ def _set_path(cls: type[Component] | None, plain: Any, path: str, value: Any, wh
     head, _, rest = path.partition(".")
     key = _key(cls, plain, head, where)
     if not rest:
-        plain[key] = value
+        plain[key] = copy.deepcopy(to_plain(value))
         return
     if isinstance(plain[key], str):  # a component given by its name, or several separated by commas
         names = [{"name": name} for name in plain[key].split(",")]
@@ -259,7 +261,7 @@ def _from_component(cls: type[Component], value: Any, where: str) -> Component:
         raise ConfigError(f"{where}: expected {_article(cls.__name__)}, got {value!r}")
     given = dict(value)
     if cls.table:
-        if "name" not in given:
+        if not isinstance(given.get("name"), str):
             raise ConfigError(f"{where}: 'name' is missing; {did_you_mean('', members(cls))}")
         cls = member(cls, given.pop("name"), where)
     annotations = _fields(cls)

@@ -20,7 +20,7 @@ from gansmith.models.model import Model
 from gansmith.optimizers import Adam, Optimizer
 from gansmith.penalties import Penalty
 from gansmith.pictures import PictureWriter, SampleGrid
-from gansmith.schedules import Duration
+from gansmith.schedules import Duration, Length
 
 __all__ = ["Config", "differences", "flat", "load_config", "save_config"]
 
@@ -71,7 +71,7 @@ class Config(Component):
     reuse_fakes: bool = True
     batch_size: Annotated[int, AtLeast(2)] = 64
     ema_halflife_kimg: NonNegative = 10.0
-    length: Duration = Duration(10, "min")
+    length: Length = Duration(10, "min")
     seed: Annotated[int, AtLeast(0)] = 0
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -21,6 +21,7 @@ __all__ = [
     "ValueRange",
     "grid",
     "labelled_rows",
+    "png_bytes",
     "save_png",
     "to_array",
     "to_float",

@@ -75,7 +75,7 @@ class SampleGrid(PictureWriter):
         return labelled_rows(np.split(images, num_classes), generator.class_names)
 
     def frames(self, run: RunFolder) -> list[list[Path]]:
-        return [[path] for path in written(self.filename, run.images)]
+        return written(self.filename, run.images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +102,7 @@ class SampleFiles(PictureWriter):
         return paths[0]
 
     def frames(self, run: RunFolder) -> list[list[Path]]:
-        first = written(self.filename.replace("{index}", "0"), run.path)
-        return [[path.with_name(re.sub(r"0(?=\.png$)", str(i), path.name)) for i in range(self.num)] for path in first]
+        return written(self.filename, run.path)
 
 
 _FIELD = re.compile(r"\{(\w+)(?::0(\d))?\}")  # {epoch} or {epoch:03}; never str.format, which follows attributes
@@ -115,9 +114,8 @@ def filled(name: str, progress: Progress, **more: int) -> str:
     Raises:
         ConfigError: an unknown field, or a name that leaves the folder.
     """
-    # A rounding error must not make 9.9999999 epochs the ninth.
-    epoch = int(progress.epoch + 1e-6)
-    numbers = {"epoch": epoch, "step": progress.step, "nimg": progress.nimg, "kimg": progress.nimg // 1000, **more}
+    counts = {"nimg": progress.nimg, "kimg": progress.nimg // 1000}
+    numbers = {"epoch": int(progress.epoch), "step": progress.step, **counts, **more}
     unknown = [field for field, _ in _FIELD.findall(name) if field not in numbers]
     text = _FIELD.sub(lambda match: str(numbers.get(match[1], "")).zfill(int(match[2] or 0)), name)
     if unknown or re.search(r"[{}/\\]", text) or not text.endswith(".png"):
@@ -126,10 +124,19 @@ def filled(name: str, progress: Progress, **more: int) -> str:
     return text
 
 
-def written(name: str, folder: Path) -> list[Path]:
-    """The files of such names that are there, in the order of their numbers."""
-    paths = folder.glob(re.sub(r"\{[^}]*\}", "*", name))
-    return sorted(paths, key=lambda path: [int(number) for number in re.findall(r"\d+", path.name)])
+def written(name: str, folder: Path) -> list[list[Path]]:
+    """The files of such names that are there: a list a moment, oldest first, by {index} within."""
+    fields = [field for field, _ in _FIELD.findall(name)]
+    plain_parts = [re.escape(part) for part in re.split(r"\{[^}]*\}", name)]
+    pattern = re.compile(r"(\d+)".join(plain_parts))
+    moments: dict[tuple[int, ...], list[tuple[int, Path]]] = {}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = pattern.fullmatch(path.name)
+        if match:
+            numbers = dict(zip(fields, map(int, match.groups()), strict=True))
+            index = numbers.pop("index", 0)
+            moments.setdefault(tuple(numbers.values()), []).append((index, path))
+    return [[path for _, path in sorted(files)] for _, files in sorted(moments.items())]
 
 
 def read_frame(paths: list[Path]) -> PixelArray:

@@ -183,8 +183,8 @@ class TrainedGenerator:
             raise ConfigError(
                 f"label: {label!r} was asked for, but this model was trained without labels; leave it out"
             )
-        if str(label) in self.class_names:
-            return self.class_names.index(str(label))
+        if isinstance(label, str) and label in self.class_names:
+            return self.class_names.index(label)
         if not str(label).isdigit():
             raise ConfigError(f"label: no class is called {label!r}; {did_you_mean(str(label), self.class_names)}")
         if int(label) >= self.spec.num_classes:

@@ -6,12 +6,12 @@ import math
 import re
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias, cast
+from typing import Annotated, ClassVar, Literal, TypeAlias, cast
 
 from gansmith.component import Component, NonNegative
 from gansmith.errors import ConfigError
 
-__all__ = ["SCHEDULES", "Constant", "Cosine", "Duration", "Linear", "Progress", "Schedule"]
+__all__ = ["SCHEDULES", "Constant", "Cosine", "Duration", "Length", "Linear", "Progress", "Schedule"]
 
 Unit: TypeAlias = Literal["epochs", "steps", "kimg", "s", "min", "h", "%"]
 
@@ -57,6 +57,8 @@ class Duration:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "amount", float(self.amount))
+        if not (self.amount > 0 and math.isfinite(self.amount)):
+            raise ConfigError(f"duration: {self.amount} {self.unit} is no length of time; expected more than 0")
 
     @classmethod
     def from_text(cls, text: str, where: str = "duration") -> Duration:
@@ -65,12 +67,14 @@ class Duration:
         Raises:
             ConfigError: not a positive number with a known unit.
         """
-        match = re.fullmatch(r"\s*([0-9_]*\.?[0-9]+(?:e[-+]?[0-9]+)?)\s*([a-z%]+)\s*", text.lower())
-        unit = _SPELLINGS.get(match[2]) if match else None
-        if match is None or unit is None or float(match[1]) <= 0:
-            example = 'write "50 epochs", "3000 steps", "500 kimg", "10 min" or "2 h"'
-            raise ConfigError(f"{where}: {text!r} is not a duration; {example}")
-        return cls(float(match[1]), unit)
+        match = re.fullmatch(r"\s*([0-9.]+(?:e[-+]?[0-9]+)?)\s*([a-z%]+)\s*", text.lower())
+        try:
+            if match is not None and match[2] in _SPELLINGS:
+                return cls(float(match[1]), _SPELLINGS[match[2]])
+        except (ValueError, ConfigError):
+            pass
+        example = 'write "50 epochs", "3000 steps", "500 kimg", "10 min" or "2 h"'
+        raise ConfigError(f"{where}: {text!r} is not a duration; {example}")
 
     def __str__(self) -> str:
         amount = int(self.amount) if self.amount.is_integer() else self.amount
@@ -97,6 +101,19 @@ class Duration:
         # A hair's breadth is forgiven: 9.999999 epochs, a rounding error, is the tenth.
         passed = [math.floor(every.count(moment) / every.amount + 1e-9) for moment in (before, now)]
         return passed[1] > passed[0]
+
+
+class _Absolute:
+    """What a length must be: not a share of a length."""
+
+    def __contains__(self, duration: Duration) -> bool:
+        return duration.unit != "%"
+
+    def __str__(self) -> str:
+        return 'a length of its own, such as "10 min"'
+
+
+Length = Annotated[Duration, _Absolute()]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ from gansmith.training import train
 from gansmith.types import ImageSpec, PixelArray
 from gansmith.video import can_write_mp4, thinned, write_animation
 
-__all__ = ["begin", "go_on", "load_generator"]
+__all__ = ["begin", "go_on", "load_generator", "read_facts"]
 
 
 def begin(config: Config, path: Path | None) -> RunFolder:

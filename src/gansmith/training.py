@@ -27,7 +27,7 @@ from gansmith.schedules import Progress
 from gansmith.state import TrainState, random_stream
 from gansmith.types import Batch, Images, Labels
 
-__all__ = ["Watcher", "discriminator_step", "generator_step", "train", "train_step"]
+__all__ = ["Watcher", "discriminator_step", "generate", "generator_step", "train", "train_step"]
 
 LATENTS, DROPOUT = 1, 2  # purposes of random streams
 

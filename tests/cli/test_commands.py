@@ -183,6 +183,7 @@ def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
             ["train", "digits", "--penalties.0.gama", "1"],
             "config.penalties[0].gama: no such field of R1; did you mean 'gamma'?",
         ),
+        (["list", "loses"], "gansmith list: nothing is called 'loses'; did you mean 'losses'?"),
         (["resume", "nowhere"], "nowhere: no run is there"),
         (["sample", "nowhere"], "nowhere: no run is there"),
     ],

@@ -2,44 +2,57 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import tyro
 
 from gansmith.cli.options import parse
+from gansmith.errors import ConfigError, did_you_mean
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from gansmith.component import Component
 
-Topic = Literal[
-    "presets",
-    "data",
-    "models",
-    "losses",
-    "penalties",
-    "optimizers",
-    "schedules",
-    "pictures",
-    "callbacks",
-    "loggers",
-    "fields",
-]
+__all__ = ["FAMILIES", "family", "main"]
+
+# topic: the abstract class of its family, imported only when it is asked for
+FAMILIES = {
+    "data": "gansmith.data.source:Source",
+    "models": "gansmith.models.model:Model",
+    "losses": "gansmith.losses:Loss",
+    "penalties": "gansmith.penalties:Penalty",
+    "optimizers": "gansmith.optimizers:Optimizer",
+    "schedules": "gansmith.schedules:Schedule",
+    "pictures": "gansmith.pictures:PictureWriter",
+    "callbacks": "gansmith.callbacks:Callback",
+    "loggers": "gansmith.loggers:Logger",
+}
+
+
+Rows: TypeAlias = Callable[[], Iterator[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
 class List:
     """Name what there is to choose from. "fields" are those of the configuration, with the default preset's values."""
 
-    topic: tyro.conf.Positional[Topic] = "presets"
-    """what to list"""
+    topic: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TOPIC")] = "presets"
+    """presets, fields, data, models, losses, penalties, optimizers, schedules, pictures, callbacks or loggers"""
 
 
 def main(arguments: Sequence[str]) -> None:
     """List."""
     topic = parse(List, "list", arguments).topic
-    rows = list({"presets": _presets, "fields": _fields}.get(topic, lambda: _members(topic))())
+    topics: dict[str, Rows] = {name: partial(_members, name) for name in FAMILIES}
+    topics |= {"presets": _presets, "fields": _fields}
+    if topic not in topics:
+        raise ConfigError(f"gansmith list: nothing is called '{topic}'; {did_you_mean(topic, topics)}")
+    rows = list(topics[topic]())
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         print(f"{name:{width}}  {text}")
@@ -64,28 +77,15 @@ def _fields() -> Iterator[tuple[str, str]]:
 def _members(topic: str) -> Iterator[tuple[str, str]]:
     from gansmith.component import member, members
 
-    family = _family(topic)
-    for name in members(family):
-        cls = member(family, name, topic)
+    for name in members(family(topic)):
+        cls = member(family(topic), name, topic)
         summary = (inspect.getdoc(cls) or "").partition("\n")[0].rstrip(".")
-        defaults = {field: value.default for field, value in inspect.signature(cls).parameters.items()}
-        yield name, f"{summary}. Fields: {', '.join(defaults)}" if defaults else summary
+        fields = ", ".join(field.name for field in dataclasses.fields(cls))
+        yield name, f"{summary}. Fields: {fields}" if fields else summary
 
 
-def _family(topic: str) -> Any:
-    from gansmith import callbacks, loggers, losses, optimizers, penalties, pictures, schedules
-    from gansmith.data.source import Source
-    from gansmith.models.model import Model
-
-    families = {
-        "data": Source,
-        "models": Model,
-        "losses": losses.Loss,
-        "penalties": penalties.Penalty,
-        "optimizers": optimizers.Optimizer,
-        "schedules": schedules.Schedule,
-        "pictures": pictures.PictureWriter,
-        "callbacks": callbacks.Callback,
-        "loggers": loggers.Logger,
-    }
-    return families[topic]
+def family(topic: str) -> type[Component]:
+    """The family of components that a topic of ``FAMILIES`` names."""
+    module, _, name = FAMILIES[topic].partition(":")
+    found: type[Component] = getattr(importlib.import_module(module), name)
+    return found

@@ -160,8 +160,8 @@ def _convolved(side: int, model: DCGAN) -> int:
 
 
 def _enlarge(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:
-    padding = (kernel - stride + 1) // 2
-    return [nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding, stride - kernel + 2 * padding, bias=False)]
+    # What is too much on the right and below is cropped, which is where TensorFlow's "same" padding cuts too.
+    return [nn.ConvTranspose2d(inputs, outputs, kernel, stride, (kernel - stride) // 2, bias=False)]
 
 
 def _normalized(model: DCGAN, channels: int, spec: ImageSpec) -> list[nn.Module]:

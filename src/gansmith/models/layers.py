@@ -107,7 +107,7 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float) -> None:
         super().__init__()
-        self.threshold = round(p * 65536)
+        self.threshold = min(round(p * 65536), 65535)
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero each number with probability p while training, and scale the rest by 1 / (1 - p)."""
@@ -115,8 +115,8 @@ class Dropout(nn.Module):
             return x
         words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device).random_(-(2**63), None)
         bits = words.view(torch.int16)[: x.numel()]
-        # Bits are laid out as x is, so that the product keeps x's memory format.
-        keep = torch.as_strided(bits, x.size(), x.stride()) >= self.threshold - 32768
+        # Bits are laid out as the result will be: mixed layouts would be slow.
+        keep = torch.as_strided(bits, x.size(), torch.empty_like(x).stride()) >= self.threshold - 32768
         return x * keep * (65536 / (65536 - self.threshold))
 
     def extra_repr(self) -> str:
