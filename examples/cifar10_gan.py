@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 import tyro
@@ -20,6 +19,7 @@ from torch import Tensor
 from gansmith import training
 from gansmith.component import override
 from gansmith.config import Config
+from gansmith.console import show
 from gansmith.data import resolve
 from gansmith.data.batches import Batches
 from gansmith.data.store import prepare
@@ -31,7 +31,7 @@ from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork
 from gansmith.optimizers import Adam
 from gansmith.pictures import read_frame, written
 from gansmith.presets import preset
-from gansmith.state import TrainState, random_stream, settle
+from gansmith.state import TrainState
 from gansmith.types import Batch, Images, ImageSpec, Latents, Logits
 from gansmith.video import write_animation
 
@@ -95,20 +95,12 @@ def discriminator_loss(real_output: Logits, fake_output: Logits) -> Tensor:
 @functools.cache
 def state() -> TrainState:
     """Both networks and their optimizers, made when first asked for."""
-    torch.manual_seed(random_stream(config().seed).initial_seed())
-    compute = choose_compute("auto", "auto")
-    generator = settle(make_generator_model(), compute.device)
-    discriminator = settle(make_discriminator_model(), compute.device)
-    return TrainState(
-        config=config(),
-        spec=IMAGES,
-        compute=compute,
+    return TrainState.create(
+        config(),
+        IMAGES,
+        choose_compute("auto", "auto"),
         epoch_size=1,  # train() knows better
-        generator=generator,
-        discriminator=discriminator,
-        generator_ema=generator,
-        generator_optimizer=generator_optimizer.build(generator.parameters()),
-        discriminator_optimizer=discriminator_optimizer.build(discriminator.parameters()),
+        networks=lambda: (make_generator_model(), make_discriminator_model()),
     )
 
 
@@ -119,7 +111,7 @@ def train_step(images: Images) -> None:
         images: real ones, float32 [n 3 32 32] in [-1, 1]; n is ``BATCH_SIZE``.
     """
     batch = Batch(to_uint8(images), None)
-    training.train_step(state(), SimpleNamespace(batch=lambda *place: batch))
+    training.train_step(state(), lambda *place: batch)
 
 
 def train(train_dataset: Batches, epochs: int = EPOCHS) -> None:
@@ -148,15 +140,6 @@ def create_gif_from_images(num_epochs: int = 10) -> Path:
     """The pictures of the first so many epochs as progress.gif, one frame each, the last one held."""
     pictures = written(PICTURE, output_folder)[:num_epochs]
     return write_animation(map(read_frame, pictures), output_folder / "progress.gif")
-
-
-def show(picture: Path) -> None:
-    """Display a picture in a notebook; elsewhere say where it is."""
-    ipython = sys.modules.get("IPython")
-    if ipython and ipython.get_ipython():
-        ipython.display.display(ipython.display.Image(filename=str(picture)))
-    else:
-        print(picture)
 
 
 def main(epochs: int = EPOCHS, gif_epochs: int = 10, root: Path | None = None) -> None:

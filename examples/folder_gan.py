@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -32,7 +31,7 @@ from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork
 from gansmith.optimizers import Adam
 from gansmith.presets import preset
 from gansmith.sample import TrainedGenerator
-from gansmith.state import TrainState, random_stream, settle
+from gansmith.state import TrainState
 from gansmith.types import Batch, ImageSpec
 
 data_path = "C:\\GANs\\images1"  # or '/path/to/your/images', or as the command's argument
@@ -95,20 +94,12 @@ def build_discriminator() -> DiscriminatorNetwork:
 @functools.cache
 def state() -> TrainState:
     """Both networks and their optimizers, made when first asked for."""
-    torch.manual_seed(random_stream(config().seed).initial_seed())
-    compute = choose_compute("auto", "auto")
-    generator = settle(build_generator(), compute.device)
-    discriminator = settle(build_discriminator(), compute.device)
-    return TrainState(
-        config=config(),
-        spec=image_spec(),
-        compute=compute,
+    return TrainState.create(
+        config(),
+        image_spec(),
+        choose_compute("auto", "auto"),
         epoch_size=1,  # train() knows better
-        generator=generator,
-        discriminator=discriminator,
-        generator_ema=generator,
-        generator_optimizer=generator_optimizer.build(generator.parameters()),
-        discriminator_optimizer=discriminator_optimizer.build(discriminator.parameters()),
+        networks=lambda: (build_generator(), build_discriminator()),
     )
 
 
@@ -119,7 +110,7 @@ def train_step(images: NDArray[np.float32]) -> None:
         images: real ones, float32 [n h w c] in [0, 1]; n is ``batch_size``.
     """
     batch = Batch(to_uint8(torch.from_numpy(images).permute(0, 3, 1, 2), UNIT), None)
-    training.train_step(state(), SimpleNamespace(batch=lambda *place: batch))
+    training.train_step(state(), lambda *place: batch)
 
 
 def train(images: NDArray[np.float32], epochs: int = epochs) -> None:

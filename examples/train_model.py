@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 import tyro
@@ -22,7 +21,7 @@ from torch import Tensor
 from gansmith import training
 from gansmith.component import override
 from gansmith.config import Config
-from gansmith.console import store_progress
+from gansmith.console import show, store_progress
 from gansmith.data import resolve
 from gansmith.data.batches import Batches
 from gansmith.data.store import prepare
@@ -35,7 +34,7 @@ from gansmith.optimizers import Adam
 from gansmith.pictures import read_frame, written
 from gansmith.presets import preset
 from gansmith.runs import RunFolder
-from gansmith.state import TrainState, random_stream, settle
+from gansmith.state import TrainState
 from gansmith.types import Batch, Images, ImageSpec, Latents, Logits
 from gansmith.video import write_animation
 
@@ -101,20 +100,12 @@ def discriminator_loss(real_output: Logits, fake_output: Logits) -> Tensor:
 @functools.cache
 def state(channels: int, /) -> TrainState:
     """Both networks and their optimizers, made when first asked for images of so many channels."""
-    torch.manual_seed(random_stream(config().seed).initial_seed())
-    compute = choose_compute("auto", "auto")
-    generator = settle(make_generator_model(channels), compute.device)
-    discriminator = settle(make_discriminator_model(channels), compute.device)
-    return TrainState(
-        config=config(),
-        spec=ImageSpec(height=28, width=28, channels=channels),
-        compute=compute,
+    return TrainState.create(
+        config(),
+        ImageSpec(height=28, width=28, channels=channels),
+        choose_compute("auto", "auto"),
         epoch_size=1,  # train() knows better
-        generator=generator,
-        discriminator=discriminator,
-        generator_ema=generator,
-        generator_optimizer=generator_optimizer.build(generator.parameters()),
-        discriminator_optimizer=discriminator_optimizer.build(discriminator.parameters()),
+        networks=lambda: (make_generator_model(channels), make_discriminator_model(channels)),
     )
 
 
@@ -125,7 +116,7 @@ def train_step(images: Images) -> None:
         images: real ones, float32 [n c 28 28] in [-1, 1]; n is ``BATCH_SIZE``.
     """
     batch = Batch(to_uint8(images), None)
-    training.train_step(state(images.shape[1]), SimpleNamespace(batch=lambda *place: batch))
+    training.train_step(state(images.shape[1]), lambda *place: batch)
 
 
 def train(dataset: Batches, epochs: int) -> None:
@@ -183,15 +174,6 @@ def main(data: str = "", root: Path | None = None, epochs: int = EPOCHS) -> None
     restore_latest_checkpoint(dataset.store.spec.channels)
     train(dataset, epochs)
     show(create_gif())
-
-
-def show(picture: Path) -> None:
-    """Display a picture in a notebook; elsewhere say where it is."""
-    ipython = sys.modules.get("IPython")
-    if ipython and ipython.get_ipython():
-        ipython.display.display(ipython.display.Image(filename=str(picture)))
-    else:
-        print(picture)
 
 
 if __name__ == "__main__":

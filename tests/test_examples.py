@@ -311,7 +311,7 @@ def test_a_loaded_checkpoint_goes_on_exactly(train: ModuleType, signs: Path, tmp
     trainer("halved").train("2 steps")
     state = train.load_checkpoint(tmp_path / "halved")
     store = prepare(state.config.data, state.config.preparation)
-    training.train_step(state, Batches(store=store, batch_size=4, seed=state.config.seed))
+    training.train_step(state, Batches(store=store, batch_size=4, seed=state.config.seed).batch)
     saved = train.save_checkpoint(state, tmp_path / "halved")
     assert saved.name == "000003"
     assert files(saved, "*.safetensors") == files(whole.folder.latest_checkpoint(), "*.safetensors")
@@ -467,7 +467,7 @@ def test_load_data_brings_any_images_to_the_shape_and_to_0_1(
 def test_train_step_loses_nothing_of_the_images(folder_gan: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.resize(np.arange(256, dtype=np.uint8), (4, 12, 16, 3))
     seen: list[torch.Tensor] = []
-    monkeypatch.setattr(training, "train_step", lambda state, data: seen.append(data.batch(0).images))
+    monkeypatch.setattr(training, "train_step", lambda state, batch_at: seen.append(batch_at(0, 0, 1).images))
     folder_gan.train_step(pixels.astype(np.float32) / 255)
     assert np.array_equal(seen[0].permute(0, 2, 3, 1).numpy(), pixels)
 

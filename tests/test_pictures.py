@@ -173,4 +173,4 @@ def test_only_files_of_that_name_are_found_in_the_order_of_their_numbers(
 ) -> None:
     for file in there:
         (tmp_path / file).touch()
-    assert written(name, tmp_path) == [tmp_path / there[i] for i in found]
+    assert written(name, tmp_path) == [[tmp_path / there[i]] for i in found]

@@ -7,7 +7,6 @@ names its table, the literal dict at the foot of the family's file that maps nam
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import importlib
 import inspect
@@ -177,6 +176,8 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, Component):
         plain = {"name": member_name(value)} if value.table else {}
         return plain | {field: to_plain(getattr(value, field)) for field in _fields(type(value))}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [to_plain(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -230,7 +231,7 @@ def _set_path(cls: type[Component] | None, plain: Any, path: str, value: Any, wh
     head, _, rest = path.partition(".")
     key = _key(cls, plain, head, where)
     if not rest:
-        plain[key] = copy.deepcopy(to_plain(value))
+        plain[key] = to_plain(value)
         return
     if isinstance(plain[key], str):  # a component given by its name, or several separated by commas
         names = [{"name": name} for name in plain[key].split(",")]

@@ -85,7 +85,7 @@ class Config(Component):
 
 def differences(old: Component | Mapping[str, Any], new: Component | Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Dotted paths of the fields that differ, each with its old and new value."""
-    old_flat, new_flat = (flat(to_plain(side) if isinstance(side, Component) else side) for side in (old, new))
+    old_flat, new_flat = (flat(to_plain(side)) for side in (old, new))
     paths = sorted(old_flat.keys() | new_flat.keys())
     pairs = {path: (old_flat.get(path), new_flat.get(path)) for path in paths}
     return {path: pair for path, pair in pairs.items() if pair[0] != pair[1]}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
@@ -15,7 +17,7 @@ from gansmith import schedules
 from gansmith.schedules import Duration
 from gansmith.training import Watcher
 
-__all__ = ["stop_on_signal", "store_progress", "watching"]
+__all__ = ["show", "stop_on_signal", "store_progress", "watching"]
 
 
 @contextmanager
@@ -59,6 +61,15 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def show(picture: Path) -> None:
+    """Display a picture in a notebook; elsewhere say where it is."""
+    ipython = sys.modules.get("IPython")
+    if ipython and ipython.get_ipython():
+        ipython.display.display(ipython.display.Image(filename=str(picture)))
+    else:
+        print(picture)
 
 
 class _Bar:

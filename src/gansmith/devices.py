@@ -43,7 +43,7 @@ class Compute:
         """The device as a person would call it."""
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
-        return f"{self.device.type.upper()}, {torch.get_num_threads()} threads" if self.device.type == "cpu" else "MPS"
+        return self.device.type.upper()
 
 
 def choose_compute(device: str, precision: str) -> Compute:
@@ -73,6 +73,7 @@ def describe_environment(compute: Compute) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
         "device": str(compute.device),
         "device_name": compute.name,
         "precision": compute.precision,

@@ -109,10 +109,11 @@ def labelled_rows(rows: Sequence[PixelArray], labels: Sequence[str]) -> PixelArr
 
 
 def save_png(image: PixelArray, path: Path) -> Path:
-    """Write one image, uint8 [h w c], as PNG; the folder is made if need be."""
+    """Write one image, uint8 [h w c], as PNG, all of it or nothing; the folder is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _pillow(image).save(path, format="PNG")
-    return path
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    _pillow(image).save(unfinished, format="PNG")
+    return unfinished.replace(path)
 
 
 def png_bytes(image: PixelArray) -> bytes:

@@ -67,7 +67,7 @@ class Duration:
         Raises:
             ConfigError: not a positive number with a known unit.
         """
-        match = re.fullmatch(r"\s*([0-9.]+(?:e[-+]?[0-9]+)?)\s*([a-z%]+)\s*", text.lower())
+        match = re.fullmatch(r"\s*([0-9_.]+(?:e[-+]?[0-9]+)?)\s*([a-z%]+)\s*", text.lower())
         try:
             if match is not None and match[2] in _SPELLINGS:
                 return cls(float(match[1]), _SPELLINGS[match[2]])

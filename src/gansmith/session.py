@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -106,9 +106,10 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool)
         state.load(folder.latest_checkpoint())
     sampler = _sampler(state.generator_ema, config, facts)
     if dist.is_main():
+        notes = (*store.notes, *compute.notes, *(_changed_machine(folder, compute) if resuming else ()))
         _write_facts(folder, config, facts, compute, state.nimg)
         save_png(_real_sheet(store, spec), folder.images / "real.png")
-        _introduce(console, folder, state, store)
+        _introduce(console, folder, state, store, notes)
     data = Batches(store=store, batch_size=config.batch_size, seed=config.seed, balanced=config.balanced)
     with ExitStack() as stack:
         logs = [stack.enter_context(_opened(logger, folder, config)) for logger in config.loggers if dist.is_main()]
@@ -159,7 +160,19 @@ def _write_facts(folder: RunFolder, config: Config, facts: Mapping[str, Any], co
     folder.set_status("running", nimg=nimg)
 
 
-def _introduce(console: Console, folder: RunFolder, state: TrainState, store: Store) -> None:
+def _changed_machine(folder: RunFolder, compute: Compute) -> Iterator[str]:
+    """What makes this sitting differ in the last digits from one that had never stopped."""
+    try:
+        before = json.loads(folder.environment.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    now = describe_environment(compute)
+    for key in ("torch", "device_name", "precision", "threads", "world_size"):
+        if before.get(key) != now[key]:
+            yield f"{key} is {now[key]}, and was {before.get(key)}: the last digits will differ from one long sitting"
+
+
+def _introduce(console: Console, folder: RunFolder, state: TrainState, store: Store, notes: Sequence[str]) -> None:
     config = state.config
     labels = f"{state.spec.num_classes} classes" if state.spec.num_classes else "no labels"
     if store.labels is not None and not config.use_labels:
@@ -169,8 +182,8 @@ def _introduce(console: Console, folder: RunFolder, state: TrainState, store: St
     lines = [
         f"data    {store.title}: {len(store.images):,} images, {spec}, {labels}{skipped}",
         f"model   {config.preset}: G {_millions(state.generator)}, D {_millions(state.discriminator)} weights",
-        f"device  {state.compute.name}, {state.compute.precision}",
-        *(f"note    {note}" for note in (*store.notes, *state.compute.notes)),
+        f"device  {state.compute.name}, {state.compute.precision}, {torch.get_num_threads()} threads",
+        *(f"note    {note}" for note in notes),
         f"run     {folder.path}, {'from step ' + str(state.step) + ' ' if state.step else ''}for {config.length}",
     ]
     for line in lines:

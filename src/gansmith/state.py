@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,11 +68,19 @@ class TrainState:
     seconds: float = 0.0
 
     @classmethod
-    def create(cls, config: Config, spec: ImageSpec, compute: Compute, epoch_size: int) -> TrainState:
-        """Fresh networks; the weights are a function of the configuration's seed."""
+    def create(
+        cls,
+        config: Config,
+        spec: ImageSpec,
+        compute: Compute,
+        epoch_size: int,
+        networks: Callable[[], tuple[GeneratorNetwork, DiscriminatorNetwork]] | None = None,
+    ) -> TrainState:
+        """Fresh networks, the model's or those of ``networks``; their weights are a function of the seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_stream(config.seed).initial_seed())
-            generator, discriminator = config.model.generator(spec), config.model.discriminator(spec)
+            pair = networks() if networks else (config.model.generator(spec), config.model.discriminator(spec))
+        generator, discriminator = pair
         for network in (generator, discriminator):
             settle(network, compute.device).train()
         average = copy.deepcopy(generator).eval().requires_grad_(False) if config.ema_halflife_kimg else generator

@@ -48,12 +48,17 @@ class Watcher(Protocol):
 # --- one step ----------------------------------------------------------------------------------------------
 
 
-def train_step(state: TrainState, data: Batches) -> None:
-    """One update of the generator after ``discriminator_steps`` of the discriminator."""
+def train_step(state: TrainState, batch_at: Callable[[int, int, int], Batch]) -> None:
+    """One update of the generator after ``discriminator_steps`` of the discriminator.
+
+    Args:
+        state: changed in place.
+        batch_at: the real images for (nimg, rank, world size), as ``Batches.batch`` gives them.
+    """
     config = state.config
     _set_rates(state)
     for _ in range(config.discriminator_steps):
-        batch = data.batch(state.nimg, dist.rank(), dist.world_size()).to(state.compute.device)
+        batch = batch_at(state.nimg, dist.rank(), dist.world_size()).to(state.compute.device)
         if not state.spec.num_classes:
             batch = Batch(batch.images, None)
         torch.manual_seed(random_stream(config.seed, state.nimg, DROPOUT, dist.rank()).initial_seed())
@@ -237,7 +242,7 @@ class _Loop:
     def one_step(self) -> None:
         state, config = self.state, self.state.config
         before = state.progress
-        train_step(state, self.data)
+        train_step(state, self.data.batch)
         state.seconds = time.perf_counter() - self.sitting
         now = state.progress
         for watcher in self.watchers:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
+from PIL import Image
 
 from gansmith.errors import ConfigError, MissingExtra
 from gansmith.types import PixelArray
@@ -15,6 +16,7 @@ from gansmith.types import PixelArray
 __all__ = ["can_write_mp4", "thinned", "write_animation"]
 
 HOLD_SECONDS = 1.5  # the last frame is what people want to see
+GIF_PIXELS = 20_000_000  # over all frames: larger ones are reduced, as a GIF compresses samples hardly at all
 
 
 def write_animation(frames: Iterable[PixelArray], path: Path, fps: float = 10.0) -> Path:
@@ -26,22 +28,21 @@ def write_animation(frames: Iterable[PixelArray], path: Path, fps: float = 10.0)
         fps: frames a second.
 
     Raises:
-        ConfigError: another kind of file, no frames, or frames of several sizes.
+        ConfigError: another kind of file, no frames, frames of several sizes, or a speed that is none.
         MissingExtra: MP4 without imageio-ffmpeg.
     """
+    writers = {".gif": _write_gif, ".mp4": _write_mp4}
+    if path.suffix not in writers:
+        raise ConfigError(f"{path}: cannot write {path.suffix or 'such'} files; expected x.gif or x.mp4")
+    if not fps > 0:
+        raise ConfigError(f"fps: {fps} is no speed; expected more than 0")
     pictures = [_rgb(frame) for frame in frames]
     if not pictures:
         raise ConfigError(f"{path}: there is no frame to write")
     if len({picture.shape for picture in pictures}) > 1:
         raise ConfigError(f"{path}: the frames differ in size; they must come from one run with one grid")
-    held = pictures + [pictures[-1]] * round(HOLD_SECONDS * fps)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".gif":
-        iio.imwrite(path, np.stack(held), extension=".gif", duration=1000 / fps, loop=0)
-    elif path.suffix == ".mp4":
-        _write_mp4(held, path, fps)
-    else:
-        raise ConfigError(f"{path}: cannot write {path.suffix or 'such'} files; expected x.gif or x.mp4")
+    writers[path.suffix](pictures, path, fps)
     return path
 
 
@@ -57,10 +58,20 @@ def thinned(items: Sequence[list[Path]], most: int = 150) -> list[list[Path]]:
     return [items[round(i)] for i in np.linspace(0, len(items) - 1, most)]
 
 
+def _write_gif(frames: list[PixelArray], path: Path, fps: float) -> None:
+    scale = min(1.0, (GIF_PIXELS / sum(frame.shape[0] * frame.shape[1] for frame in frames)) ** 0.5)
+    size = max(1, round(frames[0].shape[1] * scale)), max(1, round(frames[0].shape[0] * scale))
+    reduced = [np.asarray(Image.fromarray(frame).resize(size)) if scale < 1 else frame for frame in frames]
+    durations = [1000 / fps] * (len(frames) - 1) + [1000 / fps + 1000 * HOLD_SECONDS]
+    duration = durations if len(frames) > 1 else durations[0]
+    iio.imwrite(path, np.stack(reduced), extension=".gif", duration=duration, loop=0)
+
+
 def _write_mp4(frames: list[PixelArray], path: Path, fps: float) -> None:
     if not can_write_mp4():
         raise MissingExtra("imageio-ffmpeg", "mp4", "to write MP4 files")
-    even = [frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2] for frame in frames]  # the codec wants it
+    held = frames + [frames[-1]] * round(HOLD_SECONDS * fps)
+    even = [frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2] for frame in held]  # the codec wants it
     iio.imwrite(path, np.stack(even), extension=".mp4", plugin="FFMPEG", fps=fps, macro_block_size=1)
 
 

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> None:
     facts = describe_environment(compute)
     for key in ("gansmith", "python", "torch", "numpy", "pillow", "safetensors", "platform", "processor", "cores"):
         print(f"{key:12} {facts[key]}")
-    print(f"{'trains on':12} {compute.name}, {compute.precision}")
+    print(f"{'trains on':12} {compute.name}, {compute.precision}, {facts['threads']} threads")
     for note in compute.notes:
         print(f"{'note':12} {note}")
     print(f"{'cache':12} {cache_folder()}")
