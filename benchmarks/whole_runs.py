@@ -14,7 +14,6 @@ import datetime
 import json
 import os
 import platform
-import resource
 import shutil
 import signal
 import subprocess
@@ -75,10 +74,9 @@ def run(job: Job, data_root: Path, path: Path, scale: float) -> dict[str, object
     while first.poll() is None and seconds_trained(path) < seconds / 2:
         time.sleep(0.5)
     first.send_signal(signal.SIGINT)
-    if first.wait() != 0:
-        raise SystemExit(f"{job.name}: the first sitting failed")
+    peak = ended(first)
     stopped = json.loads((path / "status.json").read_text())
-    subprocess.run([sys.executable, "-m", "gansmith", "resume", str(path)], check=True)
+    peak = max(peak, ended(subprocess.Popen([sys.executable, "-m", "gansmith", "resume", str(path)])))
     wall = time.perf_counter() - started
     status = json.loads((path / "status.json").read_text())
     state = json.loads((sorted((path / "training_checkpoints").iterdir())[-1] / "state.json").read_text())
@@ -93,10 +91,18 @@ def run(job: Job, data_root: Path, path: Path, scale: float) -> dict[str, object
         "training_seconds": round(state["seconds"], 1),
         "wall_seconds": round(wall, 1),
         "images_per_second": round(status["nimg"] / wall, 1),
-        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
+        "peak_memory_mib": peak,
         "precision": environment["precision"],
         "processor": environment["processor"],
     }
+
+
+def ended(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process; returns its largest resident memory in MiB."""
+    _, status, usage = os.wait4(process.pid, 0)
+    if os.waitstatus_to_exitcode(status) != 0:
+        raise SystemExit(f"failed: {process.args}")
+    return round(usage.ru_maxrss / 1024)
 
 
 def seconds_trained(path: Path) -> float:
