@@ -19,7 +19,7 @@ STREET = (
     ("errors", "component", "types", "images", "dist", "schedules"),
     ("losses", "penalties", "ema", "optimizers"),
     ("data", "models"),
-    ("runs", "sample", "pictures", "video", "callbacks", "loggers"),
+    ("runs", "facts", "sample", "pictures", "video", "callbacks", "loggers"),
     ("config", "presets"),
     ("devices", "statistics", "state", "training", "plots", "console", "explore", "session", "api"),
     ("cli", "__main__"),

@@ -20,6 +20,7 @@ from gansmith.data.batches import Batches
 from gansmith.data.store import Store, prepare
 from gansmith.devices import Compute, choose_compute, describe_environment
 from gansmith.errors import RunError
+from gansmith.facts import DataFacts
 from gansmith.images import grid, labelled_rows, save_png
 from gansmith.loggers import Logger, LogWriter
 from gansmith.models.model import GeneratorNetwork
@@ -32,7 +33,7 @@ from gansmith.training import train
 from gansmith.types import ImageSpec, PixelArray
 from gansmith.video import can_write_mp4, thinned, write_animation
 
-__all__ = ["begin", "go_on", "load_generator", "read_facts"]
+__all__ = ["begin", "go_on", "load_generator"]
 
 
 def begin(config: Config, path: Path | None) -> RunFolder:
@@ -80,14 +81,14 @@ def load_generator(folder: RunFolder, *, ema: bool, device: str) -> TrainedGener
     Raises:
         RunError: no checkpoint, or a damaged one.
     """
-    config, facts = load_config(folder.config), read_facts(folder)
-    sampler = _sampler(config.model.generator(_spec(facts, config)), config, facts)
+    config, facts = load_config(folder.config), DataFacts.read(folder.data)
     checkpoint = folder.latest_checkpoint()
     averaged = checkpoint / "generator_ema.safetensors"
-    load_weights(sampler.network, averaged if ema and averaged.exists() else checkpoint / "generator.safetensors")
-    chosen = choose_compute(device, "float32").device
-    settle(sampler.network, chosen).eval()
-    return sampler
+    with torch.device("meta"):  # no memory yet: the weights' file decides whether the sizes are true
+        network = config.model.generator(facts.spec(config.use_labels))
+    load_weights(network, averaged if ema and averaged.exists() else checkpoint / "generator.safetensors")
+    settle(network, choose_compute(device, "float32").device).eval()
+    return _sampler(network, config, facts)
 
 
 # --- the sitting -------------------------------------------------------------------------------------------
@@ -97,10 +98,10 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool)
     console = Console(quiet=not dist.is_main())
     with dist.main_first(), store_progress(console) as progress:
         store = prepare(config.data, config.preparation, progress=progress)
-    facts = _facts(store)
+    facts = DataFacts.of(store)
     if resuming:
         _refuse_other_data(folder, facts)
-    spec = _spec(facts, config)
+    spec = facts.spec(config.use_labels)
     state = TrainState.create(config, spec, compute, epoch_size=len(store.images))
     if resuming:
         state.load(folder.latest_checkpoint())
@@ -152,9 +153,9 @@ def _opened(logger: Logger, folder: RunFolder, config: Config) -> Iterator[LogWr
         log.close()
 
 
-def _write_facts(folder: RunFolder, config: Config, facts: Mapping[str, Any], compute: Compute, nimg: int) -> None:
+def _write_facts(folder: RunFolder, config: Config, facts: DataFacts, compute: Compute, nimg: int) -> None:
     write_json(folder.config, to_plain(config))
-    write_json(folder.data, facts)
+    facts.write(folder.data)
     write_json(folder.environment, describe_environment(compute))
     folder.forget_stats_after(nimg)
     folder.set_status("running", nimg=nimg)
@@ -219,49 +220,13 @@ def _leave_pictures(folder: RunFolder, config: Config) -> None:
             write_animation((read_frame(paths) for paths in frames), folder.animation(suffix))
 
 
-# --- what is known of the data -----------------------------------------------------------------------------
+# --- what both begin and go_on need ------------------------------------------------------------------------
 
 
-def _facts(store: Store) -> dict[str, Any]:
-    spec = store.spec
-    counts = [] if store.labels is None else np.bincount(store.labels, minlength=len(store.class_names)).tolist()
-    return {
-        "title": store.title,
-        "num_images": len(store.images),
-        "height": spec.height,
-        "width": spec.width,
-        "channels": spec.channels,
-        "class_names": list(store.class_names),
-        "class_counts": counts,
-        "digest": store.digest,
-    }
-
-
-def read_facts(folder: RunFolder) -> dict[str, Any]:
-    """What data.json says.
-
-    Raises:
-        RunError: it is missing or damaged.
-    """
-    try:
-        facts: dict[str, Any] = json.loads(folder.data.read_text(encoding="utf-8"))
-        ImageSpec(**{side: int(facts[side]) for side in ("height", "width", "channels")})
-        [len(facts[key]) for key in ("class_names", "class_counts", "digest")]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{folder.data}: cannot be read ({error!r}); it is part of every run that has begun") from error
-    return facts
-
-
-def _spec(facts: Mapping[str, Any], config: Config) -> ImageSpec:
-    num_classes = len(facts["class_names"]) if config.use_labels else 0
-    sides = {side: facts[side] for side in ("height", "width", "channels")}
-    return ImageSpec(num_classes=num_classes, **sides)
-
-
-def _sampler(network: GeneratorNetwork, config: Config, facts: Mapping[str, Any]) -> TrainedGenerator:
-    spec = _spec(facts, config)
-    names = tuple(facts["class_names"]) if spec.num_classes else ()
-    counts = tuple(facts["class_counts"]) if spec.num_classes else ()
+def _sampler(network: GeneratorNetwork, config: Config, facts: DataFacts) -> TrainedGenerator:
+    spec = facts.spec(config.use_labels)
+    names = facts.class_names if spec.num_classes else ()
+    counts = facts.class_counts if spec.num_classes else ()
     return TrainedGenerator(network=network, model=config.model, spec=spec, class_names=names, class_counts=counts)
 
 
@@ -279,8 +244,8 @@ def _real_sheet(store: Store, spec: ImageSpec, columns: int = 8) -> PixelArray:
     return labelled_rows(rows, store.class_names)
 
 
-def _refuse_other_data(folder: RunFolder, facts: Mapping[str, Any]) -> None:
-    if read_facts(folder)["digest"] != facts["digest"]:
+def _refuse_other_data(folder: RunFolder, facts: DataFacts) -> None:
+    if DataFacts.read(folder.data).digest != facts.digest:
         raise RunError(
             f"{folder.path}: the images are not those that this run was trained on (their digest differs); "
             "bring the old ones back, or start a new run"

@@ -195,16 +195,18 @@ def read_state(folder: Path) -> Mapping[str, Any]:
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
-    """Fill a network from a safetensors file.
+    """Fill a network, which may still be without memory (on "meta"), from a safetensors file.
 
     Raises:
         RunError: the file is damaged or of another network.
     """
     tensors = _read_tensors(path)
     own = network.state_dict()
-    if own.keys() != tensors.keys() or any(own[name].shape != tensors[name].shape for name in own):
+    described = {name: (tensor.shape, tensor.dtype) for name, tensor in own.items()}
+    if described != {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}:
         raise RunError(f"{path}: holds the weights of another network than config.json describes")
-    network.load_state_dict(tensors)
+    unborn = any(tensor.is_meta for tensor in own.values())
+    network.load_state_dict(tensors, assign=unborn)
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

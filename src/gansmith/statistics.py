@@ -29,8 +29,9 @@ class Statistics:
             values: float [n] each, under the keys of stats.jsonl.
         """
         keys = tuple(values)
-        stacked = torch.stack([value.detach() for value in values.values()]).double()
-        count = torch.full((len(keys),), stacked.shape[1], dtype=torch.float64, device=stacked.device)
+        stacked = torch.stack([value.detach() for value in values.values()])
+        stacked = stacked.to(torch.float32 if stacked.device.type == "mps" else torch.float64)  # MPS has no float64
+        count = torch.full((len(keys),), stacked.shape[1], dtype=stacked.dtype, device=stacked.device)
         step = torch.stack([count, stacked.sum(1), stacked.square().sum(1)], dim=1)
         self._last[keys] = step
         self._sums[keys] = self._sums[keys] + step if keys in self._sums else step
@@ -70,4 +71,5 @@ class Statistics:
         if dist.is_main():
             for group in plain:
                 keys = tuple(str(key) for key in group["keys"])
-                self._sums[keys] = torch.tensor(group["sums"], dtype=torch.float64, device=device)
+                dtype = torch.float32 if device.type == "mps" else torch.float64
+                self._sums[keys] = torch.tensor(group["sums"], dtype=dtype, device=device)

@@ -14,7 +14,7 @@ __all__ = ["main"]
 class Demo:
     """Train a GAN on drawn traffic signs of 43 classes, at 32 pixels, and leave pictures of it learning."""
 
-    length: str = "4 min"
+    length: str = "3 min"
     """how long"""
     run: Text = None
     """the folder to write; demo, or demo-2 and so on"""

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import torch
 from torch import nn
 
-from gansmith.component import AtLeast, Between, PositiveInt
+from gansmith.component import Between
 from gansmith.errors import ConfigError
 from gansmith.models import layers
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork, Model
@@ -47,11 +47,11 @@ class DCGAN(Model):
         init: how weights start.
     """
 
-    width: PositiveInt = 64
-    max_multiple: PositiveInt = 8
-    depth: PositiveInt | None = None
-    plain_stages: Annotated[int, AtLeast(0)] = 0
-    kernel: Annotated[int, AtLeast(2)] = 4
+    width: Annotated[int, Between(1, 4096)] = 64
+    max_multiple: Annotated[int, Between(1, 64)] = 8
+    depth: Annotated[int, Between(1, 16)] | None = None
+    plain_stages: Annotated[int, Between(0, 16)] = 0
+    kernel: Annotated[int, Between(2, 31)] = 4
     stride: Annotated[int, Between(2, 4)] = 2
     generator_activation: layers.Activation = "relu"
     discriminator_activation: layers.Activation = "leaky-relu"

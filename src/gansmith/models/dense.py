@@ -35,7 +35,7 @@ class Dense(Model):
     """
 
     width: PositiveInt = 256
-    depth: PositiveInt = 1
+    depth: Annotated[int, Between(1, 64)] = 1
     activation: layers.Activation = "relu"
     leak: float = 0.2
     generator_norm: layers.Norm = "none"

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from gansmith.types import Labels, Logits
@@ -99,10 +100,10 @@ class ConditionalSequential(nn.Sequential):
 
 
 class Dropout(nn.Module):
-    """Dropout (Srivastava et al. 2014) whose mask comes from 16 raw random bits a number.
+    """Dropout (Srivastava et al. 2014) whose mask comes, on the CPU, from 16 raw random bits a number.
 
-    A Bernoulli draw a number is serial on the CPU and takes a third of a small network's step. The probability is
-    rounded to a multiple of 1/65536; the scale is exact for the rounded one.
+    PyTorch draws a Bernoulli variable a number there, one after the other: a third of a small network's step. The
+    probability is rounded to a multiple of 1/65536; the scale is exact for the rounded one.
     """
 
     def __init__(self, p: float) -> None:
@@ -113,6 +114,8 @@ class Dropout(nn.Module):
         """Zero each number with probability p while training, and scale the rest by 1 / (1 - p)."""
         if not self.training or self.threshold == 0:
             return x
+        if x.device.type != "cpu":  # where masks are cheap
+            return F.dropout(x, self.threshold / 65536)
         words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device).random_(-(2**63), None)
         bits = words.view(torch.int16)[: x.numel()]
         # Bits are laid out as the result will be: mixed layouts would be slow.

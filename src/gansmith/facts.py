@@ -1,0 +1,95 @@
+"""What a run remembers of its data: data.json."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gansmith.data.store import Store
+from gansmith.errors import RunError
+from gansmith.runs import write_json
+from gansmith.types import ImageSpec
+
+__all__ = ["DataFacts"]
+
+LARGEST_SIDE = 2**14  # pixels; a file that says more is damaged or means harm
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """Enough of a data set to make its networks, name its classes, and recognise it.
+
+    Args:
+        title: the source's.
+        num_images: how many.
+        height: pixels.
+        width: pixels.
+        channels: 1 gray, 3 RGB, 4 RGBA.
+        class_names: k names; empty without labels.
+        class_counts: images of each class; empty without labels.
+        digest: SHA-256 of shape, pixels and labels.
+    """
+
+    title: str
+    num_images: int
+    height: int
+    width: int
+    channels: int
+    class_names: tuple[str, ...]
+    class_counts: tuple[int, ...]
+    digest: str
+
+    @classmethod
+    def of(cls, store: Store) -> DataFacts:
+        """Those of a prepared data set."""
+        num_classes = len(store.class_names)
+        counts = [] if store.labels is None else np.bincount(store.labels, minlength=num_classes).tolist()
+        return cls(
+            title=store.title,
+            num_images=len(store),
+            height=store.spec.height,
+            width=store.spec.width,
+            channels=store.spec.channels,
+            class_names=store.class_names,
+            class_counts=tuple(counts),
+            digest=store.digest,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> DataFacts:
+        """Those of a run.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
+        try:
+            plain = json.loads(path.read_text(encoding="utf-8"))
+            names, counts = (tuple(plain.pop(key)) for key in ("class_names", "class_counts"))
+            facts = cls(class_names=names, class_counts=counts, **plain)
+            facts._check()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{path}: cannot be read ({error}); it is part of every run that has begun") from error
+        return facts
+
+    def write(self, path: Path) -> None:
+        """Write them, all or nothing."""
+        write_json(path, asdict(self))
+
+    def spec(self, use_labels: bool) -> ImageSpec:
+        """What networks for these data are to produce."""
+        num_classes = len(self.class_names) if use_labels else 0
+        return ImageSpec(height=self.height, width=self.width, channels=self.channels, num_classes=num_classes)
+
+    def _check(self) -> None:
+        sides = (self.height, self.width, self.channels, self.num_images, *self.class_counts)
+        if not all(type(number) is int and number >= 0 for number in sides):
+            raise ValueError("a size or count is no whole number")
+        if not (0 < self.height <= LARGEST_SIDE and 0 < self.width <= LARGEST_SIDE and self.channels in (1, 3, 4)):
+            raise ValueError(f"{self.width}x{self.height} of {self.channels} channels is no size of images")
+        if not all(isinstance(text, str) for text in (self.title, self.digest, *self.class_names)):
+            raise ValueError("a name is no text")
+        if len(self.class_counts) != len(self.class_names):
+            raise ValueError(f"{len(self.class_names)} classes, but {len(self.class_counts)} counts")
