@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
+from beartype import BeartypeConf, beartype
+from jaxtyping import jaxtyped
 
-from gansmith.models.dcgan import DCGAN
-from gansmith.sample import TrainedGenerator
 from gansmith.types import ImageSpec
 
 # One thread a test process: several of them share the cores, and threads that wait for each other waste both.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+
+
+typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float
+
+
+def check_shapes(module: ModuleType) -> None:
+    """Let each function and method of a module check its tensors' shapes against its annotations."""
+    classes = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == module.__name__]
+    owners: list[Any] = [module, *classes]
+    for owner in owners:
+        for name, function in list(vars(owner).items()):
+            if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("__"):
+                setattr(owner, name, jaxtyped(typechecker=typechecker)(function))
+
+
+# In the order of their imports: who imports a function later imports the checked one.
+for _name in ("images", "losses", "penalties", "models.model", "models.layers", "models.dense", "models.dcgan"):
+    check_shapes(importlib.import_module(f"gansmith.{_name}"))
+for _name in ("sample", "explore", "training"):
+    check_shapes(importlib.import_module(f"gansmith.{_name}"))
+
+from gansmith.models.dcgan import DCGAN  # noqa: E402
+from gansmith.sample import TrainedGenerator  # noqa: E402
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

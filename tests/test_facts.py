@@ -28,7 +28,11 @@ PLAIN: dict[str, Any] = {
 
 
 def test_facts_are_those_of_the_store_and_survive_the_disk(tmp_path: Path) -> None:
-    np.savez(tmp_path / "x.npz", images=np.arange(9216, dtype=np.uint8).reshape(4, 24, 32, 3), labels=np.array([0, 1, 1, 1]))
+    np.savez(
+        tmp_path / "x.npz",
+        images=np.resize(np.arange(256, dtype=np.uint8), (4, 24, 32, 3)),
+        labels=np.array([0, 1, 1, 1]),
+    )
     store = prepare(Npz(path=tmp_path / "x.npz"))
     facts = DataFacts.of(store)
     assert (facts.num_images, facts.class_counts, facts.digest) == (4, (1, 3), store.digest)

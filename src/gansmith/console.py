@@ -72,7 +72,7 @@ def show(picture: Path) -> None:
         print(picture)
 
 
-class _Bar:
+class _Bar(Watcher):
     def __init__(self, bar: Progress, length: Duration) -> None:
         self.bar, self.length = bar, length
         self.task: TaskID = bar.add_task("starting", total=1.0)
@@ -89,7 +89,7 @@ class _Bar:
         self.last_picture = f" · {path}"
 
 
-class _Lines:
+class _Lines(Watcher):
     def __init__(self, console: Console, length: Duration) -> None:
         self.console, self.length = console, length
 

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
 
 from gansmith.errors import ConfigError
 from gansmith.images import grid, save_png
 from gansmith.sample import Samples, TrainedGenerator
-from gansmith.types import Latents, PixelArray
+from gansmith.types import PixelArray
 from gansmith.video import write_animation
 
 __all__ = ["Method", "interpolate", "save_walk", "walk"]
@@ -19,18 +21,17 @@ __all__ = ["Method", "interpolate", "save_walk", "walk"]
 Method: TypeAlias = Literal["slerp", "lerp"]
 
 
-def walk(start: Latents, end: Latents, steps: int, method: Method = "slerp") -> Latents:
+def walk(
+    start: Float[Tensor, z], end: Float[Tensor, z], steps: int, method: Method = "slerp"
+) -> Float32[Tensor, "{steps} z"]:
     """Latents from one to another, both included.
 
     Args:
-        start: float32 [z].
-        end: float32 [z].
+        start: where it begins.
+        end: where it ends.
         steps: how many, at least 2.
         method: "slerp" turns about the origin (Shoemake 1985), so that lengths in between stay what normal latents
             have; "lerp" goes straight.
-
-    Returns:
-        float32 [steps z].
 
     Raises:
         ConfigError: fewer than 2 steps.

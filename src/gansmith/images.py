@@ -10,10 +10,12 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float32, UInt8
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
 from gansmith.errors import ConfigError
-from gansmith.types import Images, PixelArray, Pixels
+from gansmith.types import PixelArray, Pixels
 
 __all__ = [
     "SIGNED",
@@ -36,7 +38,7 @@ GAP = 2  # pixels between the images of a grid
 PAPER = 255
 
 
-def to_float(pixels: Pixels, value_range: ValueRange = SIGNED) -> Images:
+def to_float(pixels: UInt8[Tensor, "*shape"], value_range: ValueRange = SIGNED) -> Float32[Tensor, "*shape"]:
     """uint8 in [0, 255] to float32 in the range that the networks work in; keeps the memory format.
 
     Args:
@@ -47,7 +49,7 @@ def to_float(pixels: Pixels, value_range: ValueRange = SIGNED) -> Images:
     return pixels.to(torch.float32).mul_((high - low) / 255).add_(low)
 
 
-def to_uint8(images: Images, value_range: ValueRange = SIGNED) -> Pixels:
+def to_uint8(images: Float[Tensor, "*shape"], value_range: ValueRange = SIGNED) -> UInt8[Tensor, "*shape"]:
     """Float in the networks' range to the nearest uint8; what lies outside is clipped."""
     low, high = value_range
     scaled = images.detach().to(torch.float32).sub(low).mul_(255 / (high - low))

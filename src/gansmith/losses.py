@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
+from jaxtyping import Float
+from torch import Tensor
 from torch.nn import functional as F
 
 from gansmith.component import Component
 from gansmith.types import Logits
 
 __all__ = ["LOSSES", "Hinge", "LeastSquares", "Loss", "RelativisticPairing", "Sigmoid", "Wasserstein"]
+
+
+AnyLogits: TypeAlias = Float[Tensor, "_"]  # as many as there are fakes, or none where nobody looks at them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +35,7 @@ class Loss(Component):
         """The discriminator's loss, per pair of samples [n]."""
 
     @abstractmethod
-    def generator(self, real: Logits, fake: Logits) -> Logits:
+    def generator(self, real: AnyLogits, fake: Logits) -> Logits:
         """The generator's loss, per sample [n]; ``real`` is empty unless ``pairs``."""
 
 
@@ -48,7 +53,7 @@ class Sigmoid(Loss):
     def discriminator(self, real: Logits, fake: Logits) -> Logits:
         return F.softplus(-real) + F.softplus(fake)
 
-    def generator(self, real: Logits, fake: Logits) -> Logits:
+    def generator(self, real: AnyLogits, fake: Logits) -> Logits:
         return -F.softplus(fake) if self.saturating else F.softplus(-fake)
 
 
@@ -59,7 +64,7 @@ class LeastSquares(Loss):
     def discriminator(self, real: Logits, fake: Logits) -> Logits:
         return ((real - 1).square() + fake.square()) / 2
 
-    def generator(self, real: Logits, fake: Logits) -> Logits:
+    def generator(self, real: AnyLogits, fake: Logits) -> Logits:
         return (fake - 1).square() / 2
 
 
@@ -70,7 +75,7 @@ class Hinge(Loss):
     def discriminator(self, real: Logits, fake: Logits) -> Logits:
         return F.relu(1 - real) + F.relu(1 + fake)
 
-    def generator(self, real: Logits, fake: Logits) -> Logits:
+    def generator(self, real: AnyLogits, fake: Logits) -> Logits:
         return -fake
 
 
@@ -81,7 +86,7 @@ class Wasserstein(Loss):
     def discriminator(self, real: Logits, fake: Logits) -> Logits:
         return fake - real
 
-    def generator(self, real: Logits, fake: Logits) -> Logits:
+    def generator(self, real: AnyLogits, fake: Logits) -> Logits:
         return -fake
 
 
@@ -94,7 +99,7 @@ class RelativisticPairing(Loss):
     def discriminator(self, real: Logits, fake: Logits) -> Logits:
         return F.softplus(fake - real)
 
-    def generator(self, real: Logits, fake: Logits) -> Logits:
+    def generator(self, real: AnyLogits, fake: Logits) -> Logits:
         return F.softplus(real - fake)
 
 

@@ -19,19 +19,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from gansmith.errors import RunError
 
 __all__ = ["RunFolder", "write_json"]
 
 _STATE = "state.json"
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,16 @@ class RunFolder:
         """
         if (path / "config.json").exists():
             raise RunError(f"{path}: holds a run already; continue it with: gansmith resume {path}")
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and not (path.is_dir() and _is_unused(path)):
             raise RunError(f"{path}: is not empty; choose another folder with --run")
         path.mkdir(parents=True, exist_ok=True)
         return cls(path)
+
+    def remove_if_unused(self) -> None:
+        """Take the folder away again if nothing has come of it."""
+        if _is_unused(self.path):
+            (self.path / _LOCK).unlink(missing_ok=True)
+            self.path.rmdir()
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -181,10 +189,19 @@ class RunFolder:
         Raises:
             RunError: another process trains here.
         """
-        with (self.path / ".lock").open("a+b") as lock:
-            if not _locked(lock):
-                raise RunError(f"{self.path}: another process is training here; wait for it or stop it first")
+        lock = FileLock(self.path / _LOCK)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise RunError(f"{self.path}: another process is training here; wait for it or stop it first") from error
+        try:
             yield
+        finally:
+            lock.release()
+
+
+def _is_unused(folder: Path) -> bool:
+    return all(path.name == _LOCK for path in folder.iterdir())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -212,18 +229,3 @@ def _flush_folder(folder: Path) -> None:
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
-
-
-def _locked(file: IO[bytes]) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

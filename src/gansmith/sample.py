@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gansmith.errors import ConfigError, did_you_mean
 from gansmith.images import grid, labelled_rows, png_bytes, save_png, to_array, to_uint8
@@ -149,7 +151,7 @@ class TrainedGenerator:
             return z, None
         return z, torch.tensor([own if label is None else label for _, own in drawn])
 
-    def _draw_one(self, seed: int) -> tuple[Latents, int]:
+    def _draw_one(self, seed: int) -> tuple[Float[Tensor, "z"], int]:
         stream = torch.Generator().manual_seed(seed)
         z = self.model.draw_latents(1, stream)[0]
         if not self.class_counts:

@@ -50,8 +50,12 @@ def begin(config: Config, path: Path | None) -> RunFolder:
     with dist.process_group(compute.device):
         dist.local_share(config.batch_size)
         folder = dist.from_main(lambda: RunFolder.create(path or _free_path(config)))
-        with _claimed(folder):
-            _sit(folder, config, compute, resuming=False)
+        try:
+            with _claimed(folder):
+                _sit(folder, config, compute, resuming=False)
+        finally:
+            if dist.is_main():
+                folder.remove_if_unused()
     return folder
 
 

@@ -7,9 +7,9 @@ keeps its slice. So a resumed training equals one that never stopped, and N rank
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -32,15 +32,18 @@ __all__ = ["Watcher", "discriminator_step", "generate", "generator_step", "train
 LATENTS, DROPOUT = 1, 2  # purposes of random streams
 
 
-class Watcher(Protocol):
+class Watcher(ABC):
     """Who is told how training goes: the progress bar, or nobody."""
 
+    @abstractmethod
     def step(self, progress: Progress) -> None:
         """A step has been made."""
 
+    @abstractmethod
     def interval(self, progress: Progress, record: dict[str, float]) -> None:
         """Statistics have been written."""
 
+    @abstractmethod
     def picture(self, path: str) -> None:
         """Samples have been written."""
 

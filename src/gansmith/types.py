@@ -11,16 +11,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = ["Batch", "ImageSpec", "Images", "Labels", "Latents", "Logits", "PixelArray", "Pixels"]
 
-Images: TypeAlias = Tensor  # float32 [n c h w], in [-1, 1]
-Pixels: TypeAlias = Tensor  # uint8 [n c h w], memory laid out n h w c (channels last)
-Labels: TypeAlias = Tensor  # int64 [n], in [0, k)
-Latents: TypeAlias = Tensor  # float32 [n z], standard normal unless the model says otherwise
-Logits: TypeAlias = Tensor  # float32 [n], higher means "real"
+Images: TypeAlias = Float[Tensor, "n c h w"]  # in the model's range, [-1, 1] unless it says otherwise
+Pixels: TypeAlias = UInt8[Tensor, "n c h w"]  # memory laid out n h w c (channels last)
+Labels: TypeAlias = Int64[Tensor, "n"]  # in [0, k)
+Latents: TypeAlias = Float[Tensor, "n z"]  # standard normal unless the model says otherwise
+Logits: TypeAlias = Float[Tensor, "n"]  # float32 in training; higher means "real"
 PixelArray: TypeAlias = NDArray[np.uint8]  # [n h w c], as stores and files keep images
 
 

@@ -184,6 +184,8 @@ def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
             "config.penalties[0].gama: no such field of R1; did you mean 'gamma'?",
         ),
         (["list", "loses"], "gansmith list: nothing is called 'loses'; did you mean 'losses'?"),
+        (["train", "mnist", "--root", ".", "--run", "run"], "mnist"),
+        (["train", "digits", "--size", "3", "--model.depth", "3", "--run", "run"], "config.model.depth: 3 stages"),
         (["resume", "nowhere"], "nowhere: no run is there"),
         (["sample", "nowhere"], "nowhere: no run is there"),
     ],
