@@ -22,7 +22,7 @@ Method: TypeAlias = Literal["slerp", "lerp"]
 
 
 def walk(
-    start: Float[Tensor, z], end: Float[Tensor, z], steps: int, method: Method = "slerp"
+    start: Float[Tensor, "z"], end: Float[Tensor, "z"], steps: int, method: Method = "slerp"
 ) -> Float32[Tensor, "{steps} z"]:
     """Latents from one to another, both included.
 

@@ -53,7 +53,7 @@ class Penalty(Component):
     every: PositiveInt = 1
 
     @abstractmethod
-    def per_sample(self, scored: DiscriminatorPass) -> Float[Tensor, n]:
+    def per_sample(self, scored: DiscriminatorPass) -> Float[Tensor, "n"]:
         """The unweighted penalty."""
 
 
@@ -61,7 +61,7 @@ class Penalty(Component):
 class R1(Penalty):
     """Half the squared gradient at the real images (Mescheder et al. 2018, eq. 9)."""
 
-    def per_sample(self, scored: DiscriminatorPass) -> Float[Tensor, n]:
+    def per_sample(self, scored: DiscriminatorPass) -> Float[Tensor, "n"]:
         return _squared_gradient(scored.real_logits, scored.real_images) / 2
 
 
@@ -69,11 +69,11 @@ class R1(Penalty):
 class R2(Penalty):
     """Half the squared gradient at the fake images (Mescheder et al. 2018, eq. 10)."""
 
-    def per_sample(self, scored: DiscriminatorPass) -> Float[Tensor, n]:
+    def per_sample(self, scored: DiscriminatorPass) -> Float[Tensor, "n"]:
         return _squared_gradient(scored.fake_logits, scored.fake_images) / 2
 
 
-def _squared_gradient(logits: Logits, images: Images) -> Float[Tensor, n]:
+def _squared_gradient(logits: Logits, images: Images) -> Float[Tensor, "n"]:
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.float().square().sum(dim=(1, 2, 3))
 
