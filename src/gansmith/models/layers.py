@@ -102,7 +102,7 @@ class ConditionalSequential(nn.Sequential):
 class Dropout(nn.Module):
     """Dropout (Srivastava et al. 2014) whose mask comes, on the CPU, from 16 raw random bits a number.
 
-    PyTorch draws a Bernoulli variable a number there, one after the other: a third of a small network's step. The
+    PyTorch draws a Bernoulli variable a number there, one after the other, which small networks wait for. The
     probability is rounded to a multiple of 1/65536; the scale is exact for the rounded one.
     """
 
