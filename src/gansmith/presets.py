@@ -113,7 +113,7 @@ _DOCUMENT_004 = Config(
     data=Folder(path=Path("images")),
     preparation=Preparation(size=(128, 128), channels="rgb"),
     use_labels=False,
-    model=DCGAN(width=32, output="sigmoid", discriminator_norm="none", dropout=0.3, init="glorot"),  # as Keras does
+    model=DCGAN(width=32, output="sigmoid"),
     batch_size=32,
     ema_halflife_kimg=0,
     length=Duration(1000, "epochs"),
