@@ -84,7 +84,8 @@ def run(job: Job, data_root: Path, path: Path, scale: float) -> dict[str, object
     publish(job.name, path)
     return {
         "job": job.name,
-        "command": "gansmith " + " ".join(words).replace(str(data_root), "DATA"),
+        "commit": commit(),
+        "command": "gansmith " + " ".join(words).replace(str(data_root), "DATA").replace(str(path), "RUN"),
         "stopped_at_step": stopped["step"],
         "steps": status["step"],
         "kimg": round(status["nimg"] / 1000, 1),
@@ -112,6 +113,12 @@ def seconds_trained(path: Path) -> float:
     return float(json.loads(lines[-1])["progress/seconds"]) if lines else 0.0
 
 
+def commit() -> str:
+    """The commit that runs."""
+    asked = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(asked, capture_output=True, text=True, cwd=ROOT, check=True).stdout.strip()
+
+
 def publish(name: str, path: Path) -> None:
     """Copy the last sheet of samples to docs/pictures."""
     sheets = sorted((path / "images").glob("*[0-9].png"))
@@ -126,20 +133,26 @@ def publish(name: str, path: Path) -> None:
 
 def write(results: list[dict[str, object]]) -> None:
     """The figures as JSON and as a table."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT
-    ).stdout.strip()
     date = datetime.date.today().isoformat()
-    about = {"date": date, "commit": commit, "cores": os.cpu_count(), "python": platform.python_version(), "seed": 0}
+    about = {"date": date, "cores": os.cpu_count(), "python": platform.python_version(), "seed": 0}
     path = HERE / "results" / f"{date}-whole-runs.json"
     known = json.loads(path.read_text())["results"] if path.exists() else []
     names = {result["job"] for result in results}
     merged = [result for result in known if result["job"] not in names] + results
     path.write_text(json.dumps({**about, "results": merged}, indent=2) + "\n")
-    columns = ["job", "steps", "stopped_at_step", "kimg", "wall_seconds", "images_per_second", "peak_memory_mib"]
+    columns = [
+        "job",
+        "commit",
+        "steps",
+        "stopped_at_step",
+        "kimg",
+        "wall_seconds",
+        "images_per_second",
+        "peak_memory_mib",
+    ]
     rows = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     rows += ["| " + " | ".join(str(result[column]) for column in columns) + " |" for result in merged]
-    head = f"Whole runs, {date}, commit {commit}, {merged[0]['processor']}, {os.cpu_count()} cores, seed 0.\n\n"
+    head = f"Whole runs, {date}, {merged[0]['processor']}, {os.cpu_count()} cores, seed 0.\n\n"
     path.with_suffix(".md").write_text(head + "\n".join(rows) + "\n")
 
 

@@ -84,7 +84,7 @@ def build_generator() -> GeneratorNetwork:
 
 
 def build_discriminator() -> DiscriminatorNetwork:
-    """Images [n c h w] in [0, 1] to logits [n] by strided convolutions with dropout.
+    """Images [n c h w] in [0, 1] to logits [n] by strided convolutions.
 
     Its fields, likewise: ``dropout``, ``stride``, ``kernel``, ``discriminator_norm``, ``spectral_norm``, ...
     """
