@@ -19,7 +19,7 @@ from torch import distributed as torch_dist
 from gansmith.errors import ConfigError, GansmithError
 
 __all__ = [
-    "any_rank",
+    "agree",
     "average_gradients",
     "barrier",
     "from_main",
@@ -44,7 +44,7 @@ def process_group(device: torch.device) -> Iterator[None]:
     if not launched or torch_dist.is_initialized():
         yield
         return
-    torch_dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    torch_dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield
     finally:
@@ -111,11 +111,16 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     return total
 
 
-def any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether any rank says yes, so that all stop at the same step."""
+def agree(seconds: float, stop: bool) -> tuple[float, bool]:
+    """The main process's clock, and whether any rank wants to stop: all ranks must decide alike at each step.
+
+    The numbers are exchanged between processors, so that no device has to be waited for.
+    """
     if world_size() == 1:
-        return flag
-    return bool(sum_over_ranks(torch.tensor([float(flag)], device=device)).item())
+        return seconds, stop
+    numbers = torch.tensor([seconds if is_main() else 0.0, float(stop)], dtype=torch.float64)
+    torch_dist.all_reduce(numbers)
+    return numbers[0].item(), numbers[1].item() > 0
 
 
 @contextmanager

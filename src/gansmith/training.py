@@ -209,13 +209,11 @@ def train(
         TrainingDiverged: a loss or a weight is no number any more; the last good checkpoint is named.
     """
     loop = _Loop(state, data, run, sampler, watchers, logs)
-    length = state.config.length
     if state.step == 0:
         loop.at_start()
     stopped = False
-    while not (stopped or length.reached(state.progress)):
-        loop.one_step()
-        stopped = dist.any_rank(stop_asked(), state.compute.device)
+    while not (stopped or state.config.length.reached(state.progress)):
+        stopped = loop.one_step(stop_asked)
     loop.at_end(finished=not stopped)
     return not stopped
 
@@ -242,11 +240,11 @@ class _Loop:
         if self.state.config.samples.at_start:
             self.write_samples()
 
-    def one_step(self) -> None:
+    def one_step(self, stop_asked: Callable[[], bool]) -> bool:
         state, config = self.state, self.state.config
         before = state.progress
         train_step(state, self.data.batch)
-        state.seconds = time.perf_counter() - self.sitting
+        state.seconds, stop = dist.agree(time.perf_counter() - self.sitting, stop_asked())
         now = state.progress
         for watcher in self.watchers:
             watcher.step(now)
@@ -259,6 +257,7 @@ class _Loop:
             self.write_samples()
         if config.checkpoint_every.due(before, now, config.length):
             self.save()
+        return stop
 
     def at_end(self, *, finished: bool) -> None:
         if finished and self.last_interval.nimg < self.state.nimg:

@@ -57,6 +57,16 @@ def test_two_processes_equal_one(network: str, tmp_path: Path) -> None:
     assert json.loads(two.environment.read_text())["world_size"] == 2
 
 
+def test_processes_agree_on_the_time(tmp_path: Path) -> None:
+    """Each has its own clock; one that stopped a step before the other would leave it waiting for ever."""
+    data = tmp_path / "pictures.npz"
+    np.savez(data, images=np.zeros((32, 8, 8, 1), np.uint8))
+    more = ["--length", "2 s", "--log_every", "0.1 s", "--samples.every", "0.3 s", "--checkpoint_every", "0.2 s"]
+    run = train(data, tmp_path / "run", 2, more)
+    assert json.loads(run.status.read_text())["state"] == "finished"
+    assert len(run.read_stats()) > 5
+
+
 def test_a_batch_that_cannot_be_shared_is_one_clear_line(tmp_path: Path) -> None:
     data = tmp_path / "pictures.npz"
     np.savez(data, images=np.zeros((32, 8, 8, 1), np.uint8))
