@@ -55,6 +55,7 @@ _TUTORIAL = DCGAN(
     plain_stages=1,
     kernel=5,
     generator_activation="leaky-relu",
+    stem_norm="number",
     leak=0.3,
     discriminator_norm="none",
     dropout=0.3,
@@ -68,7 +69,7 @@ _DOCUMENT_000 = Config(
     generator_optimizer=Adam(lr=1e-4, betas=(0.9, 0.999), eps=1e-7),
     discriminator_optimizer=Adam(lr=1e-4, betas=(0.9, 0.999), eps=1e-7),
     batch_size=256,
-    ema_halflife_kimg=0,
+    ema_halflife_kimg=20,  # its weights go round in circles: the pictures are those of their average
     length=Duration(50, "epochs"),
     checkpoint_every=Duration(15, "epochs"),
     samples=dataclasses.replace(_EACH_EPOCH, rows=4, columns=4),

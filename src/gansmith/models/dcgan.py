@@ -39,6 +39,8 @@ class DCGAN(Model):
         discriminator_activation: after each stage.
         leak: slope of a leaky ReLU's negative half.
         generator_norm: before each activation.
+        stem_norm: what the first one treats alike: a "channel" of the first map, as after a convolution (the paper),
+            or each "number" by itself, as after a dense layer (the tutorial).
         discriminator_norm: before each activation but the first.
         dropout: share of numbers dropped after each stage of the discriminator.
         spectral_norm: in the discriminator (Miyato et al. 2018); the usual companion is discriminator_norm "none".
@@ -57,6 +59,7 @@ class DCGAN(Model):
     discriminator_activation: layers.Activation = "leaky-relu"
     leak: float = 0.2
     generator_norm: layers.Norm = "batch"
+    stem_norm: Literal["channel", "number"] = "channel"
     discriminator_norm: layers.Norm = "batch"
     dropout: Annotated[float, Between(0, 1, open_high=True)] = 0.0
     spectral_norm: bool = False
@@ -108,7 +111,10 @@ class _Generator(GeneratorNetwork):
         embedded = bool(spec.num_classes) and model.conditioning == "embedding"
         self.embedding = nn.Embedding(spec.num_classes, model.z_dim) if embedded else None
         self.stem = nn.Linear(model.z_dim * (2 if embedded else 1), math.prod(self.start), bias=False)
-        self.stages = layers.ConditionalSequential(*_normalized(model, self.start[0], spec))
+        flat = model.stem_norm == "number"
+        normalized = _normalized(model, math.prod(self.start) if flat else self.start[0], spec, dims=1 if flat else 2)
+        self.flat_stages = layers.ConditionalSequential(*normalized if flat else ())
+        self.stages = layers.ConditionalSequential(*() if flat else normalized)
         for i, size in enumerate(sizes[1:], start=2):
             last = i == len(sizes)
             inputs = model.channels(len(sizes) - i)
@@ -123,7 +129,8 @@ class _Generator(GeneratorNetwork):
     def forward(self, z: Latents, labels: Labels | None) -> Images:
         if self.embedding is not None:
             z = torch.cat([z, self.embedding(labels)], dim=1)
-        start = self.stem(z).view(-1, *self.start).contiguous(memory_format=torch.channels_last)
+        start = self.flat_stages(self.stem(z), labels)
+        start = start.view(-1, *self.start).contiguous(memory_format=torch.channels_last)
         return layers.bound(self.stages(start, labels), self.output)
 
 
@@ -164,9 +171,9 @@ def _enlarge(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Mod
     return [nn.ConvTranspose2d(inputs, outputs, kernel, stride, (kernel - stride) // 2, bias=False)]
 
 
-def _normalized(model: DCGAN, channels: int, spec: ImageSpec) -> list[nn.Module]:
+def _normalized(model: DCGAN, channels: int, spec: ImageSpec, dims: Literal[1, 2] = 2) -> list[nn.Module]:
     num_classes = spec.num_classes if model.conditioning == "norm" else 0
     return [
-        layers.norm(model.generator_norm, channels, num_classes),
+        layers.norm(model.generator_norm, channels, num_classes, dims),
         layers.activation(model.generator_activation, model.leak),
     ]
