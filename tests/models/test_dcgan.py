@@ -25,7 +25,7 @@ def num_parameters(network: nn.Module) -> int:
 
 
 def test_the_28_pixel_network_is_the_tutorial_s() -> None:
-    """Keras counts 2,330,944: it normalises the first map per number (12,544), we per channel (256)."""
+    """Keras counts 2,330,944 numbers in the generator, moving statistics included."""
     model = preset("dcgan-mnist").model
     generator, discriminator = model.generator(SPEC_28), model.discriminator(SPEC_28)
     assert weights(generator) == [(12544, 100), (256, 128, 5, 5), (128, 64, 5, 5), (64, 1, 5, 5)]
