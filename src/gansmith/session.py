@@ -191,8 +191,7 @@ def _introduce(console: Console, folder: RunFolder, state: TrainState, store: St
         *(f"note    {note}" for note in notes),
         f"run     {folder.path}, {'from step ' + str(state.step) + ' ' if state.step else ''}for {config.length}",
     ]
-    for line in lines:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    _say(console, lines)
 
 
 def _say_goodbye(console: Console, folder: RunFolder, state: TrainState, finished: bool) -> None:
@@ -206,6 +205,10 @@ def _say_goodbye(console: Console, folder: RunFolder, state: TrainState, finishe
         f"sample     gansmith sample {folder.path}",
         f"{again:10} gansmith resume {folder.path}{longer}",
     ]
+    _say(console, lines)
+
+
+def _say(console: Console, lines: Sequence[str]) -> None:
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
