@@ -18,10 +18,11 @@ from gansmith.cli import COMMANDS
 STREET = (
     ("errors", "component", "types", "images", "dist", "schedules"),
     ("losses", "penalties", "ema", "optimizers"),
-    ("data", "models"),
-    ("runs", "facts", "sample", "pictures", "video", "callbacks", "loggers"),
+    ("data", "models", "metrics"),
+    ("runs", "facts", "sample", "pictures", "video", "callbacks", "loggers", "tracking"),
     ("config", "presets"),
-    ("devices", "statistics", "state", "training", "plots", "console", "explore", "session", "api"),
+    ("devices", "statistics", "state", "snapshots", "training", "plots", "console", "explore", "session"),
+    ("evaluate", "study", "report", "api"),
     ("cli", "__main__"),
 )
 ORDER = [room for block in STREET for room in block]

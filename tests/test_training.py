@@ -19,6 +19,7 @@ from gansmith.losses import Sigmoid
 from gansmith.models.dcgan import DCGAN
 from gansmith.optimizers import Adam
 from gansmith.penalties import R1
+from gansmith.presets import configure
 from gansmith.state import TrainState, random_stream
 from gansmith.training import discriminator_step, generate, generator_step
 from gansmith.types import Batch, ImageSpec
@@ -102,7 +103,7 @@ def test_rates_follow_their_schedules(tmp_path: Path) -> None:
             super().set_rate(optimizer, fraction)
             seen.append(optimizer.param_groups[0]["lr"])
 
-    config = api.configure(tmp_path / "x.npz", overrides={"batch_size": 4, "model.width": 2, "length": "4 steps"})
+    config = configure(tmp_path / "x.npz", overrides={"batch_size": 4, "model.width": 2, "length": "4 steps"})
     spy = Spy(lr=0.1, schedule=override(Adam(), rates).schedule)
     config = override(config, {})
     object.__setattr__(config, "generator_optimizer", spy)

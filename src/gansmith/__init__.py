@@ -10,11 +10,12 @@ __version__ = "0.1.0"
 __all__ = ["Config", "GansmithError", "Run", "configure", "open_run", "resume", "train"]
 
 if TYPE_CHECKING:
-    from gansmith.api import Run, configure, open_run, resume, train
+    from gansmith.api import Run, open_run, resume, train
     from gansmith.config import Config
     from gansmith.errors import GansmithError
+    from gansmith.presets import configure
 
-_HOMES = {"Config": "gansmith.config", "GansmithError": "gansmith.errors"}
+_HOMES = {"Config": "gansmith.config", "GansmithError": "gansmith.errors", "configure": "gansmith.presets"}
 
 
 def __getattr__(name: str) -> Any:

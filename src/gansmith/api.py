@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import html
 import json
 from collections.abc import Mapping
@@ -11,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gansmith import explore, presets, session
+from gansmith import explore, session, snapshots
 from gansmith.component import override
 from gansmith.config import Config, load_config
-from gansmith.data import parse_size, resolve
-from gansmith.errors import ConfigError
+from gansmith.data import parse_size
+from gansmith.presets import configure
 from gansmith.runs import RunFolder
 from gansmith.sample import Samples, TrainedGenerator
 
-__all__ = ["Run", "configure", "open_run", "resume", "train"]
+__all__ = ["Run", "open_run", "resume", "train"]
 
 
 @dataclass(frozen=True)
@@ -47,17 +46,21 @@ class Run:
         """The lines of stats.jsonl."""
         return self.folder.read_stats()
 
-    def generator(self, *, ema: bool = True, device: str = "cpu") -> TrainedGenerator:
-        """The generator of the newest checkpoint.
+    def generator(
+        self, *, snapshot: snapshots.Which = "best", ema: bool = True, device: str = "cpu"
+    ) -> TrainedGenerator:
+        """The best generator that was kept, else that of the newest checkpoint.
 
         Args:
-            ema: the averaged weights where there are any, else those of the last step.
+            snapshot: "last" for the newest checkpoint's, however good it is.
+            ema: the averaged weights where there are any, else those of the newest checkpoint's last step.
             device: where it runs.
 
         Raises:
             RunError: no checkpoint, or a damaged one.
         """
-        return session.load_generator(self.folder, ema=ema, device=device)
+        found = snapshots.find_snapshot(self.folder, snapshot, ema=ema)
+        return snapshots.load_generator(self.folder, found, device=device)
 
     def interpolate(
         self,
@@ -86,33 +89,6 @@ def open_run(path: str | Path) -> Run:
         RunError: no run is there.
     """
     return Run(RunFolder.open(Path(path)))
-
-
-def configure(
-    data: str | Path | None = None,
-    *,
-    root: str | Path | None = None,
-    preset: str | None = None,
-    overrides: Mapping[str, Any] | None = None,
-) -> Config:
-    """The configuration that ``train`` would use.
-
-    Args:
-        data: a source's name or a path; the preset's own data if not given.
-        root: where a local copy of a named source lies.
-        preset: where to start from.
-        overrides: fields by dotted path, as {"model.width": 32}.
-
-    Raises:
-        ConfigError: an unknown name or field, or a value that does not fit.
-        DataError: neither a source nor a path.
-    """
-    config = presets.preset(preset or presets.DEFAULT_PRESET)
-    if data is not None:
-        config = dataclasses.replace(config, data=resolve(str(data), Path(root) if root else None))
-    elif root is not None:
-        raise ConfigError("root: says where a named data set lies; name the data set too")
-    return override(config, overrides or {})
 
 
 def train(

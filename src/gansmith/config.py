@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from gansmith.callbacks import Callback
-from gansmith.component import AtLeast, Component, NonNegative, PositiveInt, from_outside, from_plain, to_plain
+from gansmith.component import AtLeast, Between, Component, NonNegative, PositiveInt, from_outside, from_plain, to_plain
 from gansmith.data.source import Source
 from gansmith.data.store import Preparation
 from gansmith.errors import ConfigError
@@ -21,6 +21,7 @@ from gansmith.optimizers import Adam, Optimizer
 from gansmith.penalties import Penalty
 from gansmith.pictures import PictureWriter, SampleGrid
 from gansmith.schedules import Duration, Length
+from gansmith.tracking import Tracking
 
 __all__ = ["Config", "differences", "flat", "load_config", "save_config"]
 
@@ -35,6 +36,8 @@ class Config(Component):
         preparation: what they are brought to before training.
         use_labels: train class-conditionally where the data have labels.
         balanced: show every class equally often, however rare it is in the data.
+        held_out: the share of the images that is never trained on, so that copies can be told from likenesses;
+            the same images whatever the seed.
         model: the two networks.
         loss: what they minimise.
         penalties: what keeps the discriminator smooth.
@@ -53,6 +56,7 @@ class Config(Component):
         checkpoint_every: how often everything is saved.
         keep_checkpoints: how many of the last ones are kept.
         samples: which pictures are written, how often.
+        tracking: how good the generator is on the way, which decides what is kept as the best; none for not at all.
         callbacks: what else happens on the way.
         loggers: who is told the statistics, beside stats.jsonl.
     """
@@ -62,6 +66,7 @@ class Config(Component):
     preparation: Preparation = Preparation()
     use_labels: bool = True
     balanced: bool = False
+    held_out: Annotated[float, Between(0, 1, open_high=True)] = 0.05
     model: Model = DCGAN()
     loss: Loss = Sigmoid()
     penalties: tuple[Penalty, ...] = ()
@@ -79,6 +84,7 @@ class Config(Component):
     checkpoint_every: Duration = Duration(10, "%")
     keep_checkpoints: PositiveInt = 2
     samples: PictureWriter = SampleGrid()
+    tracking: Tracking | None = Tracking()
     callbacks: tuple[Callback, ...] = ()
     loggers: tuple[Logger, ...] = ()
 

@@ -23,6 +23,7 @@ __all__ = [
     "average_gradients",
     "barrier",
     "from_main",
+    "gather_rows",
     "is_main",
     "local_share",
     "main_first",
@@ -109,6 +110,19 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     if world_size() > 1:
         torch_dist.all_reduce(total)
     return total
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """The rows of all ranks below each other, rank 0's first, the same on each; ranks may bring unequal numbers."""
+    if world_size() == 1:
+        return rows
+    counts = [torch.zeros(1, dtype=torch.int64) for _ in range(world_size())]
+    torch_dist.all_gather(counts, torch.tensor([len(rows)]))
+    longest = max(int(count) for count in counts)
+    padded = torch.cat([rows, rows.new_zeros(longest - len(rows), *rows.shape[1:])])
+    gathered = [torch.empty_like(padded) for _ in counts]
+    torch_dist.all_gather(gathered, padded)
+    return torch.cat([part[: int(count)] for part, count in zip(gathered, counts, strict=True)])
 
 
 def agree(seconds: float, stop: bool) -> tuple[float, bool]:

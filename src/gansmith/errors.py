@@ -5,6 +5,7 @@
     ├── DataError            a data set cannot be used
     │   └── UnreadableImage  one image cannot be decoded; the store skips it and counts it
     ├── RunError             a run folder cannot be used
+    ├── MetricError          a figure cannot be had from these images
     ├── MissingExtra         an optional package is not installed
     └── TrainingDiverged     a loss or a weight is no longer a number
 
@@ -20,6 +21,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "GansmithError",
+    "MetricError",
     "MissingExtra",
     "RunError",
     "TrainingDiverged",
@@ -46,6 +48,10 @@ class UnreadableImage(DataError):
 
 class RunError(GansmithError):
     """A run folder cannot be used."""
+
+
+class MetricError(GansmithError):
+    """A figure cannot be had from these images; it is then reported as missing, never as a number."""
 
 
 class TrainingDiverged(GansmithError):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gansmith.callbacks import LossLine
+from gansmith.component import override
 from gansmith.config import Config
+from gansmith.data import resolve
 from gansmith.data.cifar import Cifar10
 from gansmith.data.folder import Folder
 from gansmith.data.gtsrb import Gtsrb
@@ -23,7 +27,7 @@ from gansmith.penalties import R1, R2
 from gansmith.pictures import SampleFiles, SampleGrid
 from gansmith.schedules import Duration
 
-__all__ = ["DEFAULT_PRESET", "PRESETS", "Preset", "preset"]
+__all__ = ["DEFAULT_PRESET", "PRESETS", "Preset", "configure", "preset"]
 
 DEFAULT_PRESET = "dcgan-r1"
 
@@ -45,6 +49,36 @@ def preset(name: str) -> Config:
     if name not in PRESETS:
         raise ConfigError(f"preset: none is called '{name}'; {did_you_mean(name, PRESETS)}")
     return dataclasses.replace(PRESETS[name].config, preset=name)
+
+
+_named = preset  # where an argument is called preset too
+
+
+def configure(
+    data: str | Path | None = None,
+    *,
+    root: str | Path | None = None,
+    preset: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """The configuration that ``train`` would use.
+
+    Args:
+        data: a source's name or a path; the preset's own data if not given.
+        root: where a local copy of a named source lies.
+        preset: where to start from.
+        overrides: fields by dotted path, as {"model.width": 32}.
+
+    Raises:
+        ConfigError: an unknown name or field, or a value that does not fit.
+        DataError: neither a source nor a path.
+    """
+    config = _named(preset or DEFAULT_PRESET)
+    if data is not None:
+        config = dataclasses.replace(config, data=resolve(str(data), Path(root) if root else None))
+    elif root is not None:
+        raise ConfigError("root: says where a named data set lies; name the data set too")
+    return override(config, overrides or {})
 
 
 _EACH_EPOCH = SampleGrid(every=Duration(1, "epochs"), at_start=False, filename="image_at_epoch_{epoch:04}.png")

@@ -5,10 +5,13 @@
     environment.json     the machine, the versions, and every downgrade (precision, device) with its reason
     status.json          running, finished, stopped or failed, and how far it came
     stats.jsonl          one line of statistics an interval
-    metrics.jsonl        one line an evaluation
+    metrics.jsonl        one line a judgement: figures with where they come from
     images/              pictures of the way
     progress.gif, .mp4   the same, moving
     losses.png           the curves
+    nearest.png          generated images beside the training images that they are closest to
+    report.html          all of it on one page
+    best/                the generator when it was best by the tracked figure: *.safetensors and state.json
     training_checkpoints/000500/   after step 500: *.safetensors and state.json
 
 Nothing in it is a pickle. Whatever is written is whole: a file or folder is made under another name first.
@@ -20,7 +23,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +37,7 @@ __all__ = ["RunFolder", "write_json"]
 
 _STATE = "state.json"
 _LOCK = ".lock"
+_BEST = "best"
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,14 @@ class RunFolder:
     def curves(self) -> Path:
         return self.path / "losses.png"
 
+    @property
+    def nearest(self) -> Path:
+        return self.path / "nearest.png"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
     # --- checkpoints ---------------------------------------------------------------------------------------
 
     def checkpoints(self) -> list[Path]:
@@ -134,6 +146,28 @@ class RunFolder:
                 f"{self.path}: has no checkpoint yet; train longer, or save more often with --checkpoint_every"
             )
         return checkpoints[-1]
+
+    @property
+    def best(self) -> Path | None:
+        """The folder of the best generator, if one was kept."""
+        folder = self.path / _BEST
+        return folder if (folder / _STATE).exists() else None
+
+    def keep_best(self, write: Callable[[Path], None]) -> None:
+        """Replace the best generator, all of it or nothing.
+
+        Args:
+            write: fills the folder it is given; ``state.json`` must be among what it writes.
+        """
+        unfinished = Path(tempfile.mkdtemp(prefix=f".unfinished-{_BEST}-", dir=self.path))
+        write(unfinished)
+        _flush_folder(unfinished)
+        old = self.path / f".old-{_BEST}"
+        if (self.path / _BEST).exists():
+            shutil.rmtree(old, ignore_errors=True)
+            (self.path / _BEST).rename(old)
+        unfinished.rename(self.path / _BEST)
+        shutil.rmtree(old, ignore_errors=True)
 
     def add_checkpoint(self, step: int, write: Callable[[Path], None], keep: int) -> Path:
         """Save a checkpoint under its step, all of it or nothing, and drop the oldest beyond ``keep``.
@@ -162,19 +196,26 @@ class RunFolder:
 
     # --- statistics ----------------------------------------------------------------------------------------
 
-    def append_stats(self, record: dict[str, Any]) -> None:
+    def append_stats(self, record: Mapping[str, Any]) -> None:
         """Add a line to stats.jsonl."""
-        with self.stats.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        _append_line(self.stats, record)
 
     def read_stats(self) -> list[dict[str, Any]]:
         """The lines of stats.jsonl; a last line that was cut off is left out."""
         return list(_json_lines(self.stats))
 
-    def forget_stats_after(self, nimg: int) -> None:
+    def append_judgement(self, judgement: Mapping[str, Any]) -> None:
+        """Add a line to metrics.jsonl."""
+        _append_line(self.metrics, judgement)
+
+    def read_judgements(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl, as ``metrics.judgement.Judgement.from_plain`` takes them."""
+        return list(_json_lines(self.metrics))
+
+    def forget_after(self, nimg: int) -> None:
         """Drop the lines that a resumed training will write again."""
-        kept = [record for record in self.read_stats() if record["progress/nimg"] <= nimg]
-        _write_whole(self.stats, "".join(json.dumps(record) + "\n" for record in kept))
+        _keep_lines(self.stats, lambda record: record["progress/nimg"] <= nimg)
+        _keep_lines(self.metrics, lambda line: line["kind"] != "tracking" or line["generated"]["nimg"] <= nimg)
 
     # --- status --------------------------------------------------------------------------------------------
 
@@ -213,6 +254,16 @@ def _write_whole(path: Path, text: str) -> None:
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)
+
+
+def _append_line(path: Path, record: Mapping[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def _keep_lines(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
+    if path.exists():
+        _write_whole(path, "".join(json.dumps(record) + "\n" for record in _json_lines(path) if keep(record)))
 
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -23,17 +23,16 @@ from gansmith.errors import RunError
 from gansmith.facts import DataFacts
 from gansmith.images import grid, labelled_rows, save_png
 from gansmith.loggers import Logger, LogWriter
-from gansmith.models.model import GeneratorNetwork
 from gansmith.pictures import read_frame
 from gansmith.plots import plot_losses
 from gansmith.runs import RunFolder, write_json
-from gansmith.sample import TrainedGenerator
-from gansmith.state import TrainState, load_weights, read_state, settle
+from gansmith.snapshots import make_sampler
+from gansmith.state import TrainState, read_state
 from gansmith.training import train
 from gansmith.types import ImageSpec, PixelArray
 from gansmith.video import can_write_mp4, thinned, write_animation
 
-__all__ = ["begin", "go_on", "load_generator"]
+__all__ = ["begin", "go_on"]
 
 
 def begin(config: Config, path: Path | None) -> RunFolder:
@@ -79,22 +78,6 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
     return folder
 
 
-def load_generator(folder: RunFolder, *, ema: bool, device: str) -> TrainedGenerator:
-    """The generator of the newest checkpoint.
-
-    Raises:
-        RunError: no checkpoint, or a damaged one.
-    """
-    config, facts = load_config(folder.config), DataFacts.read(folder.data)
-    checkpoint = folder.latest_checkpoint()
-    averaged = checkpoint / "generator_ema.safetensors"
-    with torch.device("meta"):  # no memory yet: the weights' file decides whether the sizes are true
-        network = config.model.generator(facts.spec(config.use_labels))
-    load_weights(network, averaged if ema and averaged.exists() else checkpoint / "generator.safetensors")
-    settle(network, choose_compute(device, "float32").device).eval()
-    return _sampler(network, config, facts)
-
-
 # --- the sitting -------------------------------------------------------------------------------------------
 
 
@@ -109,7 +92,7 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool)
     state = TrainState.create(config, spec, compute, epoch_size=len(store.images))
     if resuming:
         state.load(folder.latest_checkpoint())
-    sampler = _sampler(state.generator_ema, config, facts)
+    sampler = make_sampler(state.generator_ema, config, facts)
     if dist.is_main():
         notes = (*store.notes, *compute.notes, *(_changed_machine(folder, compute) if resuming else ()))
         _write_facts(folder, config, facts, compute, state.nimg)
@@ -161,7 +144,7 @@ def _write_facts(folder: RunFolder, config: Config, facts: DataFacts, compute: C
     write_json(folder.config, to_plain(config))
     facts.write(folder.data)
     write_json(folder.environment, describe_environment(compute))
-    folder.forget_stats_after(nimg)
+    folder.forget_after(nimg)
     folder.set_status("running", nimg=nimg)
 
 
@@ -228,13 +211,6 @@ def _leave_pictures(folder: RunFolder, config: Config) -> None:
 
 
 # --- what both begin and go_on need ------------------------------------------------------------------------
-
-
-def _sampler(network: GeneratorNetwork, config: Config, facts: DataFacts) -> TrainedGenerator:
-    spec = facts.spec(config.use_labels)
-    names = facts.class_names if spec.num_classes else ()
-    counts = facts.class_counts if spec.num_classes else ()
-    return TrainedGenerator(network=network, model=config.model, spec=spec, class_names=names, class_counts=counts)
 
 
 def _real_sheet(store: Store, spec: ImageSpec, columns: int = 8) -> PixelArray:

@@ -35,12 +35,12 @@ class Data:
 def main(arguments: Sequence[str]) -> None:
     """Check or prepare."""
     options, overrides = parse_with_overrides(Data, "data", arguments)
-    from gansmith import api
     from gansmith.data import parse_size
+    from gansmith.presets import configure
 
     if options.size is not None:
         overrides["preparation.size"] = list(parse_size(options.size))
-    config = api.configure(options.data, root=options.root, overrides=overrides)
+    config = configure(options.data, root=options.root, overrides=overrides)
     (_check if options.action == "check" else _prepare)(config)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from gansmith.cli.options import Number, Required, Text, parse
 
@@ -26,6 +27,8 @@ class Sample:
     """factor on the latent, up to 1: less is more typical and less varied"""
     out: str = "samples.png"
     """grid.png, file.npz, or a folder for one PNG each"""
+    snapshot: Literal["best", "last"] = "best"
+    """the best generator that training kept, or that of the newest checkpoint"""
     ema: bool = True
     """with the averaged weights"""
 
@@ -35,6 +38,6 @@ def main(arguments: Sequence[str]) -> None:
     options = parse(Sample, "sample", arguments)
     from gansmith import api
 
-    generator = api.open_run(options.run).generator(ema=options.ema)
+    generator = api.open_run(options.run).generator(snapshot=options.snapshot, ema=options.ema)
     samples = generator.sample(options.num, seed=options.seed, label=options.label, truncation=options.truncation)
     print(f"{len(samples)} images: {samples.save(options.out)}")

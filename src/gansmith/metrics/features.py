@@ -1,0 +1,182 @@
+"""Images as a feature network sees them: extracted in batches of any size, gathered over ranks, cached if real."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gansmith import dist
+from gansmith.data.source import cache_folder
+from gansmith.data.store import Store
+from gansmith.errors import MetricError
+from gansmith.types import PixelArray, Pixels
+
+__all__ = ["FeatureNetwork", "Features", "Pictures", "Selection", "extract", "features_of_store"]
+
+BATCH_SIZE = 128  # of the network, whatever comes in: so that no figure depends on how the images arrived
+
+
+class Pictures(Protocol):
+    """Images that can be looked up by number: an array, or a part of a memory map."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, which: NDArray[np.int64], /) -> PixelArray:
+        """uint8 [m h w c] of the images numbered ``which`` [m]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Some images of a memory map; none is read before it is asked for.
+
+    Args:
+        images: uint8 [n h w c].
+        indices: which of them, int64 [m].
+    """
+
+    images: PixelArray
+    indices: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, which: NDArray[np.int64], /) -> PixelArray:
+        return np.take(self.images.view(np.ndarray), self.indices[which], axis=0)
+
+    def batches(self, size: int = BATCH_SIZE) -> Iterator[PixelArray]:
+        """All of them in their order, uint8 [m h w c] each."""
+        for start in range(0, len(self), size):
+            yield self[np.arange(start, min(start + size, len(self)))]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Features:
+    """What a feature network makes of some images.
+
+    Args:
+        values: float32 [n d], on the CPU, all finite.
+        logits: float32 [n k] of a classifier, or None.
+        labels: int64 [n], the classes that the images have or were made for, or None.
+        images: the images themselves.
+    """
+
+    values: Float[Tensor, "n d"]
+    logits: Float[Tensor, "n k"] | None
+    labels: NDArray[np.int64] | None
+    images: Pictures
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __post_init__(self) -> None:
+        finite = torch.isfinite(self.values).all(dim=1)
+        if not bool(finite.all()):
+            raise MetricError(
+                f"features of {int((~finite).sum()):,} of {len(finite):,} images are not numbers; "
+                "the feature network does not fit these images: choose another --extractor"
+            )
+
+
+class FeatureNetwork(ABC):
+    """A network ready to be used, with what a reader has to know to trust its figures.
+
+    Attributes:
+        name: of the extractor, as on the command line.
+        digest: SHA-256 of its weights and of how it treats pixels.
+        note: how good it is, in one clause: "held-out accuracy 98.7 %".
+        num_classes: of its logits; 0 if it gives none.
+    """
+
+    name: str
+    digest: str
+    note: str = ""
+    num_classes: int = 0
+
+    @abstractmethod
+    def __call__(self, pixels: Pixels) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"] | None]:
+        """Features and logits, float32 on any device, of uint8 images [n c h w]; each image by itself.
+
+        Raises:
+            MetricError: images of a size or number of channels that it does not take.
+        """
+
+
+def extract(
+    network: FeatureNetwork, batches: Iterable[PixelArray], done: Callable[[int], object] | None = None
+) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"] | None]:
+    """Features and logits of a stream of images, the same in whatever batches they come.
+
+    Args:
+        network: what looks at them.
+        batches: uint8 [n h w c] each.
+        done: called with the number of images after each batch of the network.
+
+    Raises:
+        MetricError: there are no images, or the network does not take them.
+    """
+    values, logits = [], []
+    for images in _rebatched(batches):
+        with torch.no_grad():
+            features, scores = network(torch.from_numpy(images).permute(0, 3, 1, 2))
+        values.append(features.float().cpu())
+        if scores is not None:
+            logits.append(scores.float().cpu())
+        if done:
+            done(len(images))
+    if not values:
+        raise MetricError("there are no images to look at; expected at least 1")
+    return torch.cat(values), torch.cat(logits) if logits else None
+
+
+def _rebatched(batches: Iterable[PixelArray]) -> Iterator[PixelArray]:
+    waiting: list[PixelArray] = []
+    for batch in batches:
+        waiting.append(batch)
+        while sum(map(len, waiting)) >= BATCH_SIZE:
+            together = np.concatenate(waiting)
+            yield np.ascontiguousarray(together[:BATCH_SIZE])
+            waiting = [together[BATCH_SIZE:]]
+    rest = np.concatenate(waiting) if waiting else np.empty(0)
+    if len(rest):
+        yield np.ascontiguousarray(rest)
+
+
+def features_of_store(
+    network: FeatureNetwork,
+    store: Store,
+    indices: NDArray[np.int64],
+    done: Callable[[int], object] | None = None,
+) -> Features:
+    """Features of some images of a store: computed once, by the main process, then read from the cache."""
+    path = _cached_path(network, store, indices)
+    selection = Selection(store.images, indices)
+    with dist.main_first():
+        if not path.exists():
+            values, logits = extract(network, selection.batches(), done)
+            _write(path, values, logits)
+    tensors = load_file(path)
+    labels = None if store.labels is None else store.labels[indices]
+    return Features(values=tensors["values"], logits=tensors.get("logits"), labels=labels, images=selection)
+
+
+def _cached_path(network: FeatureNetwork, store: Store, indices: NDArray[np.int64]) -> Path:
+    described = [network.digest, store.digest, hashlib.sha256(indices.tobytes()).hexdigest()]
+    return cache_folder() / "features" / f"{hashlib.sha256(' '.join(described).encode()).hexdigest()}.safetensors"
+
+
+def _write(path: Path, values: Tensor, logits: Tensor | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".unfinished-{id(values):x}")
+    save_file({"values": values} | ({} if logits is None else {"logits": logits}), unfinished)
+    unfinished.replace(path)

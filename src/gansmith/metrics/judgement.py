@@ -1,0 +1,134 @@
+"""Figures with what is needed to trust and compare them: one line of metrics.jsonl."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gansmith.errors import MetricError
+from gansmith.metrics.metric import Estimate
+
+__all__ = ["Generated", "Judgement", "Reference", "Seen", "incomparable"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """Where the judged images come from.
+
+    Args:
+        path: the run folder, folder or file.
+        num: how many images.
+        snapshot: of a run, "best", "last", or "now" while it trains; None for a folder or file.
+        ema: whether the averaged weights made them; None for a folder or file.
+        seed: the first image's; None for a folder or file.
+        nimg: real images that the run had seen; None for a folder or file.
+        step: generator updates that the run had made; None for a folder or file.
+        seconds: of training that the run had had; None for a folder or file.
+        digest: SHA-256 of the images, or empty where it was not taken.
+    """
+
+    path: str
+    num: int
+    snapshot: Literal["best", "last", "now"] | None = None
+    ema: bool | None = None
+    seed: int | None = None
+    nimg: int | None = None
+    step: int | None = None
+    seconds: float | None = None
+    digest: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """The real images that they were measured against.
+
+    Args:
+        title: the data set's.
+        split: which part of it: "training" (what the run learned from), "held-out", or "all".
+        num: how many images of it.
+        digest: SHA-256 of the prepared data set: shape, pixels, labels.
+        selection: SHA-256 of which images were taken.
+    """
+
+    title: str
+    split: Literal["training", "held-out", "all"]
+    num: int
+    digest: str
+    selection: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """The feature network that both were seen through: see ``FeatureNetwork``."""
+
+    extractor: str
+    digest: str
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What was measured at one moment, and of what.
+
+    Args:
+        kind: "evaluation", or "tracking" for the cheap figures of a training under way.
+        when: ISO 8601 with the time zone.
+        generated: the images that are judged.
+        reference: the real ones.
+        seen: the feature network.
+        figures: by name.
+        failures: why a figure could not be had, by the metric's name.
+        gansmith: the version that measured.
+    """
+
+    kind: Literal["evaluation", "tracking"]
+    when: str
+    generated: Generated
+    reference: Reference
+    seen: Seen
+    figures: Mapping[str, Estimate]
+    failures: Mapping[str, str] = field(default_factory=dict)
+    gansmith: str
+
+    def to_plain(self) -> dict[str, Any]:
+        """For a line of metrics.jsonl."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> Judgement:
+        """The inverse.
+
+        Raises:
+            MetricError: this is no line of metrics.jsonl.
+        """
+        try:
+            parts = dict(plain)
+            parts["generated"] = Generated(**parts["generated"])
+            parts["reference"] = Reference(**parts["reference"])
+            parts["seen"] = Seen(**parts["seen"])
+            parts["figures"] = {str(key): Estimate(**value) for key, value in parts["figures"].items()}
+            return cls(**parts)
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise MetricError(f"a line of metrics.jsonl cannot be read ({error}); remove the line") from error
+
+
+def incomparable(one: Judgement, other: Judgement) -> list[str]:
+    """Why the figures of two judgements must not be set side by side, a clause each; empty if they may."""
+    pairs = [
+        ("the feature network", (one.seen.extractor, one.seen.digest), (other.seen.extractor, other.seen.digest)),
+        ("the reference data", one.reference.digest, other.reference.digest),
+        ("the reference split", one.reference.split, other.reference.split),
+        ("the choice of real images", one.reference.selection, other.reference.selection),
+        ("the number of real images", one.reference.num, other.reference.num),
+        ("the number of generated images", one.generated.num, other.generated.num),
+    ]
+    return [f"{what} differs ({_short(left)} and {_short(right)})" for what, left, right in pairs if left != right]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(_short, value))
+    text = f"{value:,}" if isinstance(value, int) else str(value)
+    return text if len(text) < 40 else text[:8]

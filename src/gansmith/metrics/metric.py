@@ -1,0 +1,97 @@
+"""What a metric is: real and generated images' features in, figures with intervals out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from gansmith.component import Component
+from gansmith.errors import MetricError
+from gansmith.metrics.features import Features
+
+__all__ = ["Comparison", "Estimate", "Metric", "Quantity"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """One figure that a metric gives.
+
+    Args:
+        title: as tables show it, with its unit if it has one.
+        better: which way is better; "nearer 1" for ratios of generated to real.
+    """
+
+    title: str
+    better: Literal["lower", "higher", "nearer 1"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A figure with its 95 % interval.
+
+    Args:
+        value: the figure.
+        low: the interval's lower end.
+        high: its upper end.
+        interval: how the interval was found, in a few words, as "bootstrap of 100".
+        note: what a reader has to know about this figure, or empty.
+    """
+
+    value: float
+    low: float
+    high: float
+    interval: str
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (self.value, self.low, self.high))):
+            raise MetricError(f"came out as {self.value} ({self.low} to {self.high}), which is no number")
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison:
+    """What a metric may look at; all in the features of one network.
+
+    Args:
+        real: the real images that the generated ones are measured against, a sample of the reference split.
+        fake: the generated images; their labels are the classes that were asked for.
+        training: all real images that the generator was trained on, or None where nobody knows.
+        held_out: real images that it never saw, or None.
+        class_names: k names; empty without labels.
+        seed: of whatever a metric draws at random.
+    """
+
+    real: Features
+    fake: Features
+    training: Features | None = None
+    held_out: Features | None = None
+    class_names: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Component):
+    """One or more figures about generated images.
+
+    Class attributes:
+        quantities: what it measures, by the figure's name in metrics.jsonl.
+    """
+
+    table: ClassVar[str] = "gansmith.metrics:METRICS"
+    quantities: ClassVar[Mapping[str, Quantity]]
+
+    @abstractmethod
+    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+        """The figures, under the names of ``quantities``.
+
+        Raises:
+            MetricError: they cannot be had from these images; the message says what is missing and how to get it.
+        """
