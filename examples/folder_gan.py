@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from gansmith import training
 from gansmith.component import override
 from gansmith.config import Config
-from gansmith.console import store_progress
+from gansmith.console import work_progress
 from gansmith.data.folder import Folder
 from gansmith.data.store import prepare
 from gansmith.devices import choose_compute
@@ -60,7 +60,7 @@ def config() -> Config:
 def load_data(data_path: str | Path) -> NDArray[np.float32]:
     """All images in a folder, cropped and resized to ``input_shape``: float32 [n h w c] in [0, 1]."""
     source = Folder(path=Path(data_path).expanduser(), labels="none")
-    with store_progress() as progress:
+    with work_progress("preparing images") as progress:
         store = prepare(source, config().preparation, progress=progress)
     for name, reason in store.skipped:
         print(f"skipped {name}: {reason}")

@@ -21,7 +21,7 @@ from torch import Tensor
 from gansmith import training
 from gansmith.component import override
 from gansmith.config import Config
-from gansmith.console import show, store_progress
+from gansmith.console import show, work_progress
 from gansmith.data import resolve
 from gansmith.data.batches import Batches
 from gansmith.data.store import prepare
@@ -72,7 +72,7 @@ def load_dataset(data: str = "", root: Path | None = None) -> Batches:
     data = data or ("gtsrb" if DATA_PATH.is_dir() else "mnist")
     if data == "gtsrb" and DATA_PATH.is_dir():
         root = root or DATA_PATH
-    with store_progress() as progress:
+    with work_progress("preparing images") as progress:
         store = prepare(resolve(data, root), config().preparation, progress=progress)
     return Batches(store=store, batch_size=BATCH_SIZE, seed=config().seed)
 

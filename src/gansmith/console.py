@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from gansmith import schedules
+from gansmith.metrics.judgement import Judgement
 from gansmith.schedules import Duration
 from gansmith.training import Watcher
 
-__all__ = ["show", "stop_on_signal", "store_progress", "watching"]
+__all__ = ["show", "stop_on_signal", "watching", "work_progress"]
 
 
 @contextmanager
@@ -33,10 +34,15 @@ def watching(length: Duration, console: Console | None = None) -> Iterator[Watch
 
 
 @contextmanager
-def store_progress(console: Console | None = None) -> Iterator[Callable[[int, int], None]]:
-    """A callback (done, total) that draws a bar while a data store is built; nothing when not on a terminal."""
+def work_progress(what: str, console: Console | None = None) -> Iterator[Callable[[int, int], None]]:
+    """A callback (done, total) that draws a bar while work is done; nothing when not on a terminal.
+
+    Args:
+        what: the work: "preparing images".
+        console: where to draw.
+    """
     console = console or Console()
-    columns = [TextColumn("preparing images"), BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn()]
+    columns = [TextColumn(what), BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn()]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -76,10 +82,10 @@ class _Bar(Watcher):
     def __init__(self, bar: Progress, length: Duration) -> None:
         self.bar, self.length = bar, length
         self.task: TaskID = bar.add_task("starting", total=1.0)
-        self.losses = self.last_picture = ""
+        self.losses = self.figures = self.last_picture = ""
 
     def step(self, progress: schedules.Progress) -> None:
-        text = f"step {progress.step}, {progress.nimg / 1000:.0f} kimg{self.losses}{self.last_picture}"
+        text = f"step {progress.step}, {progress.nimg / 1000:.0f} kimg{self.losses}{self.figures}{self.last_picture}"
         self.bar.update(self.task, completed=self.length.fraction(progress), description=text)
 
     def interval(self, progress: schedules.Progress, record: dict[str, float]) -> None:
@@ -87,6 +93,9 @@ class _Bar(Watcher):
 
     def picture(self, path: str) -> None:
         self.last_picture = f" · {path}"
+
+    def judgement(self, judgement: Judgement) -> None:
+        self.figures = f" · {_figures(judgement)}"
 
 
 class _Lines(Watcher):
@@ -106,10 +115,18 @@ class _Lines(Watcher):
     def picture(self, path: str) -> None:
         self.console.print(f"     {path}", highlight=False, soft_wrap=True)
 
+    def judgement(self, judgement: Judgement) -> None:
+        self.console.print(f"     {_figures(judgement)}", highlight=False, soft_wrap=True)
+
 
 def _losses(record: dict[str, float]) -> str:
     generator, discriminator = record["loss/generator"], record["loss/discriminator"]
     return f"G {generator:.3f} D {discriminator:.3f}, {record['speed/images_per_second']:.0f} img/s"
+
+
+def _figures(judgement: Judgement) -> str:
+    failures = [f"{metric} cannot be measured: {why}" for metric, why in judgement.failures.items()]
+    return ", ".join([*(f"{name} {estimate.value:.4g}" for name, estimate in judgement.figures.items()), *failures])
 
 
 def _clock(seconds: float) -> str:

@@ -15,19 +15,21 @@ from rich.console import Console
 from gansmith import dist
 from gansmith.component import override, to_plain
 from gansmith.config import Config, differences, load_config
-from gansmith.console import stop_on_signal, store_progress, watching
-from gansmith.data.batches import Batches
+from gansmith.console import stop_on_signal, watching, work_progress
+from gansmith.data.batches import Batches, Indices, split
 from gansmith.data.store import Store, prepare
 from gansmith.devices import Compute, choose_compute, describe_environment
-from gansmith.errors import RunError
+from gansmith.errors import MetricError, RunError
 from gansmith.facts import DataFacts
 from gansmith.images import grid, labelled_rows, save_png
 from gansmith.loggers import Logger, LogWriter
 from gansmith.pictures import read_frame
 from gansmith.plots import plot_losses
 from gansmith.runs import RunFolder, write_json
+from gansmith.sample import TrainedGenerator
 from gansmith.snapshots import make_sampler
 from gansmith.state import TrainState, read_state
+from gansmith.tracker import Tracker, open_tracker
 from gansmith.training import train
 from gansmith.types import ImageSpec, PixelArray
 from gansmith.video import can_write_mp4, thinned, write_animation
@@ -83,33 +85,52 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
 
 def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool) -> None:
     console = Console(quiet=not dist.is_main())
-    with dist.main_first(), store_progress(console) as progress:
+    with dist.main_first(), work_progress("preparing images", console) as progress:
         store = prepare(config.data, config.preparation, progress=progress)
     facts = DataFacts.of(store)
     if resuming:
         _refuse_other_data(folder, facts)
     spec = facts.spec(config.use_labels)
-    state = TrainState.create(config, spec, compute, epoch_size=len(store.images))
+    training, _ = split(store, config.held_out)
+    state = TrainState.create(config, spec, compute, epoch_size=len(training))
     if resuming:
         state.load(folder.latest_checkpoint())
     sampler = make_sampler(state.generator_ema, config, facts)
+    tracker, trouble = _tracker(config, store, training, folder, sampler, console)
     if dist.is_main():
-        notes = (*store.notes, *compute.notes, *(_changed_machine(folder, compute) if resuming else ()))
+        notes = (*store.notes, *compute.notes, *trouble, *(_changed_machine(folder, compute) if resuming else ()))
         _write_facts(folder, config, facts, compute, state.nimg)
         save_png(_real_sheet(store, spec), folder.images / "real.png")
-        _introduce(console, folder, state, store, notes)
-    data = Batches(store=store, batch_size=config.batch_size, seed=config.seed, balanced=config.balanced)
+        _introduce(console, folder, state, store, tracker, notes)
+    data = Batches(
+        store=store, batch_size=config.batch_size, seed=config.seed, balanced=config.balanced, subset=training
+    )
     with ExitStack() as stack:
         logs = [stack.enter_context(_opened(logger, folder, config)) for logger in config.loggers if dist.is_main()]
         watcher = stack.enter_context(watching(config.length, console))
         stop_asked = stack.enter_context(stop_on_signal())
         with _status_kept(folder, state):
-            finished = train(state, data, folder, sampler, watchers=[watcher], logs=logs, stop_asked=stop_asked)
+            finished = train(
+                state, data, folder, sampler, tracker=tracker, watchers=[watcher], logs=logs, stop_asked=stop_asked
+            )
     if dist.is_main():
         folder.set_status("finished" if finished else "stopped", step=state.step, nimg=state.nimg)
         _leave_pictures(folder, config)
         _say_goodbye(console, folder, state, finished)
     dist.barrier()
+
+
+def _tracker(
+    config: Config, store: Store, training: Indices, folder: RunFolder, sampler: TrainedGenerator, console: Console
+) -> tuple[Tracker | None, list[str]]:
+    """What measures on the way, or the reason why nothing does."""
+    if config.tracking is None:
+        return None, []
+    try:
+        with work_progress("learning to judge", console) as progress:
+            return open_tracker(config.tracking, store, training, folder, sampler, progress), []
+    except MetricError as error:
+        return None, [f"no figure is tracked, and no best generator kept: {error}"]
 
 
 @contextmanager
@@ -160,16 +181,27 @@ def _changed_machine(folder: RunFolder, compute: Compute) -> Iterator[str]:
             yield f"{key} is {now[key]}, and was {before.get(key)}: the last digits will differ from one long sitting"
 
 
-def _introduce(console: Console, folder: RunFolder, state: TrainState, store: Store, notes: Sequence[str]) -> None:
+def _introduce(
+    console: Console,
+    folder: RunFolder,
+    state: TrainState,
+    store: Store,
+    tracker: Tracker | None,
+    notes: Sequence[str],
+) -> None:
     config = state.config
     labels = f"{state.spec.num_classes} classes" if state.spec.num_classes else "no labels"
     if store.labels is not None and not config.use_labels:
         labels = f"its {len(store.class_names)} classes unused (--use_labels true trains with them)"
     spec = ImageSpec(height=state.spec.height, width=state.spec.width, channels=state.spec.channels)
     skipped = f", {len(store.skipped)} files skipped" if store.skipped else ""
+    held_out = len(store) - state.epoch_size
+    kept = f", {held_out:,} of them held out" if held_out else ""
+    judge = tracker.summary() if tracker else "nothing is measured on the way"
     lines = [
-        f"data    {store.title}: {len(store.images):,} images, {spec}, {labels}{skipped}",
+        f"data    {store.title}: {len(store):,} images{kept}, {spec}, {labels}{skipped}",
         f"model   {config.preset}: G {_millions(state.generator)}, D {_millions(state.discriminator)} weights",
+        f"judge   {judge}",
         f"device  {state.compute.name}, {state.compute.precision}, {torch.get_num_threads()} threads",
         *(f"note    {note}" for note in notes),
         f"run     {folder.path}, {'from step ' + str(state.step) + ' ' if state.step else ''}for {config.length}",

@@ -51,6 +51,8 @@ class TrainState:
         nimg: real images that the discriminator has seen.
         step: generator updates.
         seconds: time spent in training, over all sittings.
+        tracking_seconds: those of them that went into tracking the figure.
+        num_tracked: how often it was measured.
     """
 
     config: Config
@@ -66,6 +68,8 @@ class TrainState:
     nimg: int = 0
     step: int = 0
     seconds: float = 0.0
+    tracking_seconds: float = 0.0
+    num_tracked: int = 0
 
     @classmethod
     def create(
@@ -127,11 +131,23 @@ class TrainState:
         if self.generator_ema is not self.generator:
             save_file(_tensors(self.generator_ema.state_dict()), folder / "generator_ema.safetensors")
         save_file(self._optimizer_tensors(), folder / "optimizers.safetensors")
-        counts = {"nimg": self.nimg, "step": self.step, "seconds": self.seconds}
-        write_json(
-            folder / "state.json",
-            {**counts, "statistics": list(statistics), "config": to_plain(self.config)},
-        )
+        plain = {**self._counts(), "statistics": list(statistics), "config": to_plain(self.config)}
+        write_json(folder / "state.json", plain)
+
+    def save_generator(self, folder: Path, told: Mapping[str, Any]) -> None:
+        """Fill a folder with the generator that pictures are made with, and nothing that training needs.
+
+        Args:
+            folder: empty.
+            told: what else state.json is to say.
+        """
+        stem = "generator" if self.generator_ema is self.generator else "generator_ema"
+        save_file(_tensors(self.generator_ema.state_dict()), folder / f"{stem}.safetensors")
+        write_json(folder / "state.json", {**self._counts(), **told})
+
+    def _counts(self) -> dict[str, float]:
+        names = ("nimg", "step", "seconds", "tracking_seconds", "num_tracked")
+        return {name: getattr(self, name) for name in names}
 
     def load(self, folder: Path) -> None:
         """Go on from a checkpoint.
@@ -147,6 +163,7 @@ class TrainState:
             load_weights(self.generator_ema, averaged if averaged.exists() else folder / "generator.safetensors")
         self._load_optimizers(folder / "optimizers.safetensors")
         self.nimg, self.step, self.seconds = int(plain["nimg"]), int(plain["step"]), float(plain["seconds"])
+        self.tracking_seconds, self.num_tracked = float(plain["tracking_seconds"]), int(plain["num_tracked"])
         self.statistics.load_plain(plain["statistics"], self.compute.device)
 
     def _optimizers(self) -> Iterable[tuple[str, nn.Module, torch.optim.Optimizer]]:
@@ -187,7 +204,7 @@ def read_state(folder: Path) -> Mapping[str, Any]:
     try:
         plain = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         [plain[key] + 0 for key in ("nimg", "step", "seconds")]
-        return {"statistics": [], "config": {}, **plain}
+        return {"statistics": [], "config": {}, "tracking_seconds": 0, "num_tracked": 0, **plain}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{folder}: the checkpoint is damaged ({error!r}); remove it to go on from the one before"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from gansmith import dist
@@ -20,11 +21,13 @@ from gansmith.data.batches import Batches
 from gansmith.errors import TrainingDiverged
 from gansmith.images import to_float
 from gansmith.loggers import LogWriter
+from gansmith.metrics.judgement import Judgement
 from gansmith.penalties import DiscriminatorPass, Penalty
 from gansmith.runs import RunFolder
 from gansmith.sample import TrainedGenerator
 from gansmith.schedules import Progress
 from gansmith.state import TrainState, random_stream
+from gansmith.tracker import Tracker
 from gansmith.types import Batch, Images, Labels
 
 __all__ = ["Watcher", "discriminator_step", "generate", "generator_step", "train", "train_step"]
@@ -46,6 +49,10 @@ class Watcher(ABC):
     @abstractmethod
     def picture(self, path: str) -> None:
         """Samples have been written."""
+
+    @abstractmethod
+    def judgement(self, judgement: Judgement) -> None:
+        """The figure has been measured."""
 
 
 # --- one step ----------------------------------------------------------------------------------------------
@@ -99,7 +106,8 @@ def discriminator_step(state: TrainState, batch: Batch, fake: Images) -> None:
     per_sample = config.loss.discriminator(scored.real_logits, scored.fake_logits)
     penalties = {_stat_name(penalty): penalty.per_sample(scored) for penalty in due}
     weighted = [penalty.gamma * penalty.every * penalties[_stat_name(penalty)] for penalty in due]
-    _descend(sum(weighted, per_sample), state.discriminator, state.discriminator_optimizer)
+    norm = _descend(sum(weighted, per_sample), state.discriminator, state.discriminator_optimizer)
+    state.statistics.add({"gradient/discriminator": norm})
     state.statistics.add(
         {
             "loss/discriminator": per_sample,
@@ -129,8 +137,9 @@ def generator_step(state: TrainState, batch: Batch, fake: Images) -> None:
             with torch.no_grad():
                 real_logits = state.discriminator(to_float(batch.images, state.config.model.value_range), batch.labels)
     per_sample = loss.generator(real_logits, fake_logits)
-    _descend(per_sample, state.generator, state.generator_optimizer)
+    norm = _descend(per_sample, state.generator, state.generator_optimizer)
     state.statistics.add({"loss/generator": per_sample})
+    state.statistics.add({"gradient/generator": norm})
 
 
 def _score(state: TrainState, batch: Batch, fake: Images, for_penalties: bool) -> DiscriminatorPass:
@@ -151,11 +160,14 @@ def _score(state: TrainState, batch: Batch, fake: Images, for_penalties: bool) -
     )
 
 
-def _descend(per_sample: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def _descend(per_sample: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer) -> Float[Tensor, "1"]:
+    """Update the network; returns the length of the whole gradient."""
     optimizer.zero_grad(set_to_none=True)
     per_sample.mean().backward()  # type: ignore[no-untyped-call]
     dist.average_gradients(network.parameters())
+    norm = nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
     optimizer.step()
+    return norm.reshape(1)
 
 
 @contextmanager
@@ -187,6 +199,7 @@ def train(
     run: RunFolder,
     sampler: TrainedGenerator,
     *,
+    tracker: Tracker | None = None,
     watchers: Sequence[Watcher] = (),
     logs: Sequence[LogWriter] = (),
     stop_asked: Callable[[], bool] = lambda: False,
@@ -198,6 +211,7 @@ def train(
         data: the real images.
         run: where everything is written, by the main process.
         sampler: what pictures are made with.
+        tracker: measures how good they are, and keeps the best generator.
         watchers: are told of every step.
         logs: are told the statistics.
         stop_asked: polled after every step.
@@ -208,7 +222,7 @@ def train(
     Raises:
         TrainingDiverged: a loss or a weight is no number any more; the last good checkpoint is named.
     """
-    loop = _Loop(state, data, run, sampler, watchers, logs)
+    loop = _Loop(state, data, run, sampler, tracker, watchers, logs)
     if state.step == 0:
         loop.at_start()
     stopped = False
@@ -227,14 +241,16 @@ class _Loop:
         data: Batches,
         run: RunFolder,
         sampler: TrainedGenerator,
+        tracker: Tracker | None,
         watchers: Sequence[Watcher],
         logs: Sequence[LogWriter],
     ) -> None:
-        self.state, self.data, self.run, self.sampler = state, data, run, sampler
+        self.state, self.data, self.run, self.sampler, self.tracker = state, data, run, sampler, tracker
         self.watchers, self.logs = watchers, logs
         self.sitting = time.perf_counter() - state.seconds
         self.last_interval = state.progress
         self.last_picture = -1 if state.step == 0 else state.nimg
+        self.last_judgement = -1 if state.step == 0 else state.nimg
 
     def at_start(self) -> None:
         if self.state.config.samples.at_start:
@@ -255,6 +271,8 @@ class _Loop:
             self.write_statistics()
         if config.samples.every.due(before, now, config.length):
             self.write_samples()
+        if self.tracker and self.tracker.tracking.every.due(before, now, config.length):
+            self.judge(self.tracker, sparingly=True)
         if config.checkpoint_every.due(before, now, config.length):
             self.save()
         return stop
@@ -264,6 +282,8 @@ class _Loop:
             self.write_statistics()
         if finished and self.last_picture < self.state.nimg:
             self.write_samples()
+        if finished and self.tracker and self.last_judgement < self.state.nimg:
+            self.judge(self.tracker, sparingly=False)
         self.save()
 
     def call_back(self, call: Callable[[Moment], None]) -> None:
@@ -299,6 +319,18 @@ class _Loop:
             for watcher in self.watchers:
                 watcher.picture(str(path))
         dist.barrier()
+
+    def judge(self, tracker: Tracker, *, sparingly: bool) -> None:
+        if sparingly and not tracker.affordable(self.state):
+            return
+        self.check_finite()
+        self.last_judgement = self.state.nimg
+        judgement = tracker.measure(self.state)
+        if dist.is_main():
+            for log in self.logs:
+                log.statistics({"progress/nimg": self.state.nimg, **judgement.named_figures()})
+            for watcher in self.watchers:
+                watcher.judgement(judgement)
 
     def save(self) -> None:
         self.check_finite()

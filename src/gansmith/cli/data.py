@@ -45,19 +45,19 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _check(config: Any) -> None:
-    from gansmith.console import store_progress
+    from gansmith.console import work_progress
     from gansmith.data.check import check
 
-    with store_progress() as progress:
+    with work_progress("preparing images") as progress:
         findings = check(config.data, config.preparation, progress=progress)
     print("\n".join(findings.lines()))
 
 
 def _prepare(config: Any) -> None:
-    from gansmith.console import store_progress
+    from gansmith.console import work_progress
     from gansmith.data.store import prepare
 
-    with store_progress() as progress:
+    with work_progress("preparing images") as progress:
         store = prepare(config.data, config.preparation, progress=progress)
     print(f"{len(store):,} images, {store.spec}: {store.path}")
     for note in store.notes:

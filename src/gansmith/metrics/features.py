@@ -22,7 +22,16 @@ from gansmith.data.store import Store
 from gansmith.errors import MetricError
 from gansmith.types import PixelArray, Pixels
 
-__all__ = ["FeatureNetwork", "Features", "Pictures", "Selection", "extract", "features_of_store"]
+__all__ = [
+    "FeatureNetwork",
+    "Features",
+    "Pictures",
+    "Selection",
+    "extract",
+    "features_of_batches",
+    "features_of_store",
+    "some_of",
+]
 
 BATCH_SIZE = 128  # of the network, whatever comes in: so that no figure depends on how the images arrived
 
@@ -150,6 +159,44 @@ def _rebatched(batches: Iterable[PixelArray]) -> Iterator[PixelArray]:
     rest = np.concatenate(waiting) if waiting else np.empty(0)
     if len(rest):
         yield np.ascontiguousarray(rest)
+
+
+def features_of_batches(
+    network: FeatureNetwork,
+    batches: Iterable[tuple[PixelArray, NDArray[np.int64] | None]],
+    done: Callable[[int], object] | None = None,
+) -> Features:
+    """Features of generated images; where several ranks each bring a share, all get all of them, rank 0's first.
+
+    Args:
+        network: what looks at them.
+        batches: uint8 [n h w c] and labels [n] or None each.
+        done: called with the number of images after each batch of the network.
+    """
+    images: list[PixelArray] = []
+    labels: list[NDArray[np.int64]] = []
+
+    def kept() -> Iterator[PixelArray]:
+        for pictures, classes in batches:
+            images.append(pictures)
+            if classes is not None:
+                labels.append(classes)
+            yield pictures
+
+    values, logits = extract(network, kept(), done)
+    return Features(
+        values=dist.gather_rows(values),
+        logits=None if logits is None else dist.gather_rows(logits),
+        labels=dist.gather_rows(torch.from_numpy(np.concatenate(labels))).numpy() if labels else None,
+        images=dist.gather_rows(torch.from_numpy(np.concatenate(images))).numpy(),
+    )
+
+
+def some_of(indices: NDArray[np.int64], num: int) -> NDArray[np.int64]:
+    """At most ``num`` of some indices, in their order; always the same ones, so that figures can be compared."""
+    if len(indices) <= num:
+        return indices
+    return np.sort(np.random.default_rng(0).choice(indices, num, replace=False))
 
 
 def features_of_store(

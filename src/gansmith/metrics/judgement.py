@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
+from gansmith.data.store import Store
 from gansmith.errors import MetricError
+from gansmith.metrics.features import FeatureNetwork
 from gansmith.metrics.metric import Estimate
 
-__all__ = ["Generated", "Judgement", "Reference", "Seen", "incomparable"]
+__all__ = ["Generated", "Judgement", "Reference", "Seen", "Split", "incomparable"]
+
+Split: TypeAlias = Literal["training", "held-out", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +61,16 @@ class Reference:
     """
 
     title: str
-    split: Literal["training", "held-out", "all"]
+    split: Split
     num: int
     digest: str
     selection: str
+
+    @classmethod
+    def of(cls, store: Store, split: Split, indices: NDArray[np.int64]) -> Reference:
+        """Some images of a store."""
+        selection = hashlib.sha256(indices.tobytes()).hexdigest()
+        return cls(title=store.title, split=split, num=len(indices), digest=store.digest, selection=selection)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +80,11 @@ class Seen:
     extractor: str
     digest: str
     note: str = ""
+
+    @classmethod
+    def of(cls, network: FeatureNetwork) -> Seen:
+        """This network."""
+        return cls(extractor=network.name, digest=network.digest, note=network.note)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +114,10 @@ class Judgement:
     def to_plain(self) -> dict[str, Any]:
         """For a line of metrics.jsonl."""
         return dataclasses.asdict(self)
+
+    def named_figures(self) -> dict[str, float]:
+        """The bare figures under the names that logs have for them: "metric/fid"."""
+        return {f"metric/{name}": estimate.value for name, estimate in self.figures.items()}
 
     @classmethod
     def from_plain(cls, plain: Any) -> Judgement:
