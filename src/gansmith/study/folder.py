@@ -1,0 +1,87 @@
+"""A study's folder, and the only place that knows its file names.
+
+study.json         the plan, each cell's whole configuration, and what came of each
+runs/CELL/         a run folder for each cell: see ``gansmith.runs``
+runs/CELL.log      what its process said
+results.json       measures, comparisons, conclusions: see ``gansmith.study.results``
+results.csv        one row a run
+report.html        all of it on one page
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from gansmith.errors import RunError
+
+__all__ = ["StudyFolder"]
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The files of one study."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path) -> StudyFolder:
+        """An existing study.
+
+        Raises:
+            RunError: no study is there.
+        """
+        folder = cls(path)
+        if not folder.plan.is_file():
+            raise RunError(f"{path}: no study is there (no study.json); expected a folder that gansmith study has made")
+        return folder
+
+    @property
+    def plan(self) -> Path:
+        return self.path / "study.json"
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results.json"
+
+    @property
+    def table(self) -> Path:
+        return self.path / "results.csv"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def run(self, cell: str) -> Path:
+        """The run folder of a cell."""
+        return self.runs / cell
+
+    def log(self, cell: str) -> Path:
+        """What the process of a cell said."""
+        return self.runs / f"{cell}.log"
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep a second command out of this folder; the system lets go of it however this process ends.
+
+        Raises:
+            RunError: another process runs this study.
+        """
+        self.runs.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise RunError(f"{self.path}: another process runs this study; wait for it or stop it first") from error
+        try:
+            yield
+        finally:
+            lock.release()

@@ -1,0 +1,278 @@
+"""What a study found: results.json, from which tables and reports are made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from gansmith.component import Component, from_outside, from_plain, to_plain
+from gansmith.errors import ConfigError, RunError
+from gansmith.runs import write_json
+
+__all__ = [
+    "Comparison",
+    "Conclusion",
+    "Group",
+    "Interval",
+    "Measure",
+    "Measured",
+    "RunResults",
+    "SettingResults",
+    "StudyResults",
+    "Summary",
+    "VariantFacts",
+    "read_results",
+    "write_results",
+]
+
+Group: TypeAlias = Literal["quality", "convergence", "stability"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval(Component):
+    """A figure with its 95 % interval; the ends are None where there are too few seeds for one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure(Component):
+    """One thing that is measured of each run.
+
+    Args:
+        key: its name in ``Measured``, ``Summary`` and ``Comparison``.
+        title: as tables show it.
+        unit: of its values, or empty.
+        better: which way is better; "neither" where it only describes.
+        group: what it speaks of.
+        headline: whether it is one of the few, chosen before any result was seen, that conclusions rest on and
+            that are corrected for being several; the others explore.
+        share: whether its values are 0 or 1, and their means shares of the runs.
+        definition: in a sentence.
+    """
+
+    key: str
+    title: str
+    unit: str = ""
+    better: Literal["lower", "higher", "nearer 1", "neither"]
+    group: Group
+    headline: bool = False
+    share: bool = False
+    definition: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured(Component):
+    """A measure of one run.
+
+    Args:
+        measure: its key.
+        value: the figure, or None where it cannot be had.
+        note: why not, or what a reader has to know ("not reached"), or empty.
+    """
+
+    measure: str
+    value: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResults(Component):
+    """What came of one cell.
+
+    Args:
+        cell: its name.
+        path: its run folder, relative to the study's.
+        variant: the variant's title.
+        seed: of the run.
+        state: "finished"; "diverged" (which is a result); "failed" (its process ended, or could not begin);
+            "unfinished" (stopped, or not begun).
+        reason: for what is not finished.
+        curve: the tracked figure: real images seen, seconds of training, value; oldest first.
+        measures: all that could be measured, and why the rest could not.
+    """
+
+    cell: str
+    path: str
+    variant: str
+    seed: int
+    state: Literal["finished", "diverged", "failed", "unfinished"]
+    reason: str = ""
+    curve: tuple[tuple[int, float, float], ...] = ()
+    measures: tuple[Measured, ...] = ()
+
+    def value(self, measure: str) -> float | None:
+        """The value of a measure, or None."""
+        return next((measured.value for measured in self.measures if measured.measure == measure), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary(Component):
+    """A measure of one variant over its seeds.
+
+    Args:
+        measure: its key.
+        variant: the variant's title.
+        num: runs that have a value.
+        mean: over them, with the t interval; of a share, with the exact binomial one.
+        deviation: between seeds (n - 1), or None for a single one.
+        note: what a reader has to know ("2 of 5 never reached it and count as 100 kimg"), or empty.
+    """
+
+    measure: str
+    variant: str
+    num: int
+    mean: Interval
+    deviation: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Component):
+    """A measure of two variants, paired by seed.
+
+    Args:
+        measure: its key.
+        first: a variant's title.
+        second: the other's.
+        num: pairs of runs that both have a value.
+        difference: mean of second minus first, with the paired t interval.
+        p_t: of the paired t-test.
+        p_permutation: of the exact test that flips the signs of the differences.
+        p_mcnemar: of the exact test of shares, in place of the two others.
+        p_holm: p_t or p_mcnemar, corrected for the number of headline measures; None for the others.
+        effect: Hedges' g of paired differences (mean difference by its deviation, small-sample corrected).
+        detectable: the size of a true difference that these seeds would have shown with 80 % probability.
+        note: what a reader has to know, or empty.
+        sentence: what it means, in plain words.
+    """
+
+    measure: str
+    first: str
+    second: str
+    num: int
+    difference: Interval | None = None
+    p_t: float | None = None
+    p_permutation: float | None = None
+    p_mcnemar: float | None = None
+    p_holm: float | None = None
+    effect: Interval | None = None
+    detectable: float | None = None
+    note: str = ""
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conclusion(Component):
+    """What can and what cannot be concluded about two variants from one group of measures."""
+
+    group: Group
+    first: str
+    second: str
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantFacts(Component):
+    """A variant as it was trained.
+
+    Args:
+        title: its name.
+        preset: where its configuration started.
+        changes: dotted fields with their values, "model.width = 32" each.
+    """
+
+    title: str
+    preset: str
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingResults(Component):
+    """All variants on one data setting.
+
+    Args:
+        title: the setting's.
+        facts: the data in a clause: what, how many, of which size.
+        length: of each training.
+        tracked: the figure that was tracked ("fid"), or empty where none was.
+        tracked_title: as tables show it.
+        tracked_better: which way it is better.
+        thresholds: the values of it that "kimg to reach" and "seconds to reach" refer to, worst first.
+        incomparable: why the figures of these runs must not be set side by side, a clause each; then nothing is
+            concluded about quality and convergence.
+        notes: what else a reader has to know, a sentence each.
+        measures: what is measured, in the order of tables.
+        runs: of all variants and seeds.
+        summaries: of each variant and measure.
+        comparisons: of each pair of variants and measure.
+        conclusions: of each pair of variants and group.
+    """
+
+    title: str
+    facts: str = ""
+    length: str
+    tracked: str = ""
+    tracked_title: str = ""
+    tracked_better: Literal["lower", "higher", "nearer 1"] = "lower"
+    thresholds: tuple[float, ...] = ()
+    incomparable: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    runs: tuple[RunResults, ...] = ()
+    summaries: tuple[Summary, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    conclusions: tuple[Conclusion, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyResults(Component):
+    """A whole study.
+
+    Args:
+        title: of the study.
+        question: that it asks.
+        note: what a reader has to know, in the study's own words.
+        shortened: how it was cut on the command line, a clause each; empty for a study as its file has it.
+        command: that made it.
+        gansmith: the version.
+        when: ISO 8601 with the time zone.
+        seeds: of each variant and data setting.
+        variants: in their order.
+        settings: one a data setting.
+    """
+
+    title: str
+    question: str = ""
+    note: str = ""
+    shortened: tuple[str, ...] = ()
+    command: str = ""
+    gansmith: str
+    when: str
+    seeds: tuple[int, ...]
+    variants: tuple[VariantFacts, ...]
+    settings: tuple[SettingResults, ...]
+
+
+def write_results(results: StudyResults, path: Path) -> None:
+    """Write them as JSON, all or nothing."""
+    write_json(path, to_plain(results))
+
+
+def read_results(path: Path) -> StudyResults:
+    """Read results.json.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        with from_outside():
+            results: StudyResults = from_plain(StudyResults, plain, path.name)
+    except (OSError, ValueError, ConfigError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); make it anew with: gansmith study") from error
+    return results
