@@ -530,8 +530,12 @@ def test_a_run_folder_is_as_documented(example: Example, tmp_path: Path) -> None
     for path in run.path.rglob("*"):
         if not path.name.isdigit() and path.parent.name != "images":
             assert path.name in page, f"{path.name} is not documented"
-    for file in ("data.json", "environment.json", "status.json", "training_checkpoints/000004/state.json"):
+    states = ("training_checkpoints/000004/state.json", "best/state.json")
+    for file in ("data.json", "environment.json", "status.json", *states):
         for key in json.loads((run.path / file).read_text()):
             assert f"`{key}`" in page, f"{file}: {key} is not documented"
+    for line in run.folder.read_judgements():
+        for key in [*line, *line["generated"], *line["reference"], *line["seen"]]:
+            assert f"`{key}`" in page, f"metrics.jsonl: {key} is not documented"
     for key in run.stats()[-1]:
         assert re.sub(r"penalty/\w+", "penalty/NAME", key.removesuffix(".std")) in page, f"{key} is not documented"

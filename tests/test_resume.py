@@ -36,7 +36,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(**more: Any) -> dict[str, Any]:
     """A preset's habits at a fraction of its cost."""
     often = {"log_every": "2 steps", "samples.every": "3 steps", "checkpoint_every": "100 steps"}
-    return {"batch_size": 8, "model.width": 4, **often, **more}
+    tracking = {"extractor": "random-conv", "every": "2 steps", "num": 8, "num_real": 8, "max_share": 1.0}
+    return {"batch_size": 8, "model.width": 4, **often, "tracking": tracking, **more}
 
 
 def stop_after(steps: int) -> Callable[[], Any]:
@@ -53,11 +54,21 @@ def stop_after(steps: int) -> Callable[[], Any]:
 def record(run: RunFolder) -> dict[str, Any]:
     """All that a run leaves behind, but for times."""
     checkpoint = run.latest_checkpoint()
-    state = json.loads((checkpoint / "state.json").read_text())
+    assert run.best is not None
+    states = [json.loads((folder / "state.json").read_text()) for folder in (checkpoint, run.best)]
+    judgements = [(line["generated"]["step"], line["figures"]) for line in run.read_judgements()]
     stats = [{key: value for key, value in line.items() if key not in TIMES} for line in run.read_stats()]
     pictures = {path.name: path.read_bytes() for path in run.path.rglob("*.png") if path != run.curves}
     weights = {path.name: path.read_bytes() for path in checkpoint.glob("*.safetensors")}
-    return {"state": {**state, "seconds": 0}, "stats": stats, "pictures": pictures, "weights": weights}
+    best = {path.name: path.read_bytes() for path in run.best.glob("*.safetensors")}
+    return {
+        "states": [{**state, "seconds": 0, "tracking_seconds": 0} for state in states],
+        "stats": stats,
+        "judgements": judgements,
+        "pictures": pictures,
+        "weights": weights,
+        "best": best,
+    }
 
 
 @pytest.mark.parametrize("name", PRESETS)

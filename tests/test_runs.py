@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -165,7 +166,7 @@ def test_a_last_line_that_was_cut_off_is_left_out(run: RunFolder) -> None:
     with run.stats.open("a", encoding="utf-8") as file:
         file.write('{"progress/nimg": 12')
     assert run.read_stats() == [record(64)]
-    run.forget_stats_after(64)
+    run.forget_after(64)
     run.append_stats(record(128))
     assert run.read_stats() == [record(64), record(128)]
 
@@ -180,8 +181,60 @@ def test_another_line_that_is_damaged_is_named(run: RunFolder) -> None:
 def test_lines_that_will_be_written_again_are_forgotten(run: RunFolder) -> None:
     for nimg in (64, 128, 192):
         run.append_stats(record(nimg))
-    run.forget_stats_after(128)
+    run.forget_after(128)
     assert run.read_stats() == [record(64), record(128)]
+
+
+def judged(kind: str, nimg: int) -> dict[str, Any]:
+    return {"kind": kind, "generated": {"nimg": nimg}}
+
+
+def test_judgements_on_the_way_are_forgotten_with_the_statistics_but_evaluations_stay(run: RunFolder) -> None:
+    assert run.read_judgements() == []
+    lines = [judged("tracking", 64), judged("tracking", 128), judged("evaluation", 128)]
+    for line in lines:
+        run.append_judgement(line)
+    run.forget_after(64)
+    assert run.read_judgements() == [lines[0], lines[2]]
+
+
+# --- the best generator ------------------------------------------------------------------------------------
+
+
+def generator_of(number: int) -> Callable[[Path], None]:
+    return lambda folder: write_json(folder / "state.json", {"nimg": number})
+
+
+def kept(run: RunFolder) -> int:
+    assert run.best is not None
+    number: int = json.loads((run.best / "state.json").read_text())["nimg"]
+    return number
+
+
+def test_the_best_generator_is_replaced_by_a_better_one(run: RunFolder) -> None:
+    assert run.best is None
+    for number in (64, 128):
+        run.keep_best(generator_of(number))
+        assert kept(run) == number
+    assert [path.name for path in run.path.iterdir() if path.is_dir()] == ["best"]
+
+
+def test_a_kill_while_the_best_is_replaced_leaves_one(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.keep_best(generator_of(64))
+    rename = Path.rename
+
+    def killed(self: Path, target: Path) -> Path:
+        if target.name == "best":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "rename", killed)
+        run.keep_best(generator_of(128))
+    assert kept(run) == 64
+    run.keep_best(generator_of(192))
+    assert kept(run) == 192
+    assert [path.name for path in run.path.iterdir() if path.is_dir()] == ["best"]
 
 
 def test_the_status_says_how_the_run_is(run: RunFolder) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import metadata
@@ -79,7 +78,6 @@ def describe_environment(compute: Compute) -> dict[str, Any]:
         "precision": compute.precision,
         "world_size": dist.world_size(),
         "notes": list(compute.notes),
-        "command": sys.argv,
     }
 
 

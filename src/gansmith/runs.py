@@ -37,7 +37,7 @@ __all__ = ["RunFolder", "write_json"]
 
 _STATE = "state.json"
 _LOCK = ".lock"
-_BEST = "best"
+_BEST, _FORMER_BEST = "best", ".former-best"
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,10 @@ class RunFolder:
     @property
     def best(self) -> Path | None:
         """The folder of the best generator, if one was kept."""
-        folder = self.path / _BEST
-        return folder if (folder / _STATE).exists() else None
+        for folder in (self.path / _BEST, self.path / _FORMER_BEST):  # the former, if a kill fell between the two
+            if (folder / _STATE).exists():
+                return folder
+        return None
 
     def keep_best(self, write: Callable[[Path], None]) -> None:
         """Replace the best generator, all of it or nothing.
@@ -159,15 +161,17 @@ class RunFolder:
         Args:
             write: fills the folder it is given; ``state.json`` must be among what it writes.
         """
+        for leftover in self.path.glob(f".unfinished-{_BEST}-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".unfinished-{_BEST}-", dir=self.path))
         write(unfinished)
         _flush_folder(unfinished)
-        old = self.path / f".old-{_BEST}"
-        if (self.path / _BEST).exists():
-            shutil.rmtree(old, ignore_errors=True)
-            (self.path / _BEST).rename(old)
-        unfinished.rename(self.path / _BEST)
-        shutil.rmtree(old, ignore_errors=True)
+        best, former = self.path / _BEST, self.path / _FORMER_BEST
+        if best.exists():
+            shutil.rmtree(former, ignore_errors=True)
+            best.rename(former)
+        unfinished.rename(best)
+        shutil.rmtree(former, ignore_errors=True)
 
     def add_checkpoint(self, step: int, write: Callable[[Path], None], keep: int) -> Path:
         """Save a checkpoint under its step, all of it or nothing, and drop the oldest beyond ``keep``.

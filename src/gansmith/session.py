@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -164,20 +165,30 @@ def _opened(logger: Logger, folder: RunFolder, config: Config) -> Iterator[LogWr
 def _write_facts(folder: RunFolder, config: Config, facts: DataFacts, compute: Compute, nimg: int) -> None:
     write_json(folder.config, to_plain(config))
     facts.write(folder.data)
-    write_json(folder.environment, describe_environment(compute))
+    write_json(folder.environment, {**describe_environment(compute), "command": _first_command(folder)})
     folder.forget_after(nimg)
     folder.set_status("running", nimg=nimg)
 
 
+def _first_command(folder: RunFolder) -> list[str]:
+    """What this run was begun with."""
+    before = _environment_before(folder).get("command")
+    return before if isinstance(before, list) else [Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
+def _environment_before(folder: RunFolder) -> dict[str, Any]:
+    try:
+        plain = json.loads(folder.environment.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return plain if isinstance(plain, dict) else {}
+
+
 def _changed_machine(folder: RunFolder, compute: Compute) -> Iterator[str]:
     """What makes this sitting differ in the last digits from one that had never stopped."""
-    try:
-        before = json.loads(folder.environment.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    now = describe_environment(compute)
+    before, now = _environment_before(folder), describe_environment(compute)
     for key in ("torch", "device_name", "precision", "threads", "world_size"):
-        if before.get(key) != now[key]:
+        if key in before and before[key] != now[key]:
             yield f"{key} is {now[key]}, and was {before.get(key)}: the last digits will differ from one long sitting"
 
 

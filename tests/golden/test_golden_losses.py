@@ -26,6 +26,7 @@ RUNS = {
 def losses(name: str, folder: Path) -> list[list[float]]:
     """Means of each ten steps."""
     habits = {"batch_size": 32, "log_every": "10 steps", "precision": "float32", "device": "cpu"}
+    habits |= {"held_out": 0, "tracking": None}
     run = api.train("digits", preset=name, length="50 steps", run=folder / name, overrides={**habits, **RUNS[name]})
     return [[round(line[key], 5) for key in KEYS] for line in run.stats()]
 

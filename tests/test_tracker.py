@@ -1,0 +1,158 @@
+"""The figure that training tracks, and the generator that had the best one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from gansmith.metrics.random_conv import RandomConv
+from safetensors.torch import load_file
+
+from gansmith import api, session
+from gansmith.data.batches import split
+from gansmith.data.store import prepare
+from gansmith.devices import Compute
+from gansmith.errors import MetricError
+from gansmith.facts import DataFacts
+from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.presets import configure
+from gansmith.runs import RunFolder
+from gansmith.snapshots import find_snapshot, make_sampler
+from gansmith.state import TrainState
+from gansmith.tracker import Tracker, open_tracker
+from gansmith.tracking import Tracking
+
+CHEAP = {"extractor": {"name": "random-conv"}, "num": 16, "num_real": 16, "max_share": 1.0}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    draw = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("data") / "pictures.npz"
+    np.savez(path, images=draw.integers(0, 256, (40, 16, 16, 3), np.uint8), labels=np.arange(40) % 4)
+    return path
+
+
+def small(**more: Any) -> dict[str, Any]:
+    often = {"log_every": "2 steps", "samples.every": "100 steps", "checkpoint_every": "100 steps"}
+    return {"batch_size": 8, "model.width": 4, **often, "tracking": {**CHEAP, "every": "2 steps"}, **more}
+
+
+class Scripted(Metric):
+    """Gives the figures that a test writes down, one after the other."""
+
+    quantities: ClassVar = {"score": Quantity(title="score", better="higher")}
+    script: ClassVar[Iterator[float]] = iter(())
+
+    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+        value = next(Scripted.script)
+        return {"score": Estimate(value=value, low=value, high=value, interval="none")}
+
+
+@pytest.fixture
+def scripted(pictures: Path, tmp_path: Path) -> tuple[Tracker, TrainState]:
+    """A tracker of a fresh training, whose figures a test scripts."""
+    config = configure(pictures, overrides=small())
+    store = prepare(config.data, config.preparation)
+    compute = Compute(device=torch.device("cpu"), precision="float32")
+    state = TrainState.create(config, store.spec, compute, epoch_size=len(store))
+    sampler = make_sampler(state.generator_ema, config, DataFacts.of(store))
+    tracking = Tracking(metric=Scripted(), extractor=RandomConv(), num=16, num_real=16)
+    run = RunFolder.create(tmp_path / "run")
+    return open_tracker(tracking, store, np.arange(len(store)), run, sampler), state
+
+
+def kept(run: RunFolder) -> tuple[float, int]:
+    assert run.best is not None
+    plain = json.loads((run.best / "state.json").read_text())
+    return plain["value"], plain["nimg"]
+
+
+def test_the_best_generator_is_kept_and_only_the_best(scripted: tuple[Tracker, TrainState]) -> None:
+    tracker, state = scripted
+    Scripted.script = iter([1.0, 3.0, 2.0])
+    for nimg in (8, 16, 24):
+        state.nimg = nimg
+        with torch.no_grad():
+            next(state.generator_ema.parameters()).fill_(nimg)
+        tracker.measure(state)
+    assert kept(tracker.run) == (3.0, 16)
+    weights = load_file(find_snapshot(tracker.run).weights)
+    name, _ = next(state.generator_ema.named_parameters())
+    assert weights[name].unique().tolist() == [16]
+    lines = [Judgement.from_plain(line) for line in tracker.run.read_judgements()]
+    assert [(line.generated.nimg, line.figures["score"].value) for line in lines] == [(8, 1.0), (16, 3.0), (24, 2.0)]
+    assert {line.kind for line in lines} == {"tracking"}
+
+
+def test_a_best_that_another_network_saw_counts_for_nothing(scripted: tuple[Tracker, TrainState]) -> None:
+    tracker, state = scripted
+    Scripted.script = iter([3.0, 1.0])
+    tracker.measure(state)
+    tracker.network.digest = "another"
+    tracker.measure(state)
+    assert kept(tracker.run)[0] == 1.0
+
+
+def test_a_figure_that_cannot_be_measured_is_written_down_as_such(
+    scripted: tuple[Tracker, TrainState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Metric, comparison: Comparison) -> dict[str, Estimate]:
+        raise MetricError("too few images")
+
+    tracker, state = scripted
+    monkeypatch.setattr(Scripted, "measure", refuse)
+    tracker.measure(state)
+    (line,) = tracker.run.read_judgements()
+    assert line["figures"] == {}
+    assert list(line["failures"].values()) == ["too few images"]
+    assert tracker.run.best is None
+
+
+def test_tracking_waits_until_it_may_cost_again(scripted: tuple[Tracker, TrainState]) -> None:
+    tracker, state = scripted
+    assert tracker.affordable(state)  # nothing is known of the cost yet
+    state.tracking_seconds, state.num_tracked = 2.0, 1  # a second one would make it 4 seconds
+    state.seconds = 79.0
+    assert not tracker.affordable(state)
+    state.seconds = 80.0
+    assert tracker.affordable(state)
+
+
+def test_training_writes_judgements_and_samples_come_from_the_best(pictures: Path, tmp_path: Path) -> None:
+    run = api.train(pictures, length="5 steps", run=tmp_path / "run", overrides=small())
+    lines = [Judgement.from_plain(line) for line in run.folder.read_judgements()]
+    assert [line.generated.step for line in lines] == [2, 4, 5]
+    assert {line.reference.split for line in lines} == {"training"}
+    values = {line.generated.step: line.figures["kid"].value for line in lines}  # too few images for the FID
+    best, last = find_snapshot(run.folder), find_snapshot(run.folder, "last")
+    assert (best.which, best.step) == ("best", min(values, key=lambda step: values[step]))
+    assert (last.which, last.step) == ("last", 5)
+    made = {which: run.generator(snapshot=which).sample(4).images for which in ("best", "last")}
+    assert np.array_equal(run.generator().sample(4).images, made["best"])
+    assert (best.step == last.step) == np.array_equal(made["best"], made["last"])
+    assert find_snapshot(run.folder, ema=False).which == "last"  # only the averaged best is kept
+
+
+def test_without_tracking_the_last_generator_is_the_one(pictures: Path, tmp_path: Path) -> None:
+    run = api.train(pictures, length="2 steps", run=tmp_path / "run", overrides=small(tracking=None))
+    assert run.folder.read_judgements() == []
+    assert find_snapshot(run.folder).which == "last"
+
+
+def test_images_held_out_are_never_trained_on(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+    batches = session.Batches
+    monkeypatch.setattr(session, "Batches", lambda **fields: given.append(fields) or batches(**fields))
+    run = api.train(pictures, length="2 steps", run=tmp_path / "run", overrides=small(held_out=0.25, tracking=None))
+    store = given[0]["store"]
+    training, held_out = split(store, 0.25)
+    assert len(held_out) == 10
+    assert np.array_equal(given[0]["subset"], training)
+    assert run.stats()[-1]["progress/epoch"] == pytest.approx(16 / 30, abs=1e-4)
