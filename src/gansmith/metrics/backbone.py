@@ -1,0 +1,101 @@
+"""The convolutional network behind our own extractors: small, for images of any size, and cheap on a processor."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gansmith.errors import MetricError
+from gansmith.images import to_float
+from gansmith.metrics.features import FeatureNetwork
+from gansmith.types import Images, ImageSpec, Pixels
+
+__all__ = ["WEIGHTS_SEED", "Backbone", "BackboneNetwork", "digest_of"]
+
+SIDE = 40  # pixels; the first layer thins out larger images, so that the cost stays bounded
+WEIGHTS_SEED = 0
+
+
+class Backbone(nn.Module):
+    """Images to features: three halvings, the mean of each map of the last layer, and logits where there are classes.
+
+    The first weights are always the same.
+
+    Args:
+        spec: of the images; any height, width and number of channels.
+        width: maps of the second layer; the first has half as many, the fourth twice as many.
+        num_features: maps of the last layer, d.
+        num_classes: of the logits, k; 0 for none.
+    """
+
+    def __init__(self, spec: ImageSpec, *, width: int, num_features: int, num_classes: int = 0) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(WEIGHTS_SEED)
+            self.layers = nn.Sequential(*_layers(spec, width, num_features))
+            self.head = nn.Linear(num_features, num_classes) if num_classes else None
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Images) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"] | None]:
+        """Features and logits, float32."""
+        features = self.layers(images).float().mean(dim=(2, 3))
+        return features, None if self.head is None else self.head(features).float()
+
+
+def _layers(spec: ImageSpec, width: int, num_features: int) -> list[nn.Module]:
+    stride = -(-max(spec.height, spec.width) // SIDE)
+    return [
+        *_layer(spec.channels, width // 2, kernel=2 * stride + 1, stride=stride),
+        *_layer(width // 2, width, stride=2),
+        *_layer(width, width),
+        *_layer(width, 2 * width, stride=2),
+        *_layer(2 * width, 2 * width),
+        *_layer(2 * width, num_features, stride=2),
+    ]
+
+
+def _layer(channels: int, maps: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+    convolution = nn.Conv2d(channels, maps, kernel, stride, padding=kernel // 2, bias=False)
+    return [convolution, nn.BatchNorm2d(maps), nn.ReLU(inplace=True)]
+
+
+class BackboneNetwork(FeatureNetwork):
+    """A backbone ready to be used, in float32, on a device.
+
+    Args:
+        name: of the extractor.
+        backbone: the network; it is moved to the device and no longer learns.
+        spec: the images that it takes.
+        device: where it computes.
+        note: how good it is, in one clause.
+    """
+
+    def __init__(self, name: str, backbone: Backbone, spec: ImageSpec, device: torch.device, note: str) -> None:
+        self.name, self.note, self.device = name, note, device
+        self.spec = dataclasses.replace(spec, num_classes=0)
+        self.backbone = backbone.eval().requires_grad_(False).to(device)
+        self.digest = digest_of(backbone.state_dict())
+        self.num_classes = 0 if backbone.head is None else backbone.head.out_features
+
+    def __call__(self, pixels: Pixels) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"] | None]:
+        """Features and logits; see ``FeatureNetwork``."""
+        _, channels, height, width = pixels.shape
+        given = ImageSpec(height=height, width=width, channels=channels)
+        if given != self.spec:
+            raise MetricError(f"images are {given}, but {self.name} was made for {self.spec}; give it such images")
+        found: tuple[Tensor, Tensor | None] = self.backbone(to_float(pixels.to(self.device)))
+        return found
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of named tensors."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

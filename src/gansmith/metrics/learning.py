@@ -1,0 +1,128 @@
+"""How our own feature networks learn from a data set, once, and where they are kept afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gansmith import dist
+from gansmith.component import member_name, to_plain
+from gansmith.data.batches import Batches, Indices
+from gansmith.data.source import cache_folder
+from gansmith.data.store import Store
+from gansmith.data.writer import made_at_once
+from gansmith.devices import choose_compute
+from gansmith.errors import MetricError
+from gansmith.metrics.backbone import Backbone, BackboneNetwork
+from gansmith.metrics.extractor import Extractor
+from gansmith.types import Pixels
+
+__all__ = ["LEARNING_SEED", "Progress", "learn", "learnt_once", "shifted"]
+
+Progress: TypeAlias = Callable[[int, int], object]
+
+RECIPE = 1  # raise it when anything here or in the backbone changes what is learnt: all is then learnt anew
+LEARNING_SEED = 0
+BATCH_SIZE = 128
+MOST_EPOCHS = 30  # of a data set too small for the kimg asked for
+RATE, WARM_UP, WEIGHT_DECAY = 4e-3, 0.25, 0.05
+SHIFT = 1 / 16  # of a side
+
+
+def learnt_once(
+    extractor: Extractor, store: Store, training: Indices, backbone: Backbone, teach: Callable[[torch.device], str]
+) -> BackboneNetwork:
+    """A backbone with what it has learnt: from the cache, else the main process teaches it now, for all.
+
+    Args:
+        extractor: the recipe.
+        store: the real images.
+        training: which of them it learns from.
+        backbone: changed in place.
+        teach: teaches it on a device, and says in one clause how good it has become.
+
+    Raises:
+        MetricError: what the cache holds is damaged.
+    """
+    device, path = choose_compute("auto", "auto").device, _cached_path(extractor, store, training)
+    with dist.main_first():
+        if not path.exists():
+            note = teach(device)
+            with made_at_once(path) as unfinished:
+                weights = {name: tensor.cpu().contiguous() for name, tensor in backbone.state_dict().items()}
+                save_file(weights, unfinished / "weights.safetensors")
+                about = {"extractor": to_plain(extractor), "data": store.title, "note": note}
+                (unfinished / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    try:
+        backbone.load_state_dict(load_file(path / "weights.safetensors"))
+        note = json.loads((path / "about.json").read_text(encoding="utf-8"))["note"]
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise MetricError(f"{path}: damaged ({error}); delete it, and it will be made again") from error
+    return BackboneNetwork(member_name(extractor), backbone, store.spec, device, str(note))
+
+
+def _cached_path(extractor: Extractor, store: Store, training: Indices) -> Path:
+    chosen = hashlib.sha256(training.tobytes()).hexdigest()
+    described = json.dumps([RECIPE, to_plain(extractor), store.digest, chosen])
+    key = hashlib.sha256(described.encode()).hexdigest()[:32]
+    return cache_folder() / "extractors" / f"{type(extractor).__name__.lower()}-{key}"
+
+
+def learn(
+    parts: Sequence[nn.Module],
+    loss: Callable[[Pixels, Tensor | None], Tensor],
+    store: Store,
+    chosen: Indices,
+    kimg: float,
+    progress: Progress | None = None,
+) -> None:
+    """Minimise a loss with AdamW (Loshchilov and Hutter 2019) and one cycle of the rate (Smith and Topin 2018).
+
+    Args:
+        parts: what learns, on its device.
+        loss: of images, uint8 on the CPU, and their labels if there are any.
+        store: the images.
+        chosen: which of them it learns from, at least one.
+        kimg: thousands of images to see, repetitions counted; fewer if that were too often each.
+        progress: called with the number of images seen and to be seen.
+    """
+    compute = choose_compute("auto", "auto")
+    batches = Batches(store=store, batch_size=BATCH_SIZE, seed=LEARNING_SEED, subset=chosen)
+    steps = -(-int(min(1000 * kimg, MOST_EPOCHS * len(chosen))) // BATCH_SIZE)
+    optimizer = torch.optim.AdamW([p for part in parts for p in part.parameters()], weight_decay=WEIGHT_DECAY)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=steps + 1, pct_start=WARM_UP)
+    for part in parts:
+        part.train()
+    for step in range(steps):
+        batch = batches.batch(step * BATCH_SIZE)
+        with torch.enable_grad(), compute.autocast():
+            value = loss(batch.images, batch.labels)
+        optimizer.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        cycle.step()
+        if progress:
+            progress((step + 1) * BATCH_SIZE, steps * BATCH_SIZE)
+
+
+def shifted(pixels: Pixels, draw: torch.Generator) -> Pixels:
+    """Each image moved by up to a sixteenth of its sides; its edge is continued. Never mirrored: digits and signs."""
+    n, _, height, width = pixels.shape
+    rows, columns = _moved(n, height, draw), _moved(n, width, draw)
+    images = pixels.permute(0, 2, 3, 1)
+    moved = images[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return moved.permute(0, 3, 1, 2)
+
+
+def _moved(n: int, side: int, draw: torch.Generator) -> Tensor:
+    most = round(side * SHIFT)
+    shifts = torch.randint(-most, most + 1, (n, 1), generator=draw)
+    return (torch.arange(side) + shifts).clamp(0, side - 1)
