@@ -83,10 +83,12 @@ class Metric(Component):
 
     Class attributes:
         quantities: what it measures, by the figure's name in metrics.jsonl.
+        needs_training: whether it looks at ``Comparison.training`` and ``held_out``, which are had only for such.
     """
 
     table: ClassVar[str] = "gansmith.metrics:METRICS"
     quantities: ClassVar[Mapping[str, Quantity]]
+    needs_training: ClassVar[bool] = False
 
     @abstractmethod
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
