@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("gansmith.cli.resume", "go on with a run where it stopped"),
     "sample": ("gansmith.cli.sample", "make images with a trained generator"),
     "interpolate": ("gansmith.cli.interpolate", "walk between two of its images"),
+    "study": ("gansmith.cli.study", "compare variants over several seeds, and say what can be concluded"),
     "list": ("gansmith.cli.listing", "name presets, data sets, models, losses, ..."),
     "doctor": ("gansmith.cli.doctor", "say what this machine has and what will be used"),
 }

@@ -20,6 +20,7 @@ __all__ = [
     "Measured",
     "RunResults",
     "SettingResults",
+    "State",
     "StudyResults",
     "Summary",
     "VariantFacts",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 Group: TypeAlias = Literal["quality", "convergence", "stability"]
+State: TypeAlias = Literal["unfinished", "finished", "diverged", "failed"]  # of a cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,7 @@ class RunResults(Component):
     path: str
     variant: str
     seed: int
-    state: Literal["finished", "diverged", "failed", "unfinished"]
+    state: State
     reason: str = ""
     curve: tuple[tuple[int, float, float], ...] = ()
     measures: tuple[Measured, ...] = ()

@@ -1,0 +1,131 @@
+"""What the process of one cell does: train it, or go on where it stopped, and judge what has come of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import traceback
+from dataclasses import dataclass, replace
+from multiprocessing import connection, parent_process
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+
+from gansmith import session
+from gansmith.config import Config, differences, load_config
+from gansmith.errors import GansmithError, TrainingDiverged
+from gansmith.runs import RunFolder
+from gansmith.study.plan import Evaluation
+from gansmith.study.record import MAY_MOVE
+from gansmith.study.results import State
+
+__all__ = ["Job", "Outcome", "work"]
+
+Outcome: TypeAlias = tuple[State, str]  # with the reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a process is given to do.
+
+    Args:
+        config: of the run.
+        run: its folder, which may hold what has been done already.
+        log: where everything that is printed goes.
+        evaluation: what is measured afterwards; None for nothing.
+        device: in place of the configuration's; None for that.
+        threads: of the CPU.
+    """
+
+    config: Config
+    run: Path
+    log: Path
+    evaluation: Evaluation | None
+    device: str | None
+    threads: int
+
+
+def work(job: Job, report: connection.Connection) -> None:
+    """The whole life of the process; what has come of it is its one message."""
+    if hasattr(os, "setsid"):
+        os.setsid()  # Ctrl-C in the terminal reaches the study alone, which tells its processes once
+    _print_to(job.log)
+    threading.Thread(target=_stop_with_the_study, daemon=True).start()
+    torch.set_num_threads(job.threads)
+    report.send(_outcome(job))
+
+
+def _outcome(job: Job) -> Outcome:
+    try:
+        if not _trained(job):
+            return "unfinished", "stopped"
+    except TrainingDiverged as error:
+        return "diverged", str(error)
+    except Exception as error:
+        return "failed", _said(error)
+    try:
+        _evaluate(job)
+    except Exception as error:  # the training stands, whatever becomes of its judgement
+        return "finished", f"not evaluated: {_said(error)}"
+    return "finished", ""
+
+
+def _trained(job: Job) -> bool:
+    """Train, whatever is there already; whether the end was reached."""
+    config = job.config if job.device is None else replace(job.config, device=job.device)
+    if not (job.run / "config.json").exists():
+        session.begin(config, job.run)
+    elif _state(job.run) != "finished":
+        _go_on(job.run, config)
+    return _state(job.run) == "finished"
+
+
+def _go_on(run: Path, config: Config) -> None:
+    folder = RunFolder.open(run)
+    if folder.checkpoints():
+        changed = differences(load_config(folder.config), config)
+        session.go_on(run, {path: new for path, (_, new) in changed.items() if path in MAY_MOVE})
+        return
+    with folder.claimed():  # stopped before anything was saved: nothing in it is worth keeping
+        shutil.rmtree(run)
+    session.begin(config, run)
+
+
+def _evaluate(job: Job) -> None:
+    """Judge the best and the last generator, unless that has been done."""
+
+
+def _state(run: Path) -> str:
+    try:
+        return str(json.loads(RunFolder.open(run).status.read_text(encoding="utf-8"))["state"])
+    except (OSError, ValueError, KeyError):  # it was ended before it could say
+        return "unknown"
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, GansmithError):
+        print(f"error: {error}", file=sys.stderr)
+        return str(error)
+    traceback.print_exc()
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def _print_to(log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+
+
+def _stop_with_the_study() -> None:
+    """Should the study's process vanish, save and end, as if it had said so."""
+    study = parent_process()
+    if study is not None:
+        connection.wait([study.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,259 @@
+"""What a study is: variants x data settings x seeds, read from TOML; and the cells that it comes to."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from gansmith.component import AtLeast, Component, Positive, from_outside, from_plain, override
+from gansmith.config import Config
+from gansmith.data import parse_size
+from gansmith.errors import ConfigError
+from gansmith.metrics.metric import Metric
+from gansmith.presets import DEFAULT_PRESET, configure
+from gansmith.schedules import Duration, Length
+from gansmith.study.results import State
+
+__all__ = ["Cell", "DataSetting", "Evaluation", "Study", "Variant", "cells", "read_study", "shortened"]
+
+
+class _Table:
+    """What overrides must be: fields of the configuration by dotted path, each with its value."""
+
+    def __contains__(self, value: Any) -> bool:
+        return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+
+    def __str__(self) -> str:
+        return "a table of fields, such as overrides = { batch_size = 128 }"
+
+
+Overrides = Annotated[Any, _Table()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant(Component):
+    """One of the things that are compared.
+
+    Args:
+        title: its name.
+        preset: where its configuration starts; None for the study's.
+        overrides: fields that differ from the preset's, by dotted path.
+    """
+
+    title: str
+    preset: str | None = None
+    overrides: Overrides = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSetting(Component):
+    """The images that every variant is trained on.
+
+    Args:
+        title: its name.
+        source: a data set's name, or a path.
+        root: where a local copy of a named data set lies.
+        size: of the images: 64, or "48x64" for width x height; None as the variant's preset has it.
+        length: of each training; None for the study's.
+        overrides: fields by dotted path.
+        thresholds: values of the tracked figure, the way to which is timed; empty lets the study choose.
+    """
+
+    title: str
+    source: str
+    root: str | None = None
+    size: int | str | None = None
+    length: Length | None = None
+    overrides: Overrides = field(default_factory=dict)
+    thresholds: tuple[Positive, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Component):
+    """What is measured of each run's best and last generator once it is trained.
+
+    Args:
+        num: generated images.
+        metrics: the figures; None for those that ``gansmith evaluate`` measures by itself.
+    """
+
+    num: Annotated[int, AtLeast(2)] = 5000
+    metrics: tuple[Metric, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study(Component):
+    """Variants x data settings x seeds.
+
+    Args:
+        title: of the study.
+        question: that it asks.
+        note: what a reader of its results has to know.
+        preset: of the variants that name none.
+        length: of each training, where the data setting has none of its own; None for the preset's.
+        seeds: how many, from 0 on, or which; equal seeds make a pair.
+        overrides: fields of all cells by dotted path; a data setting's come after, a variant's last.
+        variants: what is compared.
+        data: what on.
+        evaluation: what is measured after each training; none for nothing.
+    """
+
+    title: str
+    question: str = ""
+    note: str = ""
+    preset: str = DEFAULT_PRESET
+    length: Length | None = None
+    seeds: Annotated[int, AtLeast(1)] | tuple[Annotated[int, AtLeast(0)], ...] = 5
+    overrides: Overrides = field(default_factory=dict)
+    variants: tuple[Variant, ...]
+    data: tuple[DataSetting, ...]
+    evaluation: Evaluation | None = Evaluation()
+
+    @property
+    def seed_numbers(self) -> tuple[int, ...]:
+        """The seeds themselves."""
+        return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell(Component):
+    """One run of a study.
+
+    Args:
+        title: its name, and that of its run folder.
+        data: the data setting's title.
+        variant: the variant's title.
+        seed: of the run.
+        config: all of it.
+        state: "diverged" is a result; "failed" is tried again.
+        reason: for what is not finished, or why it was not evaluated.
+    """
+
+    title: str
+    data: str
+    variant: str
+    seed: int
+    config: Config
+    state: State = "unfinished"
+    reason: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state == "diverged" or (self.state == "finished" and not self.reason)
+
+
+def read_study(path: Path) -> Study:
+    """Read a study from TOML.
+
+    Raises:
+        ConfigError: the file cannot be read, or a field of it is wrong; the message names both.
+    """
+    try:
+        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: cannot read the study ({error}); expected a TOML file or a study's folder"
+        ) from error
+    try:
+        with from_outside():
+            study: Study = from_plain(Study, plain, "study")
+        cells(study)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return study
+
+
+def shortened(
+    study: Study, *, length: str | None = None, seeds: int | None = None, root: str | None = None
+) -> tuple[Study, tuple[str, ...]]:
+    """A copy cut down or pointed elsewhere, and how it was cut, a clause each.
+
+    Args:
+        study: as its file has it.
+        length: of every training, whatever the data.
+        seeds: how many of the study's seeds, the first ones.
+        root: where the named data sets lie.
+
+    Raises:
+        ConfigError: no length, or more seeds than there are.
+    """
+    cuts = []
+    if root is not None:
+        study = dataclasses.replace(study, data=tuple(dataclasses.replace(part, root=root) for part in study.data))
+    if length is not None:
+        wanted = Duration.from_text(length, "--length")
+        was = ", ".join(dict.fromkeys(str(part.length or study.length or "the preset's") for part in study.data))
+        cuts.append(f"trainings of {wanted} instead of {was}")
+        study = dataclasses.replace(study, data=tuple(dataclasses.replace(part, length=wanted) for part in study.data))
+    if seeds is not None:
+        numbers = study.seed_numbers
+        if not 1 <= seeds <= len(numbers):
+            raise ConfigError(f"--seeds: expected 1 to {len(numbers)}, which the study has, got {seeds}")
+        if seeds < len(numbers):
+            cuts.append(f"{seeds} seeds instead of {len(numbers)}")
+        study = dataclasses.replace(study, seeds=numbers[:seeds])
+    return study, tuple(cuts)
+
+
+def cells(study: Study) -> list[Cell]:
+    """All runs of a study, in the order in which they are run: complete pairs as early as possible.
+
+    Raises:
+        ConfigError: a name or field is unknown, a value does not fit, or two cells would have one name.
+        DataError: neither a source nor a path.
+    """
+    made: dict[str, Cell] = {}
+    configured = list(_configured(study))
+    for seed in study.seed_numbers:
+        for data, variant, config in configured:
+            title = f"{_slug(data.title)}-{_slug(variant.title)}-seed{seed}"
+            if title in made:
+                raise ConfigError(f"study: two runs would be called {title}; give variants, data and seeds that differ")
+            seeded = dataclasses.replace(config, seed=seed)
+            made[title] = Cell(title=title, data=data.title, variant=variant.title, seed=seed, config=seeded)
+    if not made:
+        raise ConfigError("study: nothing to run; expected at least one of [[variants]], of [[data]] and of seeds")
+    return list(made.values())
+
+
+def _configured(study: Study) -> Iterator[tuple[DataSetting, Variant, Config]]:
+    for i, data in enumerate(study.data):
+        for j, variant in enumerate(study.variants):
+            layers = {
+                "study.overrides": _dotted(study.overrides),
+                f"study.data[{i}]": _own_fields(study, data),
+                f"study.data[{i}].overrides": _dotted(data.overrides),
+                f"study.variants[{j}].overrides": _dotted(variant.overrides),
+            }
+            with from_outside():
+                config = configure(data.source, root=data.root, preset=variant.preset or study.preset)
+                for where, changes in layers.items():
+                    config = override(config, changes, where)
+            yield data, variant, config
+
+
+def _own_fields(study: Study, data: DataSetting) -> dict[str, Any]:
+    length = data.length or study.length
+    fields: dict[str, Any] = {} if length is None else {"length": length}
+    if data.size is not None:
+        fields["preparation.size"] = list(parse_size(str(data.size), f"study.data '{data.title}'.size"))
+    return fields
+
+
+def _dotted(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """TOML's nested tables as dotted paths; { model.name = "dense" } swaps the model, as model = "dense" does."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        here = f"{path}.{key}" if path else key
+        found |= _dotted(value, here) if isinstance(value, Mapping) else {here.removesuffix(".name"): value}
+    return found
+
+
+def _slug(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "x"

@@ -1,0 +1,139 @@
+"""How a study goes: a line for each running cell and one for all, or plain lines when not on a terminal."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich import progress
+from rich.console import Console
+
+from gansmith.errors import GansmithError
+from gansmith.runs import RunFolder
+from gansmith.schedules import Progress
+from gansmith.study.plan import Cell
+from gansmith.study.results import State
+
+__all__ = ["Display", "displayed", "how_far"]
+
+
+class Display(ABC):
+    """Who is told how a study goes."""
+
+    @abstractmethod
+    def begin(self, cell: Cell) -> None:
+        """A cell's process has been started."""
+
+    @abstractmethod
+    def progress(self, cell: Cell, run: Path) -> None:
+        """A cell is running; its folder says how far it is."""
+
+    @abstractmethod
+    def end(self, cell: Cell, state: State, reason: str) -> None:
+        """A cell's process has ended."""
+
+    @abstractmethod
+    def stopping(self, running: int) -> None:
+        """Somebody asked to stop; so many cells are saving."""
+
+
+@contextmanager
+def displayed(all_cells: tuple[Cell, ...], console: Console) -> Iterator[Display]:
+    """A display for as long as the block lasts.
+
+    Args:
+        all_cells: of the study, done or not.
+        console: where.
+    """
+    done = sum(cell.done for cell in all_cells)
+    if not console.is_terminal:
+        yield _Lines(console, done, len(all_cells))
+        return
+    columns = [
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(bar_width=24),
+        progress.TaskProgressColumn(),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[text]}"),
+    ]
+    with progress.Progress(*columns, console=console, transient=True) as bars:
+        yield _Bars(bars, done, len(all_cells))
+
+
+class _Lines(Display):
+    def __init__(self, console: Console, done: int, total: int) -> None:
+        self.console, self.done, self.total = console, done, total
+
+    def begin(self, cell: Cell) -> None:
+        self._say(f"begins    {cell.title}")
+
+    def progress(self, cell: Cell, run: Path) -> None:
+        pass
+
+    def end(self, cell: Cell, state: State, reason: str) -> None:
+        self.done += state in ("finished", "diverged")
+        self._say(f"{state:9} {cell.title} ({self.done} of {self.total} done){': ' if reason else ''}{reason}")
+
+    def stopping(self, running: int) -> None:
+        self._say(f"stopping: {running} running, which save first; Ctrl-C again ends them at once")
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+class _Bars(Display):
+    def __init__(self, bars: progress.Progress, done: int, total: int) -> None:
+        self.bars = bars
+        self.lines = _Lines(bars.console, done, total)
+        self.tasks: dict[str, progress.TaskID] = {}
+        self.all = bars.add_task("all", total=total, completed=done, text=f"{done} of {total} runs done")
+
+    def begin(self, cell: Cell) -> None:
+        self.tasks[cell.title] = self.bars.add_task(cell.title, total=1.0, text="starting")
+
+    def progress(self, cell: Cell, run: Path) -> None:
+        fraction, text = how_far(cell, run)
+        self.bars.update(self.tasks[cell.title], completed=fraction, text=text)
+
+    def end(self, cell: Cell, state: State, reason: str) -> None:
+        self.bars.remove_task(self.tasks.pop(cell.title))
+        self.lines.end(cell, state, reason)
+        done, total = self.lines.done, self.lines.total
+        self.bars.update(self.all, completed=done, text=f"{done} of {total} runs done")
+
+    def stopping(self, running: int) -> None:
+        self.lines.stopping(running)
+
+
+def how_far(cell: Cell, run: Path) -> tuple[float, str]:
+    """The share of a cell's training that is done, and a few words; found in its folder."""
+    try:
+        records = RunFolder.open(run).read_stats()
+        judgements = RunFolder.open(run).read_judgements()
+    except (GansmithError, OSError):
+        return 0.0, "starting"
+    if not records:
+        return 0.0, "training"
+    now = _moment(records[-1])
+    fraction = cell.config.length.fraction(now)
+    doing = "judging" if fraction >= 1 else f"{now.nimg / 1000:.0f} kimg"
+    return fraction, ", ".join([doing, *_newest_figures(judgements)])
+
+
+def _moment(record: dict[str, Any]) -> Progress:
+    nimg, epoch = int(record["progress/nimg"]), float(record["progress/epoch"])
+    return Progress(
+        nimg=nimg,
+        step=int(record["progress/step"]),
+        seconds=float(record["progress/seconds"]),
+        epoch_size=max(1, round(nimg / max(epoch, 1e-9))),
+    )
+
+
+def _newest_figures(judgements: list[dict[str, Any]]) -> list[str]:
+    tracked = [line for line in judgements if line.get("kind") == "tracking"]
+    figures = tracked[-1]["figures"] if tracked else {}
+    return [f"{name} {estimate['value']:.3g}" for name, estimate in figures.items()]

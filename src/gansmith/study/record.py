@@ -1,0 +1,103 @@
+"""What a study's folder remembers: its plan, and what came of each cell. study.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from dataclasses import dataclass
+
+from gansmith import __version__
+from gansmith.component import Component, from_outside, from_plain, to_plain
+from gansmith.config import differences
+from gansmith.errors import ConfigError, RunError
+from gansmith.runs import write_json
+from gansmith.study.folder import StudyFolder
+from gansmith.study.plan import Cell, Study, cells
+from gansmith.study.results import State
+
+__all__ = ["MAY_MOVE", "Record", "planned", "read_record", "write_record"]
+
+MAY_MOVE = ("device", "data.root", "data.path")  # fields that say where, not what
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Component):
+    """A study under way.
+
+    Args:
+        study: as it is run.
+        shortened: how it was cut on the command line, a clause each.
+        command: that began or continued it.
+        gansmith: the version.
+        cells: all runs, with what came of them.
+    """
+
+    study: Study
+    shortened: tuple[str, ...] = ()
+    command: str = ""
+    gansmith: str = __version__
+    cells: tuple[Cell, ...]
+
+    def with_outcome(self, title: str, state: State, reason: str) -> Record:
+        """A copy in which that has come of a cell."""
+        changed = [
+            dataclasses.replace(cell, state=state, reason=reason) if cell.title == title else cell
+            for cell in self.cells
+        ]
+        return dataclasses.replace(self, cells=tuple(changed))
+
+
+def planned(study: Study, shortened: tuple[str, ...], folder: StudyFolder) -> Record:
+    """The record to go on with: what is in the folder already, and the cells that have been added since.
+
+    Raises:
+        RunError: the folder holds a study of which this is no continuation.
+    """
+    fresh = Record(study=study, shortened=shortened, command=" ".join(sys.argv), cells=tuple(cells(study)))
+    if not folder.plan.exists():
+        return fresh
+    old = {cell.title: cell for cell in read_record(folder).cells}
+    _refuse_changes(folder, fresh, old)
+    kept = [
+        dataclasses.replace(cell, state=old[cell.title].state, reason=old[cell.title].reason)
+        if cell.title in old
+        else cell
+        for cell in fresh.cells
+    ]
+    return dataclasses.replace(fresh, cells=tuple(kept))
+
+
+def read_record(folder: StudyFolder) -> Record:
+    """What is in study.json.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    StudyFolder.open(folder.path)
+    try:
+        plain = json.loads(folder.plan.read_text(encoding="utf-8"))
+        with from_outside():
+            record: Record = from_plain(Record, plain, "record")
+    except (OSError, ValueError, ConfigError) as error:
+        raise RunError(f"{folder.plan}: cannot be read ({error}); bring the file back from a copy") from error
+    return record
+
+
+def write_record(record: Record, folder: StudyFolder) -> None:
+    """Write study.json, all or nothing."""
+    write_json(folder.plan, to_plain(record))
+
+
+def _refuse_changes(folder: StudyFolder, fresh: Record, old: dict[str, Cell]) -> None:
+    remedy = "put it back, or choose another folder with --out"
+    now = {cell.title: cell for cell in fresh.cells}
+    for title, cell in old.items():
+        if title not in now:
+            raise RunError(f"{folder.path}: the study was begun with {title}, which is no longer in it; {remedy}")
+        for path, (was, wanted) in differences(cell.config, now[title].config).items():
+            if path not in MAY_MOVE:
+                raise RunError(f"{folder.path}: {title} was begun with {path} {was}, and now has {wanted}; {remedy}")
+    before = read_record(folder).study.evaluation
+    if before != fresh.study.evaluation:
+        raise RunError(f"{folder.path}: the study was begun with evaluation {before}; {remedy}")
