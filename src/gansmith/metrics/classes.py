@@ -1,0 +1,81 @@
+"""Classes as metrics see them: asked for, predicted by a classifier, and by their names in what is said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gansmith.errors import MetricError
+from gansmith.metrics.features import Features
+
+__all__ = ["labels_of", "listed", "logits_of", "predicted_classes"]
+
+
+def labels_of(features: Features, whose: str, class_names: Sequence[str]) -> NDArray[np.int64]:
+    """The classes that the images have or were made for, int64 [n].
+
+    Args:
+        features: of the images.
+        whose: "real" or "generated", for the message.
+        class_names: of the classes that there can be; empty where nobody knows them.
+
+    Raises:
+        MetricError: they have none, or some that there cannot be.
+    """
+    labels = features.labels
+    if labels is None:
+        raise MetricError(f"the {whose} images have no labels; judge a conditional model against labelled data")
+    if class_names and not 0 <= labels.min() <= labels.max() < len(class_names):
+        raise MetricError(
+            f"labels of the {whose} images reach from {labels.min()} to {labels.max()}; expected 0 to "
+            f"{len(class_names) - 1}: judge them against the data that they were made from"
+        )
+    return labels
+
+
+def logits_of(features: Features, whose: str) -> Float[Tensor, "n k"]:
+    """A classifier's logits of the images; the arguments are those of ``labels_of``.
+
+    Raises:
+        MetricError: the feature network classifies nothing, or not these images.
+    """
+    logits = features.logits
+    if logits is None:
+        raise MetricError(
+            f"the {whose} images have no logits, for the feature network classifies nothing; "
+            "choose --extractor classifier"
+        )
+    if not bool(torch.isfinite(logits).all()):
+        raise MetricError(
+            f"logits of the {whose} images are not all numbers; the feature network does not fit these images: "
+            "choose another --extractor"
+        )
+    return logits
+
+
+def predicted_classes(features: Features, whose: str, class_names: Sequence[str]) -> NDArray[np.int64]:
+    """The class that a classifier of these classes sees in each image, int64 [n].
+
+    Raises:
+        MetricError: the feature network is no classifier, or one of other classes.
+    """
+    logits = logits_of(features, whose)
+    if class_names and logits.shape[1] != len(class_names):
+        raise MetricError(
+            f"the feature network tells {logits.shape[1]:,} classes apart; expected the {len(class_names):,} of the "
+            "data: choose --extractor classifier"
+        )
+    found: NDArray[np.int64] = logits.argmax(1).numpy()
+    return found
+
+
+def listed(numbers: Sequence[int], class_names: Sequence[str], most: int = 3) -> str:
+    """Some classes in words: "stop, yield, go and 4 more"."""
+    words = [class_names[number] if class_names else f"class {number}" for number in numbers[:most]]
+    rest = len(numbers) - len(words)
+    return ", ".join(words) + (f" and {rest} more" if rest else "")

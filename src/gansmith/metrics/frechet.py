@@ -1,0 +1,279 @@
+"""Fréchet distances between Gaussians fitted to features: FID, its limit for endless samples, and FID by class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gansmith import dist
+from gansmith.component import AtLeast
+from gansmith.errors import MetricError
+from gansmith.metrics.classes import labels_of, listed
+from gansmith.metrics.intervals import bootstrap, normal
+from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+
+__all__ = ["FID", "FIDInfinity", "IntraClassFID", "Moments", "frechet_distance"]
+
+BLOCK = 2048  # rows that are in float64 at a time: they stay in the processor's cache
+BUDGET = 1e11  # floating-point operations that a bootstrap may take, a few seconds of one core
+LEAST_REPLICATES = 8
+MOST_PARTS = 10
+LEAST_RATIO = 2  # images a feature in the smallest part that is extrapolated from
+
+Replicates = Annotated[int, AtLeast(LEAST_REPLICATES)]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moments:
+    """Mean and covariance of rows that come in batches of any size; float64 throughout.
+
+    Sums of squares are kept about the mean, never about 0 (Chan, Golub and LeVeque 1979), so that features far from 0
+    lose no digits and the batches make no difference beyond the last.
+
+    Args:
+        count: rows.
+        mean: float64 [d]; zeros without rows.
+        scatter: float64 [d d], the sum of (x - mean)(x - mean)'.
+    """
+
+    count: int
+    mean: Float[Tensor, "d"]
+    scatter: Float[Tensor, "d d"]
+
+    @classmethod
+    def of(cls, values: Float[Tensor, "n d"], repeats: Int64[Tensor, "n"] | None = None) -> Moments:
+        """The moments of these rows, of any floating dtype; there may be none. For ``repeats`` see ``add``."""
+        features = values.shape[1]
+        zeros = torch.zeros(features, features, dtype=torch.float64, device=values.device)
+        return cls(count=0, mean=zeros.sum(0), scatter=zeros).add(values, repeats)
+
+    def add(self, values: Float[Tensor, "n d"], repeats: Int64[Tensor, "n"] | None = None) -> Moments:
+        """With more rows, each as often as ``repeats`` says; once without."""
+        moments = self
+        for start in range(0, len(values), BLOCK):
+            rows = values[start : start + BLOCK].to(torch.float64)
+            times = torch.ones_like(rows[:, 0]) if repeats is None else repeats[start : start + BLOCK].to(rows)
+            count = int(times.sum())
+            mean = times @ rows / max(count, 1)
+            rows = (rows - mean).mul_(times.sqrt()[:, None])
+            moments = moments.merge(Moments(count=count, mean=mean, scatter=rows.T @ rows))
+        return moments
+
+    def merge(self, other: Moments) -> Moments:
+        """With the rows of another."""
+        count = self.count + other.count
+        apart = other.mean - self.mean
+        between = torch.outer(apart, apart) * (self.count * other.count / max(count, 1))
+        mean = self.mean + apart * (other.count / max(count, 1))
+        return Moments(count=count, mean=mean, scatter=self.scatter + other.scatter + between)
+
+    def over_ranks(self) -> Moments:
+        """With the rows of all ranks, the same on each; a rank may have none."""
+        count = int(dist.sum_over_ranks(torch.tensor(self.count, device=self.mean.device)))
+        mean = dist.sum_over_ranks(self.mean * self.count) / max(count, 1)
+        apart = self.mean - mean
+        scatter = dist.sum_over_ranks(self.scatter + torch.outer(apart, apart) * self.count)
+        return Moments(count=count, mean=mean, scatter=scatter)
+
+    @property
+    def covariance(self) -> Float[Tensor, "d d"]:
+        """The unbiased covariance (over n - 1); at least 2 rows are needed."""
+        return self.scatter / (self.count - 1)
+
+
+def frechet_distance(
+    mean1: Float[Tensor, "d"], cov1: Float[Tensor, "d d"], mean2: Float[Tensor, "d"], cov2: Float[Tensor, "d d"]
+) -> float:
+    """The squared Fréchet distance |m1 - m2|² + tr(S1 + S2 - 2 (S1 S2)^½) of two Gaussians (Dowson and Landau 1982).
+
+    The last trace is the sum of the roots of the eigenvalues of S1^½ S2 S1^½, which is symmetric: no complex number
+    comes up and no covariance has to be inverted. Computed in float64.
+
+    Args:
+        mean1, mean2: of the Gaussians.
+        cov1, cov2: symmetric and positive semi-definite but for rounding.
+    """
+    mean1, cov1, mean2, cov2 = (moment.to(torch.float64) for moment in (mean1, cov1, mean2, cov2))
+    eigenvalues, eigenvectors = torch.linalg.eigh(cov1)
+    root = eigenvectors * eigenvalues.clamp(min=0).sqrt()  # S1 = root root', and root' S2 root has the same eigenvalues
+    product = root.T @ cov2 @ root
+    shared = torch.linalg.eigvalsh((product + product.T) / 2).clamp(min=0).sqrt().sum()
+    distance = (mean1 - mean2).square().sum() + cov1.trace() + cov2.trace() - 2 * shared
+    return max(0.0, float(distance))  # rounding alone can take it below 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FID(Metric):
+    """Fréchet distance between the real and the generated features (Heusel et al. 2017, eq. 6).
+
+    It is biased upward, the more so the fewer images there are: compare it only at equal numbers of images, or take
+    ``FIDInfinity``. The interval is about what other images of the same two kinds would have given at the same
+    numbers; it does not cover the bias. It is laid around the figure by the replicates' deviation, for their own
+    values are biased upward once more, so that their percentiles would miss the figure.
+
+    Args:
+        replicates: bootstrap replicates of both sides; fewer are made where there are so many features that they
+            would take more than some seconds, and the interval says how many.
+    """
+
+    quantities: ClassVar[Mapping[str, Quantity]] = {"fid": Quantity(title="FID", better="lower")}
+
+    replicates: Replicates = 100
+
+    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+        real, fake = comparison.real.values, comparison.fake.values
+        _require(real, fake, real.shape[1] + 1)
+        replicates = _affordable(self.replicates, len(real) + len(fake), real.shape[1])
+        error = _standard_error(real, fake, comparison.seed, replicates)
+        interval = f"bootstrap of {replicates}"
+        value = _distance(real, fake)
+        return {"fid": normal(value, error, interval, freedom=replicates - 1, within=(0, math.inf))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FIDInfinity(Metric):
+    """What FID would be with endless images on both sides (after Chong and Forsyth 2020).
+
+    FID's bias falls as 1/n. Both sides are parted at random into 1, 2, ... 10 equal parts; the mean distance between
+    parts is a line over the number of parts, and its value at 0 is the figure: near 0, and as often below as above,
+    for images of one kind. (The paper draws subsets of the generated images alone, which leaves the real ones' bias
+    in place; disjoint parts have the smaller spread.)
+
+    Parts have at least twice as many images as features, so 4 times as many images as features are needed. The
+    interval is that of ``FID``: to first order, all parts of a sample together err as the whole sample does.
+
+    Args:
+        replicates: see ``FID``.
+    """
+
+    quantities: ClassVar[Mapping[str, Quantity]] = {"fid_infinity": Quantity(title="FID∞", better="lower")}
+
+    replicates: Replicates = 100
+
+    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+        real, fake = comparison.real.values, comparison.fake.values
+        features = real.shape[1]
+        _require(real, fake, 2 * LEAST_RATIO * features)
+        most = min(MOST_PARTS, min(len(real), len(fake)) // (LEAST_RATIO * features))
+        real, fake = _shuffled(real, comparison.seed), _shuffled(fake, comparison.seed + 1)
+        numbers = range(1, most + 1)
+        _, value = np.polyfit(numbers, [_mean_distance_of_parts(real, fake, number) for number in numbers], deg=1)
+        replicates = _affordable(self.replicates, len(real) + len(fake), features)
+        error = _standard_error(real, fake, comparison.seed, replicates)
+        estimate = normal(
+            float(value),
+            error,
+            f"bootstrap of {replicates}",
+            freedom=replicates - 1,
+            note=f"extrapolated from 1 to {most} parts",
+        )
+        return {"fid_infinity": estimate}
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntraClassFID(Metric):
+    """The mean over classes of the FID between a class's real and generated images (Miyato and Koyama 2018).
+
+    Generated images belong to the class that they were asked for. A class counts if it has more images than there
+    are features on both sides; with few more, its FID is mostly bias (see ``FID``).
+
+    Args:
+        replicates: bootstrap replicates in all, shared among the classes.
+    """
+
+    quantities: ClassVar[Mapping[str, Quantity]] = {"intra_fid": Quantity(title="FID within classes", better="lower")}
+
+    replicates: Replicates = 100
+
+    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+        pairs, note = _pairs_by_class(comparison)
+        images = sum(len(real) + len(fake) for real, fake in pairs)
+        wanted = max(LEAST_REPLICATES, self.replicates // len(pairs))  # their errors are pooled, so few will do
+        replicates = _affordable(wanted, images, comparison.real.values.shape[1])
+        distances = [_distance(real, fake) for real, fake in pairs]
+        errors = [
+            _standard_error(real, fake, comparison.seed + number, replicates)
+            for number, (real, fake) in enumerate(pairs)
+        ]
+        estimate = normal(
+            float(np.mean(distances)),
+            math.hypot(*errors) / len(pairs),
+            f"bootstrap of {replicates} a class",
+            freedom=len(pairs) * (replicates - 1),
+            within=(0, math.inf),
+            note=note,
+        )
+        return {"intra_fid": estimate}
+
+
+def _pairs_by_class(comparison: Comparison) -> tuple[list[tuple[Tensor, Tensor]], str]:
+    """The real and the generated features of each class that has enough of both, and which classes those are."""
+    real, fake, names = comparison.real, comparison.fake, comparison.class_names
+    real_labels, fake_labels = labels_of(real, "real", names), labels_of(fake, "generated", names)
+    num_classes = len(names) or int(max(real_labels.max(), fake_labels.max())) + 1
+    features = real.values.shape[1]
+    pairs, left_out = [], []
+    for number in range(num_classes):
+        pair = real.values[real_labels == number], fake.values[fake_labels == number]
+        if min(map(len, pair)) > features:
+            pairs.append(pair)
+        else:
+            left_out.append(number)
+    note = f"{len(pairs)} of {num_classes} classes"
+    if left_out:
+        note += f"; too few images of {listed(left_out, names)}"
+    if not pairs or 2 * len(pairs) < num_classes:
+        raise MetricError(
+            f"{note}; expected more than {features:,} real and generated images (the number of features) of at least "
+            "half of the classes: take more images"
+        )
+    return pairs, note
+
+
+def _require(real: Tensor, fake: Tensor, least: int) -> None:
+    for whose, values in (("real", real), ("generated", fake)):
+        if len(values) < least:
+            raise MetricError(
+                f"{len(values):,} {whose} images are too few for the covariance of {values.shape[1]:,} features; "
+                f"expected at least {least:,}: take more images, or choose --metrics kid"
+            )
+
+
+def _distance(real: Tensor, fake: Tensor) -> float:
+    return _between(Moments.of(real), Moments.of(fake))
+
+
+def _between(one: Moments, other: Moments) -> float:
+    return frechet_distance(one.mean, one.covariance, other.mean, other.covariance)
+
+
+def _mean_distance_of_parts(real: Tensor, fake: Tensor, number: int) -> float:
+    pairs = zip(real.tensor_split(number), fake.tensor_split(number), strict=True)
+    return float(np.mean([_distance(*pair) for pair in pairs]))
+
+
+def _shuffled(values: Tensor, seed: int) -> Tensor:
+    """In another order: images often come class by class."""
+    return values[torch.from_numpy(np.random.default_rng(seed).permutation(len(values)))]
+
+
+def _standard_error(real: Tensor, fake: Tensor, seed: int, replicates: int) -> float:
+    def resampled(*counts: NDArray[np.int64]) -> float:
+        real_counts, fake_counts = map(torch.from_numpy, counts)
+        return _between(Moments.of(real, real_counts), Moments.of(fake, fake_counts))
+
+    return float(bootstrap(resampled, [len(real), len(fake)], seed=seed, replicates=replicates))
+
+
+def _affordable(wanted: int, images: int, features: int) -> int:
+    """How many of the replicates that are wanted keep within the budget."""
+    operations = 2 * images * features**2 + 20 * features**3  # products, and two decompositions
+    return min(wanted, max(LEAST_REPLICATES, int(BUDGET / operations)))

@@ -1,0 +1,73 @@
+"""Inception score: are generated images each of a clear class, and all classes among them?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gansmith.component import AtLeast
+from gansmith.errors import MetricError
+from gansmith.metrics.classes import logits_of
+from gansmith.metrics.intervals import normal
+from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+
+__all__ = ["InceptionScore", "inception_score"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InceptionScore(Metric):
+    """The mean over splits of exp(mean KL(p(y|x) ‖ p(y))) of the generated images (Salimans et al. 2016, section 4).
+
+    From 1 to the number of classes; it never looks at real images, so the score of the real ones is its ceiling in
+    practice. p(y) is that of the split, hence splits of few images score too low. Images are put into splits at
+    random, for those of a folder come class by class. The interval is that of the mean of the splits.
+
+    Args:
+        splits: how many parts; 10 in the literature.
+    """
+
+    quantities: ClassVar[Mapping[str, Quantity]] = {
+        "inception_score": Quantity(title="Inception score", better="higher")
+    }
+
+    splits: Annotated[int, AtLeast(2)] = 10
+
+    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+        logits = logits_of(comparison.fake, "generated")
+        num, num_classes = logits.shape
+        if num < 2 * self.splits:
+            raise MetricError(
+                f"{num:,} generated images are too few for {self.splits} splits; expected at least "
+                f"{2 * self.splits:,}: take more images"
+            )
+        order = np.random.default_rng(comparison.seed).permutation(num)
+        scores = [inception_score(logits[part]) for part in np.array_split(order, self.splits)]
+        size = num // self.splits
+        note = f"too low: splits of {size:,} images, but {num_classes:,} classes" if size < num_classes else ""
+        estimate = normal(
+            float(np.mean(scores)),
+            float(np.std(scores, ddof=1)) / math.sqrt(self.splits),
+            f"{self.splits} splits",
+            freedom=self.splits - 1,
+            within=(1, num_classes),
+            note=note,
+        )
+        return {"inception_score": estimate}
+
+
+def inception_score(logits: Float[Tensor, "n k"]) -> float:
+    """exp(mean KL(p(y|x) ‖ p(y))) of all images together, in float64; p(y) is the mean of p(y|x).
+
+    Args:
+        logits: of a classifier, at least 1 image.
+    """
+    conditional = torch.log_softmax(logits.to(torch.float64), dim=1)
+    marginal = conditional.logsumexp(0) - math.log(len(logits))
+    return math.exp((conditional.exp() * (conditional - marginal)).sum(1).mean())
