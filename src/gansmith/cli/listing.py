@@ -31,6 +31,8 @@ FAMILIES = {
     "pictures": "gansmith.pictures:PictureWriter",
     "callbacks": "gansmith.callbacks:Callback",
     "loggers": "gansmith.loggers:Logger",
+    "metrics": "gansmith.metrics.metric:Metric",
+    "extractors": "gansmith.metrics.extractor:Extractor",
 }
 
 
@@ -42,7 +44,8 @@ class List:
     """Name what there is to choose from. "fields" are those of the configuration, with the default preset's values."""
 
     topic: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TOPIC")] = "presets"
-    """presets, fields, data, models, losses, penalties, optimizers, schedules, pictures, callbacks or loggers"""
+    """presets, fields, data, models, losses, penalties, optimizers, schedules, pictures, callbacks, loggers, metrics
+    or extractors"""
 
 
 def main(arguments: Sequence[str]) -> None:

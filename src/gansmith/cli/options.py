@@ -32,7 +32,9 @@ def parse_with_overrides(options: type[T], verb: str, arguments: Sequence[str]) 
     Raises:
         ConfigError: an option without a value.
     """
-    own = {field.name for field in dataclasses.fields(options)} | {"help"}  # type: ignore[arg-type]
+    fields = {field.name: field.type for field in dataclasses.fields(options)}  # type: ignore[arg-type]
+    switches = {"help", *(form for name in fields if fields[name] in ("bool", bool) for form in (name, f"no_{name}"))}
+    own = fields.keys() | switches
     rest: list[str] = []
     overrides: dict[str, Any] = {}
     queue = list(arguments)
@@ -42,7 +44,7 @@ def parse_with_overrides(options: type[T], verb: str, arguments: Sequence[str]) 
         path = name.replace("-", "_")
         if not word.startswith("--") or path in own:
             rest.append(word)
-            if word.startswith("--") and path != "help" and not equals and queue:
+            if word.startswith("--") and path not in switches and not equals and queue:
                 rest.append(queue.pop(0))
             continue
         if not equals:

@@ -1,0 +1,107 @@
+"""gansmith evaluate RUN|FOLDER|FILE.npz ..."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from gansmith.cli.options import Text, parse_with_overrides
+from gansmith.errors import ConfigError
+
+__all__ = ["main"]
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Judge the images that a run makes, or images in a folder, a zip or an .npz, by any number of figures.
+
+    A run is measured against what it was trained on, unless --against names other images; the figures are added to
+    its metrics.jsonl, and its images that are closest to real ones are shown in nearest.png. Images in files need
+    --against, and nothing is written of them without --out. Other real images are brought to the samples' size;
+    the samples are never resized. Where several are judged, each has a column.
+
+    Fields of the metrics, of the feature network and of the real images can be given too: --metrics.0.subset_size
+    500, --against.roi true, --preparation.fit pad.
+    """
+
+    what: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FOLDER|FILE.npz")]
+    """one or several"""
+    against: Text = None
+    """real images: a data set's name, or a path"""
+    root: Text = None
+    """where a local copy lies of the data set named by --against"""
+    size: Text = None
+    """of the images of --against, to enlarge them on purpose: 64, or 48x64 for width x height"""
+    held_out: Text = None
+    """real images that the generator never saw; those of --against then count as what it was trained on"""
+    metrics: Text = None
+    """names separated by commas (gansmith list metrics); all if not given"""
+    extractor: Text = None
+    """the feature network (gansmith list extractors); the one that suits the data if not given"""
+    inception: Text = None
+    """the file of the network that published figures use, which is then the feature network"""
+    num: int = 10_000
+    """images to make, and real ones at most"""
+    seed: int = 0
+    """the first image's"""
+    snapshot: Literal["best", "last"] = "best"
+    """the best generator that training kept, or that of the newest checkpoint"""
+    ema: bool = True
+    """with the averaged weights"""
+    out: Text = None
+    """x.json: also write all figures there, with where they come from"""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Evaluate."""
+    options, overrides = parse_with_overrides(Evaluate, "evaluate", arguments)
+    out = _out(options)
+    from rich.console import Console
+
+    from gansmith import dist
+    from gansmith.devices import choose_compute
+    from gansmith.evaluate import Evaluation, all_metrics, evaluate_path
+    from gansmith.evaluate.table import show_judgements
+    from gansmith.runs import write_json
+
+    given = _named(options) | overrides
+    evaluation = Evaluation.of(options.against, root=options.root, held_out=options.held_out, overrides=given)
+    with dist.process_group(choose_compute(evaluation.device, "float32").device):
+        began = time.perf_counter()
+        judgements = [evaluate_path(Path(what), evaluation) for what in options.what]
+        if dist.is_main():
+            metrics = evaluation.metrics or all_metrics()
+            show_judgements(judgements, metrics, Console(), f"in {time.perf_counter() - began:.0f} s")
+            if out is not None:
+                write_json(out, [judgement.to_plain() for judgement in judgements])
+
+
+def _out(options: Evaluate) -> Path | None:
+    """Where to write, settled before any work is done."""
+    if not options.what:
+        raise ConfigError("gansmith evaluate: nothing to judge; name a run, a folder of images, or an .npz")
+    if options.out is None:
+        return None
+    path = Path(options.out)
+    if path.suffix != ".json":
+        raise ConfigError(f"{path}: figures are written as JSON; name a file x.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _named(options: Evaluate) -> dict[str, Any]:
+    """The options under the paths of the fields that they set."""
+    from gansmith.data import parse_size
+
+    given: dict[str, Any] = {name: getattr(options, name) for name in ("num", "seed", "snapshot", "ema", "metrics")}
+    given["extractor"] = options.extractor
+    if options.inception is not None:
+        given["extractor"] = {"name": "inception", "path": options.inception}
+    if options.size is not None:
+        given["preparation.size"] = list(parse_size(options.size))
+    return given

@@ -1,0 +1,138 @@
+"""One network that looks at real and generated images alike, and what all metrics say of what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from rich.console import Console
+
+from gansmith import __version__, dist
+from gansmith.component import from_plain, member, member_name, members
+from gansmith.console import work_progress
+from gansmith.data.batches import Indices
+from gansmith.errors import MetricError
+from gansmith.evaluate.options import Evaluation
+from gansmith.evaluate.real import Part, Real
+from gansmith.metrics import default_extractor
+from gansmith.metrics.extractor import Extractor
+from gansmith.metrics.features import FeatureNetwork, Features, Selection, features_of_store, some_of
+from gansmith.metrics.judgement import Generated, Judgement, Reference, Seen
+from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+
+__all__ = ["Judge", "all_metrics", "counted", "quantities"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judge:
+    """Who judges: the real images, the network that looks, and what is asked."""
+
+    real: Real
+    network: FeatureNetwork
+    options: Evaluation
+    console: Console
+
+    @classmethod
+    def of(cls, real: Real, options: Evaluation, console: Console) -> Judge:
+        """The judge for these real images; the feature network is made now, unless the cache has it.
+
+        Raises:
+            MetricError: it cannot be made for them.
+        """
+        extractor: Extractor = options.extractor or from_plain(Extractor, default_extractor(real.store), "extractor")
+        with dist.main_first(), work_progress("learning to judge", console) as progress:
+            network = extractor.network(real.store, real.indices, progress)
+        return cls(real=real, network=network, options=options, console=console)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What is measured."""
+        return all_metrics() if self.options.metrics is None else self.options.metrics
+
+    def features(self, part: Part, what: str) -> Features:
+        """Features of images in a store, which the cache keeps, with a bar."""
+        with work_progress(what, self.console) as progress:
+            return features_of_store(self.network, part.store, part.indices, counted(progress, len(part.indices)))
+
+    def compare(self, fake: Features) -> Comparison:
+        """The samples beside all real images that the metrics look at."""
+        real, chosen = self.real, self._chosen
+        training = held_out = None
+        if any(metric.needs_training for metric in self.metrics):
+            training = self.features(real, "looking at all real images") if real.trained_on else None
+            held_out = self.features(real.held_out, "looking at those held out") if real.held_out else None
+        if training is None:
+            drawn = self.features(Part(store=real.store, indices=chosen), "looking at real images")
+        else:
+            drawn = _rows(training, np.searchsorted(real.indices, chosen), Selection(real.store.images, chosen))
+        return Comparison(
+            real=drawn,
+            fake=fake,
+            training=training,
+            held_out=held_out,
+            class_names=real.store.class_names,
+            seed=self.options.seed,
+        )
+
+    def judge(self, comparison: Comparison, generated: Generated) -> Judgement:
+        """All figures; the main process measures, and all have them."""
+        figures, failures = dist.from_main(lambda: self._measure(comparison))
+        return Judgement(
+            kind="evaluation",
+            when=datetime.now(UTC).isoformat(timespec="seconds"),
+            generated=generated,
+            reference=Reference.of(self.real.store, self.real.split, self._chosen),
+            seen=Seen.of(self.network),
+            figures=figures,
+            failures=failures,
+            gansmith=__version__,
+        )
+
+    @property
+    def _chosen(self) -> Indices:
+        return some_of(self.real.indices, self.options.num)
+
+    def _measure(self, comparison: Comparison) -> tuple[dict[str, Estimate], dict[str, str]]:
+        figures: dict[str, Estimate] = {}
+        failures: dict[str, str] = {}
+        for number, metric in enumerate(self.metrics, start=1):
+            name = member_name(metric)
+            with work_progress(f"measuring {name} ({number} of {len(self.metrics)})", self.console):
+                try:
+                    figures |= metric.measure(comparison)
+                except MetricError as error:
+                    failures[name] = str(error)
+        return figures, failures
+
+
+def counted(progress: Callable[[int, int], object], total: int) -> Callable[[int], object]:
+    """A callback for images as they come, from one for work done and all work."""
+    done = 0
+
+    def add(num: int) -> None:
+        nonlocal done
+        done += num
+        progress(done, total)
+
+    return add
+
+
+def all_metrics() -> tuple[Metric, ...]:
+    """All that there are, as they are if nothing is said."""
+    return tuple(member(Metric, name, "metrics")() for name in members(Metric))  # type: ignore[type-abstract]
+
+
+def quantities(metrics: Iterable[Metric] = ()) -> dict[str, Quantity]:
+    """What the figures of judgements are, by their names: those of all our metrics, and of others given."""
+    return {name: quantity for metric in (*all_metrics(), *metrics) for name, quantity in metric.quantities.items()}
+
+
+def _rows(features: Features, rows: Indices, images: Selection) -> Features:
+    return Features(
+        values=features.values[rows],
+        logits=None if features.logits is None else features.logits[rows],
+        labels=None if features.labels is None else features.labels[rows],
+        images=images,
+    )

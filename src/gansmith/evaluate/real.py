@@ -1,0 +1,122 @@
+"""The real images that generated ones are measured against: a run's own, or any others in the samples' shape."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from rich.console import Console
+
+from gansmith import dist
+from gansmith.config import load_config
+from gansmith.console import work_progress
+from gansmith.data.batches import Indices, split
+from gansmith.data.source import Source
+from gansmith.data.store import Preparation, Store, prepare
+from gansmith.data.survey import survey
+from gansmith.errors import ConfigError, DataError, MetricError, RunError
+from gansmith.evaluate.options import Evaluation
+from gansmith.facts import DataFacts
+from gansmith.metrics.judgement import Split
+from gansmith.runs import RunFolder
+from gansmith.types import ImageSpec
+
+__all__ = ["CHANNELS", "Part", "Real", "other_images", "own_images", "prepared"]
+
+CHANNELS: dict[int, Literal["gray", "rgb", "rgba"]] = {1: "gray", 3: "rgb", 4: "rgba"}
+SURVEYED = 128  # images whose sizes are looked at
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """Some images of a store, by their numbers."""
+
+    store: Store
+    indices: Indices
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Real(Part):
+    """What samples are measured against, before ``num`` of it are drawn.
+
+    Args:
+        split: which part of the store this is.
+        trained_on: whether the generator is known to have learned from exactly these images.
+        held_out: real images that it never saw, or None.
+    """
+
+    split: Split
+    trained_on: bool
+    held_out: Part | None
+
+
+def own_images(folder: RunFolder, options: Evaluation, console: Console) -> Real:
+    """What a run was trained on, and what it held out.
+
+    Raises:
+        RunError: its images have gone or changed.
+    """
+    if options.preparation != Preparation():
+        raise ConfigError("evaluate.preparation: a run's own images stay as it was trained on them; leave it out")
+    config = load_config(folder.config)
+    remedy = "bring them back, or name other images with --against DATA"
+    try:
+        store = prepared(config.data, config.preparation, console)
+    except DataError as error:
+        raise RunError(f"{folder.path}: the images that it was trained on cannot be had ({error}); {remedy}") from error
+    if DataFacts.read(folder.data).digest != store.digest:
+        raise RunError(
+            f"{folder.path}: the images are not those that it was trained on (their digest differs); {remedy}"
+        )
+    training, rest = split(store, config.held_out)
+    held_out = Part(store=store, indices=rest) if len(rest) else None
+    if options.held_out is not None:
+        held_out = _in_shape(options.held_out, store.spec, options, console)
+    return Real(store=store, indices=training, split="training", trained_on=True, held_out=held_out)
+
+
+def other_images(
+    source: Source, spec: ImageSpec, options: Evaluation, console: Console, *, trained_on: bool = False
+) -> Real:
+    """All images of a source, in the shape of the samples.
+
+    Raises:
+        MetricError: they cannot be brought to it, or only by enlarging them, which nobody has asked for.
+        DataError: they cannot be read.
+    """
+    part = _in_shape(source, spec, options, console)
+    held_out = None if options.held_out is None else _in_shape(options.held_out, spec, options, console)
+    return Real(store=part.store, indices=part.indices, split="all", trained_on=trained_on, held_out=held_out)
+
+
+def prepared(source: Source, preparation: Preparation, console: Console) -> Store:
+    """``prepare``, by the main process first, with a bar."""
+    with dist.main_first(), work_progress("preparing images", console) as progress:
+        return prepare(source, preparation, progress=progress)
+
+
+def _in_shape(source: Source, spec: ImageSpec, options: Evaluation, console: Console) -> Part:
+    preparation = options.preparation
+    if preparation.size is None:
+        _refuse_to_enlarge(source, spec)
+        preparation = dataclasses.replace(preparation, size=(spec.height, spec.width))
+    store = prepared(source, preparation, console)
+    wanted, found = (dataclasses.replace(each, num_classes=0) for each in (spec, store.spec))
+    if wanted != found:
+        remedy = f"--size {spec.width}x{spec.height} --preparation.channels {CHANNELS[spec.channels]}"
+        raise MetricError(f"the samples are {wanted}, but {store.title} is {found}; bring both to one with {remedy}")
+    return Part(store=store, indices=np.arange(len(store)))
+
+
+def _refuse_to_enlarge(source: Source, spec: ImageSpec) -> None:
+    records = source.records((spec.height, spec.width))
+    facts, _ = survey(records, np.unique(np.linspace(0, len(records) - 1, SURVEYED).round().astype(int)).tolist())
+    smaller = [fact for fact in facts if fact.size[0] < spec.height or fact.size[1] < spec.width]
+    if len(smaller) * 2 > len(facts):
+        height, width = np.median([fact.size for fact in smaller], axis=0).astype(int).tolist()
+        raise MetricError(
+            f"the samples are {spec.width}x{spec.height}, but most images of {source.title} are smaller, some "
+            f"{width}x{height}; to enlarge them on purpose, say --size {spec.width}x{spec.height}"
+        )

@@ -1,0 +1,94 @@
+"""The images that are judged: made by a run, or found in files, with the classes that they are meant to be."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from gansmith import dist
+from gansmith.console import work_progress
+from gansmith.data import resolve
+from gansmith.data.store import Store
+from gansmith.data.survey import propose_channels, survey
+from gansmith.errors import ConfigError, DataError, MetricError
+from gansmith.evaluate.judge import Judge, counted
+from gansmith.evaluate.options import Evaluation
+from gansmith.evaluate.real import CHANNELS, Part, prepared
+from gansmith.metrics.features import Features, features_of_batches, some_of
+from gansmith.sample import TrainedGenerator
+
+__all__ = ["digest_of", "made", "opened", "read"]
+
+BLOCK = 128  # images whose bytes are hashed at once
+
+
+def made(generator: TrainedGenerator, judge: Judge) -> Features:
+    """What a generator makes; each rank makes its share, and all get all of it."""
+    first, num = judge.options.seed, judge.options.num
+    if num < dist.world_size():
+        raise ConfigError(f"evaluate.num: {num} is less than the {dist.world_size()} processes; each needs one image")
+    share: list[int] = np.array_split(np.arange(first, first + num), dist.world_size())[dist.rank()].tolist()
+    batches = ((batch.images, batch.labels) for batch in generator.batches(share))
+    with work_progress("sampling", judge.console) as progress:
+        fake = features_of_batches(judge.network, batches, counted(progress, len(share)))
+    return _in_classes_of(judge.real.store, fake, generator.class_names)
+
+
+def read(store: Store, judge: Judge) -> Features:
+    """Samples in files: ``num`` of them at most."""
+    chosen = some_of(np.arange(len(store)), judge.options.num)
+    fake = judge.features(Part(store=store, indices=chosen), "looking at the samples")
+    return _in_classes_of(judge.real.store, fake, store.class_names)
+
+
+def opened(path: Path, options: Evaluation, console: Console) -> Store:
+    """Samples in files, as they are: they are never resized.
+
+    Raises:
+        DataError: they cannot be read.
+        MetricError: they are of several sizes.
+    """
+    source = resolve(str(path.absolute()))
+    records = source.records()
+    facts, failed = survey(records, range(len(records)))  # of all, for one of another size would be resized in silence
+    if failed:
+        name, reason = failed[0]
+        count = f"{len(failed):,} of {len(records):,} samples"
+        raise DataError(f"{path}: {count} cannot be read, first {name}: {reason}; mend or remove them")
+    (height, width), *others = dict.fromkeys(fact.size for fact in facts)
+    if others:
+        raise MetricError(
+            f"{path}: samples of {len(others) + 1} sizes, as {width}x{height} and {others[0][1]}x{others[0][0]}; "
+            "expected one size, for samples are judged as they are"
+        )
+    preparation = dataclasses.replace(options.preparation, size=(height, width))
+    if preparation.channels == "auto":
+        preparation = dataclasses.replace(preparation, channels=CHANNELS[propose_channels(facts)])
+    return prepared(source, preparation, console)
+
+
+def digest_of(fake: Features) -> str:
+    """SHA-256 of the samples' pixels, a few at a time."""
+    digest = hashlib.sha256()
+    for start in range(0, len(fake), BLOCK):
+        digest.update(fake.images[np.arange(start, min(start + BLOCK, len(fake)))].tobytes())
+    return digest.hexdigest()
+
+
+def _in_classes_of(store: Store, fake: Features, names: Sequence[str]) -> Features:
+    """With the numbers as labels that the real images have for classes of these names, or written as those numbers."""
+    if fake.labels is None or store.labels is None:
+        return dataclasses.replace(fake, labels=None)
+    known = {name: number for number, name in enumerate(store.class_names)}
+    if not known.keys() >= set(names):
+        known = {name: int(name) for name in names if name.isdecimal() and int(name) < len(store.class_names)}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        expected = "expected their names, or their numbers, or samples without classes, in one folder"
+        raise MetricError(f"the samples have a class '{unknown[0]}', which {store.title} has not; {expected}")
+    return dataclasses.replace(fake, labels=np.array([known[name] for name in names], np.int64)[fake.labels])

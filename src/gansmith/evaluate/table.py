@@ -1,0 +1,161 @@
+"""Judgements as a person reads them: where the figures come from, the figures, and what must not be compared."""
+
+from __future__ import annotations
+
+import itertools
+import string
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gansmith.component import member_name
+from gansmith.metrics.judgement import Generated, Judgement, Reference, Seen, incomparable
+from gansmith.metrics.metric import Estimate, Metric
+
+__all__ = ["show_judgements"]
+
+SPLITS = {"training": "the training part", "held-out": "the part held out", "all": "all"}
+
+
+def show_judgements(
+    judgements: Sequence[Judgement], metrics: Sequence[Metric], console: Console, took: str = ""
+) -> None:
+    """Print judgements by the same metrics: one with intervals and notes, several side by side.
+
+    Args:
+        judgements: at least one.
+        metrics: what was measured.
+        console: where to.
+        took: how long it was measured, for the last line of where the figures come from; or empty.
+    """
+    letters = _letters(judgements)
+    origins = Table.grid(padding=(0, 2))
+    for what, said in (*_origins(letters), *([("measured", took)] if took else [])):
+        origins.add_row(what, Text(said))
+    console.print(origins)
+    console.print(_single(judgements[0], metrics) if len(judgements) == 1 else _side_by_side(letters, metrics))
+    for line in (*_failures(letters), *_warnings(letters)):
+        console.print(Text(line))
+
+
+def _letters(judgements: Sequence[Judgement]) -> dict[str, Judgement]:
+    """A, B, ..., Z, AA, ...; a single one needs none."""
+    if len(judgements) == 1:
+        return {"": judgements[0]}
+    endless = (
+        "".join(word)
+        for length in itertools.count(1)
+        for word in itertools.product(string.ascii_uppercase, repeat=length)
+    )
+    return dict(zip(endless, judgements, strict=False))
+
+
+def _by(letter: str) -> str:
+    return f"{letter}: " if letter else ""
+
+
+# --- where the figures come from ---------------------------------------------------------------------------
+
+
+def _origins(letters: Mapping[str, Judgement]) -> Iterator[tuple[str, str]]:
+    yield from _line("generated", {letter: _generated(each.generated) for letter, each in letters.items()})
+    yield from _line("reference", {letter: _reference(each.reference) for letter, each in letters.items()})
+    yield from _line("seen by", {letter: _seen(each.seen) for letter, each in letters.items()})
+
+
+def _line(what: str, said: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """One line if the same is said of all, else one each."""
+    if len(set(said.values())) == 1:
+        said = {"": next(iter(said.values()))}
+    for letter, text in said.items():
+        yield what, _by(letter) + text
+
+
+def _generated(generated: Generated) -> str:
+    if generated.seed is None:
+        return f"{generated.path}: {generated.num:,} images"
+    weights = "averaged weights" if generated.ema else "weights of the last step"
+    moment = f"{generated.snapshot} generator, at {(generated.nimg or 0) / 1000:,.0f} kimg, {weights}"
+    seeds = f"seeds {generated.seed:,} to {generated.seed + generated.num - 1:,}"
+    return f"{generated.path}: {moment}; {generated.num:,} images, {seeds}"
+
+
+def _reference(reference: Reference) -> str:
+    part = SPLITS[reference.split]
+    return f"{reference.title}: {reference.num:,} images of {part}; digest {reference.digest[:8]}"
+
+
+def _seen(seen: Seen) -> str:
+    note = f", {seen.note}" if seen.note else ""
+    return f"{seen.extractor}{note}; digest {seen.digest[:8]}"
+
+
+# --- the figures -------------------------------------------------------------------------------------------
+
+
+def _single(judgement: Judgement, metrics: Sequence[Metric]) -> Table:
+    table = _table("figure")
+    for heading in ("value", "95 % interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("better", no_wrap=True)
+    table.add_column("note")
+    for metric in metrics:
+        for name, quantity in metric.quantities.items():
+            estimate = judgement.figures.get(name)
+            if estimate is not None:
+                interval = f"{_number(estimate.low)} to {_number(estimate.high)}"
+                table.add_row(quantity.title, _number(estimate.value), interval, quantity.better, Text(estimate.note))
+        if member_name(metric) in judgement.failures:
+            table.add_row(_titles(metric), "", "not computed", "", "")
+    return table
+
+
+def _side_by_side(letters: Mapping[str, Judgement], metrics: Sequence[Metric]) -> Table:
+    table = _table("figure")
+    table.add_column("better", no_wrap=True)
+    for letter in letters:
+        table.add_column(letter, justify="right")
+    for metric in metrics:
+        for name, quantity in metric.quantities.items():
+            cells = [_cell(each.figures.get(name)) for each in letters.values()]
+            table.add_row(quantity.title, quantity.better, *cells)
+    return table
+
+
+def _table(first: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first, overflow="fold")
+    return table
+
+
+def _cell(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "not computed"
+    return f"{_number(estimate.value)}\n{_number(estimate.low)} to {_number(estimate.high)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _titles(metric: Metric) -> str:
+    return ", ".join(quantity.title for quantity in metric.quantities.values())
+
+
+# --- what is to be said beside them ------------------------------------------------------------------------
+
+
+def _failures(letters: Mapping[str, Judgement]) -> Iterator[str]:
+    for letter, judgement in letters.items():
+        for metric, why in judgement.failures.items():
+            yield f"{_by(letter)}{metric} not computed: {why}"
+
+
+def _warnings(letters: Mapping[str, Judgement]) -> Iterator[str]:
+    for (one, first), (other, second) in itertools.combinations(letters.items(), 2):
+        reasons = incomparable(first, second)
+        if reasons:
+            yield f"{one} and {other} cannot be compared side by side: {'; '.join(reasons)}"

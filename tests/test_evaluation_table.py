@@ -1,0 +1,96 @@
+"""Judgements as a table: readable at 80 columns, with what cannot be computed and what must not be compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import pytest
+from rich.console import Console
+
+from gansmith.evaluate.table import show_judgements
+from gansmith.metrics.frechet import FID
+from gansmith.metrics.judgement import Generated, Judgement, Reference, Seen
+from gansmith.metrics.kernel import KID
+from gansmith.metrics.metric import Estimate
+
+METRICS = (FID(), KID())
+JUDGEMENT = Judgement(
+    kind="evaluation",
+    when="2026-01-01T00:00:00+00:00",
+    generated=Generated(
+        path="runs/signs", num=10_000, snapshot="best", ema=True, seed=0, nimg=312_000, step=4875, seconds=60.0
+    ),
+    reference=Reference(title="signs", split="training", num=9_500, digest="a" * 64, selection="c" * 64),
+    seen=Seen(extractor="classifier", digest="d" * 64, note="held-out accuracy 98.7 %"),
+    figures={
+        "fid": Estimate(value=12.3456, low=11.9, high=12.8, interval="bootstrap of 100", note="a note [of 3] words"),
+        "kid": Estimate(value=0.00123456, low=-0.0001, high=1234.5, interval="subsets"),
+    },
+    gansmith="0.1.0",
+)
+WITHOUT_KID = dataclasses.replace(
+    JUDGEMENT,
+    generated=Generated(path="elsewhere [x]", num=500),
+    reference=dataclasses.replace(JUDGEMENT.reference, num=500),
+    figures={"fid": JUDGEMENT.figures["fid"]},
+    failures={"kid": "500 images are too few for subsets of 1,000; take more"},
+)
+
+
+def shown(*judgements: Judgement, took: str = "", width: int = 80) -> str:
+    text = io.StringIO()
+    show_judgements(judgements, METRICS, Console(file=text, width=width), took)
+    assert max(map(len, text.getvalue().splitlines())) <= width
+    return text.getvalue()
+
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+def test_where_the_figures_come_from_stands_above_them() -> None:
+    text = " ".join(words(shown(JUDGEMENT, took="in 83 s")))
+    for part in (
+        "generated runs/signs: best generator, at 312 kimg, averaged weights; 10,000 images, seeds 0 to 9,999",
+        "reference signs: 9,500 images of the training part; digest aaaaaaaa",
+        "seen by classifier, held-out accuracy 98.7 %; digest dddddddd",
+        "measured in 83 s",
+    ):
+        assert part in text
+    assert text.index("measured") < text.index("FID")
+
+
+def test_a_row_has_figure_interval_direction_and_note() -> None:
+    lines = shown(JUDGEMENT, width=110).splitlines()
+    (row,) = (line for line in lines if line.lstrip().startswith("FID"))
+    assert words(row) == words("FID 12.35 11.9 to 12.8 lower a note [of 3] words")
+    (row,) = (line for line in lines if line.lstrip().startswith("KID"))
+    assert words(row) == words("KID 0.001235 -0.0001 to 1,234 lower")
+
+
+def test_what_was_not_computed_is_said_with_its_reason_and_no_number() -> None:
+    lines = shown(WITHOUT_KID).splitlines()
+    assert words(next(line for line in lines if line.lstrip().startswith("KID"))) == ["KID", "not", "computed"]
+    assert "kid not computed: 500 images are too few for subsets of 1,000; take more" in " ".join(lines)
+    assert "elsewhere [x]: 500 images" in lines[0]
+
+
+def test_several_stand_side_by_side() -> None:
+    text = shown(JUDGEMENT, WITHOUT_KID)
+    assert "A: runs/signs" in text and "B: elsewhere" in text
+    assert text.count("seen by") == text.count("classifier") == 1  # what is true of both is said once
+    said = " ".join(words(text))
+    assert "not computed" in said
+    assert "B: kid not computed: 500 images are too few" in said
+    assert "A and B cannot be compared side by side: the number of real images differs (9,500 and 500)" in said
+
+
+def test_what_may_be_compared_is_not_warned_of() -> None:
+    assert "cannot" not in shown(JUDGEMENT, dataclasses.replace(JUDGEMENT, figures=dict(JUDGEMENT.figures)))
+
+
+@pytest.mark.parametrize("num", [3, 30])
+def test_any_number_of_columns_has_a_letter_each(num: int) -> None:
+    text = shown(*[JUDGEMENT] * num, width=80 + 12 * num)
+    assert (" AD " in text) == (num == 30)
