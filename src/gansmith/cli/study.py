@@ -43,8 +43,11 @@ def main(arguments: Sequence[str]) -> None:
     options = parse(Study, "study", arguments)
     from rich.console import Console
 
+    from gansmith.study.collect import collect
     from gansmith.study.progress import displayed
     from gansmith.study.queue import run_cells
+    from gansmith.study.results import write_results
+    from gansmith.study.table import show_results, write_csv
 
     folder, record = _opened(options)
     devices = options.devices.split(",") if options.devices else []
@@ -52,10 +55,14 @@ def main(arguments: Sequence[str]) -> None:
     console = Console()
     with folder.claimed(), displayed(record.cells, console) as display:
         record = run_cells(record, folder, display, workers=workers, devices=devices)
+    results = collect(record, folder)
+    write_results(results, folder.results)
+    write_csv(results, folder.table)
+    show_results(results, console)
     done = sum(cell.done for cell in record.cells)
-    print(f"{done} of {len(record.cells)} runs done: {folder.path}")
-    if done < len(record.cells):
-        print(f"go on with: gansmith study {folder.path}")
+    print(f"{done} of {len(record.cells)} runs done: {folder.results}, {folder.table}")
+    left = done < len(record.cells)
+    print(f"go on with: gansmith study {folder.path}" if left else f"look at: gansmith report {folder.path}")
 
 
 def _opened(options: Study) -> tuple[StudyFolder, Record]:

@@ -19,8 +19,11 @@ import torch
 from gansmith import session
 from gansmith.config import Config, differences, load_config
 from gansmith.errors import GansmithError, TrainingDiverged
+from gansmith.evaluate import evaluate_run
+from gansmith.evaluate.options import Evaluation
+from gansmith.metrics.judgement import Judgement
 from gansmith.runs import RunFolder
-from gansmith.study.plan import Evaluation
+from gansmith.snapshots import Which, find_snapshot
 from gansmith.study.record import MAY_MOVE
 from gansmith.study.results import State
 
@@ -97,7 +100,21 @@ def _go_on(run: Path, config: Config) -> None:
 
 
 def _evaluate(job: Job) -> None:
-    """Judge the best and the last generator, unless that has been done."""
+    """Judge the last and the best generator, unless that has been done; nearest.png remains that of the best."""
+    if job.evaluation is None:
+        return
+    folder = RunFolder.open(job.run)
+    judged = [Judgement.from_plain(line) for line in folder.read_judgements()]
+    for which in _SNAPSHOTS:
+        options = replace(job.evaluation, snapshot=which, device=job.device or job.evaluation.device)
+        snapshot = find_snapshot(folder, which, ema=options.ema)
+        wanted = (snapshot.which, snapshot.nimg, options.num)
+        there = [line.generated for line in judged if line.kind == "evaluation"]
+        if wanted not in [(generated.snapshot, generated.nimg, generated.num) for generated in there]:
+            judged.append(evaluate_run(folder, options))
+
+
+_SNAPSHOTS: tuple[Which, ...] = ("last", "best")
 
 
 def _state(run: Path) -> str:

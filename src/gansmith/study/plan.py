@@ -14,12 +14,12 @@ from gansmith.component import AtLeast, Component, Positive, from_outside, from_
 from gansmith.config import Config
 from gansmith.data import parse_size
 from gansmith.errors import ConfigError
-from gansmith.metrics.metric import Metric
+from gansmith.evaluate.options import Evaluation
 from gansmith.presets import DEFAULT_PRESET, configure
 from gansmith.schedules import Duration, Length
 from gansmith.study.results import State
 
-__all__ = ["Cell", "DataSetting", "Evaluation", "Study", "Variant", "cells", "read_study", "shortened"]
+__all__ = ["Cell", "DataSetting", "Study", "Variant", "cells", "read_study", "shortened"]
 
 
 class _Table:
@@ -74,19 +74,6 @@ class DataSetting(Component):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation(Component):
-    """What is measured of each run's best and last generator once it is trained.
-
-    Args:
-        num: generated images.
-        metrics: the figures; None for those that ``gansmith evaluate`` measures by itself.
-    """
-
-    num: Annotated[int, AtLeast(2)] = 5000
-    metrics: tuple[Metric, ...] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Study(Component):
     """Variants x data settings x seeds.
 
@@ -100,7 +87,8 @@ class Study(Component):
         overrides: fields of all cells by dotted path; a data setting's come after, a variant's last.
         variants: what is compared.
         data: what on.
-        evaluation: what is measured after each training; none for nothing.
+        evaluation: how each run's best and last generator are judged after training, whatever it says of
+            ``snapshot``; none for not at all.
     """
 
     title: str

@@ -1,0 +1,229 @@
+"""From a study's folder to its results: reads every run, measures it, compares the variants."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from gansmith import __version__
+from gansmith.errors import GansmithError
+from gansmith.evaluate.judge import quantities
+from gansmith.facts import DataFacts
+from gansmith.metrics.judgement import Judgement, incomparable
+from gansmith.metrics.metric import Quantity
+from gansmith.runs import RunFolder
+from gansmith.study.compare import SIGNIFICANT, least_p_of_signs
+from gansmith.study.curves import choose_thresholds, curve_of
+from gansmith.study.folder import StudyFolder
+from gansmith.study.measures import Evidence, Yardstick, measure_run, measures_of
+from gansmith.study.plan import Cell, DataSetting, Study
+from gansmith.study.record import Record
+from gansmith.study.results import RunResults, SettingResults, StudyResults, VariantFacts
+from gansmith.study.verdicts import judged
+
+__all__ = ["collect"]
+
+MACHINE = ("device_name", "processor", "precision", "threads", "world_size")  # what seconds depend on
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Run:
+    """A cell with what its folder holds."""
+
+    cell: Cell
+    folder: RunFolder
+    judgements: Sequence[Judgement]
+    evidence: Evidence
+    machine: tuple[object, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        return self.cell.state in ("finished", "diverged")
+
+
+def collect(record: Record, folder: StudyFolder) -> StudyResults:
+    """The results of a study as far as it has come.
+
+    Args:
+        record: the plan, and what has come of each cell.
+        folder: where the runs are.
+
+    Raises:
+        GansmithError: a run's files are damaged.
+    """
+    study = record.study
+    return StudyResults(
+        title=study.title,
+        question=study.question,
+        note=study.note,
+        shortened=record.shortened,
+        command=record.command,
+        gansmith=__version__,
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        seeds=study.seed_numbers,
+        variants=tuple(
+            VariantFacts(
+                title=variant.title, preset=variant.preset or study.preset, changes=_spelled(variant.overrides)
+            )
+            for variant in study.variants
+        ),
+        settings=tuple(_setting(record, folder, data) for data in study.data),
+    )
+
+
+def _setting(record: Record, folder: StudyFolder, data: DataSetting) -> SettingResults:
+    study, cells = record.study, [cell for cell in record.cells if cell.data == data.title]
+    figures, known = _tracked(folder, cells), _quantities(study, cells)
+    tracked = figures[0] if figures else ""
+    num = study.evaluation.num if study.evaluation else 0
+    runs = [_read(folder, cell, tracked, num) for cell in cells]
+    yardstick, notes = _yardstick(study, data, runs, known.get(tracked))
+    several = [f"the tracked figure differs ({' and '.join(figures)})"] if len(figures) > 1 else []
+    quantity = yardstick.quantity
+    setting = SettingResults(
+        title=data.title,
+        facts=_facts(runs),
+        length=str(cells[0].config.length),
+        tracked=tracked,
+        tracked_title=quantity.title if quantity else "",
+        tracked_better=quantity.better if quantity else "lower",
+        thresholds=yardstick.thresholds,
+        incomparable=(*several, *_incomparable(runs)),
+        notes=(*notes, *_notes_on_tests(runs)),
+        measures=measures_of(yardstick),
+        runs=tuple(_results(run, folder, yardstick) for run in runs),
+    )
+    return judged(setting, [variant.title for variant in study.variants])
+
+
+# --- reading -----------------------------------------------------------------------------------------------
+
+
+def _read(folder: StudyFolder, cell: Cell, tracked: str, num: int) -> _Run:
+    run = RunFolder(folder.run(cell.title))
+    judgements = [Judgement.from_plain(line) for line in run.read_judgements()]
+    ours = [line for line in judgements if line.kind == "evaluation" and line.generated.num == num]
+    judged = {line.generated.snapshot: line for line in ours}
+    last = judged.get("last")
+    evidence = Evidence(
+        state=cell.state,
+        curve=curve_of(judgements, tracked),
+        stats=run.read_stats(),
+        best=judged.get("best") if run.best else last,
+        last=last,
+    )
+    return _Run(cell=cell, folder=run, judgements=judgements, evidence=evidence, machine=_machine(run))
+
+
+def _machine(run: RunFolder) -> tuple[object, ...]:
+    try:
+        environment = json.loads(run.environment.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ()
+    return tuple(environment.get(key) for key in MACHINE)
+
+
+def _tracked(folder: StudyFolder, cells: Sequence[Cell]) -> list[str]:
+    """The names of the figures that the runs tracked; one, unless their configurations differ."""
+    lines = [line for cell in cells for line in RunFolder(folder.run(cell.title)).read_judgements()]
+    return list(dict.fromkeys(name for line in lines if line.get("kind") == "tracking" for name in line["figures"]))
+
+
+def _quantities(study: Study, cells: Sequence[Cell]) -> dict[str, Quantity]:
+    trackings = [cell.config.tracking for cell in cells]
+    tracked = [tracking.metric for tracking in trackings if tracking is not None and tracking.metric is not None]
+    evaluated = study.evaluation.metrics if study.evaluation is not None else None
+    return quantities((*tracked, *(evaluated or ())))
+
+
+def _facts(runs: Sequence[_Run]) -> str:
+    for run in runs:
+        try:
+            facts = DataFacts.read(run.folder.data)
+        except GansmithError:
+            continue
+        return f"{facts.title}: {facts.num_images:,} images, {facts.spec(use_labels=False)}"
+    return ""
+
+
+def _results(run: _Run, folder: StudyFolder, yardstick: Yardstick) -> RunResults:
+    return RunResults(
+        cell=run.cell.title,
+        path=run.folder.path.relative_to(folder.path).as_posix(),
+        variant=run.cell.variant,
+        seed=run.cell.seed,
+        state=run.cell.state,
+        reason=run.cell.reason,
+        curve=tuple(run.evidence.curve),
+        measures=measure_run(run.evidence, yardstick),
+    )
+
+
+# --- what all runs of a setting share ------------------------------------------------------------------------
+
+
+def _yardstick(
+    study: Study, data: DataSetting, runs: Sequence[_Run], quantity: Quantity | None
+) -> tuple[Yardstick, list[str]]:
+    """What the runs are measured by, and what a reader has to know about it."""
+    ended = [run for run in runs if run.ended]
+    ends = [run.evidence.curve[-1] for run in ended if run.cell.state == "finished" and run.evidence.curve]
+    notes, thresholds, one_machine = [], data.thresholds, len({run.machine for run in ended}) <= 1
+    if not one_machine:
+        notes.append("The runs ran on different machines or numbers of threads, so their seconds are not compared.")
+    if quantity is not None and not thresholds:
+        curves = {
+            variant.title: [run.evidence.curve for run in ended if run.cell.variant == variant.title]
+            for variant in study.variants
+        }
+        try:
+            thresholds = choose_thresholds(curves, quantity.better)
+            notes.append(
+                "The thresholds were chosen from these runs, all variants alike: the further is what the worst "
+                "variant's median run reaches at its best, the nearer is halfway to it in the logarithm."
+            )
+        except ValueError as error:
+            notes.append(f"No thresholds could be chosen: {error}.")
+    names = {name for run in ended for line in (run.evidence.best, run.evidence.last) if line for name in line.figures}
+    known = _quantities(study, [run.cell for run in runs])
+    yardstick = Yardstick(
+        quantity=quantity,
+        thresholds=thresholds,
+        nimg=min((nimg for nimg, _, _ in ends), default=0),
+        seconds=min((seconds for _, seconds, _ in ends), default=math.inf) if one_machine and ends else None,
+        figures={name: found for name, found in known.items() if name in names},
+    )
+    return yardstick, notes
+
+
+def _notes_on_tests(runs: Sequence[_Run]) -> list[str]:
+    pairs = len({run.cell.seed for run in runs if run.ended})
+    least = least_p_of_signs(pairs)
+    if pairs < 2 or least < SIGNIFICANT:
+        return []
+    return [
+        f"With {pairs} pairs, the exact sign-flip test cannot come below p = {least:.3g}; what is concluded rests on "
+        "the paired t-test, which takes the differences between seeds for normally distributed."
+    ]
+
+
+def _incomparable(runs: Sequence[_Run]) -> list[str]:
+    """Why figures of these runs must not be set side by side."""
+    clauses: dict[str, None] = {}
+    ended = [run for run in runs if run.ended]
+    tracking = [next((line for line in run.judgements if line.kind == "tracking"), None) for run in ended]
+    for lines in (tracking, [run.evidence.best for run in ended], [run.evidence.last for run in ended]):
+        there = [line for line in lines if line is not None]
+        clauses |= dict.fromkeys(clause for line in there[1:] for clause in incomparable(there[0], line))
+    return list(clauses)
+
+
+def _spelled(overrides: dict[str, object], path: str = "") -> tuple[str, ...]:
+    found: list[str] = []
+    for key, value in overrides.items():
+        here = f"{path}.{key}" if path else key
+        found += _spelled(value, here) if isinstance(value, dict) else [f"{here} = {value}"]
+    return tuple(found)

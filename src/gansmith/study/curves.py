@@ -1,0 +1,135 @@
+"""What the curve of a tracked figure says: how good on the way, how soon, how unsteadily.
+
+Figures like the FID live on a scale of ratios: from 40 to 20 is as far as from 20 to 10. So what is averaged along a
+curve, or compared between its points, is the logarithm of the figure, turned so that lower is better (``log_cost``).
+All functions raise a ValueError that says in a few words why there is no answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+from scipy import integrate
+
+from gansmith.metrics.judgement import Judgement
+
+__all__ = [
+    "Better",
+    "Curve",
+    "choose_thresholds",
+    "curve_of",
+    "decline",
+    "log_cost",
+    "log_costs",
+    "mean_over_way",
+    "oscillation",
+    "time_to",
+]
+
+Better: TypeAlias = Literal["lower", "higher", "nearer 1"]
+Curve: TypeAlias = Sequence[tuple[int, float, float]]  # real images seen, seconds of training, the tracked figure
+
+
+def curve_of(judgements: Sequence[Judgement], figure: str) -> list[tuple[int, float, float]]:
+    """The curve of a tracked figure, in the order of images seen; moments at which it could not be had are left out."""
+    points = [
+        (line.generated.nimg, line.generated.seconds, line.figures[figure].value)
+        for line in judgements
+        if line.kind == "tracking" and figure in line.figures
+    ]
+    return sorted((nimg, seconds, value) for nimg, seconds, value in points if nimg is not None and seconds is not None)
+
+
+def log_cost(value: float, better: Better) -> float:
+    """The logarithm of a figure, turned so that lower is better."""
+    if value <= 0:
+        raise ValueError(f"the figure comes down to {value:.3g}, of which there is no logarithm")
+    if better == "nearer 1":
+        return abs(math.log(value))
+    return math.log(value) if better == "lower" else -math.log(value)
+
+
+def log_costs(curve: Curve, better: Better) -> list[float]:
+    """``log_cost`` of each point; there is at least one."""
+    if not curve:
+        raise ValueError("no figure was tracked")
+    return [log_cost(value, better) for _, _, value in curve]
+
+
+def decline(curve: Curve, better: Better) -> float:
+    """How many times as bad the last point is as the best one; 1 if it is the best itself."""
+    costs = log_costs(curve, better)
+    return math.exp(costs[-1] - min(costs))
+
+
+def mean_over_way(curve: Curve, better: Better) -> float:
+    """The geometric mean of a figure over the images seen, from the first measurement to the last.
+
+    It is the area under log figure over kimg (trapezoids), by the way's length: a run that is good early has a better
+    one than a run that comes to the same end late.
+    """
+    if len(curve) < 2:
+        raise ValueError("measured fewer than two times")
+    nimg = [float(point[0]) for point in curve]
+    mean = float(integrate.trapezoid(log_costs(curve, better), nimg)) / (nimg[-1] - nimg[0])
+    return math.exp(-mean if better == "higher" else mean)
+
+
+def time_to(curve: Curve, threshold: float, better: Better) -> tuple[float, float] | None:
+    """Images seen and seconds until a threshold is first reached, or None if it never is.
+
+    Between two measurements the logarithm of the figure is taken for a straight line.
+    """
+    goal = log_cost(threshold, better)
+    before: tuple[float, float, float] | None = None
+    for nimg, seconds, value in curve:
+        now = (float(nimg), seconds, log_cost(value, better))
+        if now[2] <= goal:
+            share = 1.0 if before is None else (before[2] - goal) / (before[2] - now[2])
+            start = before or now
+            return start[0] + share * (now[0] - start[0]), start[1] + share * (now[1] - start[1])
+        before = now
+    return None
+
+
+def oscillation(values: Sequence[float]) -> float:
+    """How far a point lies from the middle of its two neighbours, on average: 0 for any straight line.
+
+    Independent noise of deviation s about a straight line gives s sqrt(3 / pi), about s.
+    """
+    if len(values) < 3:
+        raise ValueError("measured fewer than three times")
+    points = np.asarray(values, np.float64)
+    return float(np.abs(points[1:-1] - (points[:-2] + points[2:]) / 2).mean())
+
+
+def choose_thresholds(curves: Mapping[str, Sequence[Curve]], better: Better) -> tuple[float, ...]:
+    """Two values of the tracked figure to be reached, chosen from the curves of all variants alike.
+
+    The further one is what the worst variant's median run reaches at its best, so that half the runs of every variant
+    reach it; the nearer one is halfway to it, in the logarithm, from where the median of all runs is first measured.
+
+    Args:
+        curves: of the runs of each variant; those without a point are left out.
+        better: which way is better.
+    """
+    there = {variant: [curve for curve in runs if curve] for variant, runs in curves.items()}
+    if not there or not all(there.values()):
+        raise ValueError("a variant has no curve")
+    costs = {variant: [log_costs(curve, better) for curve in runs] for variant, runs in there.items()}
+    far = max(float(np.median([min(curve) for curve in runs])) for runs in costs.values())
+    start = float(np.median([curve[0] for runs in costs.values() for curve in runs]))
+    if far >= start or better == "nearer 1":
+        raise ValueError("no run becomes better than all are at the first measurement")
+    return _easier((start + far) / 2, better), _easier(far, better)
+
+
+def _easier(cost: float, better: Better) -> float:
+    """The figure of that cost in three digits, rounded to the side from which it is reached."""
+    figure = math.exp(-cost if better == "higher" else cost)
+    unit = 10.0 ** (math.floor(math.log10(figure)) - 2)
+    steps = math.floor(figure / unit + 1e-9) if better == "higher" else math.ceil(figure / unit - 1e-9)
+    return float(f"{steps * unit:.6g}")

@@ -1,0 +1,146 @@
+"""What a comparison means, in plain words: what can be concluded, what cannot, and what could have been seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gansmith.study.compare import SIGNIFICANT, least_p_of_signs
+from gansmith.study.results import Comparison, Group, Interval, Measure, Summary
+
+__all__ = ["TITLES", "conclusion", "number", "sentence", "span"]
+
+TITLES: dict[Group, str] = {"quality": "Quality", "convergence": "Convergence speed", "stability": "Stability"}
+
+
+def number(value: float) -> str:
+    """A figure in three digits: "0.0123", "12.3", "1,230"."""
+    digits = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return digits.replace("-", "\N{MINUS SIGN}")
+
+
+def span(interval: Interval) -> str:
+    """ "1.2 to 3.4", or nothing where there is no interval."""
+    if interval.low is None or interval.high is None:
+        return ""
+    return f"{number(interval.low)} to {number(interval.high)}"
+
+
+def sentence(measure: Measure, comparison: Comparison, summaries: Sequence[Summary]) -> str:
+    """What one comparison says.
+
+    Args:
+        measure: that was compared.
+        comparison: all of it but this sentence.
+        summaries: of the first and the second variant.
+    """
+    if measure.share:
+        return f"{_capital(_shares(measure, comparison, summaries))}."
+    if comparison.difference is None or comparison.num < 2:
+        pairs = "no pair" if not comparison.num else "a single pair"
+        return f"{_capital(measure.title)}: nothing can be concluded from {pairs} of runs{_aside(comparison.note)}."
+    if measure.headline:
+        text = _finding(measure, comparison) if is_shown(comparison) else _open(measure, comparison)
+    else:
+        text = f"{measure.title}: {_amount(measure, comparison)}; explored, not tested for, so a hint at most"
+    return f"{_capital(text)}{_aside(comparison.note)}."
+
+
+def conclusion(
+    group: Group, asked: Sequence[tuple[Measure, Comparison, Sequence[Summary]]], incomparable: Sequence[str]
+) -> str:
+    """What one group of measures says about two variants.
+
+    Args:
+        group: of measures.
+        asked: the group's measures with their comparisons and the two variants' summaries.
+        incomparable: why figures must not be set side by side.
+    """
+    shares = [_shares(*entry) for entry in asked if entry[0].key in (("diverged",) if incomparable else ("lost",))]
+    tested = [] if incomparable else [entry for entry in asked if entry[0].headline]
+    pairs = [entry for entry in tested if entry[1].num >= 2 and entry[1].difference is not None]
+    findings = [_finding(measure, comparison) for measure, comparison, _ in pairs if is_shown(comparison)]
+    undecided = [_open(measure, comparison) for measure, comparison, _ in pairs if not is_shown(comparison)]
+    if incomparable:
+        why = f"nothing can be concluded from figures that must not be set side by side: {'; '.join(incomparable)}"
+    elif not tested and not shares:
+        why = "nothing can be concluded, as no figure was tracked"
+    elif not pairs and tested:
+        why = "nothing can be concluded, as there are fewer than two pairs of runs"
+    else:
+        why = ""
+    clauses = [clause for clause in (*shares, why, *findings, *undecided) if clause]
+    return f"{TITLES[group]}: {'; '.join(clauses)}."
+
+
+def is_shown(comparison: Comparison) -> bool:
+    """Whether a difference of a headline measure has been shown."""
+    return comparison.p_holm is not None and comparison.p_holm < SIGNIFICANT
+
+
+def _finding(measure: Measure, comparison: Comparison) -> str:
+    assert comparison.difference is not None
+    more = comparison.second if comparison.difference.value > 0 else comparison.first
+    less = comparison.first if more == comparison.second else comparison.second
+    amount = _amount(measure, comparison)
+    if measure.better in ("lower", "higher"):
+        winner, loser = (less, more) if measure.better == "lower" else (more, less)
+        return f"{winner} is better than {loser} in {measure.title} ({amount}{_doubt(comparison)})"
+    return f"{measure.title} is higher with {more} than with {less} ({amount}{_doubt(comparison)})"
+
+
+def _open(measure: Measure, comparison: Comparison) -> str:
+    could = ""
+    if comparison.detectable is not None:
+        could = (
+            f", as only a true difference of about {number(comparison.detectable)} or more would most likely have "
+            f"shown with {comparison.num} pairs of seeds, and a smaller one may well be there"
+        )
+    return f"which of the two is better in {measure.title} remains open ({_amount(measure, comparison)}){could}"
+
+
+def _amount(measure: Measure, comparison: Comparison) -> str:
+    assert comparison.difference is not None
+    unit = f" {measure.unit}" if measure.unit else ""
+    interval = f", 95 % interval {span(comparison.difference)}" if comparison.difference.low is not None else ""
+    chance = ""
+    if comparison.p_holm is not None:
+        chance = f", p = {_p(comparison.p_holm)} corrected"
+    elif comparison.p_t is not None:
+        chance = f", p = {_p(comparison.p_t)} uncorrected"
+    direction = f"{comparison.second} minus {comparison.first}"
+    return f"{direction} {number(comparison.difference.value)}{unit}{interval}{chance}"
+
+
+def _doubt(comparison: Comparison) -> str:
+    """What the test that supposes less has to say against a finding, where it could have said anything."""
+    p = comparison.p_permutation
+    if p is None or p < SIGNIFICANT or least_p_of_signs(comparison.num) >= SIGNIFICANT:
+        return ""
+    return f"; but the exact test, which supposes no normal distribution, gives p = {_p(p)}"
+
+
+def _shares(measure: Measure, comparison: Comparison, summaries: Sequence[Summary]) -> str:
+    counts = [f"{round(side.mean.value * side.num)} of {side.num} with {side.variant}" for side in summaries]
+    if not counts:
+        return f"{measure.title}: not known"
+    test = ""
+    if comparison.p_mcnemar is not None and any(side.mean.value for side in summaries):
+        least = least_p_of_signs(comparison.num)
+        limit = f", and {comparison.num} pairs could not give less than {_p(least)}" if least >= SIGNIFICANT else ""
+        test = f" (exact McNemar p = {_p(comparison.p_mcnemar)}{limit})"
+    elif summaries:
+        highest = max((side.mean.high or 1.0) for side in summaries)
+        test = f" (which leaves room for a share of up to {highest:.0%})"
+    return f"{measure.title} {' and '.join(counts)}{test}"
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}" if value >= 0.001 else "0.001 or less"
+
+
+def _aside(note: str) -> str:
+    return f" ({note})" if note else ""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
