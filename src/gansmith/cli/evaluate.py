@@ -21,15 +21,19 @@ class Evaluate:
     """Judge the images that a run makes, or images in a folder, a zip or an .npz, by any number of figures.
 
     A run is measured against what it was trained on, unless --against names other images; the figures are added to
-    its metrics.jsonl, and its images that are closest to real ones are shown in nearest.png. Images in files need
-    --against, and nothing is written of them without --out. Other real images are brought to the samples' size;
+    its metrics.jsonl, and its images that are closest to real ones are shown in nearest.png. For images in files,
+    --against is needed, and nothing is written without --out. Images of --against are brought to the samples' size;
     the samples are never resized. Where several are judged, each has a column.
 
-    Fields of the metrics, of the feature network and of the real images can be given too: --metrics.0.subset_size
-    500, --against.roi true, --preparation.fit pad.
+    Fields of the metrics, of the feature network and of the real images can be given too: --metrics.0.replicates 50,
+    --extractor.width 96, --against.roi true, --preparation.fit pad.
     """
 
-    what: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FOLDER|FILE.npz")]
+    what: Annotated[
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="RUN|FOLDER|FILE.npz ...", help_behavior_hint=""),
+    ]
     """one or several"""
     against: Text = None
     """real images: a data set's name, or a path"""
@@ -38,7 +42,8 @@ class Evaluate:
     size: Text = None
     """of the images of --against, to enlarge them on purpose: 64, or 48x64 for width x height"""
     held_out: Text = None
-    """real images that the generator never saw; those of --against then count as what it was trained on"""
+    """real images that the generator never saw, if not those that the run held out; for images in files, it makes
+    those of --against the training images"""
     metrics: Text = None
     """names separated by commas (gansmith list metrics); all if not given"""
     extractor: Text = None
@@ -67,7 +72,7 @@ def main(arguments: Sequence[str]) -> None:
     from gansmith.devices import choose_compute
     from gansmith.evaluate import Evaluation, all_metrics, evaluate_path
     from gansmith.evaluate.table import show_judgements
-    from gansmith.runs import write_json
+    from gansmith.runs import RunFolder, write_json
 
     given = _named(options) | overrides
     evaluation = Evaluation.of(options.against, root=options.root, held_out=options.held_out, overrides=given)
@@ -77,8 +82,11 @@ def main(arguments: Sequence[str]) -> None:
         if dist.is_main():
             metrics = evaluation.metrics or all_metrics()
             show_judgements(judgements, metrics, Console(), f"in {time.perf_counter() - began:.0f} s")
+            for folder in (RunFolder(Path(each.generated.path)) for each in judgements if each.generated.snapshot):
+                print(f"added to {folder.metrics}")
             if out is not None:
                 write_json(out, [judgement.to_plain() for judgement in judgements])
+                print(f"written to {out}")
 
 
 def _out(options: Evaluate) -> Path | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import string
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich import box
@@ -17,7 +16,7 @@ from gansmith.metrics.metric import Estimate, Metric
 
 __all__ = ["show_judgements"]
 
-SPLITS = {"training": "the training part", "held-out": "the part held out", "all": "all"}
+SPLITS = {"training": "the training part", "held-out": "the part held out", "all": "the whole set"}
 
 
 def show_judgements(
@@ -31,47 +30,37 @@ def show_judgements(
         console: where to.
         took: how long it was measured, for the last line of where the figures come from; or empty.
     """
-    letters = _letters(judgements)
+    numbered = len(judgements) > 1
+    called = {f"#{number}" if numbered else "": each for number, each in enumerate(judgements, start=1)}
     origins = Table.grid(padding=(0, 2))
-    for what, said in (*_origins(letters), *([("measured", took)] if took else [])):
+    for what, said in (*_origins(called), *([("measured", took)] if took else [])):
         origins.add_row(what, Text(said))
     console.print(origins)
-    console.print(_single(judgements[0], metrics) if len(judgements) == 1 else _side_by_side(letters, metrics))
-    for line in (*_failures(letters), *_warnings(letters)):
+    console.print(_side_by_side(called, metrics) if numbered else _single(judgements[0], metrics))
+    for line in (*_failures(called), *_warnings(called)):
         console.print(Text(line))
 
 
-def _letters(judgements: Sequence[Judgement]) -> dict[str, Judgement]:
-    """A, B, ..., Z, AA, ...; a single one needs none."""
-    if len(judgements) == 1:
-        return {"": judgements[0]}
-    endless = (
-        "".join(word)
-        for length in itertools.count(1)
-        for word in itertools.product(string.ascii_uppercase, repeat=length)
-    )
-    return dict(zip(endless, judgements, strict=False))
-
-
-def _by(letter: str) -> str:
-    return f"{letter}: " if letter else ""
+def _by(name: str) -> str:
+    """The name that one of several goes by; a single one needs none."""
+    return f"{name}: " if name else ""
 
 
 # --- where the figures come from ---------------------------------------------------------------------------
 
 
-def _origins(letters: Mapping[str, Judgement]) -> Iterator[tuple[str, str]]:
-    yield from _line("generated", {letter: _generated(each.generated) for letter, each in letters.items()})
-    yield from _line("reference", {letter: _reference(each.reference) for letter, each in letters.items()})
-    yield from _line("seen by", {letter: _seen(each.seen) for letter, each in letters.items()})
+def _origins(called: Mapping[str, Judgement]) -> Iterator[tuple[str, str]]:
+    yield from _line("generated", {name: _generated(each.generated) for name, each in called.items()})
+    yield from _line("reference", {name: _reference(each.reference) for name, each in called.items()})
+    yield from _line("seen by", {name: _seen(each.seen) for name, each in called.items()})
 
 
 def _line(what: str, said: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """One line if the same is said of all, else one each."""
     if len(set(said.values())) == 1:
         said = {"": next(iter(said.values()))}
-    for letter, text in said.items():
-        yield what, _by(letter) + text
+    for name, text in said.items():
+        yield what, _by(name) + text
 
 
 def _generated(generated: Generated) -> str:
@@ -113,20 +102,20 @@ def _single(judgement: Judgement, metrics: Sequence[Metric]) -> Table:
     return table
 
 
-def _side_by_side(letters: Mapping[str, Judgement], metrics: Sequence[Metric]) -> Table:
+def _side_by_side(called: Mapping[str, Judgement], metrics: Sequence[Metric]) -> Table:
     table = _table("figure")
     table.add_column("better", no_wrap=True)
-    for letter in letters:
-        table.add_column(letter, justify="right")
+    for name in called:
+        table.add_column(name, justify="right")
     for metric in metrics:
         for name, quantity in metric.quantities.items():
-            cells = [_cell(each.figures.get(name)) for each in letters.values()]
+            cells = [_cell(each.figures.get(name)) for each in called.values()]
             table.add_row(quantity.title, quantity.better, *cells)
     return table
 
 
 def _table(first: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column(first, overflow="fold")
     return table
 
@@ -134,11 +123,11 @@ def _table(first: str) -> Table:
 def _cell(estimate: Estimate | None) -> str:
     if estimate is None:
         return "not computed"
-    return f"{_number(estimate.value)}\n{_number(estimate.low)} to {_number(estimate.high)}"
+    return f"{_number(estimate.value)}\n{_number(estimate.low, 3)} to {_number(estimate.high, 3)}"
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+def _number(value: float, digits: int = 4) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
 
 
 def _titles(metric: Metric) -> str:
@@ -148,14 +137,18 @@ def _titles(metric: Metric) -> str:
 # --- what is to be said beside them ------------------------------------------------------------------------
 
 
-def _failures(letters: Mapping[str, Judgement]) -> Iterator[str]:
-    for letter, judgement in letters.items():
-        for metric, why in judgement.failures.items():
-            yield f"{_by(letter)}{metric} not computed: {why}"
+def _failures(called: Mapping[str, Judgement]) -> Iterator[str]:
+    """Each reason once, with the called of all that it holds for."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, judgement in called.items():
+        for failure in judgement.failures.items():
+            found.setdefault(failure, []).append(name)
+    for (metric, why), concerned in found.items():
+        yield f"{_by(', '.join(concerned))}{metric} not computed: {why}"
 
 
-def _warnings(letters: Mapping[str, Judgement]) -> Iterator[str]:
-    for (one, first), (other, second) in itertools.combinations(letters.items(), 2):
+def _warnings(called: Mapping[str, Judgement]) -> Iterator[str]:
+    for (one, first), (other, second) in itertools.combinations(called.items(), 2):
         reasons = incomparable(first, second)
         if reasons:
             yield f"{one} and {other} cannot be compared side by side: {'; '.join(reasons)}"
