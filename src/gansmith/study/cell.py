@@ -27,7 +27,7 @@ from gansmith.snapshots import Which, find_snapshot
 from gansmith.study.record import MAY_MOVE
 from gansmith.study.results import State
 
-__all__ = ["Job", "Outcome", "work"]
+__all__ = ["Job", "Outcome", "carry_out", "work"]
 
 Outcome: TypeAlias = tuple[State, str]  # with the reason
 
@@ -60,10 +60,11 @@ def work(job: Job, report: connection.Connection) -> None:
     _print_to(job.log)
     threading.Thread(target=_stop_with_the_study, daemon=True).start()
     torch.set_num_threads(job.threads)
-    report.send(_outcome(job))
+    report.send(carry_out(job))
 
 
-def _outcome(job: Job) -> Outcome:
+def carry_out(job: Job) -> Outcome:
+    """Train the cell and judge it, so far as that has not been done; what has come of it."""
     try:
         if not _trained(job):
             return "unfinished", "stopped"

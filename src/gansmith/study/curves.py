@@ -19,6 +19,7 @@ from gansmith.metrics.judgement import Judgement
 __all__ = [
     "Better",
     "Curve",
+    "best_of",
     "choose_thresholds",
     "curve_of",
     "decline",
@@ -41,6 +42,13 @@ def curve_of(judgements: Sequence[Judgement], figure: str) -> list[tuple[int, fl
         if line.kind == "tracking" and figure in line.figures
     ]
     return sorted((nimg, seconds, value) for nimg, seconds, value in points if nimg is not None and seconds is not None)
+
+
+def best_of(curve: Curve, better: Better) -> float:
+    """The best value of a figure on the way."""
+    if not curve:
+        raise ValueError("no figure was tracked")
+    return min((value for _, _, value in curve), key=lambda value: _cost(value, better))
 
 
 def log_cost(value: float, better: Better) -> float:
@@ -81,12 +89,12 @@ def mean_over_way(curve: Curve, better: Better) -> float:
 def time_to(curve: Curve, threshold: float, better: Better) -> tuple[float, float] | None:
     """Images seen and seconds until a threshold is first reached, or None if it never is.
 
-    Between two measurements the logarithm of the figure is taken for a straight line.
+    Between two measurements the figure is taken for a straight line.
     """
-    goal = log_cost(threshold, better)
+    goal = _cost(threshold, better)
     before: tuple[float, float, float] | None = None
     for nimg, seconds, value in curve:
-        now = (float(nimg), seconds, log_cost(value, better))
+        now = (float(nimg), seconds, _cost(value, better))
         if now[2] <= goal:
             share = 1.0 if before is None else (before[2] - goal) / (before[2] - now[2])
             start = before or now
@@ -125,6 +133,13 @@ def choose_thresholds(curves: Mapping[str, Sequence[Curve]], better: Better) -> 
     if far >= start or better == "nearer 1":
         raise ValueError("no run becomes better than all are at the first measurement")
     return _easier((start + far) / 2, better), _easier(far, better)
+
+
+def _cost(value: float, better: Better) -> float:
+    """A figure turned so that lower is better, on its own scale where it has a direction."""
+    if better == "nearer 1":
+        return log_cost(value, better)
+    return value if better == "lower" else -value
 
 
 def _easier(cost: float, better: Better) -> float:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from gansmith.component import AtLeast, Component, Positive, from_outside, from_plain, override
 from gansmith.config import Config
 from gansmith.data import parse_size
-from gansmith.errors import ConfigError
+from gansmith.errors import ConfigError, GansmithError
 from gansmith.evaluate.options import Evaluation
 from gansmith.presets import DEFAULT_PRESET, configure
 from gansmith.schedules import Duration, Length
@@ -152,7 +152,7 @@ def read_study(path: Path) -> Study:
         with from_outside():
             study: Study = from_plain(Study, plain, "study")
         cells(study)
-    except ConfigError as error:
+    except GansmithError as error:
         raise ConfigError(f"{path}: {error}") from error
     return study
 
@@ -184,7 +184,7 @@ def shortened(
         if not 1 <= seeds <= len(numbers):
             raise ConfigError(f"--seeds: expected 1 to {len(numbers)}, which the study has, got {seeds}")
         if seeds < len(numbers):
-            cuts.append(f"{seeds} seeds instead of {len(numbers)}")
+            cuts.append(f"{seeds} of {len(numbers)} seeds")
         study = dataclasses.replace(study, seeds=numbers[:seeds])
     return study, tuple(cuts)
 
