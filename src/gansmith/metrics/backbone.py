@@ -61,6 +61,7 @@ def _layers(spec: ImageSpec, width: int, num_features: int) -> list[nn.Module]:
 
 def _layer(channels: int, maps: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
     convolution = nn.Conv2d(channels, maps, kernel, stride, padding=kernel // 2, bias=False)
+    nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
     return [convolution, nn.BatchNorm2d(maps), nn.ReLU(inplace=True)]
 
 

@@ -1,0 +1,96 @@
+"""The Inception network of published FIDs: the TensorFlow one of 2015-12-05, as NVIDIA exported it to TorchScript."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from gansmith import dist
+from gansmith.data.batches import Indices
+from gansmith.data.download import RemoteFile, fetch
+from gansmith.data.source import cache_folder
+from gansmith.data.store import Store
+from gansmith.devices import choose_compute
+from gansmith.errors import DataError, MetricError
+from gansmith.metrics.extractor import Extractor
+from gansmith.metrics.features import FeatureNetwork
+from gansmith.metrics.learning import Progress
+from gansmith.types import Pixels
+
+__all__ = ["INCEPTION", "Inception"]
+
+# The digest is pinned by crowsonkb/k-diffusion too; clean-fid reads the same file.
+INCEPTION = RemoteFile(
+    name="inception-2015-12-05.pt",
+    urls=("https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt",),
+    digest="sha256:f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
+    size_bytes=95_607_719,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inception(Extractor):
+    """2,048 features of the Inception-v3 that published FIDs are measured with (Heusel et al. 2017), and 1,008 logits.
+
+    The file brings its own resizing to 299 pixels, that of TensorFlow 1, and its own scaling of [0, 255]. Its logits
+    are those before the bias, which the published Inception Score takes (Salimans et al. 2016). Gray images are given
+    to it three times; RGBA it does not take.
+
+    Args:
+        path: a copy of inception-2015-12-05.pt; it is downloaded once if not given (91 MiB). Nothing in the file is
+            run before its digest is found right.
+    """
+
+    path: Path | None = None
+
+    def network(self, store: Store, training: Indices, progress: Progress | None = None) -> FeatureNetwork:
+        """See ``Extractor.network``."""
+        return _InceptionNetwork(_checked(self.path, progress), choose_compute("auto", "auto").device)
+
+
+def _checked(path: Path | None, progress: Progress | None) -> Path:
+    """Where the true file is.
+
+    Raises:
+        DataError: it cannot be had, or another file is there.
+    """
+    folder = cache_folder() / "inception" if path is None else path.parent
+    file = INCEPTION if path is None else dataclasses.replace(INCEPTION, name=path.name)
+    if path is not None and not path.is_file():
+        raise DataError(f"{path}: no file is there; expected a copy of {INCEPTION.name}, or leave --inception out")
+    try:
+        with dist.main_first():
+            return fetch(file, folder, progress)
+    except DataError as error:
+        reason = str(error).rpartition("; ")[0]  # its remedies are those of data sets
+        raise DataError(f"{reason}; name a good copy with --inception, or choose another --extractor") from error
+
+
+class _InceptionNetwork(FeatureNetwork):
+    name = "inception"
+    note = "TensorFlow's network of 2015-12-05"
+    num_classes = 1008
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        self.digest = INCEPTION.digest.removeprefix("sha256:")
+        self.device = device
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is old, and the file is what it is
+            self.module: Any = torch.jit.load(path, map_location=device).eval()  # type: ignore[no-untyped-call]
+
+    def __call__(self, pixels: Pixels) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"]]:
+        channels = pixels.shape[1]
+        if channels not in (1, 3):
+            raise MetricError(
+                f"images have {channels} channels, but inception takes gray or RGB; prepare them with --channels rgb"
+            )
+        features = self.module(pixels.expand(-1, 3, -1, -1).to(self.device), return_features=True)
+        return features, F.linear(features, self.module.output.weight)

@@ -1,0 +1,165 @@
+"""Whether a generator copies its training images: samples against real images that it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from gansmith.errors import MetricError
+from gansmith.images import grid
+from gansmith.metrics.features import Features, Pictures
+from gansmith.metrics.intervals import bootstrap, normal, wilson
+from gansmith.metrics.manifold import nearest
+from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.types import PixelArray
+
+__all__ = ["Memorisation", "closest_pairs", "nearer_to_training"]
+
+LEAST_IMAGES = 20  # below, neither the test's normal approximation nor the interval means much
+REPLICATES = 200
+BATCH_SIZE = 256
+LEAST_P = 1e-6  # smaller ones say no more
+COPY = 0.1  # of the training image's contrast: so little may a copy differ from it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memorisation(Metric):
+    """Are samples nearer to training images than real images that the generator never saw?
+
+    The score is the probability that a sample is nearer to its nearest training image than a held-out image is to its
+    own, ties counting half: 0.5 where nothing is copied, 1 where everything is. The note has the p-value of the
+    Mann-Whitney test that samples are not nearer. The idea is that of Meehan, Chaudhuri and Dasgupta (2020), who
+    cut the images' space into regions, test in each, and average what they find, weighted by the real images in
+    each. Here there is one region: a generator that copies some kinds of images and misses others by far may come
+    out at 0.5. The share of copies and the sheet of ``closest_pairs`` show such a one.
+
+    A copy is a sample that differs from its nearest training image, found in the features, by less than a tenth of
+    that image's contrast, pixel by pixel: the root of the mean squared difference against the pixels' standard
+    deviation about their channel's mean. Copies that are shifted, mirrored or recoloured are not counted. The note
+    has the share among held-out images, which real data with near duplicates do not keep at 0.
+
+    The score contains whatever else sets held-out images apart. Where a split keeps groups whole, as that of GTSRB
+    does (a track of frames of one sign is either trained on or held out), held-out images are further away than
+    samples without copying would be; and a feature network that was fitted to the training images may set others
+    apart. A generator of nothing but ordinary images is near to training images too.
+    """
+
+    quantities: ClassVar[Mapping[str, Quantity]] = {
+        "memorisation": Quantity(title="Memorisation (0.5: none)", better="lower"),
+        "copies": Quantity(title="Copies of training images", better="lower"),
+    }
+
+    needs_training: ClassVar[bool] = True
+
+    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+        training, held_out = _known(comparison)
+        samples, copied = _distances_and_copies(comparison.fake, training)
+        others, copied_others = _distances_and_copies(held_out, training)
+        score, p_value = nearer_to_training(samples, others)
+        sizes = [len(samples), len(others)]
+        error = bootstrap(_redrawn(samples, others), sizes, seed=comparison.seed, replicates=REPLICATES)
+        interval, note = f"bootstrap of {REPLICATES}", f"Mann-Whitney {_p(p_value)}, one-sided"
+        among = f"{copied_others.mean():.2%} among held-out images"
+        return {
+            "memorisation": normal(score, float(error), interval, within=(0, 1), note=note),
+            "copies": wilson(int(copied.sum()), len(copied), note=among),
+        }
+
+
+def nearer_to_training(samples: NDArray[np.float64], held_out: NDArray[np.float64]) -> tuple[float, float]:
+    """The probability that a sample is nearer than a held-out image, and the p-value that samples are not nearer.
+
+    Args:
+        samples: distance of each sample to its nearest training image.
+        held_out: the same of each held-out image.
+    """
+    test = stats.mannwhitneyu(held_out, samples, alternative="greater", method="asymptotic")
+    return float(test.statistic) / (len(samples) * len(held_out)), float(test.pvalue)
+
+
+def _p(value: float) -> str:
+    return f"p = {value:.2g}" if value >= LEAST_P else f"p < {LEAST_P:g}"
+
+
+def closest_pairs(comparison: Comparison, num: int = 32) -> PixelArray:
+    """A sheet of the samples that are nearest to training images: above the sample, below it the training image.
+
+    Args:
+        comparison: with training images.
+        num: how many pairs at most, the closest first, row by row.
+
+    Returns:
+        uint8 [H W c].
+
+    Raises:
+        MetricError: nobody knows the training images.
+    """
+    training = _training(comparison)
+    distances, numbers = nearest(comparison.fake.values, training.values, 1)
+    order = distances[:, 0].argsort(stable=True)[:num]
+    samples = comparison.fake.images[order.numpy()]
+    return grid(np.concatenate([samples, training.images[numbers[order, 0].numpy()]], axis=1))
+
+
+def _known(comparison: Comparison) -> tuple[Features, Features]:
+    """Training and held-out images, if they and the samples are enough."""
+    training = _training(comparison)
+    if comparison.held_out is None:
+        raise MetricError(
+            "memorisation needs real images that the generator never saw: train with --held_out 0.05 "
+            "(a run trained with 0 has none), or name some with gansmith evaluate ... --held-out DATA"
+        )
+    for kind, features, remedy in (
+        ("held-out", comparison.held_out, "train with a larger --held_out, or name others with --held-out DATA"),
+        ("generated", comparison.fake, "take more samples"),
+    ):
+        if len(features) < LEAST_IMAGES:
+            few = f"{len(features)} {kind} images are too few to see memorisation"
+            raise MetricError(f"{few}; expected at least {LEAST_IMAGES}: {remedy}")
+    return training, comparison.held_out
+
+
+def _training(comparison: Comparison) -> Features:
+    if comparison.training is None:
+        raise MetricError(
+            "memorisation needs the images that the generator was trained on, which are known of runs alone: "
+            "give gansmith evaluate the run's folder"
+        )
+    return comparison.training
+
+
+def _distances_and_copies(images: Features, training: Features) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """How far each image is from its nearest training image, and whether it is all but that image."""
+    distances, numbers = nearest(images.values, training.values, 1)
+    return distances[:, 0].numpy(), _are_copies(images.images, training.images, numbers[:, 0].numpy())
+
+
+def _are_copies(images: Pictures, training: Pictures, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    found = []
+    for start in range(0, len(numbers), BATCH_SIZE):
+        which = np.arange(start, min(start + BATCH_SIZE, len(numbers)))
+        originals = training[numbers[which]].astype(np.float32)
+        difference = np.square(images[which] - originals).mean(axis=(1, 2, 3))
+        contrast = originals.var(axis=(1, 2)).mean(axis=1)
+        found.append(difference <= COPY**2 * contrast)
+    return np.concatenate(found)
+
+
+def _redrawn(
+    samples: NDArray[np.float64], held_out: NDArray[np.float64]
+) -> Callable[[NDArray[np.int64], NDArray[np.int64]], float]:
+    """The score, were each distance there as often as it was drawn."""
+    order = held_out.argsort()
+    first = np.searchsorted(held_out[order], samples, "left")
+    last = np.searchsorted(held_out[order], samples, "right")
+
+    def score(drawn_samples: NDArray[np.int64], drawn_held_out: NDArray[np.int64]) -> float:
+        nearer = np.concatenate([[0], drawn_held_out[order].cumsum()])  # of the held-out images, up to each
+        return float(1 - drawn_samples @ (nearer[first] + nearer[last]) / (2 * len(samples) * len(held_out)))
+
+    return score
