@@ -20,7 +20,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("gansmith.cli.resume", "go on with a run where it stopped"),
     "sample": ("gansmith.cli.sample", "make images with a trained generator"),
     "interpolate": ("gansmith.cli.interpolate", "walk between two of its images"),
+    "evaluate": ("gansmith.cli.evaluate", "judge a run's images, or a folder's, against real ones"),
     "study": ("gansmith.cli.study", "compare variants over several seeds, and say what can be concluded"),
+    "report": ("gansmith.cli.report", "write one page about a run or a study: pictures, curves, figures"),
     "list": ("gansmith.cli.listing", "name presets, data sets, models, losses, ..."),
     "doctor": ("gansmith.cli.doctor", "say what this machine has and what will be used"),
 }

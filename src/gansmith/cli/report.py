@@ -1,0 +1,30 @@
+"""gansmith report RUN"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gansmith.cli.options import Required, Text, parse
+
+__all__ = ["main"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write one page about a run or a study: pictures, curves, figures, configuration. It needs no network."""
+
+    path: Required
+    """the folder of the run or of the study"""
+    out: Text = None
+    """page.html; report.html in that folder if not given"""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write the page."""
+    options = parse(Report, "report", arguments)
+    from pathlib import Path
+
+    from gansmith.report import write_report
+
+    print(write_report(Path(options.path), Path(options.out) if options.out else None))

@@ -1,0 +1,59 @@
+"""One self-contained page of a run or of a study: pictures, curves, figures, and where they come from."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from gansmith import __version__
+from gansmith.errors import RunError
+from gansmith.report.run_page import run_page
+from gansmith.report.study_page import study_page
+from gansmith.runs import RunFolder
+from gansmith.study.folder import StudyFolder
+
+__all__ = ["write_report"]
+
+
+def write_report(path: Path, out: Path | None = None) -> Path:
+    """Write the page of a run or a study.
+
+    Args:
+        path: the folder of either.
+        out: the file; report.html in that folder if not given.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunError: nothing is there to report on, or the page cannot be written.
+    """
+    study = StudyFolder(path)
+    if study.plan.exists() or study.results.exists():
+        return _write(out or study.report, "study.html.j2", study_page(study))
+    folder = RunFolder.open(path)
+    return _write(out or folder.report, "run.html.j2", run_page(folder))
+
+
+def _write(path: Path, template: str, page: Any) -> Path:
+    environment = Environment(
+        loader=PackageLoader("gansmith.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    now = datetime.now(UTC)
+    text = environment.get_template(template).render(page=page, version=__version__, now=now)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        unfinished.write_text(text, encoding="utf-8", errors="replace")
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise RunError(f"{path}: cannot be written ({error}); choose another file with --out") from error
+    return path

@@ -1,0 +1,126 @@
+"""The charts of a run's page: the tracked figure, and what training wrote into stats.jsonl."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gansmith.errors import RunError
+from gansmith.metrics.judgement import Judgement, incomparable
+from gansmith.report.charts import TALL, WIDE, Chart, Frame, Line, draw, numbers
+from gansmith.report.figures import quantity, title_of
+from gansmith.report.words import between, kimg, number, precise
+
+__all__ = ["best_of", "statistics_charts", "tracked", "tracked_chart"]
+
+Records = Sequence[Mapping[str, Any]]
+
+DISCRIMINATOR, GENERATOR = 0, 1  # colours; also of real and generated images
+# name: title, and of each curve the key, what it is called, and its colour
+CHARTS: dict[str, tuple[str, tuple[tuple[str, str, int], ...]]] = {
+    "losses": (
+        "Losses",
+        (("loss/generator", "generator", GENERATOR), ("loss/discriminator", "discriminator", DISCRIMINATOR)),
+    ),
+    "logits": (
+        "Discriminator's logits",
+        (("logits/fake", "generated", GENERATOR), ("logits/real", "real", DISCRIMINATOR)),
+    ),
+    "accuracy": (
+        "Discriminator's accuracy",
+        (("accuracy/fake", "generated", GENERATOR), ("accuracy/real", "real", DISCRIMINATOR)),
+    ),
+    "gradients": (
+        "Gradient norms",
+        (("gradient/generator", "generator", GENERATOR), ("gradient/discriminator", "discriminator", DISCRIMINATOR)),
+    ),
+    "speed": ("Images a second", (("speed/images_per_second", "", DISCRIMINATOR),)),
+}
+
+FRAMES = {"accuracy": Frame(bottom=0, top=1), "speed": Frame(bottom=0), "gradients": Frame(log=True)}
+
+
+def tracked(judgements: Sequence[Judgement]) -> tuple[str, list[Judgement]]:
+    """The name of the tracked figure, and all measurements of it that may be set beside the newest.
+
+    Raises:
+        RunError: nothing was tracked.
+    """
+    found = [judgement for judgement in judgements if judgement.kind == "tracking" and judgement.figures]
+    if not found:
+        failed = [reason for judgement in judgements for reason in judgement.failures.values()]
+        raise RunError(f"No figure was tracked during training{': ' + failed[-1] if failed else ''}.")
+    name = next(iter(found[-1].figures))
+    return name, [one for one in found if name in one.figures and not incomparable(one, found[-1])]
+
+
+def best_of(name: str, judgements: Sequence[Judgement]) -> Judgement | None:
+    """The measurement that was best; None where nobody knows which way is better."""
+    known = quantity(name)
+    if known is None:
+        return None
+    ranked = {"lower": lambda value: value, "higher": lambda value: -value, "nearer 1": lambda value: abs(value - 1)}
+    return min(judgements, key=lambda one: ranked[known.better](one.figures[name].value))
+
+
+def tracked_chart(judgements: Sequence[Judgement]) -> Chart:
+    """The tracked figure over images, with its interval, the best one marked.
+
+    Raises:
+        RunError: nothing was tracked.
+    """
+    name, found = tracked(judgements)
+    best = best_of(name, found)
+    estimates = [judgement.figures[name] for judgement in found]
+    x = [(judgement.generated.nimg or 0) / 1000 for judgement in found]
+    value, low, high = (numbers([getattr(each, part) for each in estimates]) for part in ("value", "low", "high"))
+    marks = [] if best is None else [((best.generated.nimg or 0) / 1000, best.figures[name].value)]
+    line = Line(x=x, y=value, low=low, high=high, marks=marks)
+    alt = f"{title_of(name)}: {number(value[0])} at first, {number(value[-1])} at last"
+    wide = draw([line], name="tracked", alt=alt, frame=Frame(size=WIDE, log=True))
+    narrow = draw([line], name="tracked-narrow", alt=alt, frame=Frame(size=TALL, log=True))
+    return Chart(title=f"{title_of(name)} during training", svg=wide, narrow=narrow, note=_about(name, found, best))
+
+
+def _about(name: str, found: Sequence[Judgement], best: Judgement | None) -> str:
+    last, which = found[-1], ""
+    if best is not None:
+        figure = best.figures[name]
+        value, ends = precise(figure.value, figure.low, figure.high), between(figure.low, figure.high)
+        which = f"Best (circle): {value} (95 % interval {ends}) at {kimg(best.generated.nimg or 0)}. "
+    note = f" ({last.seen.note})" if last.seen.note else ""
+    return (
+        f"{which}Measured {len(found)} times during training, on {last.generated.num:,} images of fixed seeds against "
+        f"{last.reference.num:,} real ones, seen through {last.seen.extractor}{note}; the band is its 95 % interval. "
+        "Good for following one training, too rough to be quoted."
+    )
+
+
+def statistics_charts(records: Records) -> list[Chart]:
+    """The charts of stats.jsonl; those of which nothing was written are left out."""
+    kimg_seen = [value / 1000 for value in numbers(record.get("progress/nimg") for record in records)]
+    charts = []
+    for name, (title, curves) in CHARTS.items():
+        lines = [(label, _line(records, kimg_seen, key, colour)) for key, label, colour in curves]
+        lines = [(label, line) for label, line in lines if any(map(math.isfinite, line.y))]
+        if lines:
+            charts.append(_chart(name, title, lines))
+    return charts
+
+
+def _line(records: Records, x: Sequence[float], key: str, colour: int) -> Line:
+    mean = numbers(record.get(key) for record in records)
+    if key.startswith(("accuracy/", "speed/")):  # the deviation of a yes or no says nothing new
+        return Line(x=x, y=mean, colour=colour)
+    deviation = numbers(record.get(f"{key}.std") for record in records)
+    low = [value - spread for value, spread in zip(mean, deviation, strict=True)]
+    high = [value + spread for value, spread in zip(mean, deviation, strict=True)]
+    return Line(x=x, y=mean, colour=colour, low=low, high=high)
+
+
+def _chart(name: str, title: str, lines: Sequence[tuple[str, Line]]) -> Chart:
+    last = [f"{label} {number(line.y[-1])}".strip() for label, line in lines]
+    alt = f"{title} over thousands of images; at last {', '.join(last)}"
+    svg = draw([line for _, line in lines], name=name, alt=alt, frame=FRAMES.get(name, Frame()))
+    return Chart(title=title, svg=svg, legend=tuple((line.colour, label) for label, line in lines if label))

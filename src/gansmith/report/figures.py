@@ -1,0 +1,188 @@
+"""The figures of a run's page: what was measured, of what, and beside what it may be set."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gansmith.component import member, members
+from gansmith.errors import RunError
+from gansmith.metrics.judgement import Judgement, incomparable
+from gansmith.metrics.metric import Estimate, Metric, Quantity
+from gansmith.report.words import between, count, kimg, plural, precise
+
+__all__ = [
+    "Evaluation",
+    "Figure",
+    "evaluation",
+    "in_words",
+    "main_figure",
+    "provenance",
+    "quantity",
+    "title_of",
+]
+
+MOST_OLDER = 4  # evaluations beside the newest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A row of the table.
+
+    Args:
+        title: what it is.
+        values: the newest first; a dash where an older evaluation lacks it.
+        interval: of the newest.
+        better: which way.
+        notes: what a reader has to know, and how the interval was found if not in the usual way.
+    """
+
+    title: str
+    values: tuple[str, ...]
+    interval: str
+    better: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The newest evaluation, with those that may stand beside it.
+
+    Args:
+        columns: which generator and when, for each column of values, the newest first.
+        figures: the rows.
+        failures: metric and reason.
+        provenance: sentences.
+        incomparable: older evaluations that are left out, with the reason.
+    """
+
+    columns: tuple[tuple[str, str], ...]
+    figures: tuple[Figure, ...]
+    failures: tuple[tuple[str, str], ...]
+    provenance: tuple[str, ...]
+    incomparable: tuple[str, ...]
+
+
+@functools.cache
+def _quantities() -> dict[str, Quantity]:
+    found: dict[str, Quantity] = {}
+    family: type[Metric] = Metric  # type: ignore[type-abstract]
+    for name in members(family):
+        found |= member(family, name, "metrics").quantities
+    return found
+
+
+def quantity(name: str) -> Quantity | None:
+    """What a figure's name stands for; None for one of a metric from outside."""
+    return _quantities().get(name)
+
+
+def title_of(name: str) -> str:
+    """A figure's name as tables show it."""
+    known = quantity(name)
+    return known.title if known else name
+
+
+def _better(name: str) -> str:
+    """Which way a figure is better, or empty where nobody knows."""
+    known = quantity(name)
+    return known.better if known else ""
+
+
+def in_words(name: str, estimate: Estimate) -> str:
+    """FID 12.3 (95 % 11.9 to 12.8)"""
+    value = precise(estimate.value, estimate.low, estimate.high)
+    return f"{title_of(name)} {value} (95 % interval {between(estimate.low, estimate.high)})"
+
+
+def main_figure(judgement: Judgement) -> str:
+    """The first of a judgement's figures in a sentence."""
+    name = _in_order(judgement.figures)[0]
+    generated = judgement.generated
+    at = "" if generated.nimg is None else f" at {kimg(generated.nimg)}"
+    source = f"the {generated.snapshot} generator{at}" if generated.snapshot else generated.path
+    return f"{in_words(name, judgement.figures[name])} of {plural(generated.num, 'image')} of {source}."
+
+
+def evaluation(judgements: Sequence[Judgement], path: str) -> Evaluation:
+    """The table of figures.
+
+    Args:
+        judgements: of the run, oldest first.
+        path: of the run.
+
+    Raises:
+        RunError: it was never evaluated.
+    """
+    found = [judgement for judgement in judgements if judgement.kind == "evaluation"][::-1]
+    if not found:
+        raise RunError(f"This run was not evaluated yet; do it with: gansmith evaluate {path}")
+    newest, older = found[0], found[1:]
+    beside = [judgement for judgement in older if not incomparable(newest, judgement)][:MOST_OLDER]
+    apart = [
+        f"{', '.join(_moment(other))}: {'; '.join(why)}" for other in older if (why := incomparable(newest, other))
+    ]
+    method = _usual_method(newest)
+    return Evaluation(
+        columns=tuple(_moment(judgement) for judgement in (newest, *beside)),
+        figures=tuple(_row(name, [newest, *beside], method) for name in _in_order(newest.figures)),
+        failures=tuple((name, reason) for name, reason in newest.failures.items()),
+        provenance=(
+            *provenance(newest),
+            *([f"Intervals: {method}, where the note says nothing else."] if method else []),
+        ),
+        incomparable=tuple(apart),
+    )
+
+
+def _in_order(figures: Mapping[str, Estimate]) -> list[str]:
+    order = list(_quantities())
+    return sorted(figures, key=lambda name: order.index(name) if name in order else len(order))
+
+
+def _usual_method(judgement: Judgement) -> str:
+    """How most of the intervals were found."""
+    methods = [estimate.interval for estimate in judgement.figures.values()]
+    return max(methods, key=methods.count, default="")
+
+
+def _row(name: str, judgements: Sequence[Judgement], method: str) -> Figure:
+    estimates = [judgement.figures.get(name) for judgement in judgements]
+    newest = judgements[0].figures[name]
+    values = [
+        "\N{EN DASH}" if estimate is None else precise(estimate.value, estimate.low, estimate.high)
+        for estimate in estimates
+    ]
+    return Figure(
+        title=title_of(name),
+        values=tuple(values),
+        interval=between(newest.low, newest.high),
+        better=_better(name),
+        notes=tuple(note for note in (newest.note, newest.interval) if note not in ("", method)),
+    )
+
+
+def _moment(judgement: Judgement) -> tuple[str, str]:
+    at = "" if judgement.generated.nimg is None else f" at {kimg(judgement.generated.nimg)}"
+    return f"{judgement.generated.snapshot or 'images'}{at}", judgement.when[:10]
+
+
+def provenance(judgement: Judgement) -> list[str]:
+    """What stands behind a judgement's figures, in sentences."""
+    made, real, seen = judgement.generated, judgement.reference, judgement.seen
+    weights = {True: ", averaged weights", False: ", weights as they are", None: ""}[made.ema]
+    source = {"now": "the generator as it trained", None: made.path}.get(
+        made.snapshot, f"the {made.snapshot} generator"
+    )
+    at = "" if made.nimg is None else f" at {kimg(made.nimg)}"
+    seeds = "" if made.seed is None else f", seeds {count(made.seed)} to {count(made.seed + made.num - 1)}"
+    note = f": {seen.note}" if seen.note else ""
+    splits = {"training": "the part it was trained on", "held-out": "the part held out of training", "all": "all of it"}
+    return [
+        f"Measured: {plural(made.num, 'image')} of {source}{at}{weights}{seeds}.",
+        f"Against: {plural(real.num, 'real image')} of {real.title}, {splits[real.split]} "
+        f"(data {real.digest[:12]}, choice {real.selection[:12]}).",
+        f"Seen through: {seen.extractor}{note} (weights {seen.digest[:12]}).",
+        f"On {judgement.when[:10]}, with gansmith {judgement.gansmith}.",
+    ]

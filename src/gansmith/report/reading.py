@@ -1,0 +1,154 @@
+"""What a page takes from files: bounded, checked, and a sentence in place of whatever is missing or unsound."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from gansmith.component import from_plain
+from gansmith.data.decode import decode
+from gansmith.errors import GansmithError, RunError
+from gansmith.metrics.judgement import Judgement
+from gansmith.runs import RunFolder
+from gansmith.types import PixelArray
+
+__all__ = ["Part", "attempt", "read_judgements", "read_object", "read_picture", "read_stats"]
+
+T = TypeVar("T")
+
+LARGEST_TEXT = 200_000_000  # bytes of a JSON file
+LARGEST_PICTURE = 50_000_000  # bytes of a PNG file
+MOST_PIXELS = 40_000_000
+
+# What a value of another type, size or shape than expected makes our code raise.
+UNSOUND = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Part(Generic[T]):
+    """A part of a page: its content, or why there is none."""
+
+    content: T | None
+    why: str = ""
+
+    def needed(self) -> T:
+        """The content, for another part that is made from it.
+
+        Raises:
+            RunError: there is none.
+        """
+        if self.content is None:
+            raise RunError(self.why)
+        return self.content
+
+
+def attempt(make: Callable[..., T], *arguments: Any, what: str) -> Part[T]:
+    """Make a part of the page; what stands in its way becomes the sentence to show instead.
+
+    Args:
+        make: raises a GansmithError whose message is that sentence.
+        arguments: of ``make``.
+        what: the part, for the sentence where the files hold something unexpected.
+    """
+    try:
+        return Part(make(*arguments))
+    except GansmithError as error:
+        return Part(None, str(error))
+    except UNSOUND as error:
+        return Part(None, f"{what} cannot be read ({type(error).__name__}: {error}).")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object.
+
+    Raises:
+        RunError: it is missing, too large, or holds something else.
+    """
+    plain = _sound(path, lambda: json.loads(path.read_text(encoding="utf-8")))
+    if not isinstance(plain, dict):
+        raise RunError(f"{path.name} cannot be read: it holds no object.")
+    return plain
+
+
+def read_stats(folder: RunFolder) -> list[dict[str, Any]]:
+    """The lines of stats.jsonl.
+
+    Raises:
+        RunError: there are none, or they cannot be read.
+    """
+    if not folder.stats.exists():
+        raise RunError("No statistics were written yet.")
+    records = [record for record in _sound(folder.stats, folder.read_stats) if isinstance(record, dict)]
+    if not records:
+        raise RunError("No statistics were written yet.")
+    return records
+
+
+def read_judgements(folder: RunFolder) -> list[Judgement]:
+    """The lines of metrics.jsonl, oldest first; empty if nothing was measured.
+
+    Raises:
+        RunError: they cannot be read.
+        MetricError: one of them is no judgement.
+    """
+    lines = _sound(folder.metrics, folder.read_judgements) if folder.metrics.exists() else []
+    judgements = [Judgement.from_plain(line) for line in lines]
+    for judgement in judgements:
+        _check(judgement, "metrics.jsonl")
+    return judgements
+
+
+def read_picture(path: Path) -> PixelArray:
+    """A picture as uint8 [H W c], c being 1, 3 or 4.
+
+    Raises:
+        RunError: it is missing, too large or damaged.
+    """
+    if not path.is_file():
+        raise RunError(f"{path.name} is missing.")
+    if path.stat().st_size > LARGEST_PICTURE:
+        raise RunError(f"{path.name} is too large to be shown.")
+    try:
+        image = decode(path.read_bytes())
+    except (GansmithError, OSError) as error:
+        raise RunError(f"{path.name} cannot be shown: {error}.") from error
+    if image.width * image.height > MOST_PIXELS:
+        raise RunError(f"{path.name} is too large to be shown: {image.width}x{image.height} pixels.")
+    pixels = np.asarray(image.convert(image.mode if image.mode in ("L", "RGB") else "RGBA"))
+    return pixels if pixels.ndim == 3 else pixels[:, :, None]
+
+
+def _sound(path: Path, read: Callable[[], T]) -> T:
+    try:
+        if path.stat().st_size > LARGEST_TEXT:
+            raise RunError(f"{path.name} cannot be read: it has {path.stat().st_size:,} bytes.")
+        return read()
+    except FileNotFoundError as error:
+        raise RunError(f"{path.name} is missing.") from error
+    except UNSOUND as error:
+        raise RunError(f"{path.name} cannot be read ({error}).") from error
+
+
+def _check(value: Any, where: str) -> None:
+    """Whether a dataclass of plain values holds what its annotations say."""
+    for name, annotation in typing.get_type_hints(type(value)).items():
+        item, place = getattr(value, name), f"{where}: {name}"
+        if typing.get_origin(annotation) is Mapping:
+            for entry in item.values():
+                _check_entry(typing.get_args(annotation)[1], entry, place)
+        else:
+            _check_entry(annotation, item, place)
+
+
+def _check_entry(annotation: Any, item: Any, where: str) -> None:
+    if dataclasses.is_dataclass(annotation):
+        _check(item, where)
+    else:
+        from_plain(annotation, item, where)

@@ -1,0 +1,150 @@
+"""The page of a run, gathered from its folder; whatever is missing is said in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gansmith.errors import RunError
+from gansmith.facts import DataFacts
+from gansmith.metrics.judgement import Judgement
+from gansmith.report.charts import Chart, numbers
+from gansmith.report.curves import best_of, statistics_charts, tracked, tracked_chart
+from gansmith.report.figures import Evaluation, evaluation, in_words, main_figure
+from gansmith.report.reading import Part, attempt, read_judgements, read_object, read_stats
+from gansmith.report.samples import Pictures, Samples, Strip, nearest
+from gansmith.report.settings import Bar, Command, Settings, bars, commands, environment, settings
+from gansmith.report.sheets import Picture
+from gansmith.report.words import count, duration, kimg, plural
+from gansmith.runs import RunFolder
+
+__all__ = ["RunPage", "run_page"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPage:
+    """What the template of a run shows; see there for the order."""
+
+    title: str
+    verdict: tuple[str, ...]
+    summary: tuple[tuple[str, str], ...]
+    samples: Part[Samples]
+    strip: Part[Strip]
+    tracked: Part[Chart]
+    charts: Part[list[Chart]]
+    evaluation: Part[Evaluation]
+    nearest: Part[Picture]
+    data: Part[DataFacts]
+    bars: tuple[Bar, ...]
+    settings: Part[Settings]
+    environment: Part[tuple[tuple[tuple[str, str], ...], tuple[str, ...]]]
+    commands: Part[list[Command]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Files:
+    """Everything that a page is made of, as it was read, once."""
+
+    folder: RunFolder
+    config: Part[dict[str, Any]]
+    facts: Part[DataFacts]
+    status: Part[dict[str, Any]]
+    stats: Part[list[dict[str, Any]]]
+    judgements: Part[list[Judgement]]
+    machine: Part[dict[str, Any]]
+
+
+def run_page(folder: RunFolder) -> RunPage:
+    """Gather a run's page."""
+    files = _Files(
+        folder=folder,
+        config=attempt(read_object, folder.config, what="config.json"),
+        facts=attempt(DataFacts.read, folder.data, what="data.json"),
+        status=attempt(read_object, folder.status, what="status.json"),
+        stats=attempt(read_stats, folder, what="stats.jsonl"),
+        judgements=attempt(read_judgements, folder, what="metrics.jsonl"),
+        machine=attempt(read_object, folder.environment, what="environment.json"),
+    )
+    machine, config = files.machine.content or {}, files.config.content or {}
+    return RunPage(
+        title=folder.path.resolve().name,
+        verdict=_verdict(files),
+        summary=tuple(attempt(_summary, files, what="config.json").content or ()),
+        samples=attempt(lambda: _pictures(files).samples(), what="The sheet of samples"),
+        strip=attempt(lambda: _pictures(files).strip(), what="The pictures of the way"),
+        tracked=attempt(lambda: tracked_chart(files.judgements.needed()), what="The tracked figure"),
+        charts=attempt(lambda: statistics_charts(files.stats.needed()), what="stats.jsonl"),
+        evaluation=attempt(lambda: evaluation(files.judgements.needed(), str(folder.path)), what="metrics.jsonl"),
+        nearest=attempt(lambda: nearest(folder, files.facts.needed()), what="nearest.png"),
+        data=files.facts,
+        bars=tuple(bars(files.facts.content)) if files.facts.content else (),
+        settings=attempt(lambda: settings(files.config.needed()), what="config.json"),
+        environment=attempt(lambda: environment(files.machine.needed()), what="environment.json"),
+        commands=attempt(commands, str(folder.path), machine, config, what="config.json"),
+    )
+
+
+def _pictures(files: _Files) -> Pictures:
+    return Pictures(folder=files.folder, config=files.config.needed(), facts=files.facts.needed())
+
+
+# --- in a sentence -----------------------------------------------------------------------------------------
+
+
+def _verdict(files: _Files) -> tuple[str, ...]:
+    sentences = [attempt(_course, files, what="status.json"), attempt(_best, files, what="metrics.jsonl")]
+    return tuple(part.content or part.why for part in sentences)
+
+
+def _course(files: _Files) -> str:
+    """How the training went."""
+    status, records = files.status.needed(), files.stats.content or []
+    last: Mapping[str, Any] = records[-1] if records else {}
+    nimg, step = (_counted(status.get(key), last.get(f"progress/{key}")) for key in ("nimg", "step"))
+    done = f"{kimg(nimg)} ({plural(step, 'step')})"
+    seconds, seen = numbers([last.get("progress/seconds"), last.get("progress/nimg")])
+    took = f" in {duration(seconds)}, {count(seen / seconds)} images a second" if seconds > 0 and seen > 0 else ""
+    begin = {
+        "finished": f"Finished after {done}{took}.",
+        "stopped": f"Stopped at {done}{took}, before its end; it can be resumed.",
+        "failed": f"Failed at {done}{took}: {status.get('reason', 'no reason was written')}.",
+        "running": f"Under way, or ended without a word; so far {done}{took}.",
+    }
+    return begin.get(str(status.get("state")), f"Its state is written as {status.get('state')}; {done}{took}.")
+
+
+def _counted(*values: object) -> int:
+    """The first that is a number; 0 if none is."""
+    return next((int(value) for value in numbers(values) if value >= 0), 0)
+
+
+def _best(files: _Files) -> str:
+    """The figure that says most: the newest evaluation's first, else the best of those tracked."""
+    judgements = files.judgements.needed()
+    evaluations = [judgement for judgement in judgements if judgement.kind == "evaluation" and judgement.figures]
+    if evaluations:
+        return main_figure(evaluations[-1])
+    try:
+        name, found = tracked(judgements)
+    except RunError:
+        return "Nothing was measured yet."
+    best = best_of(name, found) or found[-1]
+    at = kimg(best.generated.nimg or 0)
+    images = plural(best.generated.num, "image")
+    return f"Best tracked {in_words(name, best.figures[name])}, at {at}, on {images}."
+
+
+def _summary(files: _Files) -> list[tuple[str, str]]:
+    config, machine = files.config.content or {}, files.machine.content or {}
+    rows = []
+    if files.facts.content:
+        facts = files.facts.content
+        classes = f", {plural(len(facts.class_names), 'class')}" if facts.class_names else ", no labels"
+        rows.append(("Data", f"{facts.title}: {plural(facts.num_images, 'image')}, {facts.spec(False)}{classes}"))
+    if config:
+        rows += [("Preset", str(config.get("preset"))), ("Seed", str(config.get("seed")))]
+    if machine:
+        parts = [machine.get("device_name"), machine.get("precision")]
+        rows.append(("Machine", ", ".join(str(part) for part in parts if part)))
+    return rows

@@ -1,0 +1,147 @@
+"""What a run was made of and how to make it again: configuration, data, machine, commands."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from gansmith.component import to_plain
+from gansmith.config import flat
+from gansmith.errors import ConfigError
+from gansmith.facts import DataFacts
+from gansmith.presets import preset
+from gansmith.report.words import count
+
+__all__ = ["Bar", "Command", "Settings", "bars", "commands", "environment", "settings"]
+
+MOST_BARS = 1000
+NO_SUCH_FIELD = "\N{EN DASH}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A configuration.
+
+    Args:
+        preset: that it started from.
+        changes: path, the preset's value, the run's.
+        why_none: in place of changes, why the preset's values are not known; or empty.
+        everything: path and value.
+    """
+
+    preset: str
+    changes: tuple[tuple[str, str, str], ...]
+    why_none: str
+    everything: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A class with the number of its images, and that as a share of the largest class's."""
+
+    name: str
+    count: str
+    percent: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command and what it is for."""
+
+    purpose: str
+    text: str
+
+
+def settings(config: Mapping[str, Any]) -> Settings:
+    """The configuration, and what makes it differ from its preset."""
+    name = config.get("preset")
+    changes: tuple[tuple[str, str, str], ...] = ()
+    why_none = ""
+    try:
+        changes = tuple((path, _spelled(old), _spelled(new)) for path, (old, new) in _changes(config).items())
+    except ConfigError:
+        why_none = f"gansmith knows no preset called {name}, so the differences from it cannot be told."
+    everything = tuple((path, _spelled(value)) for path, value in flat(config).items())
+    return Settings(preset=str(name), changes=changes, why_none=why_none, everything=everything)
+
+
+def _changes(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What this run has that its preset has not: the preset's value, a dash if it has no such field, and the run's."""
+    usual = flat(to_plain(preset(str(config.get("preset")))))
+    pairs = {path: (usual.get(path, NO_SUCH_FIELD), value) for path, value in flat(config).items()}
+    return {path: pair for path, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _spelled(value: Any) -> str:
+    """A plain value as one would type it."""
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def bars(facts: DataFacts) -> list[Bar]:
+    """How many images each class has; nothing where there are too many classes to be shown."""
+    if len(facts.class_names) > MOST_BARS:
+        return []
+    largest = max(facts.class_counts, default=1) or 1
+    return [
+        Bar(name=name, count=count(num), percent=round(100 * num / largest))
+        for name, num in zip(facts.class_names, facts.class_counts, strict=True)
+    ]
+
+
+def environment(plain: Mapping[str, Any]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """The machine and the versions; and the downgrades, a sentence each."""
+    notes = plain.get("notes", [])
+    rows = tuple(
+        (key.replace("_", " "), _spelled(value)) for key, value in plain.items() if key not in ("notes", "command")
+    )
+    return rows, tuple(map(_spelled, notes)) if isinstance(notes, list) else (_spelled(notes),)
+
+
+# --- commands ----------------------------------------------------------------------------------------------
+
+
+def commands(path: str, environment: Mapping[str, Any], config: Mapping[str, Any]) -> list[Command]:
+    """How to make the run again, and what to do with it.
+
+    Args:
+        path: the run's folder.
+        environment: environment.json, plain; empty if it cannot be read.
+        config: config.json, likewise.
+    """
+    origin = Command(purpose="The command that made this run", text=_recorded(environment))
+    if not origin.text and config:
+        origin = Command(purpose="The command was not recorded; this one trains alike", text=_equivalent(config))
+    rest = {"Train on": "resume", "Make images": "sample", "Measure": "evaluate", "Make this page anew": "report"}
+    after = [Command(purpose=purpose, text=shlex.join(["gansmith", verb, path])) for purpose, verb in rest.items()]
+    return [*([origin] if origin.text else []), *after]
+
+
+def _recorded(environment: Mapping[str, Any]) -> str:
+    """The command that environment.json remembers; empty if none, or only that of a later sitting."""
+    words = environment.get("command")
+    if not (isinstance(words, list) and words and all(isinstance(word, str) for word in words)):
+        return ""
+    program, *rest = words
+    if rest[:1] == ["resume"]:
+        return ""
+    ours = PurePath(program).name in ("gansmith", "__main__.py")
+    return shlex.join((["gansmith"] if ours else ["python", program]) + rest)
+
+
+def _equivalent(config: Mapping[str, Any]) -> str:
+    data, own = config["data"], flat(config)
+    words = ["gansmith", "train", str(data.get("path") or data["name"]), "--preset", str(config["preset"])]
+    changed = [path for path in _changes(config) if path not in ("preset", "data.name", "data.path")]
+    lists = dict.fromkeys(field for path in changed if isinstance(config[field := path.partition(".")[0]], list))
+    for field in lists:
+        words += [f"--{field}", json.dumps(config[field])]
+    for path in changed:
+        if path.partition(".")[0] not in lists:
+            words += [f"--{path.removesuffix('.name')}", _spelled(own[path])]
+    return shlex.join(words)
