@@ -36,6 +36,16 @@ def test_the_bootstrap_draws_each_sample_by_itself() -> None:
     assert bootstrap(sizes, [50, 50], seed=0, replicates=20) == 0  # never the same draw twice
 
 
+def test_two_replicates_differ_by_the_root_of_two_standard_errors() -> None:
+    values, seen = np.arange(20.0), list[float]()
+
+    def total(counts: NDArray[np.int64]) -> float:
+        seen.append(float(counts @ values))
+        return seen[-1]
+
+    assert bootstrap(total, [20], seed=0, replicates=2) == pytest.approx(abs(seen[0] - seen[1]) / math.sqrt(2))
+
+
 def test_the_bootstrap_is_a_function_of_its_seed() -> None:
     values = np.arange(20.0)
     one, same, other = (bootstrap(lambda counts: counts @ values, [20], seed=seed, replicates=9) for seed in (3, 3, 4))
@@ -73,6 +83,13 @@ def test_the_truth_lies_in_about_95_of_100_intervals() -> None:
         joint += mean.low <= sum(truth) / classes <= mean.high
     assert 0.92 <= single / 400 <= 0.98
     assert 0.92 <= joint / 400 <= 0.985
+
+
+def test_the_mean_of_four_equal_shares_is_twice_as_sure() -> None:
+    share, mean = wilson(3, 10), mean_of_shares([wilson(3, 10)] * 4)
+    assert mean.value == pytest.approx(share.value)
+    assert mean.value - mean.low == pytest.approx((share.value - share.low) / 2)
+    assert mean.high - mean.value == pytest.approx((share.high - share.value) / 2)
 
 
 def test_the_mean_of_one_share_is_that_share() -> None:

@@ -117,7 +117,8 @@ class FID(Metric):
     It is biased upward, the more so the fewer images there are: compare it only at equal numbers of images, or take
     ``FIDInfinity``. The interval is about what other images of the same two kinds would have given at the same
     numbers; it does not cover the bias. It is laid around the figure by the replicates' deviation, for their own
-    values are biased upward once more, so that their percentiles would miss the figure.
+    values are biased upward once more, so that their percentiles would miss the figure. It errs on the wide side, the
+    more so the fewer images a feature there are: see docs/explain/precision.md.
 
     Args:
         replicates: bootstrap replicates of both sides; fewer are made where there are so many features that they
