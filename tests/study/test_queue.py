@@ -1,0 +1,177 @@
+"""Studies in processes: done, diverged, crashed, stopped and gone on with."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from gansmith.callbacks import Callback, Moment
+from gansmith.cli import main
+from gansmith.runs import RunFolder
+from gansmith.schedules import Duration
+from gansmith.study import queue
+from gansmith.study.folder import StudyFolder
+from gansmith.study.plan import Cell, read_study
+from gansmith.study.progress import displayed, how_far
+from gansmith.study.queue import run_cells
+from gansmith.study.record import Record, planned, read_record
+from gansmith.study.results import read_results
+
+PLAN = """
+title = "Noise"
+length = "6 steps"
+seeds = 1
+evaluation = "none"
+[overrides]
+batch_size = 4
+precision = "float32"
+device = "cpu"
+held_out = 0
+tracking = "none"
+log_every = "1 steps"
+samples.every = "6 steps"
+model.width = 4
+[[variants]]
+title = "Steady"
+preset = "dcgan-64"
+[[variants]]
+title = "Wild"
+preset = "dcgan-64"
+overrides = { discriminator_optimizer.lr = 1e30 }
+[[data]]
+title = "Noise"
+source = "NOISE"
+size = 8
+"""
+
+
+@pytest.fixture
+def file(noise: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "noise.toml"
+    path.write_text(PLAN.replace("NOISE", noise.as_posix()), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def begun(file: Path, tmp_path: Path) -> tuple[Record, StudyFolder]:
+    folder = StudyFolder(tmp_path / "out")
+    folder.runs.mkdir(parents=True)
+    return planned(read_study(file), (), folder), folder
+
+
+def run(record: Record, folder: StudyFolder, **options: int) -> tuple[Record, str]:
+    """Run the cells, and what was said meanwhile."""
+    text = io.StringIO()
+    with displayed(record.cells, Console(file=text, width=200)) as display:
+        return run_cells(record, folder, display, **options), text.getvalue()  # type: ignore[arg-type]
+
+
+def test_a_study_is_one_command(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = file.parent / "out"
+    assert main(["study", str(file), "--out", str(out), "--workers", "2", "--length", "5 steps"]) == 0
+    said = capsys.readouterr().out
+    assert "finished  noise-steady-seed0" in said
+    assert "diverged  noise-wild-seed0" in said
+    assert f"look at: gansmith report {out}" in said
+    assert "finished at step 5" in StudyFolder(out).log("noise-steady-seed0").read_text(encoding="utf-8")
+    results = read_results(out / "results.json")
+    assert results.shortened == ("trainings of 5 steps instead of 6 steps",)
+    assert [entry.state for entry in results.settings[0].runs] == ["finished", "diverged"]
+    assert (out / "results.csv").exists()
+
+    assert main(["study", str(out)]) == 0  # nothing is left to do, and the folder knows what it was
+    again = capsys.readouterr().out
+    assert "begins" not in again
+    assert "2 of 2 runs done" in again
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crash(Callback):
+    """Ends the process without a word, as the system does when there is no memory left."""
+
+    every: Duration = Duration(1, "steps")
+
+    def call(self, moment: Moment) -> None:
+        """Do it."""
+        os._exit(3)
+
+
+def changed(cell: Cell, title: str, **fields: Any) -> Cell:
+    """The cell under another name with other fields of its configuration."""
+    return replace(cell, title=title, config=replace(cell.config, **fields))
+
+
+def test_a_crash_stops_nothing_and_a_stop_lets_everything_be_saved(
+    begun: tuple[Record, StudyFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, folder = begun
+    steady = record.cells[0]
+    endless = changed(steady, "endless", length=Duration(900, "h"))
+    record = replace(record, cells=(changed(steady, "crashing", callbacks=(Crash(),)), endless))
+
+    @contextmanager
+    def asked() -> Iterator[Callable[[], bool]]:
+        trains = folder.run("endless") / "stats.jsonl"
+        yield lambda: trains.exists() and folder.plan.exists()  # which is written when the first cell has ended
+
+    monkeypatch.setattr(queue, "stop_on_signal", asked)
+    monkeypatch.setenv("GANSMITH_TRUST", __name__)
+    found, said = run(record, folder, workers=2)
+    assert [(cell.state, cell.done) for cell in found.cells] == [("failed", False), ("unfinished", False)]
+    assert "its process ended with exit code 3; see" in found.cells[0].reason
+    assert read_record(folder).cells[1].reason == "stopped"
+    assert "failed    crashing (0 of 2 done): its process ended" in said
+    assert "stopping: 1 running" in said
+    stopped = RunFolder.open(folder.run("endless"))
+    assert json.loads(stopped.status.read_text(encoding="utf-8"))["state"] == "stopped"
+    assert stopped.checkpoints()
+    fraction, text = how_far(found.cells[1], stopped.path)
+    assert 0 < fraction < 0.01
+    assert "kimg" in text
+
+
+def test_a_stop_begins_nothing_more(begun: tuple[Record, StudyFolder], monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def asked() -> Iterator[Callable[[], bool]]:
+        yield lambda: True
+
+    monkeypatch.setattr(queue, "stop_on_signal", asked)
+    found, said = run(*begun)
+    assert {cell.state for cell in found.cells} == {"unfinished"}
+    assert "begins" not in said
+
+
+def test_a_second_command_is_kept_out(begun: tuple[Record, StudyFolder], file: Path) -> None:
+    _, folder = begun
+    with folder.claimed():
+        assert main(["study", str(file), "--out", str(folder.path)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["study", "nothing.toml"], "nothing.toml: cannot read the study"),
+        (["study", "."], "no study is there"),
+        (["study", "FILE", "--seeds", "2"], "--seeds: expected 1 to 1"),
+        (["study", "FILE", "--length", "long"], "--length: 'long' is not a duration"),
+        (["study", "FILE", "--workers", "0"], "--workers: expected at least 1, got 0"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    words: list[str], error: str, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(file.parent)
+    assert main([str(file) if word == "FILE" else word for word in words]) == 2
+    said = capsys.readouterr().err
+    assert error in said
+    assert said.count("\n") == 1
+    assert not (file.parent / "runs").exists()
