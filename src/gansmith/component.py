@@ -34,6 +34,7 @@ __all__ = [
     "PositiveInt",
     "from_outside",
     "from_plain",
+    "imported",
     "member",
     "member_name",
     "members",
@@ -116,17 +117,29 @@ def member(family: type[C], name: str, where: str) -> type[C]:
     if target is None:
         kind = family.__name__.lower()
         raise ConfigError(f"{where}: no {kind} is called '{name}'; {did_you_mean(name, table)}")
-    if name not in table and not _trusted(name):
-        package = name.partition(".")[0].partition(":")[0]
-        raise ConfigError(
-            f"{where}: '{name}' would run code from outside gansmith; allow it with GANSMITH_TRUST={package}"
-        )
-    found = _imported(target, where) if isinstance(target, str) else target
+    if name not in table:
+        found = imported(name, where)
+    else:
+        found = _imported(target, where) if isinstance(target, str) else target
     if not (inspect.isclass(found) and issubclass(found, family)) or inspect.isabstract(found):
         raise ConfigError(
             f"{where}: {name} is not a {family.__name__}; derive it from {family.__module__}.{family.__name__}"
         )
     return found
+
+
+def imported(path: str, where: str) -> Any:
+    """What "module:name" means, unless it comes from outside and is not trusted: see ``from_outside``.
+
+    Raises:
+        ConfigError: it is not trusted, or cannot be imported.
+    """
+    package = path.partition(":")[0].partition(".")[0]
+    if _OUTSIDE.get() and package not in os.environ.get("GANSMITH_TRUST", "").split(","):
+        raise ConfigError(
+            f"{where}: '{path}' would run code from outside gansmith; allow it with GANSMITH_TRUST={package}"
+        )
+    return _imported(path, where)
 
 
 def member_name(component: Component) -> str:
@@ -155,17 +168,12 @@ def from_outside() -> Iterator[None]:
 _OUTSIDE = ContextVar("_OUTSIDE", default=False)
 
 
-def _trusted(path: str) -> bool:
-    package = path.partition(":")[0].partition(".")[0]
-    return not _OUTSIDE.get() or package in os.environ.get("GANSMITH_TRUST", "").split(",")
-
-
 def _imported(path: str, where: str) -> Any:
     module, _, name = path.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{where}: cannot import '{path}' ({error}); write it as package.module:Class") from error
+        raise ConfigError(f"{where}: cannot import '{path}' ({error}); write it as package.module:name") from error
 
 
 # --- to and from plain values (JSON, TOML, command line) ---------------------------------------------------

@@ -22,7 +22,7 @@ from gansmith.errors import DataError
 
 __all__ = ["Progress", "RemoteFile", "fetch"]
 
-Progress: TypeAlias = Callable[[int, int], None]  # bytes done, bytes in all
+Progress: TypeAlias = Callable[[int, int], object]  # bytes done, bytes in all
 
 _ROUNDS = 3  # each mirror gets further chances, which resume a connection that was cut
 _TIMEOUT_SECONDS = 30

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
@@ -15,10 +16,18 @@ from gansmith.images import to_float
 from gansmith.metrics.features import FeatureNetwork
 from gansmith.types import Images, ImageSpec, Pixels
 
-__all__ = ["WEIGHTS_SEED", "Backbone", "BackboneNetwork", "digest_of"]
+__all__ = ["Backbone", "BackboneNetwork", "first_weights"]
 
 SIDE = 40  # pixels; the first layer thins out larger images, so that the cost stays bounded
 WEIGHTS_SEED = 0
+
+
+@contextmanager
+def first_weights() -> Iterator[None]:
+    """Networks made in this block get the same weights each time, and nobody else's random numbers change."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(WEIGHTS_SEED)
+        yield
 
 
 class Backbone(nn.Module):
@@ -35,8 +44,7 @@ class Backbone(nn.Module):
 
     def __init__(self, spec: ImageSpec, *, width: int, num_features: int, num_classes: int = 0) -> None:
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(WEIGHTS_SEED)
+        with first_weights():
             self.layers = nn.Sequential(*_layers(spec, width, num_features))
             self.head = nn.Linear(num_features, num_classes) if num_classes else None
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -80,7 +88,7 @@ class BackboneNetwork(FeatureNetwork):
         self.name, self.note, self.device = name, note, device
         self.spec = dataclasses.replace(spec, num_classes=0)
         self.backbone = backbone.eval().requires_grad_(False).to(device)
-        self.digest = digest_of(backbone.state_dict())
+        self.digest = _digest(backbone.state_dict())
         self.num_classes = 0 if backbone.head is None else backbone.head.out_features
 
     def __call__(self, pixels: Pixels) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"] | None]:
@@ -93,7 +101,7 @@ class BackboneNetwork(FeatureNetwork):
         return found
 
 
-def digest_of(tensors: Mapping[str, Tensor]) -> str:
+def _digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of named tensors."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):

@@ -6,24 +6,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 from torch.nn import functional as F
 
 from gansmith.component import Positive, PositiveInt
-from gansmith.data.batches import Indices, split
+from gansmith.data.batches import Indices
 from gansmith.data.store import Store
 from gansmith.errors import MetricError
 from gansmith.images import to_float
 from gansmith.metrics.backbone import Backbone, BackboneNetwork
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import Selection, extract
-from gansmith.metrics.learning import LEARNING_SEED, Progress, learn, learnt_once, shifted
-from gansmith.types import Pixels
+from gansmith.metrics.learning import LEARNING_SEED, Progress, learn, learnt_once, parted
+from gansmith.types import Batch, Pixels
 
 __all__ = ["Classifier"]
 
-JUDGED = 0.1
-JUDGE_SEED = 1  # another than that of the split in training and held-out images, or all classes' last groups coincide
+SHIFT = 1 / 16  # of a side; images are never mirrored, for digits and signs would become others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Classifier(Extractor):
 
     width: PositiveInt = 48
     num_features: PositiveInt = 64
-    kimg: Positive = 60.0
+    kimg: Positive = 80.0
 
     def network(self, store: Store, training: Indices, progress: Progress | None = None) -> BackboneNetwork:
         """See ``Extractor.network``."""
@@ -50,28 +50,35 @@ class Classifier(Extractor):
             )
         num_classes = len(store.class_names)
         backbone = Backbone(store.spec, width=self.width, num_features=self.num_features, num_classes=num_classes)
-        learnt, judged = _parted(store, store.labels, training)
 
         def teach(device: torch.device) -> str:
+            learnt, judged = parted(store, training)
             draw = torch.Generator().manual_seed(LEARNING_SEED)
 
-            def loss(images: Pixels, labels: Tensor | None) -> Tensor:
-                _, logits = backbone(to_float(shifted(images, draw).to(device)))
-                assert labels is not None
-                return F.cross_entropy(logits, labels.to(device))
+            def loss(batch: Batch) -> Tensor:
+                assert batch.labels is not None
+                _, logits = backbone(to_float(_shifted(batch.images, draw).to(device)))
+                return F.cross_entropy(logits, batch.labels.to(device))
 
-            learn([backbone.to(device)], loss, store, learnt, self.kimg, progress)
+            learn(backbone.to(device), loss, store, learnt, self.kimg, progress)
             return _accuracy(BackboneNetwork("classifier", backbone, store.spec, device, ""), store, judged)
 
         return learnt_once(self, store, training, backbone, teach)
 
 
-def _parted(store: Store, labels: Indices, training: Indices) -> tuple[Indices, Indices]:
-    """What is learnt from and what judges; no group is parted, and no class goes unlearnt."""
-    judged = np.intersect1d(training, split(store, JUDGED, seed=JUDGE_SEED)[1])
-    learnt = np.setdiff1d(training, judged)
-    known = np.isin(labels[judged], labels[learnt])
-    return np.union1d(learnt, judged[~known]), judged[known]
+def _shifted(pixels: Pixels, draw: torch.Generator) -> Pixels:
+    """Each image moved by up to a sixteenth of its sides; its edge is continued."""
+    n, _, height, width = pixels.shape
+    rows, columns = _moved(n, height, draw), _moved(n, width, draw)
+    images = pixels.permute(0, 2, 3, 1)
+    moved = images[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return moved.permute(0, 3, 1, 2)
+
+
+def _moved(n: int, side: int, draw: torch.Generator) -> Int64[Tensor, "n side"]:
+    most = round(side * SHIFT)
+    shifts = torch.randint(-most, most + 1, (n, 1), generator=draw)
+    return (torch.arange(side) + shifts).clamp(0, side - 1)
 
 
 def _accuracy(network: BackboneNetwork, store: Store, judged: Indices) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 
 from gansmith import dist
 from gansmith.component import member_name, to_plain
-from gansmith.data.batches import Batches, Indices
+from gansmith.data.batches import Batches, Indices, split
 from gansmith.data.source import cache_folder
 from gansmith.data.store import Store
 from gansmith.data.writer import made_at_once
@@ -23,18 +25,19 @@ from gansmith.devices import choose_compute
 from gansmith.errors import MetricError
 from gansmith.metrics.backbone import Backbone, BackboneNetwork
 from gansmith.metrics.extractor import Extractor
-from gansmith.types import Pixels
+from gansmith.types import Batch
 
-__all__ = ["LEARNING_SEED", "Progress", "learn", "learnt_once", "shifted"]
+__all__ = ["LEARNING_SEED", "Progress", "learn", "learnt_once", "parted"]
 
 Progress: TypeAlias = Callable[[int, int], object]
 
 RECIPE = 1  # raise it when anything here or in the backbone changes what is learnt: all is then learnt anew
 LEARNING_SEED = 0
-BATCH_SIZE = 128
+BATCH_SIZE = 64
 MOST_EPOCHS = 30  # of a data set too small for the kimg asked for
 RATE, WARM_UP, WEIGHT_DECAY = 4e-3, 0.25, 0.05
-SHIFT = 1 / 16  # of a side
+JUDGED = 0.1
+JUDGE_SEED = 1  # another than that of training and held-out images, lest both splits take the same groups
 
 
 def learnt_once(
@@ -76,9 +79,19 @@ def _cached_path(extractor: Extractor, store: Store, training: Indices) -> Path:
     return cache_folder() / "extractors" / f"{type(extractor).__name__.lower()}-{key}"
 
 
+def parted(store: Store, training: Indices) -> tuple[Indices, Indices]:
+    """What a network learns from, and what it is judged on: no group is parted, and no class goes unlearnt."""
+    judged = np.intersect1d(training, split(store, JUDGED, seed=JUDGE_SEED)[1])
+    learnt = np.setdiff1d(training, judged)
+    if store.labels is None:
+        return learnt, judged
+    known = np.isin(store.labels[judged], store.labels[learnt])
+    return np.union1d(learnt, judged[~known]), judged[known]
+
+
 def learn(
-    parts: Sequence[nn.Module],
-    loss: Callable[[Pixels, Tensor | None], Tensor],
+    network: nn.Module,
+    loss: Callable[[Batch], Tensor],
     store: Store,
     chosen: Indices,
     kimg: float,
@@ -87,8 +100,8 @@ def learn(
     """Minimise a loss with AdamW (Loshchilov and Hutter 2019) and one cycle of the rate (Smith and Topin 2018).
 
     Args:
-        parts: what learns, on its device.
-        loss: of images, uint8 on the CPU, and their labels if there are any.
+        network: what learns, on its device.
+        loss: of a batch, which is on the CPU.
         store: the images.
         chosen: which of them it learns from, at least one.
         kimg: thousands of images to see, repetitions counted; fewer if that were too often each.
@@ -96,33 +109,16 @@ def learn(
     """
     compute = choose_compute("auto", "auto")
     batches = Batches(store=store, batch_size=BATCH_SIZE, seed=LEARNING_SEED, subset=chosen)
-    steps = -(-int(min(1000 * kimg, MOST_EPOCHS * len(chosen))) // BATCH_SIZE)
-    optimizer = torch.optim.AdamW([p for part in parts for p in part.parameters()], weight_decay=WEIGHT_DECAY)
+    steps = math.ceil(min(1000 * kimg, MOST_EPOCHS * len(chosen)) / BATCH_SIZE)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=steps + 1, pct_start=WARM_UP)
-    for part in parts:
-        part.train()
+    network.train()
     for step in range(steps):
-        batch = batches.batch(step * BATCH_SIZE)
         with torch.enable_grad(), compute.autocast():
-            value = loss(batch.images, batch.labels)
+            value = loss(batches.batch(step * BATCH_SIZE))
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         cycle.step()
         if progress:
             progress((step + 1) * BATCH_SIZE, steps * BATCH_SIZE)
-
-
-def shifted(pixels: Pixels, draw: torch.Generator) -> Pixels:
-    """Each image moved by up to a sixteenth of its sides; its edge is continued. Never mirrored: digits and signs."""
-    n, _, height, width = pixels.shape
-    rows, columns = _moved(n, height, draw), _moved(n, width, draw)
-    images = pixels.permute(0, 2, 3, 1)
-    moved = images[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
-    return moved.permute(0, 3, 1, 2)
-
-
-def _moved(n: int, side: int, draw: torch.Generator) -> Tensor:
-    most = round(side * SHIFT)
-    shifts = torch.randint(-most, most + 1, (n, 1), generator=draw)
-    return (torch.arange(side) + shifts).clamp(0, side - 1)
