@@ -35,13 +35,13 @@ def holds(estimate: Estimate, truth: float) -> bool:
 # --- moments -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [1, 7, 999, 3000])
+@pytest.mark.parametrize("size", [1, 7, 399, 1000])
 def test_moments_are_the_same_in_whatever_batches(size: int) -> None:
-    rows = drawn(3000, 8, seed=0, shift=1000)  # far from 0, where sums of squares would lose digits
+    rows = drawn(1000, 8, seed=0, shift=1000)  # far from 0, where sums of squares would lose digits
     whole, batched = Moments.of(rows), Moments.of(rows[:0])
     for batch in rows.split(size):
         batched = batched.add(batch)
-    assert batched.count == 3000
+    assert batched.count == 1000
     torch.testing.assert_close(batched.mean, whole.mean, rtol=1e-14, atol=0)
     torch.testing.assert_close(batched.covariance, whole.covariance, rtol=0, atol=1e-12)
     other = Moments.of(drawn(300, 8, seed=1, shift=1000))
