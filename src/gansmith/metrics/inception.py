@@ -77,7 +77,6 @@ def _checked(path: Path | None, progress: Progress | None) -> Path:
 class _InceptionNetwork(FeatureNetwork):
     name = "inception"
     note = "TensorFlow's network of 2015-12-05"
-    num_classes = 1008
 
     def __init__(self, path: Path, device: torch.device) -> None:
         self.digest = INCEPTION.digest.removeprefix("sha256:")
@@ -85,6 +84,7 @@ class _InceptionNetwork(FeatureNetwork):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is old, and the file is what it is
             self.module: Any = torch.jit.load(path, map_location=device).eval()  # type: ignore[no-untyped-call]
+        self.num_classes = len(self.module.output.weight)
 
     def __call__(self, pixels: Pixels) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"]]:
         channels = pixels.shape[1]

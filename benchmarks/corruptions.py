@@ -1,0 +1,303 @@
+"""Whether the feature networks rank spoilt images by how spoilt they are.
+
+    python benchmarks/corruptions.py --data-root path/to/data [--only mnist,flowers] [--extractors classifier]
+
+Real images that no network learnt from play the part of generated ones. They are spoilt in six ways, at five
+strengths each, and measured by FID and KID against as many images of those that the network may learn from. Writes a
+JSON file and a Markdown table to benchmarks/results/; what it has measured before, of other sets and networks, stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from gansmith.component import member
+from gansmith.data import resolve
+from gansmith.data.batches import Indices, split
+from gansmith.data.store import Preparation, Store, prepare
+from gansmith.devices import choose_compute, describe_environment
+from gansmith.metrics.extractor import Extractor
+from gansmith.metrics.features import FeatureNetwork, Selection, extract
+from gansmith.metrics.frechet import Moments, frechet_distance
+from gansmith.metrics.kernel import kernel_distance
+from gansmith.types import PixelArray
+
+HERE = Path(__file__).parent
+DATA = {
+    "mnist": ("mnist", None),
+    "gtsrb": ("gtsrb", (32, 32)),
+    "cifar10": ("cifar10", None),
+    "flowers": ("folder/flowers_128.zip", (64, 64)),
+}
+LABELLED = ("mnist", "gtsrb", "cifar10")
+EXTRACTORS = ("classifier", "self-supervised", "random-conv")
+IMAGES = 5000  # of either kind; a quarter of the data set where it is smaller than two such sets
+DRAWS = 3  # of what is left to chance: which classes, which images
+ANCHORS, NEIGHBOURS = 20, 5
+
+Random: TypeAlias = np.random.Generator
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The images that are spoilt, uint8 [n h w c], and their classes if they have any."""
+
+    images: PixelArray
+    labels: Indices | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def neighbours(self, anchors: Indices, among: Indices) -> Indices:
+        """For each of these images the nearest ones by their pixels, itself the first, [a NEIGHBOURS]."""
+        rows = torch.from_numpy(self.images.reshape(len(self), -1)).float()
+        nearest = torch.cdist(rows[anchors], rows[among]).argsort(dim=1)[:, :NEIGHBOURS]
+        return among[nearest.numpy()]
+
+
+# --- spoilt pixels -----------------------------------------------------------------------------------------
+
+
+def noise(images: PixelArray, deviation: float) -> PixelArray:
+    """Gaussian noise; its deviation in steps of 1/255."""
+    drawn = np.random.default_rng(0).normal(0, deviation, images.shape)
+    return np.clip(np.rint(images + drawn), 0, 255).astype(np.uint8)
+
+
+def blur(images: PixelArray, deviation: float) -> PixelArray:
+    """A Gaussian blur; its deviation in 1/32 of the image's width."""
+    pixels = deviation * images.shape[2] / 32
+    return np.rint(gaussian_filter(images.astype(np.float32), (0, pixels, pixels, 0))).astype(np.uint8)
+
+
+# --- spoilt sets -------------------------------------------------------------------------------------------
+
+
+def dropped_classes(pool: Pool, share: float, random: Random) -> Indices:
+    """A share of the classes is missing; images of the others stand in."""
+    classes = random.permutation(np.unique(pool.labels))
+    lost = np.isin(pool.labels, classes[: round(share * len(classes))])
+    return np.where(lost, random.choice(np.flatnonzero(~lost), len(pool)), np.arange(len(pool)))
+
+
+def collapsed_classes(pool: Pool, share: float, random: Random) -> Indices:
+    """A share of the classes has nothing left but one image and its nearest neighbours."""
+    chosen = np.arange(len(pool))
+    classes = random.permutation(np.unique(pool.labels))
+    for label in classes[: round(share * len(classes))]:
+        members = np.flatnonzero(pool.labels == label)
+        mode = pool.neighbours(random.choice(members, 1), among=members)[0]
+        chosen[members] = random.choice(mode, len(members))
+    return chosen
+
+
+def collapsed_modes(pool: Pool, share: float, random: Random) -> Indices:
+    """A share of the images gives way to 20 images and their nearest neighbours."""
+    anchors = random.choice(len(pool), ANCHORS, replace=False)
+    modes = pool.neighbours(anchors, among=np.arange(len(pool))).flatten()
+    lost = random.permutation(len(pool)) < round(share * len(pool))
+    return np.where(lost, random.choice(modes, len(pool)), np.arange(len(pool)))
+
+
+def duplicates(pool: Pool, share: float, random: Random) -> Indices:
+    """Only so many of the images are left, each repeated."""
+    return np.resize(random.permutation(len(pool))[: round((1 - share) * len(pool))], len(pool))
+
+
+OF_PIXELS: dict[Callable[[PixelArray, float], PixelArray], tuple[float, ...]] = {
+    noise: (5, 10, 20, 40, 80),
+    blur: (0.5, 0.75, 1, 1.5, 2),
+}
+OF_SETS: dict[Callable[[Pool, float, Random], Indices], tuple[float, ...]] = {
+    dropped_classes: (0.1, 0.2, 0.4, 0.6, 0.8),
+    collapsed_classes: (0.1, 0.2, 0.4, 0.7, 1),
+    collapsed_modes: (0.1, 0.2, 0.4, 0.6, 0.8),
+    duplicates: (0.5, 0.75, 0.9, 0.95, 0.98),
+}
+OF_CLASSES = (dropped_classes, collapsed_classes)
+
+# --- measuring ---------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data-root", type=Path, default=os.environ.get("GANSMITH_DATA"), help="default $GANSMITH_DATA"
+    )
+    parser.add_argument("--only", default=",".join(DATA), help="data sets, separated by commas")
+    parser.add_argument("--extractors", default=",".join(EXTRACTORS), help="likewise")
+    options = parser.parse_args()
+    if options.data_root is None:
+        parser.error("--data-root: expected a folder with mnist/, gtsrb/, cifar10/ and folder/")
+    for name in options.only.split(","):
+        store = prepared(name, Path(options.data_root))
+        for extractor in options.extractors.split(","):
+            if name in LABELLED or extractor != "classifier":
+                measured = measure(name, store, extractor)
+                print(table(measured), flush=True)
+                write(measured)
+
+
+def prepared(name: str, root: Path) -> Store:
+    """A data set of ``DATA``."""
+    path, size = DATA[name]
+    source = resolve(str(root / path)) if "/" in path else resolve(path, root / path)
+    return prepare(source, Preparation(size=size))
+
+
+def unlabelled(store: Store) -> Store:
+    """The same images without their classes."""
+    return dataclasses.replace(store, labels=None, class_names=(), spec=dataclasses.replace(store.spec, num_classes=0))
+
+
+def measure(name: str, store: Store, extractor: str) -> dict[str, Any]:
+    """All ways and strengths of spoiling through one network."""
+    num = IMAGES if len(store) >= 2 * IMAGES else len(store) // 4
+    training, held_out = split(store, 1.05 * num / len(store))
+    random = np.random.default_rng(0)
+    chosen, reference = (np.sort(random.permutation(part)[:num]) for part in (held_out, training))
+    started = time.process_time()
+    seen = store if extractor == "classifier" else unlabelled(store)
+    network = member(Extractor, extractor, "extractor")().network(seen, training)
+    seconds = time.process_time() - started
+    labels = store.labels[chosen] if name in LABELLED and store.labels is not None else None
+    pool = Pool(Selection(store.images, chosen)[np.arange(num)], labels)
+    real, _ = extract(network, Selection(store.images, reference).batches())
+    return {
+        "data": name,
+        "extractor": extractor,
+        "digest": network.digest,
+        "note": network.note,
+        "num_images": num,
+        "processor_seconds_to_make": round(seconds, 1),
+        "commit": commit(),
+        "rows": [row(*spoilt, real) for spoilt in all_spoilt(network, pool)],
+    }
+
+
+def all_spoilt(network: FeatureNetwork, pool: Pool) -> Iterator[tuple[str, tuple[float, ...], list[list[Tensor]]]]:
+    """Name, strengths, and the features of each draw at each strength, strength 0 first."""
+    clean = features(network, pool.images)
+    for spoil, strengths in OF_PIXELS.items():
+        yield spoil.__name__, strengths, [[clean, *(features(network, spoil(pool.images, s)) for s in strengths)]]
+    for choose, strengths in OF_SETS.items():
+        if pool.labels is not None or choose not in OF_CLASSES:
+            draws = [
+                [clean, *(clean[choose(pool, s, np.random.default_rng(seed))] for s in strengths)]
+                for seed in range(DRAWS)
+            ]
+            yield choose.__name__, strengths, draws
+
+
+def features(network: FeatureNetwork, images: PixelArray) -> Tensor:
+    """Float32 [n d]."""
+    return extract(network, [images])[0]
+
+
+def row(name: str, strengths: tuple[float, ...], draws: list[list[Tensor]], real: Tensor) -> dict[str, Any]:
+    """The figures' means over the draws, and whether they rise with the strength."""
+    figures: dict[str, Any] = {"corruption": name, "strengths": [0, *strengths]}
+    for figure, distance in (("fid", fid), ("kid", kid)):
+        clean = distance(real, draws[0][0])
+        values = np.array([[clean, *(distance(real, fake) for fake in draw[1:])] for draw in draws])
+        mean = values.mean(axis=0)
+        figures[figure] = [float(f"{value:.4g}") for value in mean]
+        figures[f"{figure}_rho"] = round(float(spearmanr(figures["strengths"], mean)[0]), 3)
+        figures[f"{figure}_ordered"] = round(float((np.diff(values) > 0).mean()), 3)
+    return figures
+
+
+def fid(real: Tensor, fake: Tensor) -> float:
+    """The Fréchet distance of two sets of features."""
+    one, other = Moments.of(real), Moments.of(fake)
+    return frechet_distance(one.mean, one.covariance, other.mean, other.covariance)
+
+
+def kid(real: Tensor, fake: Tensor) -> float:
+    """The kernel distance of two sets of features."""
+    return kernel_distance(real, fake)[0]
+
+
+# --- writing -----------------------------------------------------------------------------------------------
+
+
+def write(measured: dict[str, Any]) -> None:
+    """The figures as JSON and as tables, beside the others of the same day."""
+    date = datetime.date.today().isoformat()
+    path = HERE / "results" / f"{date}-corruptions.json"
+    known = json.loads(path.read_text())["results"] if path.exists() else []
+    results = [result for result in known if place(result) != place(measured)] + [measured]
+    results.sort(key=place)
+    environment = describe_environment(choose_compute("auto", "auto"))
+    about = {"date": date, **{key: environment[key] for key in ("processor", "cores", "threads", "precision", "torch")}}
+    path.write_text(json.dumps({**about, "seeds": list(range(DRAWS)), "results": results}, indent=1) + "\n")
+    head = f"Spoilt images, {', '.join(f'{key} {value}' for key, value in about.items())}, seeds 0 to {DRAWS - 1}."
+    path.with_suffix(".md").write_text("\n\n".join([head, summary(results), *map(table, results)]) + "\n")
+
+
+def place(result: dict[str, Any]) -> tuple[int, int]:
+    """Where a result stands among the others."""
+    return list(DATA).index(result["data"]), EXTRACTORS.index(result["extractor"])
+
+
+def summary(results: list[dict[str, Any]]) -> str:
+    """Markdown: a line for each data set and network."""
+    lines = ["| data | network | how good | FID rises always | in order | KID rises always | in order |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for result in results:
+        cells = [result["data"], result["extractor"], result["note"]]
+        for figure in ("fid", "kid"):
+            rising = [bool(np.all(np.diff(row[figure]) > 0)) for row in result["rows"]]
+            ordered = np.mean([row[f"{figure}_ordered"] for row in result["rows"]])
+            cells += [f"{sum(rising)} of {len(rising)}", f"{ordered:.1%}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def table(result: dict[str, Any]) -> str:
+    """Markdown: a line for each way of spoiling."""
+    lines = [
+        f"**{result['data']}, {result['extractor']}**: {result['note']}; {result['num_images']:,} images of either kind, "
+        f"commit {result['commit']}",
+        "",
+        "| corruption | strength | FID | rho | in order | KID | rho | in order |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for figures in result["rows"]:
+        cells = [figures["corruption"].replace("_", " "), listed(figures["strengths"])]
+        for figure in ("fid", "kid"):
+            cells += [listed(figures[figure]), *(f"{figures[f'{figure}_{k}']:.2f}" for k in ("rho", "ordered"))]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def listed(values: list[float]) -> str:
+    """Figures in a row."""
+    return " · ".join(f"{value:.3g}" for value in values)
+
+
+def commit() -> str:
+    """The commit that runs."""
+    asked = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(asked, capture_output=True, text=True, cwd=HERE, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
