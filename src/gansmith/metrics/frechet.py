@@ -5,30 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
-from numpy.typing import NDArray
+from jaxtyping import Float
 from torch import Tensor
 
 from gansmith import dist
-from gansmith.component import AtLeast
 from gansmith.errors import MetricError
 from gansmith.metrics.classes import labels_of, listed
-from gansmith.metrics.intervals import bootstrap, normal
+from gansmith.metrics.intervals import normal
 from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
 
 __all__ = ["FID", "FIDInfinity", "IntraClassFID", "Moments", "frechet_distance"]
 
 BLOCK = 2048  # rows that are in float64 at a time: they stay in the processor's cache
-BUDGET = 1e11  # floating-point operations that a bootstrap may take, a few seconds of one core
-LEAST_REPLICATES = 8
+INTERVAL = "delta method"
 MOST_PARTS = 10
 LEAST_RATIO = 2  # images a feature in the smallest part that is extrapolated from
-
-Replicates = Annotated[int, AtLeast(LEAST_REPLICATES)]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,22 +44,20 @@ class Moments:
     scatter: Float[Tensor, "d d"]
 
     @classmethod
-    def of(cls, values: Float[Tensor, "n d"], repeats: Int64[Tensor, "n"] | None = None) -> Moments:
-        """The moments of these rows, of any floating dtype; there may be none. For ``repeats`` see ``add``."""
+    def of(cls, values: Float[Tensor, "n d"]) -> Moments:
+        """The moments of these rows, of any floating dtype; there may be none."""
         features = values.shape[1]
         zeros = torch.zeros(features, features, dtype=torch.float64, device=values.device)
-        return cls(count=0, mean=zeros.sum(0), scatter=zeros).add(values, repeats)
+        return cls(count=0, mean=zeros.sum(0), scatter=zeros).add(values)
 
-    def add(self, values: Float[Tensor, "n d"], repeats: Int64[Tensor, "n"] | None = None) -> Moments:
-        """With more rows, each as often as ``repeats`` says; once without."""
+    def add(self, values: Float[Tensor, "n d"]) -> Moments:
+        """With more rows."""
         moments = self
         for start in range(0, len(values), BLOCK):
             rows = values[start : start + BLOCK].to(torch.float64)
-            times = torch.ones_like(rows[:, 0]) if repeats is None else repeats[start : start + BLOCK].to(rows)
-            count = int(times.sum())
-            mean = times @ rows / max(count, 1)
-            rows = (rows - mean).mul_(times.sqrt()[:, None])
-            moments = moments.merge(Moments(count=count, mean=mean, scatter=rows.T @ rows))
+            mean = rows.mean(0)
+            rows = rows - mean
+            moments = moments.merge(Moments(count=len(rows), mean=mean, scatter=rows.T @ rows))
         return moments
 
     def merge(self, other: Moments) -> Moments:
@@ -127,16 +120,11 @@ class FID(Metric):
 
     quantities: ClassVar[Mapping[str, Quantity]] = {"fid": Quantity(title="FID", better="lower")}
 
-    replicates: Replicates = 100
-
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
         real, fake = comparison.real.values, comparison.fake.values
         _require(real, fake, real.shape[1] + 1)
-        replicates = _affordable(self.replicates, len(real) + len(fake), real.shape[1])
-        error = _standard_error(real, fake, comparison.seed, replicates)
-        interval = f"bootstrap of {replicates}"
-        value = _distance(real, fake)
-        return {"fid": normal(value, error, interval, freedom=replicates - 1, within=(0, math.inf))}
+        value, error = _distance(real, fake), _standard_error(real, fake)
+        return {"fid": normal(value, error, INTERVAL, within=(0, math.inf))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,14 +138,9 @@ class FIDInfinity(Metric):
 
     Parts have at least twice as many images as features, so 4 times as many images as features are needed. The
     interval is that of ``FID``: to first order, all parts of a sample together err as the whole sample does.
-
-    Args:
-        replicates: see ``FID``.
     """
 
     quantities: ClassVar[Mapping[str, Quantity]] = {"fid_infinity": Quantity(title="FID∞", better="lower")}
-
-    replicates: Replicates = 100
 
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
         real, fake = comparison.real.values, comparison.fake.values
@@ -167,16 +150,8 @@ class FIDInfinity(Metric):
         real, fake = _shuffled(real, comparison.seed), _shuffled(fake, comparison.seed + 1)
         numbers = range(1, most + 1)
         _, value = np.polyfit(numbers, [_mean_distance_of_parts(real, fake, number) for number in numbers], deg=1)
-        replicates = _affordable(self.replicates, len(real) + len(fake), features)
-        error = _standard_error(real, fake, comparison.seed, replicates)
-        estimate = normal(
-            float(value),
-            error,
-            f"bootstrap of {replicates}",
-            freedom=replicates - 1,
-            note=f"extrapolated from 1 to {most} parts",
-        )
-        return {"fid_infinity": estimate}
+        note = f"extrapolated from 1 to {most} parts"
+        return {"fid_infinity": normal(float(value), _standard_error(real, fake), INTERVAL, note=note)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,34 +160,15 @@ class IntraClassFID(Metric):
 
     Generated images belong to the class that they were asked for. A class counts if it has more images than there
     are features on both sides; with few more, its FID is mostly bias (see ``FID``).
-
-    Args:
-        replicates: bootstrap replicates in all, shared among the classes.
     """
 
     quantities: ClassVar[Mapping[str, Quantity]] = {"intra_fid": Quantity(title="FID within classes", better="lower")}
 
-    replicates: Replicates = 100
-
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
         pairs, note = _pairs_by_class(comparison)
-        images = sum(len(real) + len(fake) for real, fake in pairs)
-        wanted = max(LEAST_REPLICATES, self.replicates // len(pairs))  # their errors are pooled, so few will do
-        replicates = _affordable(wanted, images, comparison.real.values.shape[1])
-        distances = [_distance(real, fake) for real, fake in pairs]
-        errors = [
-            _standard_error(real, fake, comparison.seed + number, replicates)
-            for number, (real, fake) in enumerate(pairs)
-        ]
-        estimate = normal(
-            float(np.mean(distances)),
-            math.hypot(*errors) / len(pairs),
-            f"bootstrap of {replicates} a class",
-            freedom=len(pairs) * (replicates - 1),
-            within=(0, math.inf),
-            note=note,
-        )
-        return {"intra_fid": estimate}
+        value = float(np.mean([_distance(real, fake) for real, fake in pairs]))
+        error = math.hypot(*(_standard_error(real, fake) for real, fake in pairs)) / len(pairs)
+        return {"intra_fid": normal(value, error, INTERVAL, within=(0, math.inf), note=note)}
 
 
 def _pairs_by_class(comparison: Comparison) -> tuple[list[tuple[Tensor, Tensor]], str]:
@@ -266,15 +222,36 @@ def _shuffled(values: Tensor, seed: int) -> Tensor:
     return values[torch.from_numpy(np.random.default_rng(seed).permutation(len(values)))]
 
 
-def _standard_error(real: Tensor, fake: Tensor, seed: int, replicates: int) -> float:
-    def resampled(*counts: NDArray[np.int64]) -> float:
-        real_counts, fake_counts = map(torch.from_numpy, counts)
-        return _between(Moments.of(real, real_counts), Moments.of(fake, fake_counts))
+def _standard_error(real: Tensor, fake: Tensor) -> float:
+    """The error of the distance from the choice of images, by the delta method (the infinitesimal jackknife).
 
-    return float(bootstrap(resampled, [len(real), len(fake)], seed=seed, replicates=replicates))
+    To first order the distance is a sum of independent terms, one an image. It is what a bootstrap of endless
+    replicates tends to for many images, at the cost of one more distance; for few images a bootstrap is much too
+    wide, since it repeats images (measured: docs/explain/precision.md).
+    """
+    one, other = Moments.of(real), Moments.of(fake)
+    variances = (
+        _influence(real, one, other).var() / len(real),
+        _influence(fake, other, one).var() / len(fake),
+    )
+    return math.sqrt(float(sum(variances)))
 
 
-def _affordable(wanted: int, images: int, features: int) -> int:
-    """How many of the replicates that are wanted keep within the budget."""
-    operations = 2 * images * features**2 + 20 * features**3  # products, and two decompositions
-    return min(wanted, max(LEAST_REPLICATES, int(BUDGET / operations)))
+def _influence(values: Tensor, own: Moments, other: Moments) -> Float[Tensor, "n"]:
+    """What each image adds to the distance, to first order and but for a constant.
+
+    The distance's gradient is 2 (m1 - m2) in the mean and 1 - T in the covariance, where T = S1^-½ (S1^½ S2 S1^½)^½
+    S1^-½ transports the one Gaussian to the other; directions in which the images do not differ do not count.
+    """
+    eigenvalues, axes = torch.linalg.eigh(own.covariance)
+    kept = eigenvalues > eigenvalues[-1] * torch.finfo(torch.float64).eps * len(eigenvalues)
+    scales, axes = eigenvalues[kept].sqrt(), axes[:, kept]
+    product = (axes * scales).T @ other.covariance @ (axes * scales)
+    shared, turn = torch.linalg.eigh((product + product.T) / 2)
+    transport = (axes / scales) @ (turn * shared.clamp(min=0).pow(0.25))
+    terms = []
+    for rows in torch.split(values, BLOCK):
+        apart = rows.to(torch.float64) - own.mean
+        bent = (apart @ transport).square().sum(1)
+        terms.append(apart.square().sum(1) - bent + 2 * apart @ (own.mean - other.mean))
+    return torch.cat(terms)
