@@ -32,7 +32,7 @@ def browse(page: Path, home: Path, *options: str) -> str:
     """Open a page; what the browser prints."""
     home.mkdir()
     words = [CHROMIUM, *QUIET.split(), f"--user-data-dir={home}", *options, page.as_uri()]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True, env={"HOME": str(home)})
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True, env={"HOME": str(home)})
     return done.stdout
 
 

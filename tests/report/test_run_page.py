@@ -153,6 +153,8 @@ def test_the_command_writes_it(run: RunFolder, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == f"{run.report}\n"
     assert main(["report", str(run.path), "--out", str(tmp_path / "missing" / "page.html")]) == 2
     assert "choose another file with --out" in capsys.readouterr().err
+    assert main(["report", str(run.path), "--out", str(tmp_path)]) == 2
+    assert "is a folder" in capsys.readouterr().err
     assert main(["report", str(tmp_path)]) == 2
     assert "no run is there" in capsys.readouterr().err
 
@@ -208,6 +210,7 @@ def test_without_an_evaluation_the_best_tracked_figure_is_said(run: RunFolder) -
 def test_why_nothing_was_tracked_is_said(run: RunFolder) -> None:
     run.metrics.write_text("")
     run.append_judgement(judgement(5120, 80.0, figures={}, failures={"fid": "too few images"}).to_plain())
+    run.append_judgement(judgement(5120, 80.0, kind="evaluation", failures={"kid": "another reason"}).to_plain())
     assert "No figure was tracked during training: too few images." in words(run_page(run))
 
 

@@ -95,6 +95,16 @@ def test_without_curves_and_runs_it_says_so(study: StudyFolder) -> None:
         assert sentence in text
 
 
+def test_what_must_not_be_compared_is_not_drawn_together(study: StudyFolder) -> None:
+    plain = json.loads(study.results.read_text())
+    plain["settings"][0]["incomparable"] = ["the feature network differs"]
+    study.results.write_text(json.dumps(plain))
+    page = study_page(study)
+    assert page.settings[0].charts.why == "These curves must not be drawn together: the feature network differs."
+    sentence = "Figures of these runs must not be set side by side: the feature network differs."
+    assert text_of(write_report(study.path)).count(sentence) == 2
+
+
 def test_a_study_without_sound_results_is_one_line(study: StudyFolder, capsys: pytest.CaptureFixture[str]) -> None:
     study.results.write_text('{"title": 3}')
     assert main(["report", str(study.path)]) == 2

@@ -39,6 +39,8 @@ def write_report(path: Path, out: Path | None = None) -> Path:
 
 
 def _write(path: Path, template: str, page: Any) -> Path:
+    if path.is_dir():
+        raise RunError(f"{path}: is a folder; name a file with --out page.html")
     environment = Environment(
         loader=PackageLoader("gansmith.report"),
         autoescape=True,

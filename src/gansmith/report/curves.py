@@ -47,9 +47,10 @@ def tracked(judgements: Sequence[Judgement]) -> tuple[str, list[Judgement]]:
     Raises:
         RunError: nothing was tracked.
     """
-    found = [judgement for judgement in judgements if judgement.kind == "tracking" and judgement.figures]
+    tracking = [judgement for judgement in judgements if judgement.kind == "tracking"]
+    found = [judgement for judgement in tracking if judgement.figures]
     if not found:
-        failed = [reason for judgement in judgements for reason in judgement.failures.values()]
+        failed = [reason for judgement in tracking for reason in judgement.failures.values()]
         raise RunError(f"No figure was tracked during training{': ' + failed[-1] if failed else ''}.")
     name = next(iter(found[-1].figures))
     return name, [one for one in found if name in one.figures and not incomparable(one, found[-1])]

@@ -169,6 +169,8 @@ def _shown_real(pictures: Pictures) -> Picture:
 def _charts(setting: SettingResults, variants: Sequence[str], name: str) -> list[Chart]:
     if not any(run.curve for run in setting.runs):
         raise RunError("No figure was tracked.")
+    if setting.incomparable:
+        raise RunError(f"These curves must not be drawn together: {'; '.join(setting.incomparable)}.")
     axes = (("over images", "kimg", "thousand images", 0, 1000), ("over time", "seconds", "seconds of training", 1, 1))
     return [
         _chart(setting, variants, (f"{setting.tracked_title} {title}", f"{name}-{key}", x_title, column, scale))
