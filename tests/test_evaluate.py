@@ -296,9 +296,14 @@ def test_every_metric_of_ours_gives_a_figure_or_a_reason(own_run: Path) -> None:
 
 
 def test_metrics_are_named_with_their_fields() -> None:
-    options = Evaluation.of(overrides={"metrics": "fid,kid", "metrics.0.replicates": 9, "extractor": "random-conv"})
-    assert options.metrics is not None and [type(metric).__name__ for metric in options.metrics] == ["FID", "KID"]
-    assert options.metrics[0].replicates == 9  # type: ignore[attr-defined]
+    options = Evaluation.of(
+        overrides={"metrics": "kid,precision-recall", "metrics.1.neighbours": 9, "extractor": "random-conv"}
+    )
+    assert options.metrics is not None and [type(metric).__name__ for metric in options.metrics] == [
+        "KID",
+        "PrecisionRecall",
+    ]
+    assert options.metrics[1].neighbours == 9  # type: ignore[attr-defined]
     assert type(options.extractor).__name__ == "RandomConv"
 
 

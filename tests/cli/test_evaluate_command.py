@@ -83,7 +83,10 @@ def test_what_cannot_be_compared_is_said(run: Path, photos: Path, capsys: pytest
         (["nowhere"], "nowhere: nothing is there; expected a run's folder"),
         (["RUN", "--metrics", "fidd"], "evaluate.metrics[0]: no metric is called 'fidd'; did you mean 'fid'?"),
         (["RUN", "--extractor", "clasifier"], "evaluate.extractor: no extractor is called 'clasifier'; did you mean"),
-        (["RUN", "--metrics", "fid,kid", "--metrics.0.replicates", "1"], "evaluate.metrics[0].replicates: 1 is out"),
+        (
+            ["RUN", "--metrics", "density-coverage", "--metrics.0.neighbours", "0"],
+            "evaluate.metrics[0].neighbours: 0 is",
+        ),
         (["RUN", "--num", "1"], "evaluate.num: 1 is out of range; expected at least 2"),
         (["RUN", "--out", "figures.csv"], "figures.csv: figures are written as JSON; name a file x.json"),
         (["RUN", "--root", "."], "evaluate.root: says where the data set of --against lies"),

@@ -25,7 +25,7 @@ class Evaluate:
     --against is needed, and nothing is written without --out. Images of --against are brought to the samples' size;
     the samples are never resized. Where several are judged, each has a column.
 
-    Fields of the metrics, of the feature network and of the real images can be given too: --metrics.0.replicates 50,
+    Fields of the metrics, of the feature network and of the real images can be given too: --metrics.0.neighbours 5,
     --extractor.width 96, --against.roi true, --preparation.fit pad.
     """
 

@@ -14,7 +14,7 @@ from gansmith.errors import ConfigError, RunError
 from gansmith.evaluate.judge import Judge, all_metrics, quantities
 from gansmith.evaluate.options import Evaluation
 from gansmith.evaluate.real import other_images, own_images
-from gansmith.evaluate.samples import digest_of, made, opened, read
+from gansmith.evaluate.samples import digest_of, made, numbers_of_classes, opened, read
 from gansmith.images import save_png
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.judgement import Generated, Judgement
@@ -89,8 +89,9 @@ def evaluate_run(folder: RunFolder, options: Evaluation, console: Console | None
         real = own_images(folder, options, console)
     else:
         real = other_images(options.against, generator.spec, options, console)
+    numbers = numbers_of_classes(real.store, generator.class_names)
     judge = Judge.of(real, options, console)
-    fake = made(generator, judge)
+    fake = made(generator, judge, numbers)
     generated = Generated(
         path=str(folder.path),
         num=len(fake),
@@ -124,7 +125,9 @@ def evaluate_files(path: Path, options: Evaluation, console: Console | None = No
     console = console or Console(quiet=not dist.is_main())
     store = opened(path, options, console)
     known = options.held_out is not None
-    judge = Judge.of(other_images(options.against, store.spec, options, console, trained_on=known), options, console)
-    fake = read(store, judge)
+    real = other_images(options.against, store.spec, options, console, trained_on=known)
+    numbers = numbers_of_classes(real.store, store.class_names)
+    judge = Judge.of(real, options, console)
+    fake = read(store, judge, numbers)
     generated = Generated(path=str(path), num=len(fake), digest=digest_of(fake))
     return judge.judge(judge.compare(fake), generated)

@@ -13,6 +13,7 @@ from rich.console import Console
 from gansmith import dist
 from gansmith.console import work_progress
 from gansmith.data import resolve
+from gansmith.data.batches import Indices
 from gansmith.data.store import Store
 from gansmith.data.survey import propose_channels, survey
 from gansmith.errors import ConfigError, DataError, MetricError
@@ -22,13 +23,19 @@ from gansmith.evaluate.real import CHANNELS, Part, prepared
 from gansmith.metrics.features import Features, features_of_batches, some_of
 from gansmith.sample import TrainedGenerator
 
-__all__ = ["digest_of", "made", "opened", "read"]
+__all__ = ["digest_of", "made", "numbers_of_classes", "opened", "read"]
 
 BLOCK = 128  # images whose bytes are hashed at once
 
 
-def made(generator: TrainedGenerator, judge: Judge) -> Features:
-    """What a generator makes; each rank makes its share, and all get all of it."""
+def made(generator: TrainedGenerator, judge: Judge, numbers: Indices) -> Features:
+    """What a generator makes; each rank makes its share, and all get all of it.
+
+    Args:
+        generator: what makes them.
+        judge: how many of which seeds, and who looks at them.
+        numbers: of its classes, as of ``numbers_of_classes``.
+    """
     first, num = judge.options.seed, judge.options.num
     if num < dist.world_size():
         raise ConfigError(f"evaluate.num: {num} is less than the {dist.world_size()} processes; each needs one image")
@@ -36,14 +43,14 @@ def made(generator: TrainedGenerator, judge: Judge) -> Features:
     batches = ((batch.images, batch.labels) for batch in generator.batches(share))
     with work_progress("sampling", judge.console) as progress:
         fake = features_of_batches(judge.network, batches, counted(progress, len(share)))
-    return _in_classes_of(judge.real.store, fake, generator.class_names)
+    return _renumbered(fake, numbers)
 
 
-def read(store: Store, judge: Judge) -> Features:
-    """Samples in files: ``num`` of them at most."""
+def read(store: Store, judge: Judge, numbers: Indices) -> Features:
+    """Samples in files, ``num`` of them at most; the arguments are those of ``made``."""
     chosen = some_of(np.arange(len(store)), judge.options.num)
     fake = judge.features(Part(store=store, indices=chosen), "looking at the samples")
-    return _in_classes_of(judge.real.store, fake, store.class_names)
+    return _renumbered(fake, numbers)
 
 
 def opened(path: Path, options: Evaluation, console: Console) -> Store:
@@ -80,15 +87,31 @@ def digest_of(fake: Features) -> str:
     return digest.hexdigest()
 
 
-def _in_classes_of(store: Store, fake: Features, names: Sequence[str]) -> Features:
-    """With the numbers as labels that the real images have for classes of these names, or written as those numbers."""
-    if fake.labels is None or store.labels is None:
-        return dataclasses.replace(fake, labels=None)
+def numbers_of_classes(store: Store, names: Sequence[str]) -> Indices:
+    """Which of the real images' classes the samples' classes are, by their names or their numbers.
+
+    Args:
+        store: the real images.
+        names: of the samples' classes.
+
+    Returns:
+        int64 [k], one number for each name; empty where one of both sides has no classes.
+
+    Raises:
+        MetricError: a name is neither.
+    """
+    if not names or not store.class_names:
+        return np.empty(0, np.int64)
     known = {name: number for number, name in enumerate(store.class_names)}
     if not known.keys() >= set(names):
         known = {name: int(name) for name in names if name.isdecimal() and int(name) < len(store.class_names)}
     unknown = [name for name in names if name not in known]
     if unknown:
-        expected = "expected their names, or their numbers, or samples without classes, in one folder"
-        raise MetricError(f"the samples have a class '{unknown[0]}', which {store.title} has not; {expected}")
-    return dataclasses.replace(fake, labels=np.array([known[name] for name in names], np.int64)[fake.labels])
+        remedy = "name them as it does, or by its numbers, or leave them out (one folder, or no labels)"
+        raise MetricError(f"the samples have a class '{unknown[0]}', which {store.title} has not; {remedy}")
+    return np.array([known[name] for name in names], np.int64)
+
+
+def _renumbered(fake: Features, numbers: Indices) -> Features:
+    labels = None if fake.labels is None or not len(numbers) else numbers[fake.labels]
+    return dataclasses.replace(fake, labels=labels)

@@ -97,8 +97,8 @@ def _single(judgement: Judgement, metrics: Sequence[Metric]) -> Table:
             if estimate is not None:
                 interval = f"{_number(estimate.low)} to {_number(estimate.high)}"
                 table.add_row(quantity.title, _number(estimate.value), interval, quantity.better, Text(estimate.note))
-        if member_name(metric) in judgement.failures:
-            table.add_row(_titles(metric), "", "not computed", "", "")
+            elif member_name(metric) in judgement.failures:
+                table.add_row(quantity.title, "", "not computed", "", "")
     return table
 
 
@@ -128,10 +128,6 @@ def _cell(estimate: Estimate | None) -> str:
 
 def _number(value: float, digits: int = 4) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
-
-
-def _titles(metric: Metric) -> str:
-    return ", ".join(quantity.title for quantity in metric.quantities.values())
 
 
 # --- what is to be said beside them ------------------------------------------------------------------------
