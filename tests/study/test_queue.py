@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,12 +118,10 @@ def test_a_crash_stops_nothing_and_a_stop_lets_everything_be_saved(
     endless = changed(steady, "endless", length=Duration(900, "h"))
     record = replace(record, cells=(changed(steady, "crashing", callbacks=(Crash(),)), endless))
 
-    @contextmanager
-    def asked() -> Iterator[Callable[[], bool]]:
-        trains = folder.run("endless") / "stats.jsonl"
-        yield lambda: trains.exists() and folder.plan.exists()  # which is written when the first cell has ended
+    def ask() -> bool:  # study.json is written when the first cell has ended
+        return (folder.run("endless") / "stats.jsonl").exists() and folder.plan.exists()
 
-    monkeypatch.setattr(queue, "stop_on_signal", asked)
+    monkeypatch.setattr(queue, "stop_on_signal", lambda: nullcontext(ask))
     monkeypatch.setenv("GANSMITH_TRUST", __name__)
     found, said = run(record, folder, workers=2)
     assert [(cell.state, cell.done) for cell in found.cells] == [("failed", False), ("unfinished", False)]
@@ -140,14 +138,28 @@ def test_a_crash_stops_nothing_and_a_stop_lets_everything_be_saved(
 
 
 def test_a_stop_begins_nothing_more(begun: tuple[Record, StudyFolder], monkeypatch: pytest.MonkeyPatch) -> None:
-    @contextmanager
-    def asked() -> Iterator[Callable[[], bool]]:
-        yield lambda: True
-
-    monkeypatch.setattr(queue, "stop_on_signal", asked)
+    monkeypatch.setattr(queue, "stop_on_signal", lambda: nullcontext(lambda: True))
     found, said = run(*begun)
     assert {cell.state for cell in found.cells} == {"unfinished"}
     assert "begins" not in said
+
+
+def test_a_second_ctrl_c_ends_everything_at_once(
+    begun: tuple[Record, StudyFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, folder = begun
+    asked = iter([False])
+
+    def ask() -> bool:
+        try:
+            return next(asked)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr(queue, "stop_on_signal", lambda: nullcontext(ask))
+    with pytest.raises(KeyboardInterrupt):
+        run(record, folder, workers=2)
+    assert multiprocessing.active_children() == []
 
 
 def test_a_second_command_is_kept_out(begun: tuple[Record, StudyFolder], file: Path) -> None:

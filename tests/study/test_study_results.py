@@ -78,6 +78,8 @@ def test_results_measure_and_compare_what_has_ended(results: StudyResults) -> No
     assert setting.runs[0].value("last/fid") == setting.runs[0].value("best/fid") == 16
     assert setting.runs[4].value("diverged") == 1
     assert setting.thresholds[-1] == 17  # what the worst variant's median run reaches
+    headlines = [measure.key for measure in setting.measures if measure.headline]
+    assert headlines[:2] == ["best/fid", "last/fid"]  # of more images than were tracked
     (best,) = [comparison for comparison in setting.comparisons if comparison.measure == "tracked/best"]
     assert (best.num, best.difference and best.difference.value) == (2, -8)
     assert [conclusion.group for conclusion in setting.conclusions] == ["quality", "convergence", "stability"]
@@ -135,7 +137,14 @@ def test_the_terminal_shows_a_table_and_what_can_be_concluded(results: StudyResu
     text = io.StringIO()
     show_results(results, Console(file=text, width=120))
     said = text.getvalue()
-    for expected in ("Digits: 5 kimg", "FID at best", "B minus A", "Quality: ", "Shortened: 3 of 5 seeds.", "made up"):
+    for expected in (
+        "Digits: 5 kimg",
+        "tracked FID at best",
+        "B minus A",
+        "Quality: ",
+        "Shortened: 3 of 5 seeds.",
+        "made up",
+    ):
         assert expected in said
     assert "digits-a-seed2: diverged: nan" in said
-    assert "1 of 3" in said
+    assert "1 of 6 runs have not come to their end" in said

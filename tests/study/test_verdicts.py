@@ -70,11 +70,12 @@ def test_means_are_taken_over_seeds_and_paired_by_them() -> None:
 
 
 def test_a_clear_difference_is_a_finding_whichever_variant_comes_first() -> None:
-    assert "b is better than a in FID at best (b minus a \N{MINUS SIGN}9.8" in said(
-        setting([FID], {"fid": CLEAR}), "quality"
-    )
+    minus = "\N{MINUS SIGN}"
+    text = said(setting([FID], {"fid": CLEAR}), "quality")
+    assert f"b is better than a in FID at best (b 20.7, a 30.5: b minus a {minus}9.8" in text
+    assert f"95 % interval {minus}10.5 to {minus}9.09, corrected p < 0.001" in text
     turned = {"b": CLEAR["b"], "a": CLEAR["a"]}
-    assert "b is better than a in FID at best (a minus b 9.8" in said(setting([FID], {"fid": turned}), "quality")
+    assert "b is better than a in FID at best (a 30.5, b 20.7" in said(setting([FID], {"fid": turned}), "quality")
     rising = replace(FID, better="higher")
     assert "a is better than b" in said(setting([rising], {"fid": CLEAR}), "quality")
 

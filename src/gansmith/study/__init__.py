@@ -2,4 +2,7 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from gansmith.study.folder import StudyFolder
+from gansmith.study.results import StudyResults, read_results
+
+__all__ = ["StudyFolder", "StudyResults", "read_results"]

@@ -76,11 +76,11 @@ def collect(record: Record, folder: StudyFolder) -> StudyResults:
 
 def _setting(record: Record, folder: StudyFolder, data: DataSetting) -> SettingResults:
     study, cells = record.study, [cell for cell in record.cells if cell.data == data.title]
-    figures, known = _tracked(folder, cells), _quantities(study, cells)
+    figures = _tracked(folder, cells)
     tracked = figures[0] if figures else ""
     num = study.evaluation.num if study.evaluation else 0
     runs = [_read(folder, cell, tracked, num) for cell in cells]
-    yardstick, notes = _yardstick(study, data, runs, known.get(tracked))
+    yardstick, notes = _yardstick(study, data, runs, tracked)
     several = [f"the tracked figure differs ({' and '.join(figures)})"] if len(figures) > 1 else []
     quantity = yardstick.quantity
     setting = SettingResults(
@@ -165,12 +165,12 @@ def _results(run: _Run, folder: StudyFolder, yardstick: Yardstick) -> RunResults
 # --- what all runs of a setting share ------------------------------------------------------------------------
 
 
-def _yardstick(
-    study: Study, data: DataSetting, runs: Sequence[_Run], quantity: Quantity | None
-) -> tuple[Yardstick, list[str]]:
+def _yardstick(study: Study, data: DataSetting, runs: Sequence[_Run], tracked: str) -> tuple[Yardstick, list[str]]:
     """What the runs are measured by, and what a reader has to know about it."""
     ended = [run for run in runs if run.ended]
     ends = [run.evidence.curve[-1] for run in ended if run.cell.state == "finished" and run.evidence.curve]
+    known = _quantities(study, [run.cell for run in runs])
+    quantity = known.get(tracked)
     notes, thresholds, one_machine = [], data.thresholds, len({run.machine for run in ended}) <= 1
     if not one_machine:
         notes.append("The runs ran on different machines or numbers of threads, so their seconds are not compared.")
@@ -188,8 +188,8 @@ def _yardstick(
         except ValueError as error:
             notes.append(f"No thresholds could be chosen: {error}.")
     names = {name for run in ended for line in (run.evidence.best, run.evidence.last) if line for name in line.figures}
-    known = _quantities(study, [run.cell for run in runs])
     yardstick = Yardstick(
+        tracked=tracked,
         quantity=quantity,
         thresholds=thresholds,
         nimg=min((nimg for nimg, _, _ in ends), default=0),

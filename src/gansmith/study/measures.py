@@ -44,7 +44,8 @@ class Yardstick:
     """What all runs of one data setting are measured by.
 
     Args:
-        quantity: the tracked figure, or None where none was tracked.
+        tracked: the name of the tracked figure, or empty where none was.
+        quantity: what that is, or None.
         thresholds: its values that are to be reached, worst first.
         nimg: where waiting for them ends: what every finished run has seen.
         seconds: the training that every finished run has had; None where their machines differ, so that seconds
@@ -52,6 +53,7 @@ class Yardstick:
         figures: those of the judgements, by name.
     """
 
+    tracked: str = ""
     quantity: Quantity | None = None
     thresholds: tuple[float, ...] = ()
     nimg: int = 0
@@ -103,15 +105,15 @@ def _measured(key: str, answer: Answer, evidence: Evidence) -> Measured:
 
 def _asked(yardstick: Yardstick) -> list[tuple[Measure, Answer]]:
     quantity = yardstick.quantity
-    tracked = [] if quantity is None else [*_tracked_quality(quantity), *_convergence(quantity, yardstick)]
+    tracked = [] if quantity is None else [*_tracked_quality(quantity, yardstick), *_convergence(quantity, yardstick)]
     of_curve = [] if quantity is None else _steadiness(quantity)
-    judged = [asked for which in ("best", "last") for asked in _judged(which, yardstick.figures)]
+    judged = [asked for which in ("best", "last") for asked in _judged(which, yardstick)]
     asked = [*tracked, *judged, *of_curve, _diverged(), *_of_statistics()]
     order = ("quality", "convergence", "stability")
     return sorted(asked, key=lambda pair: order.index(pair[0].group))
 
 
-def _tracked_quality(quantity: Quantity) -> list[tuple[Measure, Answer]]:
+def _tracked_quality(quantity: Quantity, yardstick: Yardstick) -> list[tuple[Measure, Answer]]:
     def best(evidence: Evidence) -> float:
         return best_of(evidence.curve, quantity.better)
 
@@ -126,10 +128,10 @@ def _tracked_quality(quantity: Quantity) -> list[tuple[Measure, Answer]]:
         (
             Measure(
                 key=key,
-                title=f"{quantity.title} {when}",
+                title=f"tracked {quantity.title} {when}",
                 better=quantity.better,
                 group="quality",
-                headline=True,
+                headline=yardstick.tracked not in yardstick.figures,  # else the judgement of more images is
                 definition=definition,
             ),
             answer,
@@ -138,7 +140,7 @@ def _tracked_quality(quantity: Quantity) -> list[tuple[Measure, Answer]]:
     ]
 
 
-def _judged(which: str, figures: Mapping[str, Quantity]) -> list[tuple[Measure, Answer]]:
+def _judged(which: str, yardstick: Yardstick) -> list[tuple[Measure, Answer]]:
     def figure_of(name: str) -> Answer:
         def answer(evidence: Evidence) -> float:
             judgement = evidence.best if which == "best" else evidence.last
@@ -157,18 +159,19 @@ def _judged(which: str, figures: Mapping[str, Quantity]) -> list[tuple[Measure, 
                 title=f"{quantity.title}, {which} generator",
                 better=quantity.better,
                 group="quality",
+                headline=name == yardstick.tracked,
                 definition=f"Measured of the {which} generator's images after training.",
             ),
             figure_of(name),
         )
-        for name, quantity in figures.items()
+        for name, quantity in yardstick.figures.items()
     ]
 
 
 def _convergence(quantity: Quantity, yardstick: Yardstick) -> list[tuple[Measure, Answer]]:
     mean = Measure(
         key="tracked/way",
-        title=f"mean {quantity.title} on the way",
+        title=f"mean tracked {quantity.title} on the way",
         better=quantity.better,
         group="convergence",
         headline=True,
@@ -197,7 +200,7 @@ def _time_to(
 
     measure = Measure(
         key=f"{unit}/{threshold:g}",
-        title=f"{unit} to {quantity.title} {threshold:g}",
+        title=f"{unit} to tracked {quantity.title} {threshold:g}",
         unit=unit if unit == "kimg" else "s",
         better="lower",
         group="convergence",
@@ -225,7 +228,7 @@ def _steadiness(quantity: Quantity) -> list[tuple[Measure, Answer]]:
 
     ratio = Measure(
         key="tracked/decline",
-        title=f"{quantity.title} at the end to best",
+        title=f"tracked {quantity.title}, end to best",
         better="lower",
         group="stability",
         headline=True,
@@ -233,7 +236,7 @@ def _steadiness(quantity: Quantity) -> list[tuple[Measure, Answer]]:
     )
     swinging = Measure(
         key="tracked/oscillation",
-        title=f"oscillation of {quantity.title}",
+        title=f"oscillation of tracked {quantity.title}",
         unit="%",
         better="lower",
         group="stability",

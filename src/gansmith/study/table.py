@@ -15,6 +15,8 @@ from gansmith.study.words import TITLES, number
 
 __all__ = ["show_results", "write_csv"]
 
+BEST = " *"
+
 
 def show_results(results: StudyResults, console: Console) -> None:
     """Print a table a data setting, and what can be concluded."""
@@ -43,15 +45,18 @@ def write_csv(results: StudyResults, path: Path) -> None:
 
 def _table(results: StudyResults, setting: SettingResults) -> Table:
     title = f"{setting.title}: {setting.length}, {len(results.seeds)} seeds"
-    caption = "± half of the 95 % interval; p corrected for several headline measures, others [uncorrected]"
+    caption = (
+        f"{BEST.strip()} of the best generator, judged after training; ± half of the 95 % interval; "
+        "p corrected for several headline measures, others [uncorrected]"
+    )
     table = Table(title=title, caption=escape(caption), title_justify="left", caption_justify="left")
-    table.add_column("measure", min_width=28)
+    table.add_column("measure", min_width=20)
     for variant in results.variants:
         table.add_column(variant.title, justify="right")
     pairs = list(dict.fromkeys((entry.first, entry.second) for entry in setting.comparisons))
     for first, second in pairs:
         table.add_column(f"{second} minus {first}", justify="right")
-        table.add_column("p", justify="right")
+        table.add_column("p", justify="right", no_wrap=True, min_width=6)
     for group, title in TITLES.items():
         measures = [measure for measure in setting.measures if measure.group == group and _of_summary(measure)]
         rows = [row for measure in measures if (row := _row(results, setting, measure, pairs)) is not None]
@@ -75,11 +80,12 @@ def _row(
     if not summaries:
         return None
     compared = {(entry.first, entry.second): entry for entry in setting.comparisons if entry.measure == measure.key}
-    unit = f", {measure.unit}" if measure.unit else ""
+    unit = f", {measure.unit}" if measure.unit and not measure.title.startswith(measure.unit) else ""
+    title = measure.title.replace(", best generator", BEST)
     cells = [_mean(measure, summaries.get(variant.title)) for variant in results.variants]
     for pair in pairs:
         cells += [_difference(compared.get(pair)), _chance(compared.get(pair))]
-    return [f"{measure.title}{unit}", *cells]
+    return [f"{title}{unit}", *cells]
 
 
 def _mean(measure: Measure, summary: Summary | None) -> str:
@@ -117,5 +123,8 @@ def _sentences(setting: SettingResults) -> Iterator[str]:
         yield entry.sentence
     yield from setting.notes
     for run in setting.runs:
-        if run.state != "finished" or run.reason:
-            yield f"{run.cell}: {run.state}{': ' if run.reason else ''}{run.reason}"
+        if run.state != "unfinished" and run.reason:
+            yield f"{run.cell}: {run.state}: {run.reason}"
+    unfinished = sum(run.state == "unfinished" for run in setting.runs)
+    if unfinished:
+        yield f"{unfinished} of {len(setting.runs)} runs have not come to their end."

@@ -39,9 +39,11 @@ def sentence(measure: Measure, comparison: Comparison, summaries: Sequence[Summa
         pairs = "no pair" if not comparison.num else "a single pair"
         return f"{_capital(measure.title)}: nothing can be concluded from {pairs} of runs{_aside(comparison.note)}."
     if measure.headline:
-        text = _finding(measure, comparison) if is_shown(comparison) else _open(measure, comparison)
+        text = (
+            _finding(measure, comparison, summaries) if _is_shown(comparison) else _open(measure, comparison, summaries)
+        )
     else:
-        text = f"{measure.title}: {_amount(measure, comparison)}; explored, not tested for, so a hint at most"
+        text = f"{measure.title}: {_amount(measure, comparison, summaries)}; explored, not tested for: a hint at most"
     return f"{_capital(text)}{_aside(comparison.note)}."
 
 
@@ -58,8 +60,8 @@ def conclusion(
     shares = [_shares(*entry) for entry in asked if entry[0].key in (("diverged",) if incomparable else ("lost",))]
     tested = [] if incomparable else [entry for entry in asked if entry[0].headline]
     pairs = [entry for entry in tested if entry[1].num >= 2 and entry[1].difference is not None]
-    findings = [_finding(measure, comparison) for measure, comparison, _ in pairs if is_shown(comparison)]
-    undecided = [_open(measure, comparison) for measure, comparison, _ in pairs if not is_shown(comparison)]
+    findings = [_finding(*entry) for entry in pairs if _is_shown(entry[1])]
+    undecided = [_open(*entry) for entry in pairs if not _is_shown(entry[1])]
     if incomparable:
         why = f"nothing can be concluded from figures that must not be set side by side: {'; '.join(incomparable)}"
     elif not tested and not shares:
@@ -72,43 +74,47 @@ def conclusion(
     return f"{TITLES[group]}: {'; '.join(clauses)}."
 
 
-def is_shown(comparison: Comparison) -> bool:
+def _is_shown(comparison: Comparison) -> bool:
     """Whether a difference of a headline measure has been shown."""
     return comparison.p_holm is not None and comparison.p_holm < SIGNIFICANT
 
 
-def _finding(measure: Measure, comparison: Comparison) -> str:
+def _finding(measure: Measure, comparison: Comparison, summaries: Sequence[Summary]) -> str:
     assert comparison.difference is not None
     more = comparison.second if comparison.difference.value > 0 else comparison.first
     less = comparison.first if more == comparison.second else comparison.second
-    amount = _amount(measure, comparison)
+    amount = _amount(measure, comparison, summaries)
     if measure.better in ("lower", "higher"):
         winner, loser = (less, more) if measure.better == "lower" else (more, less)
         return f"{winner} is better than {loser} in {measure.title} ({amount}{_doubt(comparison)})"
     return f"{measure.title} is higher with {more} than with {less} ({amount}{_doubt(comparison)})"
 
 
-def _open(measure: Measure, comparison: Comparison) -> str:
+def _open(measure: Measure, comparison: Comparison, summaries: Sequence[Summary]) -> str:
     could = ""
     if comparison.detectable is not None:
         could = (
             f", as only a true difference of about {number(comparison.detectable)} or more would most likely have "
             f"shown with {comparison.num} pairs of seeds, and a smaller one may well be there"
         )
-    return f"which of the two is better in {measure.title} remains open ({_amount(measure, comparison)}){could}"
+    return (
+        f"which of the two is better in {measure.title} remains open ({_amount(measure, comparison, summaries)}){could}"
+    )
 
 
-def _amount(measure: Measure, comparison: Comparison) -> str:
+def _amount(measure: Measure, comparison: Comparison, summaries: Sequence[Summary]) -> str:
+    """ "B 20.7, A 30.5: B minus A −9.8, 95 % interval −12.1 to −7.5, corrected p = 0.001"."""
     assert comparison.difference is not None
+    means = ", ".join(f"{side.variant} {number(side.mean.value)}" for side in reversed(summaries))
     unit = f" {measure.unit}" if measure.unit else ""
-    interval = f", 95 % interval {span(comparison.difference)}" if comparison.difference.low is not None else ""
-    chance = ""
+    parts = [f"{means}: {comparison.second} minus {comparison.first} {number(comparison.difference.value)}{unit}"]
+    if comparison.difference.low is not None:
+        parts.append(f"95 % interval {span(comparison.difference)}")
     if comparison.p_holm is not None:
-        chance = f", p = {_p(comparison.p_holm)} corrected"
+        parts.append(f"corrected {_p(comparison.p_holm)}")
     elif comparison.p_t is not None:
-        chance = f", p = {_p(comparison.p_t)} uncorrected"
-    direction = f"{comparison.second} minus {comparison.first}"
-    return f"{direction} {number(comparison.difference.value)}{unit}{interval}{chance}"
+        parts.append(f"uncorrected {_p(comparison.p_t)}")
+    return ", ".join(parts)
 
 
 def _doubt(comparison: Comparison) -> str:
@@ -116,7 +122,7 @@ def _doubt(comparison: Comparison) -> str:
     p = comparison.p_permutation
     if p is None or p < SIGNIFICANT or least_p_of_signs(comparison.num) >= SIGNIFICANT:
         return ""
-    return f"; but the exact test, which supposes no normal distribution, gives p = {_p(p)}"
+    return f"; but the exact test, which supposes no normal distribution, gives {_p(p)}"
 
 
 def _shares(measure: Measure, comparison: Comparison, summaries: Sequence[Summary]) -> str:
@@ -126,8 +132,8 @@ def _shares(measure: Measure, comparison: Comparison, summaries: Sequence[Summar
     test = ""
     if comparison.p_mcnemar is not None and any(side.mean.value for side in summaries):
         least = least_p_of_signs(comparison.num)
-        limit = f", and {comparison.num} pairs could not give less than {_p(least)}" if least >= SIGNIFICANT else ""
-        test = f" (exact McNemar p = {_p(comparison.p_mcnemar)}{limit})"
+        limit = f", and {comparison.num} pairs could not give less than {least:.2g}" if least >= SIGNIFICANT else ""
+        test = f" (exact McNemar {_p(comparison.p_mcnemar)}{limit})"
     elif summaries:
         highest = max((side.mean.high or 1.0) for side in summaries)
         test = f" (which leaves room for a share of up to {highest:.0%})"
@@ -135,7 +141,7 @@ def _shares(measure: Measure, comparison: Comparison, summaries: Sequence[Summar
 
 
 def _p(value: float) -> str:
-    return f"{value:.2g}" if value >= 0.001 else "0.001 or less"
+    return f"p = {value:.2g}" if value >= 0.001 else "p < 0.001"
 
 
 def _aside(note: str) -> str:

@@ -1,0 +1,79 @@
+"""Running a study from its file: what the command line and Python share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from gansmith.errors import ConfigError
+from gansmith.study.collect import collect
+from gansmith.study.folder import StudyFolder
+from gansmith.study.plan import read_study, shortened
+from gansmith.study.progress import displayed
+from gansmith.study.queue import run_cells
+from gansmith.study.record import Record, planned, read_record, write_record
+from gansmith.study.results import StudyResults, write_results
+from gansmith.study.table import show_results, write_csv
+
+__all__ = ["run_study"]
+
+
+def run_study(
+    file: str | Path,
+    *,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    devices: Sequence[str] = (),
+    root: str | None = None,
+    length: str | None = None,
+    seeds: int | None = None,
+) -> StudyResults:
+    """Run what of a study has not been run yet, and compare its variants.
+
+    Each cell runs in a process that Python spawns: a script that calls this needs the usual
+    ``if __name__ == "__main__":``.
+
+    Args:
+        file: a study's TOML file, or the folder of one that was begun, to go on with it as it was.
+        out: the folder to write; runs/NAME-OF-THE-FILE if not given.
+        workers: processes at once; one a device if not given.
+        devices: handed out in turn, as ["cuda:0", "cuda:1"]; those of the configurations if there are none.
+        root: where local copies of the named data sets lie.
+        length: of each training, to shorten the study.
+        seeds: how many of the study's seeds, to shorten it.
+
+    Raises:
+        GansmithError: the file, the folder or an argument cannot be used. What goes wrong in a cell is recorded as
+            what came of it.
+    """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--workers: expected at least 1, got {workers}")
+    folder = _folder(Path(file), out)
+    begun = read_record(StudyFolder.open(Path(file))) if Path(file).is_dir() else None
+    study, cuts = shortened(begun.study if begun else read_study(Path(file)), length=length, seeds=seeds, root=root)
+    record = planned(study, (*(begun.shortened if begun else ()), *cuts), folder)
+    console = Console()
+    with folder.claimed(), displayed(record.cells, console) as display:
+        write_record(record, folder)
+        record = run_cells(record, folder, display, workers=workers or len(devices) or 1, devices=devices)
+    return _concluded(record, folder, console)
+
+
+def _folder(file: Path, out: str | Path | None) -> StudyFolder:
+    if out is not None:
+        return StudyFolder(Path(out))
+    return StudyFolder.open(file) if file.is_dir() else StudyFolder(Path("runs") / file.stem)
+
+
+def _concluded(record: Record, folder: StudyFolder, console: Console) -> StudyResults:
+    results = collect(record, folder)
+    write_results(results, folder.results)
+    write_csv(results, folder.table)
+    show_results(results, console)
+    done, total = sum(cell.done for cell in record.cells), len(record.cells)
+    next_step = "look at: gansmith report" if done == total else "go on with: gansmith study"
+    for line in (f"{done} of {total} runs done: {folder.results}, {folder.table}", f"{next_step} {folder.path}"):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    return results
