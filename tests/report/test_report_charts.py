@@ -13,7 +13,7 @@ LINE = Line(x=[0, 1, 2], y=[100, 10, 20], low=[90, 9, 18], high=[110, 11, 22], m
 
 
 def test_the_page_decides_about_colour_and_font() -> None:
-    svg = draw([LINE, Line(x=[0, 1], y=[1, 2], colour=1, kind="thin")], name="a", alt="falls")
+    svg = draw([LINE, Line(x=[0, 1], y=[1, 2], colour=1, thin=True)], name="a", alt="falls")
     assert "var(--line-0)" in svg and "var(--line-1)" in svg and "var(--muted)" in svg
     assert "#0101" not in svg and "#0102" not in svg and "font-family" not in svg
     assert "http" not in svg and "<style" not in svg

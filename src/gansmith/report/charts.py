@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import matplotlib
 from markupsafe import Markup, escape
@@ -48,7 +48,7 @@ class Line:
         colour: which of the page's.
         low: the lower edge of a band around it, or None.
         high: the upper edge.
-        kind: "thin" for one of many, "dotted" for a level that is only referred to.
+        thin: one of many, behind the others.
         marks: points that stand out.
     """
 
@@ -57,7 +57,7 @@ class Line:
     colour: int = 0
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
-    kind: Literal["plain", "thin", "dotted"] = "plain"
+    thin: bool = False
     marks: Sequence[tuple[float, float]] = ()
 
 
@@ -139,10 +139,9 @@ def _add(axes: Axes, line: Line) -> None:
     if line.low is not None and line.high is not None:
         low, high = ([values[i] for i in keep] for values in (line.low, line.high))
         axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
-    shapes = {"plain": (1.7, 1.0, "-"), "thin": (0.9, 0.45, "-"), "dotted": (1.1, 0.8, ":")}
-    width, alpha, style = shapes[line.kind]
-    dots = "o" if sum(map(math.isfinite, y)) < 3 and line.kind != "dotted" else None
-    axes.plot(x, y, style, color=colour, linewidth=width, alpha=alpha, marker=dots, markersize=4)
+    width, alpha = (0.9, 0.45) if line.thin else (1.7, 1.0)
+    dots = "o" if sum(map(math.isfinite, y)) < 3 else None
+    axes.plot(x, y, color=colour, linewidth=width, alpha=alpha, marker=dots, markersize=4)
     for at in line.marks:
         axes.plot(*at, "o", color=colour, markersize=7, markerfacecolor="none", markeredgewidth=1.7)
 

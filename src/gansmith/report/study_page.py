@@ -188,7 +188,7 @@ def _chart(setting: SettingResults, variants: Sequence[str], axis: tuple[str, st
             (numbers(point[column] / scale for point in curve), numbers(point[2] for point in curve))
             for curve in curves
         ]
-        lines += [Line(x=x, y=y, colour=colour, kind="thin") for x, y in points]
+        lines += [Line(x=x, y=y, colour=colour, thin=True) for x, y in points]
         medians += [_median(points, colour)] if points else []
     alt = f"{title}: a thin line for each seed and a thick one for the median of {', '.join(variants)}"
     frame = Frame(x_title=x_title, size=HALF, log=True)
