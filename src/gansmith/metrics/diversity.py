@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from jaxtyping import Float, Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gansmith.component import AtLeast
 from gansmith.errors import MetricError
 from gansmith.metrics.intervals import bootstrap, normal
 from gansmith.metrics.manifold import nearest, squared_distances
@@ -21,6 +20,7 @@ from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
 __all__ = ["Diversity"]
 
 LEAST_IMAGES = 20
+REPLICATES = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +32,11 @@ class Diversity(Metric):
     of directions in which images differ: exp(-sum of p log p) over the eigenvalues p of the images' second moment,
     each image being the unit vector from the centre of the real images. It sees missing kinds, and collapse.
     ``uniqueness`` is the mean distance of an image to the nearest other one. It sees duplicates, exact or nearly so:
-    it falls by a tenth where every tenth image is there already.
+    it falls by the share of images that have a twin.
 
     The ratios are taken from equal numbers of images, of the larger set as many as the smaller has, chosen at random,
     since the last two depend on the number. The intervals draw the images anew; each image has what it contributes to
     the first order of a change (for the Vendi score -x·log(M)x, M being the second moment).
-
-    Args:
-        replicates: of the bootstrap.
     """
 
     quantities: ClassVar[Mapping[str, Quantity]] = {
@@ -47,8 +44,6 @@ class Diversity(Metric):
         "vendi": Quantity(title="Vendi score, generated to real", better="nearer 1"),
         "uniqueness": Quantity(title="Distance to the nearest other, generated to real", better="nearer 1"),
     }
-
-    replicates: Annotated[int, AtLeast(2)] = 200
 
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
         real, fake = _equally_many(comparison)
@@ -61,8 +56,8 @@ class Diversity(Metric):
             return _ratios(drawn_ours @ ours / len(ours), drawn_theirs @ theirs / len(theirs))
 
         values = _ratios(ours.mean(axis=0), theirs.mean(axis=0))
-        errors = bootstrap(ratios, [len(ours), len(theirs)], seed=comparison.seed, replicates=self.replicates)
-        interval = f"bootstrap of {self.replicates}"
+        errors = bootstrap(ratios, [len(ours), len(theirs)], seed=comparison.seed, replicates=REPLICATES)
+        interval = f"bootstrap of {REPLICATES}"
         return {
             name: normal(float(value), float(error), interval, within=(0, np.inf))
             for name, value, error in zip(self.quantities, values, errors, strict=True)

@@ -103,7 +103,9 @@ def closest_pairs(comparison: Comparison, num: int = 32) -> PixelArray:
     distances, numbers = nearest(comparison.fake.values, training.values, 1)
     order = distances[:, 0].argsort(stable=True)[:num]
     samples = comparison.fake.images[order.numpy()]
-    return grid(np.concatenate([samples, training.images[numbers[order, 0].numpy()]], axis=1))
+    originals = training.images[numbers[order, 0].numpy()]
+    space = np.full_like(samples[:, : max(1, samples.shape[1] // 6)], 255)  # a pair ends where the paper shows
+    return grid(np.concatenate([samples, originals, space], axis=1))[: -space.shape[1]]
 
 
 def _known(comparison: Comparison) -> tuple[Features, Features]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64, Int64
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from gansmith.component import PositiveInt
 from gansmith.errors import MetricError
@@ -20,7 +19,7 @@ from gansmith.metrics.features import Pictures
 from gansmith.metrics.intervals import normal
 from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
 
-__all__ = ["SlicedWasserstein", "distances_along", "pyramid_level", "pyramid_sizes"]
+__all__ = ["Patches", "SlicedWasserstein", "level_distances", "pyramid_level", "pyramid_sizes"]
 
 LEAST_SIZE = 16  # pixels of the shorter side, on the smallest level too
 PATCH = 7
@@ -31,7 +30,7 @@ PARTS = 8
 FACTOR = 1000.0  # as the field prints it
 LEAST_CONTRAST = 0.01  # of 255: a channel with less is constant but for rounding, which must not be blown up
 BATCH_SIZE = 128  # images whose pyramids are held at once
-SLICES = 64  # directions whose projections are held at once
+SLICES = 32  # directions whose projections are held at once, and that the interval comes from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +64,64 @@ class SlicedWasserstein(Metric):
         found = []
         for level, size in enumerate(sizes):
             places = torch.stack([torch.randint(length - PATCH + 1, (PATCHES,), generator=draw) for length in size])
-            a, b = _descriptors(fake, ours, level, places), _descriptors(real, theirs, level, places)
-            directions = torch.randn(a.shape[2], self.projections, generator=draw)
-            found.append(_whole_and_parts(a, b, directions / directions.norm(dim=0)))
+            sides = Patches.of(fake, ours, level, places), Patches.of(real, theirs, level, places)
+            directions = torch.randn(self.projections, len(sides[0].values), PATCH * PATCH, generator=draw)
+            found.append(level_distances(*sides, directions / directions.norm(dim=(1, 2), keepdim=True)))
         return {"sliced_wasserstein": _estimate(np.array(found) * FACTOR, sizes)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Patches:
+    """The patches of a set of images at one level of the pyramid.
+
+    Args:
+        values: float32 [c n p d], about each channel's mean.
+        sums: over each image's values, float64 [c n].
+        squares: the same of their squares.
+    """
+
+    values: Float32[Tensor, "c n p d"]
+    sums: Float64[Tensor, "c n"]
+    squares: Float64[Tensor, "c n"]
+
+    @classmethod
+    def of(cls, images: Pictures, which: NDArray[np.int64], level: int, places: Int64[Tensor, "2 p"]) -> Patches:
+        """Cut them out.
+
+        Args:
+            images: where the set is.
+            which: the numbers of its images.
+            level: of the pyramid; see ``pyramid_level``.
+            places: row and column of each patch's upper left corner.
+        """
+        found = []
+        for start in range(0, len(which), BATCH_SIZE):
+            pixels = torch.from_numpy(images[which[start : start + BATCH_SIZE]])
+            band = pyramid_level(pixels.permute(0, 3, 1, 2).float(), level).transpose(0, 1)
+            windows = band.unfold(2, PATCH, 1).unfold(3, PATCH, 1)
+            found.append(windows[:, :, places[0], places[1]].flatten(3))
+        values = torch.cat(found, dim=1)
+        values -= values.mean(dim=(1, 2, 3), keepdim=True)
+        sums, squares = values.sum(dim=(2, 3)).double(), values.square().sum(dim=(2, 3)).double()
+        return cls(values=values, sums=sums, squares=squares)
+
+    def along(self, directions: Float32[Tensor, "k c d"]) -> Float32[Tensor, "c k n p"]:
+        """Each channel's part of the projections, before it is normalised."""
+        channels, num, places, _ = self.values.shape
+        parts = directions.transpose(0, 1) @ self.values.flatten(1, 2).transpose(1, 2)
+        return parts.view(channels, len(directions), num, places)
+
+    def normalised(
+        self, along: Float32[Tensor, "c k n p"], directions: Float32[Tensor, "k c d"], kept: slice | Int64[Tensor, "m"]
+    ) -> NDArray[np.float32]:
+        """Projections [k m*p] of some of the images, had their patches been normalised channel by channel before."""
+        sums, squares = self.sums[:, kept], self.squares[:, kept]
+        count = sums.shape[1] * self.values[0, 0].numel()
+        mean = sums.sum(dim=1) / count
+        deviation = (squares.sum(dim=1) / count - mean.square()).clamp_min(LEAST_CONTRAST**2).sqrt()
+        centre = directions.sum(dim=2) @ (mean / deviation).float()
+        projected: Tensor = torch.tensordot((1 / deviation).float(), along[:, :, kept], dims=1).flatten(1)
+        return (projected - centre[:, None]).numpy()
 
 
 def pyramid_sizes(height: int, width: int) -> list[tuple[int, int]]:
@@ -79,7 +132,7 @@ def pyramid_sizes(height: int, width: int) -> list[tuple[int, int]]:
     """
     if min(height, width) < LEAST_SIZE:
         raise MetricError(
-            f"images of {width}x{height} pixels are too small for patches of {PATCH}x{PATCH} at two scales; "
+            f"images of {width}x{height} pixels are too small for a pyramid of patches; "
             f"expected at least {LEAST_SIZE} pixels each way: leave sliced-wasserstein out"
         )
     sizes = []
@@ -99,14 +152,25 @@ def pyramid_level(images: Float32[Tensor, "n c h w"], level: int) -> Float32[Ten
     last = len(pyramid_sizes(*images.shape[2:])) - 1
     for _ in range(level):
         images = _halved(images)
-    return images if level == last else images - _doubled(_halved(images), images.shape)
+    return images if level == last else images - _doubled(_halved(images), *images.shape[2:])
 
 
-def distances_along(
-    ours: Float32[Tensor, "n d"], theirs: Float32[Tensor, "n d"], directions: Float32[Tensor, "d k"]
-) -> NDArray[np.float64]:
-    """The Wasserstein-1 distances of two equally large sets of points along some directions, float64 [k]."""
-    return _sorted_apart(_along(ours, directions), _along(theirs, directions))
+def level_distances(ours: Patches, theirs: Patches, directions: Float32[Tensor, "k c d"]) -> NDArray[np.float64]:
+    """The mean distance over the directions; then the same without each of some parts of the images.
+
+    Args:
+        ours: patches of one set.
+        theirs: as many of another.
+        directions: each of length 1 over channels and pixels together; without a part, the first ones alone.
+
+    Returns:
+        float64 [1+PARTS].
+    """
+    whole = [_distances(ours, theirs, some, [slice(None)]) for some in torch.split(directions, SLICES)]
+    part_of = torch.arange(ours.values.shape[1]) * PARTS // ours.values.shape[1]
+    kept = [torch.nonzero(part_of != part)[:, 0] for part in range(PARTS)]
+    without = _distances(ours, theirs, directions[:SLICES], kept)
+    return np.array([np.concatenate(whole, axis=1).mean(), *without.mean(axis=1)])
 
 
 def _equally_many(real: Pictures, fake: Pictures, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -124,60 +188,45 @@ def _estimate(distances: NDArray[np.float64], sizes: list[tuple[int, int]]) -> E
     error = float(np.std(without)) * math.sqrt(PARTS - 1)
     each = [f"{width}x{height} px {level[0]:.3g}" for (height, width), level in zip(sizes, distances, strict=True)]
     return normal(
-        float(whole), error, f"jackknife of {PARTS} parts", freedom=PARTS - 1, within=(0, math.inf), note=", ".join(each)
+        float(whole),
+        error,
+        f"jackknife of {PARTS} parts",
+        freedom=PARTS - 1,
+        within=(0, math.inf),
+        note=", ".join(each),
     )
 
 
-def _descriptors(images: Pictures, which: NDArray[np.int64], level: int, places: Tensor) -> Float32[Tensor, "n p d"]:
-    """The patches of one level at some places, normalised channel by channel."""
-    found = []
-    for start in range(0, len(which), BATCH_SIZE):
-        pixels = torch.from_numpy(images[which[start : start + BATCH_SIZE]])
-        band = pyramid_level(pixels.permute(0, 3, 1, 2).float(), level)
-        windows = band.unfold(2, PATCH, 1).unfold(3, PATCH, 1)
-        found.append(windows[:, :, places[0], places[1]])
-    patches = torch.cat(found)  # [n c p 7 7]
-    deviation, mean = torch.std_mean(patches, dim=(0, 2, 3, 4), keepdim=True)
-    return patches.sub_(mean).div_(deviation.clamp_min(LEAST_CONTRAST)).transpose(1, 2).flatten(2)
-
-
-def _whole_and_parts(
-    ours: Float32[Tensor, "n p d"], theirs: Float32[Tensor, "n p d"], directions: Float32[Tensor, "d k"]
+def _distances(
+    ours: Patches,
+    theirs: Patches,
+    directions: Float32[Tensor, "k c d"],
+    choices: Sequence[slice | Int64[Tensor, "m"]],
 ) -> NDArray[np.float64]:
-    """The mean distance over the directions, and over some of them without each of ``PARTS`` parts of the images."""
-    slices = [(_along(ours, some), _along(theirs, some)) for some in torch.split(directions, SLICES, dim=1)]
-    whole = np.concatenate([_sorted_apart(*both) for both in slices])
-    part = np.arange(len(ours)).repeat(PATCHES) * PARTS // len(ours)
-    without = [_sorted_apart(*(side[:, part != number] for side in slices[0])) for number in range(PARTS)]
-    return np.array([values.mean() for values in (whole, *without)])
-
-
-def _along(points: Float32[Tensor, "*n d"], directions: Float32[Tensor, "d k"]) -> NDArray[np.float32]:
-    """Projections [k n]."""
-    projected: NDArray[np.float32] = (directions.T @ points.flatten(0, -2).T).numpy()
-    return projected
-
-
-def _sorted_apart(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The Wasserstein-1 distance of each pair of rows."""
-    apart: NDArray[np.float64] = np.abs(np.sort(ours) - np.sort(theirs)).mean(axis=1, dtype=np.float64)
-    return apart
-
-
-_KERNEL = torch.outer(*[torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16] * 2)
-
-
-def _blurred(images: Float32[Tensor, "n c h w"], stride: int) -> Float32[Tensor, "n c H W"]:
-    padded = F.pad(images, (2, 2, 2, 2), mode="reflect")
-    channels = images.shape[1]
-    return F.conv2d(padded, _KERNEL.expand(channels, 1, 5, 5), stride=stride, groups=channels)
+    """The Wasserstein-1 distances along some directions of some choices of the images, float64 [choices k]."""
+    along = ours.along(directions), theirs.along(directions)
+    found = []
+    for kept in choices:
+        a, b = (side.normalised(part, directions, kept) for side, part in zip((ours, theirs), along, strict=True))
+        found.append(np.abs(np.sort(a) - np.sort(b)).mean(axis=1, dtype=np.float64))
+    return np.stack(found)
 
 
 def _halved(images: Float32[Tensor, "n c h w"]) -> Float32[Tensor, "n c H W"]:
-    return _blurred(images, stride=2)
+    down, across = (_blur(length)[::2] for length in images.shape[2:])
+    return down @ images @ across.T
 
 
-def _doubled(images: Float32[Tensor, "n c h w"], shape: torch.Size) -> Float32[Tensor, "n c H W"]:
-    spread = images.new_zeros(shape)
-    spread[:, :, ::2, ::2] = images
-    return 4 * _blurred(spread, stride=1)
+def _doubled(images: Float32[Tensor, "n c h w"], height: int, width: int) -> Float32[Tensor, "n c H W"]:
+    down, across = (2 * _blur(length)[:, ::2] for length in (height, width))  # between the pixels lie zeros
+    return down @ images @ across.T
+
+
+def _blur(length: int) -> Float32[Tensor, "length length"]:
+    """The matrix that lays 1 4 6 4 1 sixteenths over a row of pixels, which is mirrored at its ends."""
+    matrix = torch.zeros(length, length)
+    for offset, weight in zip(range(-2, 3), (1, 4, 6, 4, 1), strict=True):
+        mirrored = (torch.arange(length) + offset).abs()
+        mirrored = torch.minimum(mirrored, 2 * (length - 1) - mirrored)
+        matrix[torch.arange(length), mirrored] += weight / 16
+    return matrix
