@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -205,14 +207,18 @@ def features_of_store(
     indices: NDArray[np.int64],
     done: Callable[[int], object] | None = None,
 ) -> Features:
-    """Features of some images of a store: computed once, by the main process, then read from the cache."""
+    """Features of some images of a store: computed once, by the main process, then read from the cache.
+
+    What the cache holds is checked; a file that is damaged, or is of other images, is made anew.
+    """
     path = _cached_path(network, store, indices)
     selection = Selection(store.images, indices)
     with dist.main_first():
-        if not path.exists():
+        tensors = _read(path, len(indices))
+        if tensors is None:
             values, logits = extract(network, selection.batches(), done)
-            _write(path, values, logits)
-    tensors = load_file(path)
+            tensors = {"values": values} if logits is None else {"values": values, "logits": logits}
+            _write(path, tensors)
     labels = None if store.labels is None else store.labels[indices]
     return Features(values=tensors["values"], logits=tensors.get("logits"), labels=labels, images=selection)
 
@@ -222,8 +228,23 @@ def _cached_path(network: FeatureNetwork, store: Store, indices: NDArray[np.int6
     return cache_folder() / "features" / f"{hashlib.sha256(' '.join(described).encode()).hexdigest()}.safetensors"
 
 
-def _write(path: Path, values: Tensor, logits: Tensor | None) -> None:
+def _read(path: Path, num: int) -> dict[str, Tensor] | None:
+    """What the file holds; None if it is not there, or is not what was written."""
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError):
+        return None
+    whole = all(
+        tensor.dtype == torch.float32 and tensor.dim() == 2 and len(tensor) == num for tensor in tensors.values()
+    )
+    return tensors if whole and {"values"} <= tensors.keys() <= {"values", "logits"} else None
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".unfinished-{id(values):x}")
-    save_file({"values": values} | ({} if logits is None else {"logits": logits}), unfinished)
-    unfinished.replace(path)
+    unfinished = path.with_suffix(f".unfinished-{uuid.uuid4().hex[:8]}")  # two processes may write at once
+    try:
+        save_file(tensors, unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
