@@ -274,8 +274,8 @@ def summary(results: list[dict[str, Any]]) -> str:
 def table(result: dict[str, Any]) -> str:
     """Markdown: a line for each way of spoiling."""
     lines = [
-        f"**{result['data']}, {result['extractor']}**: {result['note']}; {result['num_images']:,} images of either kind, "
-        f"commit {result['commit']}",
+        f"**{result['data']}, {result['extractor']}**: {result['note']}; "
+        f"{result['num_images']:,} images of either kind, commit {result['commit']}",
         "",
         "| corruption | strength | FID | rho | in order | KID | rho | in order |",
         "|---|---|---|---|---|---|---|---|",

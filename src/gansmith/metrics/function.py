@@ -43,7 +43,7 @@ class FunctionPath:
             raise ConfigError(f"{where}: '{text}' names no function; write it as package.module:function")
         function = imported(text, where)
         if not callable(function):
-            raise ConfigError(f"{where}: '{text}' is a {type(function).__name__}; expected a function of images")
+            raise ConfigError(f"{where}: '{text}' is no function; expected one that turns images into features")
         return cls(text, function)
 
     def __str__(self) -> str:

@@ -17,6 +17,7 @@ from gansmith.errors import MetricError
 from gansmith.images import to_float
 from gansmith.metrics.backbone import Backbone, BackboneNetwork, first_weights
 from gansmith.metrics.extractor import Extractor
+from gansmith.metrics.features import Selection
 from gansmith.metrics.learning import LEARNING_SEED, Progress, learn, learnt_once, parted
 from gansmith.types import Batch, Images, Pixels
 
@@ -61,8 +62,7 @@ class SelfSupervised(Extractor):
                 return _contrast(*network(*_two_views(batch.images, draw, device)))
 
             learn(network, loss, store, learnt, self.kimg, progress)
-            shown = torch.from_numpy(np.take(store.images, judged[:MOST_JUDGED], axis=0)).permute(0, 3, 1, 2)
-            return _known_again(network.eval(), *_two_views(shown, draw, device))
+            return _known_again(network.eval(), store, judged[:MOST_JUDGED], draw, device)
 
         return learnt_once(self, store, training, backbone, teach)
 
@@ -93,12 +93,15 @@ def _contrast(one: Float[Tensor, "n p"], other: Float[Tensor, "n p"]) -> Float[T
 
 
 @torch.no_grad()
-def _known_again(network: nn.Module, one: Images, other: Images) -> str:
-    if len(one) < 2:
+def _known_again(
+    network: _Projected, store: Store, judged: Indices, draw: torch.Generator, device: torch.device
+) -> str:
+    if len(judged) < 2:
         return "too few images to judge it"
-    one, other = network(one, other)
-    right = (one @ other.T).argmax(dim=1).cpu() == torch.arange(len(one))
-    return f"knows {right.float().mean():.1%} of {len(one)} held-out images again"
+    pixels = torch.from_numpy(Selection(store.images, judged)[np.arange(len(judged))]).permute(0, 3, 1, 2)
+    one, other = network(*_two_views(pixels, draw, device))
+    right = (one @ other.T).argmax(dim=1).cpu() == torch.arange(len(judged))
+    return f"knows {right.float().mean():.1%} of {len(judged)} held-out images again"
 
 
 def _two_views(pixels: Pixels, draw: torch.Generator, device: torch.device) -> tuple[Images, Images]:
