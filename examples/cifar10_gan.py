@@ -21,7 +21,7 @@ from gansmith.component import override
 from gansmith.config import Config
 from gansmith.console import show
 from gansmith.data import resolve
-from gansmith.data.batches import Batches
+from gansmith.data.batches import Batches, split
 from gansmith.data.store import prepare
 from gansmith.devices import choose_compute
 from gansmith.errors import GansmithError
@@ -62,7 +62,8 @@ def config() -> Config:
 def load_dataset(root: Path | None = None) -> Batches:
     """Batches of CIFAR-10's training images without end; ``root`` is where a local copy lies."""
     store = prepare(resolve("cifar10", root), config().preparation)
-    return Batches(store=store, batch_size=BATCH_SIZE, seed=config().seed)
+    training, _ = split(store, config().held_out)
+    return Batches(store=store, batch_size=BATCH_SIZE, seed=config().seed, subset=training)
 
 
 def display_sample_images(train_dataset: Batches) -> Path:

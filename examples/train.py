@@ -10,7 +10,6 @@ read from nowhere else. A later call goes on where an earlier one stopped.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import sys
@@ -22,6 +21,8 @@ from torch import nn
 
 import gansmith
 from gansmith import explore
+from gansmith.data.batches import split
+from gansmith.data.store import prepare
 from gansmith.devices import choose_compute
 from gansmith.presets import preset
 from gansmith.sample import Samples, TrainedGenerator
@@ -96,16 +97,18 @@ class Trainer:
             return gansmith.resume(self.run, length=length)
         return gansmith.train(self.config, length=length, run=self.run)
 
-    def evaluate(self) -> dict[str, float]:
-        """The last interval's statistics: losses, what the discriminator gets right, images a second."""
-        return gansmith.open_run(self.run).stats()[-1]
+    def evaluate(self, num: int = 10_000) -> dict[str, float]:
+        """FID, precision, recall and the other figures of the best generator, against what it was trained on."""
+        figures = gansmith.open_run(self.run).evaluate(num=num).figures
+        return {name: estimate.value for name, estimate in figures.items()}
 
 
 def load_checkpoint(run: Path) -> TrainState:
     """Both networks, both optimizers and all counts of a run's newest checkpoint."""
     trained = gansmith.open_run(run)
-    config, num_images = trained.config, json.loads(trained.folder.data.read_text())["num_images"]
-    state = TrainState.create(config, IMAGES, choose_compute(config.device, config.precision), num_images)
+    config = trained.config
+    training, _ = split(prepare(config.data, config.preparation), config.held_out)
+    state = TrainState.create(config, IMAGES, choose_compute(config.device, config.precision), len(training))
     state.load(trained.folder.latest_checkpoint())
     return state
 
@@ -125,14 +128,17 @@ def interpolate_and_generate(generator: TrainedGenerator, folder: Path, steps: i
     return samples
 
 
-def main(epochs: int = 200, data: str = "gtsrb", root: Path | None = None, runs: Path = Path("runs")) -> None:
-    """Train both models, compare them, interpolate.
+def main(
+    epochs: int = 200, data: str = "gtsrb", root: Path | None = None, runs: Path = Path("runs"), num: int = 10_000
+) -> None:
+    """Train both models, compare them, interpolate. evaluate.py shows the figures with their intervals.
 
     Args:
         epochs: passes over the data, for each model, those of earlier calls included.
         data: a source's name, or a folder of images.
         root: where a local copy of a named source lies.
         runs: the folder in which each model has its own.
+        num: generated images that the figures are of.
     """
     trainers = {
         name: Trainer(discriminator, runs / name, data, root)
@@ -142,7 +148,7 @@ def main(epochs: int = 200, data: str = "gtsrb", root: Path | None = None, runs:
         run = trainer.train(f"{epochs} epochs")
         interpolate_and_generate(run.generator(), runs / name / "interpolation")
     for name, trainer in trainers.items():
-        print(name, *(f"{key} {value:.4g}" for key, value in trainer.evaluate().items()), sep="\n  ")
+        print(name, *(f"{key} {value:.4g}" for key, value in trainer.evaluate(num).items()), sep="\n  ")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from gansmith.component import override
 from gansmith.config import Config
 from gansmith.console import show, work_progress
 from gansmith.data import resolve
-from gansmith.data.batches import Batches
+from gansmith.data.batches import Batches, split
 from gansmith.data.store import prepare
 from gansmith.devices import choose_compute
 from gansmith.errors import GansmithError
@@ -74,7 +74,8 @@ def load_dataset(data: str = "", root: Path | None = None) -> Batches:
         root = root or DATA_PATH
     with work_progress("preparing images") as progress:
         store = prepare(resolve(data, root), config().preparation, progress=progress)
-    return Batches(store=store, batch_size=BATCH_SIZE, seed=config().seed)
+    training, _ = split(store, config().held_out)
+    return Batches(store=store, batch_size=BATCH_SIZE, seed=config().seed, subset=training)
 
 
 def make_generator_model(channels: int = 1) -> GeneratorNetwork:

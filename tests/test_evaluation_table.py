@@ -7,7 +7,7 @@ import io
 
 from rich.console import Console
 
-from gansmith.evaluate.table import show_judgements
+from gansmith.evaluation.table import show_judgements
 from gansmith.metrics.frechet import FID
 from gansmith.metrics.judgement import Generated, Judgement, Reference, Seen
 from gansmith.metrics.kernel import KID

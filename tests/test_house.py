@@ -22,7 +22,7 @@ STREET = (
     ("runs", "facts", "sample", "pictures", "video", "callbacks", "loggers", "tracking"),
     ("config", "presets"),
     ("statistics", "state", "snapshots", "tracker", "training", "plots", "console", "explore", "session"),
-    ("evaluate", "study", "report", "api"),
+    ("evaluation", "study", "report", "api"),
     ("cli", "__main__"),
 )
 ORDER = [room for block in STREET for room in block]

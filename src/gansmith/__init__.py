@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Config", "GansmithError", "Run", "configure", "open_run", "resume", "train"]
+__all__ = ["Config", "GansmithError", "Run", "configure", "evaluate", "open_run", "resume", "run_study", "train"]
 
 if TYPE_CHECKING:
     from gansmith.api import Run, open_run, resume, train
     from gansmith.config import Config
     from gansmith.errors import GansmithError
+    from gansmith.evaluation import evaluate
     from gansmith.presets import configure
+    from gansmith.study.run import run_study
 
-_HOMES = {"Config": "gansmith.config", "GansmithError": "gansmith.errors", "configure": "gansmith.presets"}
+_HOMES = {
+    "Config": "gansmith.config",
+    "GansmithError": "gansmith.errors",
+    "configure": "gansmith.presets",
+    "evaluate": "gansmith.evaluation",
+    "run_study": "gansmith.study.run",
+}
 
 
 def __getattr__(name: str) -> Any:

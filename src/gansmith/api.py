@@ -14,7 +14,10 @@ from gansmith import explore, session, snapshots
 from gansmith.component import override
 from gansmith.config import Config, load_config
 from gansmith.data import parse_size
+from gansmith.evaluation import evaluate
+from gansmith.metrics.judgement import Judgement
 from gansmith.presets import configure
+from gansmith.report import write_report
 from gansmith.runs import RunFolder
 from gansmith.sample import Samples, TrainedGenerator
 
@@ -61,6 +64,18 @@ class Run:
         """
         found = snapshots.find_snapshot(self.folder, snapshot, ema=ema)
         return snapshots.load_generator(self.folder, found, device=device)
+
+    def judgements(self) -> list[Judgement]:
+        """The lines of metrics.jsonl: what was tracked while training, and evaluations."""
+        return [Judgement.from_plain(line) for line in self.folder.read_judgements()]
+
+    def evaluate(self, against: str | Path | None = None, **options: Any) -> Judgement:
+        """Measure its images against what it was trained on, or other images; see ``gansmith.evaluate``."""
+        return evaluate(self.path, against, **options)
+
+    def report(self, out: Path | None = None) -> Path:
+        """Write one self-contained HTML page about it, report.html in its folder if not told otherwise."""
+        return write_report(self.path, out)
 
     def interpolate(
         self,

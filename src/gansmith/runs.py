@@ -271,7 +271,8 @@ def _keep_lines(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
 
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""  # damage shows as no JSON
+    lines = text.splitlines()
     for number, line in enumerate(lines, start=1):
         try:
             yield json.loads(line)

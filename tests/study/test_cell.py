@@ -14,7 +14,7 @@ import pytest
 from gansmith import session
 from gansmith.config import Config
 from gansmith.errors import MetricError
-from gansmith.evaluate.options import Evaluation
+from gansmith.evaluation.options import Evaluation
 from gansmith.presets import configure
 from gansmith.runs import RunFolder
 from gansmith.study import cell

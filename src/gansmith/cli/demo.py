@@ -9,10 +9,12 @@ from gansmith.cli.options import Text, parse_with_overrides
 
 __all__ = ["main"]
 
+NUM_JUDGED = 5000
+
 
 @dataclass(frozen=True)
 class Demo:
-    """Train a GAN on drawn traffic signs of 43 classes, at 32 pixels, and leave pictures of it learning."""
+    """Train a GAN on drawn traffic signs of 43 classes, at 32 pixels, judge it, and put it all on one page."""
 
     length: str = "3 min"
     """how long"""
@@ -23,13 +25,21 @@ class Demo:
 def main(arguments: Sequence[str]) -> None:
     """Run the demonstration."""
     options, overrides = parse_with_overrides(Demo, "demo", arguments)
+    from rich.console import Console
+
     from gansmith import api, explore
+    from gansmith.evaluation import all_metrics
+    from gansmith.evaluation.table import show_judgements
 
     run = api.train("signs", length=options.length, run=options.run or _free_folder(), size=32, overrides=overrides)
     sheet = run.generator().sample(172, seed=1).save(run.path / "samples.png")
     walk = run.path / "walk.gif"
     explore.save_walk(run.interpolate(1, 2, steps=24, label="stop"), walk)
+    judgement = run.evaluate(num=NUM_JUDGED)
+    show_judgements([judgement], all_metrics(), Console())
+    page = run.report()
     print(f"""
+all on one page    {page}
 the GAN's signs    {run.folder.images}, newest last; {sheet}
 it learning        {run.folder.animation("gif")}
 a walk             {walk}

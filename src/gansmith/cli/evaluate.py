@@ -70,8 +70,8 @@ def main(arguments: Sequence[str]) -> None:
 
     from gansmith import dist
     from gansmith.devices import choose_compute
-    from gansmith.evaluate import Evaluation, all_metrics, evaluate_path
-    from gansmith.evaluate.table import show_judgements
+    from gansmith.evaluation import Evaluation, all_metrics, evaluate_path
+    from gansmith.evaluation.table import show_judgements
     from gansmith.runs import RunFolder, write_json
 
     given = _named(options) | overrides

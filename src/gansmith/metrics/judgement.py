@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -11,8 +12,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gansmith.component import from_plain
 from gansmith.data.store import Store
-from gansmith.errors import MetricError
+from gansmith.errors import GansmithError, MetricError
 from gansmith.metrics.features import FeatureNetwork
 from gansmith.metrics.metric import Estimate
 
@@ -132,8 +134,10 @@ class Judgement:
             parts["reference"] = Reference(**parts["reference"])
             parts["seen"] = Seen(**parts["seen"])
             parts["figures"] = {str(key): Estimate(**value) for key, value in parts["figures"].items()}
-            return cls(**parts)
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            judgement = cls(**parts)
+            _check(judgement, "metrics.jsonl")
+            return judgement
+        except (TypeError, KeyError, ValueError, AttributeError, ArithmeticError, GansmithError) as error:
             raise MetricError(f"a line of metrics.jsonl cannot be read ({error}); remove the line") from error
 
 
@@ -148,6 +152,19 @@ def incomparable(one: Judgement, other: Judgement) -> list[str]:
         ("the number of generated images", one.generated.num, other.generated.num),
     ]
     return [f"{what} differs ({_short(left)} and {_short(right)})" for what, left, right in pairs if left != right]
+
+
+def _check(value: Any, where: str) -> None:
+    """Whether a dataclass of plain values holds what its annotations say."""
+    for name, annotation in typing.get_type_hints(type(value)).items():
+        item, place = getattr(value, name), f"{where}: {name}"
+        several = typing.get_origin(annotation) is Mapping
+        kind = typing.get_args(annotation)[1] if several else annotation
+        for entry in item.values() if several else (item,):
+            if dataclasses.is_dataclass(kind):
+                _check(entry, place)
+            else:
+                from_plain(kind, entry, place)
 
 
 def _short(value: Any) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from gansmith.data.source import cache_folder
 from gansmith.data.store import Store
 from gansmith.data.writer import made_at_once
 from gansmith.devices import choose_compute
-from gansmith.errors import MetricError
+from gansmith.errors import DataError, MetricError
 from gansmith.metrics.backbone import Backbone, BackboneNetwork
 from gansmith.metrics.extractor import Extractor
 from gansmith.types import Batch
@@ -54,22 +54,29 @@ def learnt_once(
 
     Raises:
         MetricError: what the cache holds is damaged.
+        DataError: the cache cannot be written.
     """
     device, path = choose_compute("auto", "auto").device, _cached_path(extractor, store, training)
     with dist.main_first():
         if not path.exists():
-            note = teach(device)
-            with made_at_once(path) as unfinished:
-                weights = {name: tensor.cpu().contiguous() for name, tensor in backbone.state_dict().items()}
-                save_file(weights, unfinished / "weights.safetensors")
-                about = {"extractor": to_plain(extractor), "data": store.title, "note": note}
-                (unfinished / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+            _keep(path, backbone, {"extractor": to_plain(extractor), "data": store.title, "note": teach(device)})
     try:
         backbone.load_state_dict(load_file(path / "weights.safetensors"))
         note = json.loads((path / "about.json").read_text(encoding="utf-8"))["note"]
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise MetricError(f"{path}: damaged ({error}); delete it, and it will be made again") from error
     return BackboneNetwork(member_name(extractor), backbone, store.spec, device, str(note))
+
+
+def _keep(path: Path, backbone: Backbone, about: Mapping[str, Any]) -> None:
+    weights = {name: tensor.cpu().contiguous() for name, tensor in backbone.state_dict().items()}
+    try:
+        with made_at_once(path) as unfinished:
+            save_file(weights, unfinished / "weights.safetensors")
+            (unfinished / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        remedy = "make room there, or set GANSMITH_CACHE to another folder"
+        raise DataError(f"{path.parent}: cannot be written ({error}); {remedy}") from error
 
 
 def _cached_path(extractor: Extractor, store: Store, training: Indices) -> Path:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from gansmith.component import from_plain
 from gansmith.data.decode import decode
 from gansmith.errors import GansmithError, RunError
 from gansmith.metrics.judgement import Judgement
@@ -99,10 +96,7 @@ def read_judgements(folder: RunFolder) -> list[Judgement]:
         MetricError: one of them is no judgement.
     """
     lines = _sound(folder.metrics, folder.read_judgements) if folder.metrics.exists() else []
-    judgements = [Judgement.from_plain(line) for line in lines]
-    for judgement in judgements:
-        _check(judgement, "metrics.jsonl")
-    return judgements
+    return [Judgement.from_plain(line) for line in lines]
 
 
 def read_picture(path: Path) -> PixelArray:
@@ -134,21 +128,3 @@ def _sound(path: Path, read: Callable[[], T]) -> T:
         raise RunError(f"{path.name} is missing.") from error
     except UNSOUND as error:
         raise RunError(f"{path.name} cannot be read ({error}).") from error
-
-
-def _check(value: Any, where: str) -> None:
-    """Whether a dataclass of plain values holds what its annotations say."""
-    for name, annotation in typing.get_type_hints(type(value)).items():
-        item, place = getattr(value, name), f"{where}: {name}"
-        if typing.get_origin(annotation) is Mapping:
-            for entry in item.values():
-                _check_entry(typing.get_args(annotation)[1], entry, place)
-        else:
-            _check_entry(annotation, item, place)
-
-
-def _check_entry(annotation: Any, item: Any, where: str) -> None:
-    if dataclasses.is_dataclass(annotation):
-        _check(item, where)
-    else:
-        from_plain(annotation, item, where)

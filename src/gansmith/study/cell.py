@@ -19,8 +19,8 @@ import torch
 from gansmith import session
 from gansmith.config import Config, differences, load_config
 from gansmith.errors import GansmithError, TrainingDiverged
-from gansmith.evaluate import evaluate_run
-from gansmith.evaluate.options import Evaluation
+from gansmith.evaluation import evaluate_run
+from gansmith.evaluation.options import Evaluation
 from gansmith.metrics.judgement import Judgement
 from gansmith.runs import RunFolder
 from gansmith.snapshots import Which, find_snapshot

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from gansmith import __version__
 from gansmith.errors import GansmithError
-from gansmith.evaluate.judge import quantities
+from gansmith.evaluation.judge import quantities
 from gansmith.facts import DataFacts
 from gansmith.metrics.judgement import Judgement, incomparable
 from gansmith.metrics.metric import Quantity

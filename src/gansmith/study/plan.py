@@ -14,7 +14,7 @@ from gansmith.component import AtLeast, Component, Positive, from_outside, from_
 from gansmith.config import Config
 from gansmith.data import parse_size
 from gansmith.errors import ConfigError, GansmithError
-from gansmith.evaluate.options import Evaluation
+from gansmith.evaluation.options import Evaluation
 from gansmith.presets import DEFAULT_PRESET, configure
 from gansmith.schedules import Duration, Length
 from gansmith.study.results import State

@@ -26,7 +26,7 @@ from gansmith.component import member_name
 from gansmith.data.batches import Indices, split
 from gansmith.data.store import Store, prepare
 from gansmith.errors import ConfigError, DataError, GansmithError, MetricError, RunError
-from gansmith.evaluate import Evaluation, all_metrics, evaluate, evaluate_run, quantities
+from gansmith.evaluation import Evaluation, all_metrics, evaluate, evaluate_run, quantities
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork
 from gansmith.metrics.judgement import Judgement
@@ -220,7 +220,7 @@ def test_a_run_against_other_images(own_run: Path, photos: Path, tmp_path: Path)
 def test_two_processes_equal_one(own_run: Path) -> None:
     one = evaluate(own_run, num=33, extractor=QuarterColours(), metrics=[MeanDistance(), Seen()])
     code = (
-        "import sys; from gansmith.evaluate import evaluate; import test_evaluate as t\n"
+        "import sys; from gansmith.evaluation import evaluate; import test_evaluation as t\n"
         "evaluate(sys.argv[1], num=33, extractor=t.QuarterColours(), metrics=[t.MeanDistance(), t.Seen()])"
     )
     script = own_run.parent / "evaluation.py"

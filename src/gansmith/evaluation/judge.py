@@ -14,8 +14,8 @@ from gansmith.component import from_plain, member, member_name, members
 from gansmith.console import work_progress
 from gansmith.data.batches import Indices
 from gansmith.errors import MetricError
-from gansmith.evaluate.options import Evaluation
-from gansmith.evaluate.real import Part, Real
+from gansmith.evaluation.options import Evaluation
+from gansmith.evaluation.real import Part, Real
 from gansmith.metrics import default_extractor
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork, Features, Selection, features_of_store, some_of

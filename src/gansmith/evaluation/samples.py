@@ -17,9 +17,9 @@ from gansmith.data.batches import Indices
 from gansmith.data.store import Store
 from gansmith.data.survey import propose_channels, survey
 from gansmith.errors import ConfigError, DataError, MetricError
-from gansmith.evaluate.judge import Judge, counted
-from gansmith.evaluate.options import Evaluation
-from gansmith.evaluate.real import CHANNELS, Part, prepared
+from gansmith.evaluation.judge import Judge, counted
+from gansmith.evaluation.options import Evaluation
+from gansmith.evaluation.real import CHANNELS, Part, prepared
 from gansmith.metrics.features import Features, features_of_batches, some_of
 from gansmith.sample import TrainedGenerator
 

@@ -17,7 +17,7 @@ from gansmith.data.source import Source
 from gansmith.data.store import Preparation, Store, prepare
 from gansmith.data.survey import survey
 from gansmith.errors import ConfigError, DataError, MetricError, RunError
-from gansmith.evaluate.options import Evaluation
+from gansmith.evaluation.options import Evaluation
 from gansmith.facts import DataFacts
 from gansmith.metrics.judgement import Split
 from gansmith.runs import RunFolder

@@ -11,10 +11,10 @@ from rich.console import Console
 from gansmith import dist
 from gansmith.devices import choose_compute
 from gansmith.errors import ConfigError, RunError
-from gansmith.evaluate.judge import Judge, all_metrics, quantities
-from gansmith.evaluate.options import Evaluation
-from gansmith.evaluate.real import other_images, own_images
-from gansmith.evaluate.samples import digest_of, made, numbers_of_classes, opened, read
+from gansmith.evaluation.judge import Judge, all_metrics, quantities
+from gansmith.evaluation.options import Evaluation
+from gansmith.evaluation.real import other_images, own_images
+from gansmith.evaluation.samples import digest_of, made, numbers_of_classes, opened, read
 from gansmith.images import save_png
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.judgement import Generated, Judgement
