@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from gansmith.metrics.random_conv import RandomConv
 from safetensors.torch import load_file
 
 from gansmith import api, session
@@ -21,6 +20,7 @@ from gansmith.errors import MetricError
 from gansmith.facts import DataFacts
 from gansmith.metrics.judgement import Judgement
 from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.metrics.random_conv import RandomConv
 from gansmith.presets import configure
 from gansmith.runs import RunFolder
 from gansmith.snapshots import find_snapshot, make_sampler

@@ -86,7 +86,7 @@ def test_a_training_leaves_the_documented_files(trained: Path) -> None:
 def test_what_a_training_says(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", str(photos), "--run", str(tmp_path / "run"), "--length", "2 steps", "--batch_size", "4"]
     text = said([*words, "--model.width", "4", "--size", "16"], capsys)
-    assert "12 images, 16x16 RGB, 2 classes" in text
+    assert "12 images, 2 of them held out, 16x16 RGB, 2 classes" in text
     assert f"gansmith resume {tmp_path / 'run'}" in text
 
 
