@@ -15,7 +15,6 @@ import datetime
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +47,7 @@ DATA = {
 LABELLED = ("mnist", "gtsrb", "cifar10")
 EXTRACTORS = ("classifier", "self-supervised", "random-conv")
 IMAGES = 5000  # of either kind; a quarter of the data set where it is smaller than two such sets
-DRAWS = 3  # of what is left to chance: which classes, which images
+DRAWS = 8  # of what is left to chance: which classes, which images
 ANCHORS, NEIGHBOURS = 20, 5
 
 Random: TypeAlias = np.random.Generator
@@ -173,10 +172,8 @@ def measure(name: str, store: Store, extractor: str) -> dict[str, Any]:
     training, held_out = split(store, 1.05 * num / len(store))
     random = np.random.default_rng(0)
     chosen, reference = (np.sort(random.permutation(part)[:num]) for part in (held_out, training))
-    started = time.process_time()
     seen = store if extractor == "classifier" else unlabelled(store)
     network = member(Extractor, extractor, "extractor")().network(seen, training)
-    seconds = time.process_time() - started
     labels = store.labels[chosen] if name in LABELLED and store.labels is not None else None
     pool = Pool(Selection(store.images, chosen)[np.arange(num)], labels)
     real, _ = extract(network, Selection(store.images, reference).batches())
@@ -186,7 +183,6 @@ def measure(name: str, store: Store, extractor: str) -> dict[str, Any]:
         "digest": network.digest,
         "note": network.note,
         "num_images": num,
-        "processor_seconds_to_make": round(seconds, 1),
         "commit": commit(),
         "rows": [row(*spoilt, real) for spoilt in all_spoilt(network, pool)],
     }

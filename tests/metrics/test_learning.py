@@ -11,7 +11,7 @@ import pytest
 
 from gansmith.data.batches import split
 from gansmith.data.store import Store
-from gansmith.errors import MetricError
+from gansmith.errors import DataError, MetricError
 from gansmith.metrics.classifier import Classifier
 from gansmith.metrics.learning import parted
 from gansmith.types import ImageSpec
@@ -86,6 +86,13 @@ def test_a_damaged_cache_says_what_to_delete(name: str, cache: Path) -> None:
     (folder / name).write_bytes(b"{}")
     with pytest.raises(MetricError, match=r"classifier-\w+: damaged \(.*\); delete it, and it will be made again"):
         SMALL.network(store, np.arange(50))
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GANSMITH_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"cannot be written \(.*\); make room there, or set GANSMITH_CACHE to another"):
+        SMALL.network(store_of(np.arange(60) % 3), np.arange(50))
 
 
 def test_an_interrupted_learning_leaves_nothing(cache: Path) -> None:
