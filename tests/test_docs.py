@@ -11,7 +11,9 @@ from types import ModuleType
 import pytest
 
 from gansmith.cli import COMMANDS
+from gansmith.metrics import learning
 from gansmith.presets import PRESETS
+from gansmith.study.plan import cells, read_study
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,10 +37,23 @@ def test_the_reference_pages_are_those_of_the_code(name: str) -> None:
 def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert '"4 min"' in block
+    monkeypatch.setattr(learning, "MOST_EPOCHS", 0.02)  # the judge need not be good
     monkeypatch.chdir(tmp_path)
     exec(block.replace('"4 min"', '"2 steps"'), {})
     assert (tmp_path / "stop.png").exists()
     assert (tmp_path / "walk.png").exists()
+    assert list(tmp_path.glob("runs/*/report.html"))
+
+
+def test_the_study_that_is_documented_can_be_read(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "study.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "study.toml").write_text(block, encoding="utf-8")
+    assert len(list(cells(read_study(tmp_path / "study.toml")))) == 2 * 5
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("studies/*.toml")), ids=lambda file: file.name)
+def test_the_studies_can_be_read(file: Path) -> None:
+    assert len(list(cells(read_study(file)))) == 2 * 2 * 5  # variants, data, seeds
 
 
 def test_the_readme_names_every_command_and_preset() -> None:

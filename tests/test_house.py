@@ -95,6 +95,13 @@ def test_networks_and_data_know_nothing_of_the_mathematics() -> None:
     assert offences(rooms, lambda path: rooms_imported(path) & MATHEMATICS) == {}
 
 
+def test_metrics_never_import_networks_that_are_judged() -> None:
+    assert (
+        offences([path for path in MODULES if room(path) == "metrics"], lambda path: "models" in rooms_imported(path))
+        == {}
+    )
+
+
 def test_the_mathematics_is_pure() -> None:
     files_and_formats = {"pathlib", "os", "io", "json", "PIL", "numpy"}
     rooms = [path for path in MODULES if room(path) in MATHEMATICS]
