@@ -1,0 +1,42 @@
+"""Of several processes the main one alone lets a feature network learn; the others take what it has made."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from gansmith import dist
+from gansmith.data.digits import Digits
+from gansmith.data.store import prepare
+from gansmith.metrics.classifier import Classifier
+
+folder = Path(sys.argv[1])
+with dist.process_group(torch.device("cpu")):
+    with dist.main_first():
+        store = prepare(Digits())
+    steps = []
+    network = Classifier(width=8, kimg=0.3).network(store, np.arange(500), lambda *done: steps.append(done))
+    (folder / f"rank{dist.rank()}.txt").write_text(f"{network.digest} {network.note} {len(steps)}")
+"""
+
+
+def test_the_main_process_alone_learns(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM, encoding="utf-8")
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", str(program), str(tmp_path)],
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "GANSMITH_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        timeout=120,
+    )
+    main, other = ((tmp_path / f"rank{rank}.txt").read_text(encoding="utf-8") for rank in (0, 1))
+    assert main.rsplit(" ", 1) == [other.rsplit(" ", 1)[0], "5"]
+    assert other.endswith(" 0")
