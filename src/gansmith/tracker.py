@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansmith import __version__, dist
-from gansmith.component import from_plain, member_name
+from gansmith.component import member_name
 from gansmith.data.store import Store
 from gansmith.errors import MetricError
 from gansmith.metrics import default_extractor
-from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork, Features, features_of_batches, features_of_store, some_of
 from gansmith.metrics.frechet import FID
 from gansmith.metrics.judgement import Generated, Judgement, Reference, Seen
@@ -153,7 +152,7 @@ def open_tracker(
     Raises:
         MetricError: these images cannot be judged so.
     """
-    extractor: Extractor = tracking.extractor or from_plain(Extractor, default_extractor(store), "extractor")
+    extractor = tracking.extractor or default_extractor(store)
     network = extractor.network(store, training, progress)
     chosen = some_of(training, tracking.num_real)
     real = features_of_store(network, store, chosen)

@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gansmith.component import from_plain, member, to_plain
+from gansmith.component import from_plain, member, member_name, to_plain
 from gansmith.data.store import Store
 from gansmith.errors import MetricError
 from gansmith.metrics import EXTRACTORS, default_extractor, inception, learning
+from gansmith.metrics.classifier import Classifier
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork
 from gansmith.types import ImageSpec, Pixels
@@ -196,5 +197,7 @@ def test_every_extractor_is_held_to_this() -> None:
 def test_the_default_is_one_that_works_on_the_data() -> None:
     labelled = store_of(SPECS["RGB"])
     unlabelled = dataclasses.replace(labelled, labels=None, class_names=())
-    assert default_extractor(labelled) == "classifier"
-    assert network(default_extractor(unlabelled), unlabelled).num_classes == 0
+    of_one_class = dataclasses.replace(labelled, labels=np.zeros(len(labelled), np.int64))
+    assert default_extractor(labelled) == Classifier()
+    for store in (unlabelled, of_one_class):
+        assert network(member_name(default_extractor(store)), store).num_classes == 0

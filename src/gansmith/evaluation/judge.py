@@ -10,14 +10,13 @@ import numpy as np
 from rich.console import Console
 
 from gansmith import __version__, dist
-from gansmith.component import from_plain, member, member_name, members
+from gansmith.component import member, member_name, members
 from gansmith.console import work_progress
 from gansmith.data.batches import Indices
 from gansmith.errors import MetricError
 from gansmith.evaluation.options import Evaluation
 from gansmith.evaluation.real import Part, Real
 from gansmith.metrics import default_extractor
-from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork, Features, Selection, features_of_store, some_of
 from gansmith.metrics.judgement import Generated, Judgement, Reference, Seen
 from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
@@ -41,7 +40,7 @@ class Judge:
         Raises:
             MetricError: it cannot be made for them.
         """
-        extractor: Extractor = options.extractor or from_plain(Extractor, default_extractor(real.store), "extractor")
+        extractor = options.extractor or default_extractor(real.store)
         with dist.main_first(), work_progress("learning to judge", console) as progress:
             network = extractor.network(real.store, real.indices, progress)
         return cls(real=real, network=network, options=options, console=console)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from gansmith.component import from_plain
 from gansmith.data.store import Store
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.metric import Metric
@@ -32,6 +35,8 @@ EXTRACTORS: dict[str, type[Extractor] | str] = {
 }
 
 
-def default_extractor(store: Store) -> str:
-    """The name of the extractor that suits a data set best: see docs/metrics.md for the measurements."""
-    return "classifier" if store.labels is not None else "self-supervised"
+def default_extractor(store: Store) -> Extractor:
+    """The extractor that suits a data set best: see docs/metrics.md for the measurements."""
+    several = store.labels is not None and len(np.unique(store.labels)) > 1
+    chosen: Extractor = from_plain(Extractor, "classifier" if several else "self-supervised", "extractor")
+    return chosen
