@@ -1,0 +1,189 @@
+"""Memorisation: copies are found, fresh draws are not taken for any, and the sheet shows the closest pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from gansmith.errors import MetricError
+from gansmith.metrics.features import Features
+from gansmith.metrics.memorisation import Memorisation, closest_pairs, nearer_to_training
+from gansmith.metrics.metric import Comparison, Estimate
+from gansmith.types import PixelArray
+
+SIZE = 6
+
+
+def pictures(num: int, seed: int) -> PixelArray:
+    return np.random.default_rng(seed).integers(0, 256, (num, SIZE, SIZE, 3), np.uint8)
+
+
+def noisy(images: PixelArray, amount: float, seed: int = 9) -> PixelArray:
+    noise = np.random.default_rng(seed).normal(0, amount, images.shape)
+    return (images + noise.round()).clip(0, 255).astype(np.uint8)
+
+
+def features(images: PixelArray) -> Features:
+    """Eight of the pixels are the features."""
+    values = torch.from_numpy(images.reshape(len(images), -1)[:, :8].astype(np.float32))
+    return Features(values=values, logits=None, labels=None, images=images)
+
+
+def comparison(fake: PixelArray, training: PixelArray, held_out: PixelArray) -> Comparison:
+    return Comparison(
+        real=features(training), fake=features(fake), training=features(training), held_out=features(held_out)
+    )
+
+
+def measured(fake: PixelArray, training: PixelArray, held_out: PixelArray) -> dict[str, Estimate]:
+    return Memorisation().measure(comparison(fake, training, held_out))
+
+
+def p_value(estimate: Estimate) -> float:
+    return float(estimate.note.partition("p ")[2].lstrip("=< ").partition(",")[0])
+
+
+# --- the score ---------------------------------------------------------------------------------------------
+
+
+def test_copies_with_a_little_noise_are_found() -> None:
+    training = pictures(500, 0)
+    found = measured(noisy(training[:200], 2), training, pictures(100, 1))
+    assert found["memorisation"].value > 0.99 and found["memorisation"].low > 0.98
+    assert "p < 1e-06" in found["memorisation"].note
+    assert found["copies"].value == 1 and found["copies"].low > 0.97
+    assert found["copies"].note == "0.00% among held-out images"
+
+
+def test_fresh_draws_are_not_taken_for_copies() -> None:
+    found = measured(pictures(300, 2), pictures(500, 0), pictures(300, 1))
+    assert found["memorisation"].low < 0.5 < found["memorisation"].high
+    assert p_value(found["memorisation"]) > 0.05
+    assert found["copies"].value == 0
+
+
+def test_half_of_them_copies_is_half_the_way() -> None:
+    training = pictures(500, 0)
+    found = measured(np.concatenate([training[:150], pictures(150, 2)]), training, pictures(300, 1))
+    assert found["memorisation"].value == pytest.approx(0.75, abs=0.04)
+    assert found["copies"].value == 0.5
+    assert p_value(found["memorisation"]) <= 1e-6
+
+
+def test_samples_far_from_everything_are_at_0() -> None:
+    training = pictures(300, 0)
+    found = measured(np.full_like(training[:50], 255), training // 4, pictures(50, 1) // 4)
+    assert found["memorisation"].value == 0 and p_value(found["memorisation"]) == 1
+
+
+def test_the_score_by_hand_ties_counting_half() -> None:
+    score, p = nearer_to_training(np.array([0.0, 1.0, 5.0]), np.array([1.0, 2.0]))
+    assert score == (2 + 1.5 + 0) / 6 and 0.2 < p < 0.8
+    assert nearer_to_training(np.zeros(30), np.zeros(40))[0] == 0.5
+
+
+def test_the_p_value_is_as_often_small_as_it_says() -> None:
+    draw = np.random.default_rng(0)
+    found = [nearer_to_training(draw.normal(size=40), draw.normal(size=30))[1] for _ in range(400)]
+    assert np.mean(np.array(found) < 0.1) == pytest.approx(0.1, abs=0.04)
+
+
+def test_the_interval_holds_the_truth() -> None:
+    """Distances normal and shifted: the probability that one is less than another is known."""
+    inside = 0
+    for seed in range(60):
+        training = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+        draw = np.random.default_rng(seed)
+        samples, others = draw.normal(100, 20, 80), draw.normal(120, 20, 60)
+        sets = [
+            Features(
+                values=torch.tensor(values)[:, None].float(),
+                logits=None,
+                labels=None,
+                images=np.zeros((len(values), SIZE, SIZE, 3), np.uint8),
+            )
+            for values in (samples, others)
+        ]
+        known = Features(values=torch.zeros(1, 1), logits=None, labels=None, images=training)
+        found = Memorisation().measure(
+            Comparison(real=sets[1], fake=sets[0], training=known, held_out=sets[1], seed=seed)
+        )["memorisation"]
+        inside += found.low <= 0.7602 <= found.high  # the normal distribution at 20 / (20 * sqrt 2)
+    assert inside >= 53
+
+
+# --- copies in pixels --------------------------------------------------------------------------------------
+
+
+def test_a_copy_may_differ_by_less_than_a_tenth_of_the_contrast() -> None:
+    training = pictures(100, 0)  # whose pixels deviate by 74 from their mean
+    held_out = pictures(30, 1)
+    assert measured(noisy(training[:50], 6), training, held_out)["copies"].value == 1
+    assert measured(noisy(training[:50], 20), training, held_out)["copies"].value == 0
+
+
+def test_of_pale_pictures_less_makes_another_picture() -> None:
+    training = 120 + pictures(100, 0) // 16
+    assert measured(noisy(training[:50], 3), training, 120 + pictures(30, 1) // 16)["copies"].value == 0
+
+
+def test_plain_pictures_are_copies_only_if_they_are_the_same() -> None:
+    plain = np.repeat(np.arange(40, dtype=np.uint8), SIZE * SIZE * 3).reshape(40, SIZE, SIZE, 3) * 5
+    assert measured(plain[:20], plain, pictures(20, 0))["copies"].value == 1
+    assert measured(plain[:20] + 1, plain, pictures(20, 0))["copies"].value == 0
+
+
+def test_held_out_images_that_are_copies_too_are_told_of() -> None:
+    training = pictures(100, 0)
+    held_out = np.concatenate([training[:10], pictures(30, 1)])
+    assert measured(training[:20], training, held_out)["copies"].note == "25.00% among held-out images"
+
+
+# --- the sheet ---------------------------------------------------------------------------------------------
+
+
+def test_the_sheet_shows_the_closest_first_with_their_training_images_below() -> None:
+    training = pictures(60, 0)
+    fake = np.concatenate([pictures(5, 1), noisy(training[7:8], 3), training[40:41]])
+    sheet = closest_pairs(comparison(fake, training, fake), num=2)
+    assert sheet.dtype == np.uint8 and sheet.shape[2] == 3
+    for left, sample, original in ((0, fake[6], training[40]), (SIZE + 2, fake[5], training[7])):
+        pair = sheet[: 2 * SIZE, left : left + SIZE]
+        np.testing.assert_array_equal(pair[:SIZE], sample)
+        np.testing.assert_array_equal(pair[SIZE:], original)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_fewer_samples_than_asked_for_are_all_shown(channels: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (9, 5, 8, channels), np.uint8)
+    sheet = closest_pairs(comparison(images[:3], images, images))
+    assert sheet.shape[2] == channels and (sheet[:5, :8] == images[0]).all()
+
+
+# --- what is missing ---------------------------------------------------------------------------------------
+
+
+def test_what_is_missing_and_how_to_get_it_is_said_in_one_line() -> None:
+    some = features(pictures(30, 0))
+    cases = [
+        (
+            Comparison(real=some, fake=some, held_out=some),
+            "known of runs alone: give gansmith evaluate the run's folder",
+        ),
+        (Comparison(real=some, fake=some, training=some), r"train with --held_out 0.05 .* --held-out DATA$"),
+    ]
+    for missing, message in cases:
+        with pytest.raises(MetricError, match=message) as caught:
+            Memorisation().measure(missing)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(MetricError, match="known of runs alone"):
+        closest_pairs(cases[0][0])
+
+
+def test_too_few_images_are_one_clear_line() -> None:
+    training = pictures(50, 0)
+    with pytest.raises(MetricError, match=r"19 held-out images are too few .* at least 20: .* --held-out DATA"):
+        measured(pictures(30, 1), training, pictures(19, 2))
+    with pytest.raises(MetricError, match=r"19 generated images are too few .* at least 20: take more samples"):
+        measured(pictures(19, 1), training, pictures(30, 2))
