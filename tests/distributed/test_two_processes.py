@@ -16,6 +16,8 @@ from gansmith.runs import RunFolder
 
 STEPS = 6
 WORDS = ["--length", f"{STEPS} steps", "--batch_size", "8", "--precision", "float32", "--log_every", "2 steps"]
+WORDS += ["--tracking.extractor", "random-conv", "--tracking.every", "3 steps", "--tracking.max_share", "1"]
+WORDS += ["--tracking.num", "9"]  # which two processes cannot share evenly
 NETWORKS = {
     "dense": ["--model", "dense", "--model.width", "16"],
     "dcgan": ["--model.width", "4", "--model.generator_norm", "none", "--model.conditioning", "embedding"],
@@ -54,6 +56,10 @@ def test_two_processes_equal_one(network: str, tmp_path: Path) -> None:
     for mine, theirs in zip(one.read_stats(), two.read_stats(), strict=True):
         assert mine["logits/real"] == pytest.approx(theirs["logits/real"], abs=1e-4)
         assert mine["loss/generator.std"] == pytest.approx(theirs["loss/generator.std"], abs=1e-4)
+    for mine, theirs in zip(one.read_judgements(), two.read_judgements(), strict=True):
+        assert mine["generated"]["step"] == theirs["generated"]["step"]
+        assert mine["figures"]["kid"]["value"] == pytest.approx(theirs["figures"]["kid"]["value"], rel=1e-3)
+    assert len(two.read_judgements()) == 2
     assert json.loads(two.environment.read_text())["world_size"] == 2
 
 

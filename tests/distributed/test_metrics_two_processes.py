@@ -1,0 +1,96 @@
+"""Rows and features of two processes, which bring unequal shares, are on both what one process has of all images."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TypeAlias
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+PROGRAM = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from gansmith import dist
+from gansmith.data.store import Store
+from gansmith.metrics.features import FeatureNetwork, features_of_batches, features_of_store
+from gansmith.types import ImageSpec
+
+class Means(FeatureNetwork):
+    name = digest = "means"
+
+    def __call__(self, pixels):
+        print(f"rank {dist.rank()} looks at {len(pixels)}", flush=True)
+        values = pixels.double().flatten(2).mean(dim=2).float()
+        return values, values[:, :2] - 100
+
+ROWS = {"unequal": (3, 8), "one has none": (0, 5), "none at all": (0, 0), "equal": (4, 4)}
+IMAGES = np.random.default_rng(0).integers(0, 256, (333, 5, 6, 3), np.uint8)
+
+with dist.process_group(torch.device("cpu")):
+    rank, found = dist.rank(), {}
+    for name, counts in ROWS.items():
+        numbers = torch.arange(sum(counts)).split(list(counts))[rank] if sum(counts) else torch.arange(0)
+        found[f"numbers {name}"] = dist.gather_rows(numbers)
+        found[f"rows {name}"] = dist.gather_rows(numbers[:, None].expand(-1, 3).float() + 0.5)
+        found[f"bytes {name}"] = dist.gather_rows(numbers[:, None, None].expand(-1, 2, 2).to(torch.uint8))
+
+    mine = np.array_split(IMAGES, [200])[rank] if dist.world_size() > 1 else IMAGES
+    labels = np.array_split(np.arange(333), [200])[rank] if dist.world_size() > 1 else np.arange(333)
+    batches = [(mine[i : i + 50], labels[i : i + 50]) for i in range(0, len(mine), 50)]
+    features = features_of_batches(Means(), batches)
+    found |= {"values": features.values, "logits": features.logits, "labels": torch.from_numpy(features.labels)}
+    found["images"] = torch.from_numpy(features.images[np.arange(333)])
+
+    store = Store(path=Path("nowhere"), title="noise", kind="photos", spec=ImageSpec(height=5, width=6, channels=3),
+                  images=IMAGES, labels=None, class_names=(), groups=None, digest="noise")
+    found["stored"] = features_of_store(Means(), store, np.arange(9, 40)).values
+    save_file({key: tensor.contiguous() for key, tensor in found.items()}, f"{sys.argv[1]}-{rank}.safetensors")
+"""
+
+
+Outcome: TypeAlias = tuple[dict[str, torch.Tensor], list[dict[str, torch.Tensor]], str]
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """What one process found, what each of two did, and what the two said."""
+    folder = tmp_path_factory.mktemp("ranks")
+    program = folder / "program.py"
+    program.write_text(PROGRAM, encoding="utf-8")
+    said = ""
+    for title, launcher in (("one", []), ("two", ["-m", "torch.distributed.run", "--nproc_per_node", "2"])):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "GANSMITH_CACHE": str(folder / f"cache-{title}")}
+        words = [sys.executable, *launcher, str(program), str(folder / title)]
+        said = subprocess.run(words, check=True, env=environment, capture_output=True, text=True, timeout=120).stdout
+    one, *two = (load_file(folder / f"{title}.safetensors") for title in ("one-0", "two-0", "two-1"))
+    return one, two, said
+
+
+@pytest.mark.parametrize(("shares", "num"), [("unequal", 11), ("one has none", 5), ("none at all", 0), ("equal", 8)])
+def test_rows_of_all_ranks_lie_below_each_other_on_each(outcome: Outcome, shares: str, num: int) -> None:
+    for rank in outcome[1]:
+        assert rank[f"numbers {shares}"].tolist() == list(range(num))
+        assert torch.equal(rank[f"rows {shares}"], torch.arange(num)[:, None].expand(-1, 3) + 0.5)
+        assert torch.equal(
+            rank[f"bytes {shares}"], torch.arange(num, dtype=torch.uint8)[:, None, None].expand(-1, 2, 2)
+        )
+
+
+def test_features_of_two_ranks_are_those_of_one(outcome: Outcome) -> None:
+    one, two, _ = outcome
+    for rank in two:
+        for key in ("values", "logits", "labels", "images"):
+            assert torch.equal(rank[key], one[key]), key
+
+
+def test_the_main_process_alone_looks_at_a_store(outcome: Outcome) -> None:
+    one, two, said = outcome
+    assert all(torch.equal(rank["stored"], one["stored"]) for rank in two)
+    assert said.count("looks at 31") == 1 and "rank 0 looks at 31" in said
