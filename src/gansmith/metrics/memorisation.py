@@ -130,7 +130,7 @@ def _training(comparison: Comparison) -> Features:
     if comparison.training is None:
         raise MetricError(
             "memorisation needs the images that the generator was trained on, which are known of runs alone: "
-            "give gansmith evaluate the run's folder"
+            "give gansmith evaluate the run's folder, without --against"
         )
     return comparison.training
 
