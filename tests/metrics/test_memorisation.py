@@ -169,7 +169,7 @@ def test_what_is_missing_and_how_to_get_it_is_said_in_one_line() -> None:
     cases = [
         (
             Comparison(real=some, fake=some, held_out=some),
-            "known of runs alone: give gansmith evaluate the run's folder",
+            "known of runs alone: give gansmith evaluate the run's folder, without --against",
         ),
         (Comparison(real=some, fake=some, training=some), r"train with --held_out 0.05 .* --held-out DATA$"),
     ]
