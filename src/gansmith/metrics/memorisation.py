@@ -22,6 +22,7 @@ __all__ = ["Memorisation", "closest_pairs", "nearer_to_training"]
 
 LEAST_IMAGES = 20  # below, neither the test's normal approximation nor the interval means much
 REPLICATES = 200
+COLUMNS = 8  # of the sheet
 BATCH_SIZE = 256
 LEAST_P = 1e-6  # smaller ones say no more
 COPY = 0.1  # of the training image's contrast: so little may a copy differ from it
@@ -105,7 +106,9 @@ def closest_pairs(comparison: Comparison, num: int = 32) -> PixelArray:
     samples = comparison.fake.images[order.numpy()]
     originals = training.images[numbers[order, 0].numpy()]
     space = np.full_like(samples[:, : max(1, samples.shape[1] // 6)], 255)  # a pair ends where the paper shows
-    return grid(np.concatenate([samples, originals, space], axis=1))[: -space.shape[1]]
+    return grid(np.concatenate([samples, originals, space], axis=1), columns=min(COLUMNS, len(samples)))[
+        : -space.shape[1]
+    ]
 
 
 def _known(comparison: Comparison) -> tuple[Features, Features]:
