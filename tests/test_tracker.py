@@ -118,10 +118,10 @@ def test_a_figure_that_cannot_be_measured_is_written_down_as_such(
 def test_tracking_waits_until_it_may_cost_again(scripted: tuple[Tracker, TrainState]) -> None:
     tracker, state = scripted
     assert tracker.affordable(state)  # nothing is known of the cost yet
-    state.tracking_seconds, state.num_tracked = 2.0, 1  # a second one would make it 4 seconds
-    state.seconds = 79.0
+    state.tracking_seconds, state.num_tracked = 2.0, 1  # this one and the last would make it 6 seconds
+    state.seconds = 119.0
     assert not tracker.affordable(state)
-    state.seconds = 80.0
+    state.seconds = 120.0
     assert tracker.affordable(state)
 
 

@@ -62,8 +62,8 @@ class Tracker:
         return f"{self.figure} of {self.tracking.num:,} images, seen by {self.network.name}{note}; the best is kept"
 
     def affordable(self, state: TrainState) -> bool:
-        """Whether one more measurement keeps within the share of the time that tracking may take."""
-        expected = state.tracking_seconds * (1 + 1 / max(1, state.num_tracked))
+        """Whether this measurement and the last one keep within the share of the time that tracking may take."""
+        expected = state.tracking_seconds * (1 + 2 / max(1, state.num_tracked))
         return expected <= self.tracking.max_share * state.seconds
 
     def measure(self, state: TrainState) -> Judgement:

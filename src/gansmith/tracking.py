@@ -24,7 +24,8 @@ class Tracking(Component):
         every: how often at most.
         num: generated images, those of the seeds 0 to num - 1 each time.
         num_real: real images at most, always the same.
-        max_share: of the training's time; a measurement that would exceed it waits. The last one does not.
+        max_share: of the training's time; a measurement that would exceed it waits, and leaves room for the one at
+            the end, which is always made.
     """
 
     metric: Metric | None = None
