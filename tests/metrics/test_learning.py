@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 from gansmith.data.batches import split
 from gansmith.data.store import Store
 from gansmith.errors import DataError, MetricError
+from gansmith.metrics.backbone import Backbone
 from gansmith.metrics.classifier import Classifier
-from gansmith.metrics.learning import parted
+from gansmith.metrics.learning import learnt_once, parted
 from gansmith.types import ImageSpec
 
 SMALL = Classifier(width=8, num_features=6, kimg=0.2)
@@ -40,6 +42,10 @@ def store_of(labels: list[int] | np.ndarray, groups: np.ndarray | None = None) -
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GANSMITH_CACHE", str(tmp_path))
     return tmp_path / "extractors"
+
+
+def kept(cache: Path) -> list[Path]:
+    return [path for path in cache.iterdir() if path.is_dir()]
 
 
 def test_groups_stay_whole_and_shares_are_kept() -> None:
@@ -72,7 +78,7 @@ def test_without_labels_groups_stay_whole_all_the_same() -> None:
 
 def test_what_is_kept_can_be_read_by_a_person(cache: Path) -> None:
     made = SMALL.network(store_of(np.arange(60) % 3), np.arange(50))
-    (folder,) = cache.iterdir()
+    (folder,) = kept(cache)
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     assert about["extractor"]["name"] == "classifier" and about["data"] == "squares" and about["note"] == made.note
     assert sorted(path.name for path in folder.iterdir()) == ["about.json", "weights.safetensors"]
@@ -82,7 +88,7 @@ def test_what_is_kept_can_be_read_by_a_person(cache: Path) -> None:
 def test_a_damaged_cache_says_what_to_delete(name: str, cache: Path) -> None:
     store = store_of(np.arange(60) % 3)
     SMALL.network(store, np.arange(50))
-    (folder,) = cache.iterdir()
+    (folder,) = kept(cache)
     (folder / name).write_bytes(b"{}")
     with pytest.raises(MetricError, match=r"classifier-\w+: damaged \(.*\); delete it, and it will be made again"):
         SMALL.network(store, np.arange(50))
@@ -101,7 +107,7 @@ def test_an_interrupted_learning_leaves_nothing(cache: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         SMALL.network(store_of(np.arange(60) % 3), np.arange(50), interrupt)
-    assert not cache.exists() or not list(cache.iterdir())
+    assert not cache.exists() or not kept(cache)
 
 
 def test_progress_is_reported_to_the_end() -> None:
@@ -113,4 +119,16 @@ def test_progress_is_reported_to_the_end() -> None:
 def test_networks_of_other_images_of_the_same_data_are_others(cache: Path) -> None:
     store = store_of(np.arange(60) % 3)
     digests = {SMALL.network(store, np.arange(num)).digest for num in (40, 50)}
-    assert len(digests) == 2 == len(list(cache.iterdir()))
+    assert len(digests) == 2 == len(kept(cache))
+
+
+def test_of_several_at_a_time_one_learns_and_the_others_wait(cache: Path) -> None:
+    store, taught = store_of(np.arange(60) % 3), []
+
+    def made() -> str:
+        backbone = Backbone(store.spec, width=8, num_features=6)
+        return learnt_once(SMALL, store, np.arange(50), backbone, lambda device: taught.append(1) or "well").digest
+
+    with ThreadPoolExecutor(4) as pool:
+        digests = {future.result() for future in [pool.submit(made) for _ in range(4)]}
+    assert len(taught) == len(digests) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -11,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -45,6 +47,8 @@ def learnt_once(
 ) -> BackboneNetwork:
     """A backbone with what it has learnt: from the cache, else the main process teaches it now, for all.
 
+    Of several programs that ask at the same time one teaches and the others wait.
+
     Args:
         extractor: the recipe.
         store: the real images.
@@ -57,7 +61,7 @@ def learnt_once(
         DataError: the cache cannot be written.
     """
     device, path = choose_compute("auto", "auto").device, _cached_path(extractor, store, training)
-    with dist.main_first():
+    with dist.main_first(), _alone(path):
         if not path.exists():
             _keep(path, backbone, {"extractor": to_plain(extractor), "data": store.title, "note": teach(device)})
     try:
@@ -68,6 +72,16 @@ def learnt_once(
     return BackboneNetwork(member_name(extractor), backbone, store.spec, device, str(note))
 
 
+def _alone(path: Path) -> contextlib.AbstractContextManager[object]:
+    if path.exists():
+        return contextlib.nullcontext()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(f"{path}.lock").acquire()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
 def _keep(path: Path, backbone: Backbone, about: Mapping[str, Any]) -> None:
     weights = {name: tensor.cpu().contiguous() for name, tensor in backbone.state_dict().items()}
     try:
@@ -75,8 +89,12 @@ def _keep(path: Path, backbone: Backbone, about: Mapping[str, Any]) -> None:
             save_file(weights, unfinished / "weights.safetensors")
             (unfinished / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:
-        remedy = "make room there, or set GANSMITH_CACHE to another folder"
-        raise DataError(f"{path.parent}: cannot be written ({error}); {remedy}") from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: Exception) -> DataError:
+    remedy = "make room there, or set GANSMITH_CACHE to another folder"
+    return DataError(f"{path.parent}: cannot be written ({error}); {remedy}")
 
 
 def _cached_path(extractor: Extractor, store: Store, training: Indices) -> Path:
