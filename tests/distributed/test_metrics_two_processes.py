@@ -65,7 +65,10 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     program = folder / "program.py"
     program.write_text(PROGRAM, encoding="utf-8")
     said = ""
-    for title, launcher in (("one", []), ("two", ["-m", "torch.distributed.run", "--nproc_per_node", "2"])):
+    for title, launcher in (
+        ("one", []),
+        ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]),
+    ):
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "GANSMITH_CACHE": str(folder / f"cache-{title}")}
         words = [sys.executable, *launcher, str(program), str(folder / title)]
         said = subprocess.run(words, check=True, env=environment, capture_output=True, text=True, timeout=120).stdout

@@ -31,7 +31,16 @@ def test_the_main_process_alone_learns(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM, encoding="utf-8")
     subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", str(program), str(tmp_path)],
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node",
+            "2",
+            str(program),
+            str(tmp_path),
+        ],
         check=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "GANSMITH_CACHE": str(tmp_path / "cache")},
         capture_output=True,

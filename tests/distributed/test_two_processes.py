@@ -25,7 +25,7 @@ NETWORKS = {
 
 
 def train(data: Path, run: Path, processes: int, more: list[str]) -> RunFolder:
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     program = ["-m", "--", "gansmith"] if processes > 1 else ["-m", "gansmith"]
     words = [*program, "train", str(data), "--run", str(run), *WORDS, *more]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
