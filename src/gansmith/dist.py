@@ -7,6 +7,7 @@ discriminator and clean parameter names need no special case.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -50,6 +51,8 @@ def process_group(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch_dist.destroy_process_group()
+        # Gloo's threads end with the group's last reference. Those that are left when the interpreter ends abort it.
+        gc.collect()
 
 
 def rank() -> int:

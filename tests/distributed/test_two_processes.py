@@ -29,13 +29,10 @@ def train(data: Path, run: Path, processes: int, more: list[str]) -> RunFolder:
     program = ["-m", "--", "gansmith"] if processes > 1 else ["-m", "gansmith"]
     words = [*program, "train", str(data), "--run", str(run), *WORDS, *more]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [sys.executable, *(launcher if processes > 1 else []), *words],
-        check=True,
-        env=environment,
-        capture_output=True,
-        timeout=120,
-    )
+    command = [sys.executable, *(launcher if processes > 1 else []), *words]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    print(ended.stderr)  # which pytest shows if the test fails
+    ended.check_returncode()
     return RunFolder.open(run)
 
 
@@ -78,4 +75,4 @@ def test_a_batch_that_cannot_be_shared_is_one_clear_line(tmp_path: Path) -> None
     np.savez(data, images=np.zeros((32, 8, 8, 1), np.uint8))
     with pytest.raises(subprocess.CalledProcessError) as caught:
         train(data, tmp_path / "run", 2, ["--batch_size", "7"])
-    assert b"config.batch_size: 7 is not a multiple of the 2 processes" in caught.value.stderr
+    assert "config.batch_size: 7 is not a multiple of the 2 processes" in caught.value.stderr
