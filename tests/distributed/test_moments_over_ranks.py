@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -29,25 +27,8 @@ with dist.process_group(torch.device("cpu")):
 """
 
 
-def test_two_processes_have_the_moments_of_all_images(tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM, encoding="utf-8")
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc_per_node",
-            "2",
-            str(program),
-            str(tmp_path),
-        ],
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        timeout=120,
-    )
+def test_two_processes_have_the_moments_of_all_images(in_two_processes: Callable[[str], None], tmp_path: Path) -> None:
+    in_two_processes(PROGRAM)
     whole = Moments.of(torch.randn(101, 5, generator=torch.Generator().manual_seed(0)) + 100)
     for share in ("unequal", "one has none"):
         for rank in (0, 1):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 PROGRAM = """
@@ -27,25 +25,8 @@ with dist.process_group(torch.device("cpu")):
 """
 
 
-def test_the_main_process_alone_learns(tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM, encoding="utf-8")
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc_per_node",
-            "2",
-            str(program),
-            str(tmp_path),
-        ],
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "GANSMITH_CACHE": str(tmp_path / "cache")},
-        capture_output=True,
-        timeout=120,
-    )
+def test_the_main_process_alone_learns(in_two_processes: Callable[[str], None], tmp_path: Path) -> None:
+    in_two_processes(PROGRAM)
     main, other = ((tmp_path / f"rank{rank}.txt").read_text(encoding="utf-8") for rank in (0, 1))
     assert main.rsplit(" ", 1) == [other.rsplit(" ", 1)[0], "5"]
     assert other.endswith(" 0")

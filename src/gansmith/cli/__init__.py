@@ -14,7 +14,10 @@ __all__ = ["COMMANDS", "main"]
 
 # verb: (module, what it does)
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("gansmith.cli.demo", "train a GAN on drawn traffic signs, in three minutes, and look at it"),
+    "demo": (
+        "gansmith.cli.demo",
+        "train a GAN on drawn traffic signs for three minutes, judge it, and put it on one page",
+    ),
     "data": ("gansmith.cli.data", "check or prepare a data set"),
     "train": ("gansmith.cli.train", "train a GAN on a named data set or your own images"),
     "resume": ("gansmith.cli.resume", "go on with a run where it stopped"),
