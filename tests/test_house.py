@@ -17,11 +17,11 @@ from gansmith.cli import COMMANDS
 # Read left to right: a module imports only from its left or its own room.
 STREET = (
     ("errors", "component", "types", "images", "dist", "devices", "schedules"),
-    ("losses", "penalties", "ema", "optimizers"),
+    ("augment", "losses", "penalties", "ema", "optimizers"),
     ("data", "models", "metrics"),
-    ("runs", "facts", "sample", "pictures", "video", "callbacks", "loggers", "tracking"),
+    ("runs", "facts", "sample", "pictures", "video", "callbacks", "loggers", "tracking", "guard"),
     ("config", "presets"),
-    ("statistics", "state", "snapshots", "tracker", "training", "plots", "console", "explore", "session"),
+    ("statistics", "state", "snapshots", "auto", "tracker", "probes", "training", "plots", "console", "explore", "session"),
     ("evaluation", "study", "report", "api"),
     ("cli", "__main__"),
 )
