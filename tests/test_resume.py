@@ -96,7 +96,7 @@ def test_every_preset_resumes_exactly(
     [
         {"discriminator_steps": 3, "reuse_fakes": False},
         {"model.dropout": 0.5, "model.spectral_norm": True, "model.discriminator_norm": "none"},
-        {"generator_optimizer.schedule": "linear", "discriminator_optimizer": "adamw", "balanced": True},
+        {"generator_optimizer.schedule": "linear", "discriminator_optimizer": "adamw", "balance": 0.5},
         {"ema_halflife_kimg": 0, "loss": "hinge", "penalties": "r2", "precision": "float32"},
     ],
 )

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from gansmith.callbacks import Callback
-from gansmith.component import AtLeast, Between, Component, NonNegative, PositiveInt, from_outside, from_plain, to_plain
+from gansmith.component import (
+    AtLeast,
+    Between,
+    Component,
+    Fraction,
+    NonNegative,
+    PositiveInt,
+    from_outside,
+    from_plain,
+    to_plain,
+)
 from gansmith.data.source import Source
 from gansmith.data.store import Preparation
 from gansmith.errors import ConfigError
@@ -35,7 +45,8 @@ class Config(Component):
         data: where the images come from.
         preparation: what they are brought to before training.
         use_labels: train class-conditionally where the data have labels.
-        balanced: show every class equally often, however rare it is in the data.
+        balance: 0 shows every image equally often, 1 every class; between, a class of n images is shown in proportion
+            to n ** (1 - balance).
         held_out: the share of the images that is never trained on, so that copies can be told from likenesses;
             the same images whatever the seed.
         model: the two networks.
@@ -65,7 +76,7 @@ class Config(Component):
     data: Source
     preparation: Preparation = Preparation()
     use_labels: bool = True
-    balanced: bool = False
+    balance: Fraction = 0.0
     held_out: Annotated[float, Between(0, 1, open_high=True)] = 0.05
     model: Model = DCGAN()
     loss: Loss = Sigmoid()

@@ -103,9 +103,7 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool)
         _write_facts(folder, config, facts, compute, state.nimg)
         save_png(_real_sheet(store, spec), folder.images / "real.png")
         _introduce(console, folder, state, store, tracker, notes)
-    data = Batches(
-        store=store, batch_size=config.batch_size, seed=config.seed, balanced=config.balanced, subset=training
-    )
+    data = Batches(store=store, batch_size=config.batch_size, seed=config.seed, balance=config.balance, subset=training)
     with ExitStack() as stack:
         logs = [stack.enter_context(_opened(logger, folder, config)) for logger in config.loggers if dist.is_main()]
         watcher = stack.enter_context(watching(config.length, console))

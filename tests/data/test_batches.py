@@ -43,31 +43,31 @@ def stream(batches: Batches, start: int, stop: int) -> list[int]:
 LABELS = np.array([0] * 70 + [1] * 20 + [3] * 10)  # class 2 has no images
 
 
-@pytest.mark.parametrize("balanced", [False, True])
-def test_a_batch_depends_on_seed_and_position_only(balanced: bool) -> None:
+@pytest.mark.parametrize("balance", [0.0, 1.0])
+def test_a_batch_depends_on_seed_and_position_only(balance: float) -> None:
     store = make_store(100, LABELS)
-    once = Batches(store=store, batch_size=8, seed=3, balanced=balanced)
+    once = Batches(store=store, batch_size=8, seed=3, balance=balance)
     all_in_order = [once.indices(nimg) for nimg in range(0, 4000, 8)]
     for nimg in (3992, 0, 1600, 8):
-        fresh = Batches(store=store, batch_size=8, seed=3, balanced=balanced)
+        fresh = Batches(store=store, batch_size=8, seed=3, balance=balance)
         assert np.array_equal(fresh.indices(nimg), all_in_order[nimg // 8])
         assert np.array_equal(once.indices(nimg), all_in_order[nimg // 8])
     assert not np.array_equal(Batches(store=store, batch_size=8, seed=4).indices(0), all_in_order[0])
 
 
-@pytest.mark.parametrize("balanced", [False, True])
-def test_the_batch_size_changes_nothing_of_the_stream(balanced: bool) -> None:
+@pytest.mark.parametrize("balance", [0.0, 1.0])
+def test_the_batch_size_changes_nothing_of_the_stream(balance: float) -> None:
     store = make_store(100, LABELS)
     streams = [
-        stream(Batches(store=store, batch_size=size, seed=0, balanced=balanced), 0, 6000) for size in (5, 60, 3000)
+        stream(Batches(store=store, batch_size=size, seed=0, balance=balance), 0, 6000) for size in (5, 60, 3000)
     ]
     assert streams[0] == streams[1] == streams[2]
 
 
-@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("balance", [0.0, 1.0])
 @pytest.mark.parametrize("world_size", [2, 3, 4])
-def test_the_ranks_shares_in_a_row_are_the_batch(world_size: int, balanced: bool) -> None:
-    batches = Batches(store=make_store(100, LABELS), batch_size=12, balanced=balanced)
+def test_the_ranks_shares_in_a_row_are_the_batch(world_size: int, balance: float) -> None:
+    batches = Batches(store=make_store(100, LABELS), batch_size=12, balance=balance)
     whole = batches.batch(96)
     shares = [batches.batch(96, rank, world_size) for rank in range(world_size)]
     assert torch.equal(torch.cat([share.images for share in shares]), whole.images)
@@ -94,7 +94,7 @@ def test_batches_run_across_the_ends_of_epochs() -> None:
 
 
 def test_balanced_shows_every_class_and_every_image_of_it_equally_often() -> None:
-    batches = Batches(store=make_store(100, LABELS), batch_size=6, balanced=True)
+    batches = Batches(store=make_store(100, LABELS), batch_size=6, balance=1.0)
     shown = np.array(stream(batches, 0, 3 * 140))
     for run in LABELS[shown].reshape(-1, 3):
         assert sorted(run) == [0, 1, 3]
@@ -107,13 +107,13 @@ def test_the_stream_stays_what_it_is() -> None:
     """Resuming a run needs the very same order from later versions; change it only with a new major version."""
     store = make_store(100, LABELS)
     assert Batches(store=store, batch_size=6, seed=1).indices(5000).tolist() == [53, 11, 17, 87, 34, 52]
-    assert Batches(store=store, batch_size=6, seed=1, balanced=True).indices(5000).tolist() == [97, 84, 58, 93, 99, 12]
+    assert Batches(store=store, batch_size=6, seed=1, balance=1.0).indices(5000).tolist() == [97, 84, 58, 93, 99, 12]
 
 
-@pytest.mark.parametrize("balanced", [False, True])
-def test_a_subset_is_all_there_is(balanced: bool) -> None:
+@pytest.mark.parametrize("balance", [0.0, 1.0])
+def test_a_subset_is_all_there_is(balance: float) -> None:
     subset = np.array([95, 3, 75, 5])
-    batches = Batches(store=make_store(100, LABELS), batch_size=12, balanced=balanced, subset=subset)
+    batches = Batches(store=make_store(100, LABELS), batch_size=12, balance=balance, subset=subset)
     assert len(batches) == 4 and set(batches.indices(0).tolist()) == set(subset.tolist())
 
 
@@ -142,7 +142,7 @@ def test_a_mapped_store_gives_the_same_and_stays_untouched(tmp_path: Path) -> No
     [
         ({"batch_size": 0}, "batch_size: expected at least 1"),
         ({"seed": -1}, "seed: expected 0 or more"),
-        ({"balanced": True}, "balanced: made up has no classes"),
+        ({"balance": 1.0}, "balance: made up has no classes"),
         ({"subset": np.array([], int)}, "subset: expected at least one image"),
     ],
 )

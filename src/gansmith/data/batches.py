@@ -41,7 +41,7 @@ class Batches:
     store: Store
     batch_size: int
     seed: int = 0
-    balanced: bool = False
+    balance: float = 0.0
     subset: Indices | None = None
     _orders: dict[int, tuple[int, Indices]] = field(default_factory=dict, init=False, repr=False)
 
@@ -50,8 +50,8 @@ class Batches:
             raise ConfigError(f"batch_size: expected at least 1, got {self.batch_size}")
         if self.seed < 0:
             raise ConfigError(f"seed: expected 0 or more, got {self.seed}")
-        if self.balanced and self.store.labels is None:
-            raise ConfigError(f"balanced: {self.store.title} has no classes; leave it out")
+        if self.balance and self.store.labels is None:
+            raise ConfigError(f"balance: {self.store.title} has no classes; leave it out")
         if not len(self):
             raise ConfigError("subset: expected at least one image")
 
@@ -81,7 +81,7 @@ class Batches:
             raise ConfigError(f"batch_size: {self.batch_size} cannot be shared by {world_size} ranks; use a multiple")
         start = nimg + rank * share
         positions = np.arange(start, start + share)
-        if self.balanced:
+        if self.balance:
             return self._balanced(positions)
         chosen = self._stream(1, len(self), positions)
         return chosen if self.subset is None else self.subset[chosen]
