@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from gansmith.data.batches import RUN, Batches, split
+from gansmith.data.gtsrb import Gtsrb
 from gansmith.data.store import Store
 from gansmith.errors import ConfigError
 from gansmith.types import ImageSpec
@@ -41,9 +43,10 @@ def stream(batches: Batches, start: int, stop: int) -> list[int]:
 
 
 LABELS = np.array([0] * 70 + [1] * 20 + [3] * 10)  # class 2 has no images
+BALANCES = [0.0, 0.5, 1.0]
 
 
-@pytest.mark.parametrize("balance", [0.0, 1.0])
+@pytest.mark.parametrize("balance", BALANCES)
 def test_a_batch_depends_on_seed_and_position_only(balance: float) -> None:
     store = make_store(100, LABELS)
     once = Batches(store=store, batch_size=8, seed=3, balance=balance)
@@ -55,7 +58,7 @@ def test_a_batch_depends_on_seed_and_position_only(balance: float) -> None:
     assert not np.array_equal(Batches(store=store, batch_size=8, seed=4).indices(0), all_in_order[0])
 
 
-@pytest.mark.parametrize("balance", [0.0, 1.0])
+@pytest.mark.parametrize("balance", BALANCES)
 def test_the_batch_size_changes_nothing_of_the_stream(balance: float) -> None:
     store = make_store(100, LABELS)
     streams = [
@@ -64,7 +67,7 @@ def test_the_batch_size_changes_nothing_of_the_stream(balance: float) -> None:
     assert streams[0] == streams[1] == streams[2]
 
 
-@pytest.mark.parametrize("balance", [0.0, 1.0])
+@pytest.mark.parametrize("balance", BALANCES)
 @pytest.mark.parametrize("world_size", [2, 3, 4])
 def test_the_ranks_shares_in_a_row_are_the_batch(world_size: int, balance: float) -> None:
     batches = Batches(store=make_store(100, LABELS), batch_size=12, balance=balance)
@@ -93,7 +96,7 @@ def test_batches_run_across_the_ends_of_epochs() -> None:
     assert all(sorted(shown[i : i + 10]) == list(range(10)) for i in range(0, 700, 10))
 
 
-def test_balanced_shows_every_class_and_every_image_of_it_equally_often() -> None:
+def test_full_balance_shows_every_class_and_every_image_of_it_equally_often() -> None:
     batches = Batches(store=make_store(100, LABELS), batch_size=6, balance=1.0)
     shown = np.array(stream(batches, 0, 3 * 140))
     for run in LABELS[shown].reshape(-1, 3):
@@ -103,14 +106,60 @@ def test_balanced_shows_every_class_and_every_image_of_it_equally_often() -> Non
     assert len({tuple(run) for run in LABELS[shown].reshape(-1, 3)}) > 1  # the classes' order varies
 
 
+def test_between_the_extremes_every_run_has_each_class_as_often_as_its_share() -> None:
+    batches = Batches(store=make_store(100, LABELS), batch_size=20, balance=0.5)
+    runs = LABELS[stream(batches, 0, 3000)].reshape(-1, 100)
+    for run in runs:  # the roots of 70, 20 and 10 are in proportion to 52.29, 27.95 and 19.76
+        assert np.bincount(run).tolist() == [52, 28, 0, 20]
+    assert len({tuple(run) for run in runs}) == len(runs)
+
+
+@pytest.mark.parametrize("balance", [0.1, 0.37, 0.9])
+def test_shares_are_exact_to_one_image_whatever_the_classes_sizes(balance: float) -> None:
+    sizes = np.random.default_rng(0).integers(1, 300, 40)
+    sizes[7] = 1
+    labels = np.repeat(np.arange(40), sizes)
+    shown = Batches(store=make_store(len(labels), labels), batch_size=len(labels), balance=balance).indices(0)
+    due = sizes ** (1 - balance) / (sizes ** (1 - balance)).sum() * len(labels)
+    assert np.abs(np.bincount(labels[shown], minlength=40) - due).max() < 1
+
+
+@pytest.mark.parametrize("balance", [0.5, 1.0])
+def test_no_image_comes_again_before_all_others_of_its_class(balance: float) -> None:
+    shown = np.array(stream(Batches(store=make_store(100, LABELS), batch_size=10, balance=balance), 0, 5000))
+    for label in (0, 1, 3):
+        members = np.flatnonzero(np.equal(LABELS, label))
+        of_class = shown[LABELS[shown] == label]
+        for one_pass in of_class[: len(of_class) // len(members) * len(members)].reshape(-1, len(members)):
+            assert sorted(one_pass) == members.tolist()
+
+
+def test_the_least_balance_shows_each_image_once_a_run() -> None:
+    batches = Batches(store=make_store(100, LABELS), batch_size=100, balance=1e-9)
+    assert all(sorted(batches.indices(nimg)) == list(range(100)) for nimg in range(0, 1000, 100))
+
+
+@pytest.mark.skipif("GANSMITH_DATA" not in os.environ, reason="GANSMITH_DATA names no folder of real data")
+def test_the_long_tail_of_gtsrb() -> None:
+    labels = Gtsrb(root=Path(os.environ["GANSMITH_DATA"]) / "gtsrb").records().labels
+    assert labels is not None
+    sizes = np.bincount(labels)
+    assert len(sizes) == 43 and sizes.max() / sizes.min() > 10
+    batches = Batches(store=make_store(len(labels), labels), batch_size=len(labels), balance=0.5)
+    for nimg in (0, 3 * len(labels)):
+        counts = np.bincount(labels[batches.indices(nimg)])
+        assert counts.max() / counts.min() == pytest.approx(np.sqrt(sizes.max() / sizes.min()), rel=0.01)
+
+
 def test_the_stream_stays_what_it_is() -> None:
     """Resuming a run needs the very same order from later versions; change it only with a new major version."""
     store = make_store(100, LABELS)
     assert Batches(store=store, batch_size=6, seed=1).indices(5000).tolist() == [53, 11, 17, 87, 34, 52]
+    assert Batches(store=store, batch_size=6, seed=1, balance=0.5).indices(5000).tolist() == [90, 50, 95, 31, 11, 83]
     assert Batches(store=store, batch_size=6, seed=1, balance=1.0).indices(5000).tolist() == [97, 84, 58, 93, 99, 12]
 
 
-@pytest.mark.parametrize("balance", [0.0, 1.0])
+@pytest.mark.parametrize("balance", BALANCES)
 def test_a_subset_is_all_there_is(balance: float) -> None:
     subset = np.array([95, 3, 75, 5])
     batches = Batches(store=make_store(100, LABELS), batch_size=12, balance=balance, subset=subset)
@@ -142,7 +191,9 @@ def test_a_mapped_store_gives_the_same_and_stays_untouched(tmp_path: Path) -> No
     [
         ({"batch_size": 0}, "batch_size: expected at least 1"),
         ({"seed": -1}, "seed: expected 0 or more"),
-        ({"balance": 1.0}, "balance: made up has no classes"),
+        ({"balance": 0.5}, "balance: made up has no classes"),
+        ({"balance": 1.5}, "balance: expected a share from 0 to 1, got 1.5"),
+        ({"balance": float("nan")}, "balance: expected a share from 0 to 1, got nan"),
         ({"subset": np.array([], int)}, "subset: expected at least one image"),
     ],
 )

@@ -1,12 +1,14 @@
 """Endless batches, each a function of the seed and of how many images came before: there is no state to save.
 
-The stream of images is one seeded permutation of the data set after another. Batch and rank only say which part of
-the stream is wanted, so stopping and resuming, or sharing out among ranks, changes nothing.
+The stream of images is one seeded permutation of the data set after another, or, where classes are balanced, of a
+list that has each class as often as it is due. Batch and rank only say which part of the stream is wanted, so stopping
+and resuming, or sharing out among ranks, changes nothing.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -22,7 +24,7 @@ __all__ = ["Batches", "Indices", "split"]
 
 Indices: TypeAlias = NDArray[np.int64]
 
-CLASS_STREAM = 0  # the order of the classes; their images' streams are numbered from 1
+MIXTURE, CLASS_STREAM = -1, 0  # all classes' images; the order of the classes. Their images' streams count from 1
 RUN = 1024  # small permutations are drawn several at a time, for each call of NumPy costs the same
 
 
@@ -34,7 +36,10 @@ class Batches:
         store: the images.
         batch_size: images a batch, over all ranks together.
         seed: of the order, 0 or more.
-        balanced: in every run of k images each of the k classes comes once, and each of its images as often.
+        balance: 0 shows every image equally often. 1 shows every class equally often, once in every run of k images
+            where there are k classes. Between, a class of n images has a share in proportion to n ** (1 - balance) of
+            every run of as many images as there are (Kang et al. 2020, "Decoupling representation and classifier
+            for long-tailed recognition", with q = 1 - balance). Images of one class always come equally often.
         subset: indices of the images to use; all of them if not given.
     """
 
@@ -43,13 +48,15 @@ class Batches:
     seed: int = 0
     balance: float = 0.0
     subset: Indices | None = None
-    _orders: dict[int, tuple[int, Indices]] = field(default_factory=dict, init=False, repr=False)
+    _blocks: dict[int, tuple[int, Indices]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ConfigError(f"batch_size: expected at least 1, got {self.batch_size}")
         if self.seed < 0:
             raise ConfigError(f"seed: expected 0 or more, got {self.seed}")
+        if not 0 <= self.balance <= 1:
+            raise ConfigError(f"balance: expected a share from 0 to 1, got {self.balance}")
         if self.balance and self.store.labels is None:
             raise ConfigError(f"balance: {self.store.title} has no classes; leave it out")
         if not len(self):
@@ -82,18 +89,33 @@ class Batches:
         start = nimg + rank * share
         positions = np.arange(start, start + share)
         if self.balance:
-            return self._balanced(positions)
+            return _from_blocks(positions, _block_length(len(self._classes)), self._mixture)
         chosen = self._stream(1, len(self), positions)
         return chosen if self.subset is None else self.subset[chosen]
 
-    def _balanced(self, positions: Indices) -> Indices:
-        classes = self._stream(CLASS_STREAM, len(self._members), positions)
-        rounds = positions // len(self._members)  # so often has each class come before
-        chosen = np.empty_like(positions)
-        for number in np.unique(classes).tolist():
-            here, members = classes == number, self._members[number]
-            chosen[here] = members[self._stream(1 + number, len(members), rounds[here])]
-        return chosen
+    def _mixture(self, block: int) -> Indices:
+        """The indices of a block of images: the classes in their order, in each class its images in theirs."""
+        return self._kept(MIXTURE, block, lambda: self._mix(block))
+
+    def _mix(self, block: int) -> Indices:
+        classes = self._classes[self._order(CLASS_STREAM, block, len(self._classes))]
+        counts = np.bincount(classes)  # the same in each block
+        mixed = np.empty_like(classes)
+        mixed[np.argsort(classes, kind="stable")] = np.concatenate(
+            [
+                members[self._stream(1 + number, len(members), np.arange(block * count, (block + 1) * count))]
+                for number, (members, count) in enumerate(zip(self._members, counts.tolist(), strict=True))
+            ]
+        )
+        return mixed
+
+    @functools.cached_property
+    def _classes(self) -> Indices:
+        """Each class as often as a run shows it."""
+        if self.balance == 1:
+            return np.arange(len(self._members))
+        weights = np.array([len(members) for members in self._members]) ** (1 - self.balance)
+        return np.repeat(np.arange(len(weights)), _apportioned(len(self), weights))
 
     @functools.cached_property
     def _members(self) -> list[Indices]:
@@ -106,23 +128,48 @@ class Batches:
 
     def _stream(self, stream: int, num: int, positions: Indices) -> Indices:
         """Numbers below ``num`` at some positions of an endless row of permutations of them."""
-        length = num * max(1, RUN // num)
-        blocks = positions // length
-        found = np.empty_like(positions)
-        for block in np.unique(blocks).tolist():
-            here = blocks == block
-            found[here] = self._order(stream, block, num)[positions[here] - block * length]
-        return found
+        return _from_blocks(positions, _block_length(num), lambda block: self._order(stream, block, num))
 
     def _order(self, stream: int, block: int, num: int) -> Indices:
-        """One block of a stream; the last one asked for is kept."""
-        kept = self._orders.get(stream)
-        if kept is None or kept[0] != block:
+        """One block of a stream."""
+
+        def draw() -> Indices:
             generator = np.random.default_rng([self.seed, stream, block])
-            rows = np.tile(np.arange(num), (max(1, RUN // num), 1))
-            kept = block, generator.permuted(rows, axis=1, out=rows).reshape(-1)
-            self._orders[stream] = kept
+            rows: Indices = np.tile(np.arange(num), (_block_length(num) // num, 1))
+            generator.permuted(rows, axis=1, out=rows)
+            return rows.reshape(-1)
+
+        return self._kept(stream, block, draw)
+
+    def _kept(self, stream: int, block: int, make: Callable[[], Indices]) -> Indices:
+        """One block; the last one asked for of each stream is kept."""
+        kept = self._blocks.get(stream)
+        if kept is None or kept[0] != block:
+            kept = self._blocks[stream] = block, make()
         return kept[1]
+
+
+def _block_length(num: int) -> int:
+    """The length of whole permutations of ``num`` numbers that are drawn together."""
+    return num * max(1, RUN // num)
+
+
+def _from_blocks(positions: Indices, length: int, block_of: Callable[[int], Indices]) -> Indices:
+    """What stands at some positions of a row that is cut into blocks of this length."""
+    blocks, offsets = np.divmod(positions, length)
+    found = np.empty_like(positions)
+    for block in np.unique(blocks).tolist():
+        here = blocks == block
+        found[here] = block_of(block)[offsets[here]]
+    return found
+
+
+def _apportioned(num: int, weights: NDArray[np.float64]) -> Indices:
+    """Whole numbers in proportion to weights that add up to ``num``: the largest remainders are rounded up."""
+    exact = weights / weights.sum() * num
+    counts: Indices = np.floor(exact).astype(np.int64)
+    counts[np.argsort(counts - exact, kind="stable")[: num - counts.sum()]] += 1
+    return counts
 
 
 def split(store: Store, held_out: float = 0.1, seed: int = 0) -> tuple[Indices, Indices]:
