@@ -8,23 +8,25 @@ import pytest
 import torch
 from torch import nn
 
-from gansmith.ema import RAMP, ema_decay, update_ema
+from gansmith.ema import ema_decay, update_ema
+
+RAMP = 0.05
 
 
 def test_a_half_life_halves() -> None:
     long_ago = 10**9
-    assert ema_decay(64, long_ago, halflife_kimg=10) ** (10_000 / 64) == pytest.approx(0.5)
-    assert ema_decay(500, long_ago, halflife_kimg=0.5) == pytest.approx(0.5)
+    assert ema_decay(64, long_ago, halflife_kimg=10, ramp=RAMP) ** (10_000 / 64) == pytest.approx(0.5)
+    assert ema_decay(500, long_ago, halflife_kimg=0.5, ramp=RAMP) == pytest.approx(0.5)
 
 
 def test_two_half_batches_are_one_batch() -> None:
-    assert ema_decay(32, 10**6, 10) ** 2 == pytest.approx(ema_decay(64, 10**6, 10))
+    assert ema_decay(32, 10**6, 10, RAMP) ** 2 == pytest.approx(ema_decay(64, 10**6, 10, RAMP))
 
 
 def test_the_start_is_soon_forgotten() -> None:
-    assert ema_decay(64, 0, 10) == 0.0
+    assert ema_decay(64, 0, 10, RAMP) == 0.0
     nimg = 6400  # the half-life is a share of what was seen, not the 10 kimg asked for
-    assert ema_decay(64, nimg, 10) == pytest.approx(math.pow(0.5, 64 / (nimg * RAMP)))
+    assert ema_decay(64, nimg, 10, RAMP) == pytest.approx(math.pow(0.5, 64 / (nimg * RAMP)))
 
 
 def network(value: float) -> nn.Module:

@@ -21,7 +21,8 @@ STREET = (
     ("data", "models", "metrics"),
     ("runs", "facts", "sample", "pictures", "video", "callbacks", "loggers", "tracking", "guard"),
     ("config", "presets"),
-    ("statistics", "state", "snapshots", "auto", "tracker", "probes", "training", "plots", "console", "explore", "session"),
+    ("statistics", "state", "steps", "snapshots", "auto", "tracker", "probes", "training"),
+    ("plots", "console", "explore", "session"),
     ("evaluation", "study", "report", "api"),
     ("cli", "__main__"),
 )

@@ -12,7 +12,10 @@ import torch
 from gansmith import api
 from gansmith.component import override
 from gansmith.config import Config
+from gansmith.data.batches import Batches
 from gansmith.data.npz import Npz
+from gansmith.data.resident import resident
+from gansmith.data.store import Preparation, prepare
 from gansmith.devices import Compute
 from gansmith.errors import ConfigError, TrainingDiverged
 from gansmith.losses import Sigmoid
@@ -21,7 +24,7 @@ from gansmith.optimizers import Adam
 from gansmith.penalties import R1
 from gansmith.presets import configure
 from gansmith.state import TrainState, random_stream
-from gansmith.training import discriminator_step, generate, generator_step
+from gansmith.steps import discriminator_step, generate, generator_step
 from gansmith.types import Batch, ImageSpec
 
 CPU = Compute(device=torch.device("cpu"), precision="float32")
@@ -93,14 +96,108 @@ def test_a_lazy_penalty_is_due_every_so_many_steps_and_counts_as_much() -> None:
     assert seen == [True, False, False, True, False, False]
 
 
+def gradients(**changes: Any) -> list[torch.Tensor]:
+    state, batch = make_state(**changes), make_batch()
+    fake = generate(state, batch.labels, salt=0)
+    discriminator_step(state, batch, fake.detach())
+    generator_step(state, batch, fake)
+    networks = (state.discriminator, state.generator)
+    return [parameter.grad for network in networks for parameter in network.parameters() if parameter.grad is not None]
+
+
+EVERYTHING: dict[str, Any] = {
+    "loss": "relativistic",
+    "penalties": "r1,r2,wgan-gp,consistency,lecam",
+    "augment": {"name": "fixed", "p": 0.5, "operations": ["translation"]},
+    "model.discriminator_norm": "none",
+}
+
+
+def test_micro_batches_have_the_sums_of_the_whole() -> None:
+    whole, in_parts = gradients(**EVERYTHING), gradients(**EVERYTHING, micro_batch=3)
+    for one, other in zip(whole, in_parts, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+class Small(torch.nn.Module):
+    """A discriminator for which there is memory for four images."""
+
+    def __init__(self, discriminator: torch.nn.Module) -> None:
+        super().__init__()
+        self.discriminator = discriminator
+
+    def forward(self, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        if len(images) > 4:
+            raise torch.OutOfMemoryError("out of memory")
+        return self.discriminator(images, labels)
+
+
+def test_where_memory_runs_out_micro_batches_shrink_and_nothing_else() -> None:
+    changes: dict[str, Any] = {"model.discriminator_norm": "none", "micro_batch": 7}
+    state, same, batch = make_state(**changes), make_state(**changes), make_batch()
+    state.discriminator = Small(state.discriminator)
+    for each in (state, same):
+        fake = generate(each, batch.labels, salt=0)
+        discriminator_step(each, batch, fake.detach())
+        generator_step(each, batch, fake)
+    assert state.micro_batch == 3
+    assert state.notices == ["memory ran out: the discriminator now sees 3 images at once, with the same sums"]
+    for one, other in zip(state.generator.parameters(), same.generator.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_what_does_not_fit_at_all_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, batch = make_state(**{"model.depth": 2}), make_batch()
+    state.discriminator = Small(state.discriminator)
+    with pytest.raises(ConfigError, match=r"8 images do not fit .* its batch normalisation needs all at once"):
+        discriminator_step(state, batch, generate(state, batch.labels, salt=0).detach())
+    other = RuntimeError("something else")
+    monkeypatch.setattr(Small, "forward", lambda *_: (_ for _ in ()).throw(other))
+    with pytest.raises(RuntimeError, match="something else"):
+        discriminator_step(state, batch, generate(state, batch.labels, salt=0).detach())
+
+
+def test_the_logits_averages_are_kept_for_those_who_read_them() -> None:
+    batch = make_batch()
+    with_lecam, without = make_state(penalties="lecam"), make_state(penalties="r1")
+    for state in (with_lecam, without):
+        discriminator_step(state, batch, generate(state, batch.labels, salt=0).detach())
+    means = with_lecam.statistics.last_means()
+    wanted = torch.tensor([means["logits/real"], means["logits/fake"]]) * 0.01
+    torch.testing.assert_close(with_lecam.logit_averages, wanted)
+    assert (without.logit_averages == 0).all()
+
+
+def test_augmentation_follows_the_discriminators_signs() -> None:
+    augment = {"name": "adaptive", "target": 0.6, "kimg": 0.08, "operations": ["translation"]}
+    state, batch = make_state(augment=augment), make_batch()
+    seen = []
+    for logit in (1.0, 1.0, -1.0):
+        state.learn_from_logits(torch.full((8,), logit), torch.zeros(8))
+        seen.append(state.augment_p.item())
+    assert seen == pytest.approx([0.1, 0.2, 0.1])
+    discriminator_step(state, batch, generate(state, batch.labels, salt=0).detach())
+
+
+def test_batches_on_the_device_are_those_from_the_disk(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 5, 4, 3), np.uint8)
+    np.savez(tmp_path / "x.npz", images=images, labels=np.arange(20) % 4)
+    batches = Batches(store=prepare(Npz(path=tmp_path / "x.npz"), Preparation()), batch_size=6)
+    there = resident(torch.device("cpu"), batches)
+    for place in ((0, 0, 1), (600, 1, 2)):
+        one, other = there(*place), batches.batch(*place)
+        assert torch.equal(one.images, other.images) and torch.equal(one.labels, other.labels)
+        assert one.images.stride() == other.images.stride()
+
+
 def test_rates_follow_their_schedules(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", images=np.zeros((16, 8, 8, 1), np.uint8))
     rates: dict[str, Any] = {"schedule": {"name": "linear", "end": 0.5}}
     seen = []
 
     class Spy(Adam):
-        def set_rate(self, optimizer: torch.optim.Optimizer, fraction: float) -> None:
-            super().set_rate(optimizer, fraction)
+        def set_rates(self, optimizer: torch.optim.Optimizer, fraction: float) -> None:
+            super().set_rates(optimizer, fraction)
             seen.append(optimizer.param_groups[0]["lr"])
 
     config = configure(tmp_path / "x.npz", overrides={"batch_size": 4, "model.width": 2, "length": "4 steps"})
@@ -110,7 +207,7 @@ def test_rates_follow_their_schedules(tmp_path: Path) -> None:
     state = TrainState.create(config, ImageSpec(height=8, width=8, channels=1), CPU, epoch_size=16)
     for step in range(4):
         state.step = step
-        config.generator_optimizer.set_rate(state.generator_optimizer, config.length.fraction(state.progress))
+        config.generator_optimizer.set_rates(state.generator_optimizer, config.length.fraction(state.progress))
     assert seen == pytest.approx([0.1, 0.0875, 0.075, 0.0625])
 
 

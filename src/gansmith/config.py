@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from gansmith.augment import Augment
 from gansmith.callbacks import Callback
 from gansmith.component import (
     AtLeast,
@@ -52,13 +53,17 @@ class Config(Component):
         model: the two networks.
         loss: what they minimise.
         penalties: what keeps the discriminator smooth.
+        augment: what is done to all images before the discriminator sees them; none for nothing.
         generator_optimizer: how the generator learns.
         discriminator_optimizer: how the discriminator learns.
         discriminator_steps: updates of the discriminator for one of the generator.
         reuse_fakes: the generator learns from the fakes that the discriminator has just seen, one noise batch a
             step; otherwise from new ones.
         batch_size: images a step, over all processes.
+        micro_batch: images at once through the discriminator, a process; the sums are those of the whole batch. It
+            is halved where memory runs out.
         ema_halflife_kimg: thousands of images after which the averaged generator has forgotten half; 0 for none.
+        ema_ramp: the half-life never exceeds this share of the images seen so far, however long training lasts.
         length: how long to train.
         seed: decides the initial weights, the order of the data and all noise.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
@@ -81,12 +86,15 @@ class Config(Component):
     model: Model = DCGAN()
     loss: Loss = Sigmoid()
     penalties: tuple[Penalty, ...] = ()
+    augment: Augment | None = None
     generator_optimizer: Optimizer = Adam()
     discriminator_optimizer: Optimizer = Adam()
     discriminator_steps: PositiveInt = 1
     reuse_fakes: bool = True
     batch_size: Annotated[int, AtLeast(2)] = 64
+    micro_batch: PositiveInt | None = None
     ema_halflife_kimg: NonNegative = 10.0
+    ema_ramp: Annotated[float, Between(0, 1)] = 0.05
     length: Length = Duration(10, "min")
     seed: Annotated[int, AtLeast(0)] = 0
     device: str = "auto"

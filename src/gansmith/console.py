@@ -97,6 +97,9 @@ class _Bar(Watcher):
     def judgement(self, judgement: Judgement) -> None:
         self.figures = f" · {_figures(judgement)}"
 
+    def notice(self, sentence: str) -> None:
+        self.bar.console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+
 
 class _Lines(Watcher):
     def __init__(self, console: Console, length: Duration) -> None:
@@ -117,6 +120,9 @@ class _Lines(Watcher):
 
     def judgement(self, judgement: Judgement) -> None:
         self.console.print(f"     {_figures(judgement)}", highlight=False, soft_wrap=True)
+
+    def notice(self, sentence: str) -> None:
+        self.console.print(f"     {sentence}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _losses(record: dict[str, float]) -> str:

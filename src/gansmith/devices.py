@@ -14,7 +14,7 @@ import torch
 from gansmith import __version__, dist
 from gansmith.errors import ConfigError
 
-__all__ = ["Compute", "choose_compute", "describe_environment"]
+__all__ = ["Compute", "choose_compute", "describe_environment", "out_of_memory"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,11 @@ def choose_compute(device: str, precision: str) -> Compute:
         raise ConfigError(f"config.precision: bfloat16 is not available: {reason}; use float32")
     slow = (f"bfloat16 will be slow: {reason}",) if precision == "bfloat16" and not native else ()
     return Compute(device=chosen, precision="bfloat16" if precision == "bfloat16" else "float32", notes=slow)
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error says that memory is exhausted, the device's or the processor's."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def describe_environment(compute: Compute) -> dict[str, Any]:

@@ -7,18 +7,18 @@ from torch import nn
 
 __all__ = ["ema_decay", "update_ema"]
 
-RAMP = 0.05  # the half-life never exceeds this share of the images seen, so that the start is soon forgotten
 
-
-def ema_decay(batch_size: int, nimg: int, halflife_kimg: float) -> float:
+def ema_decay(batch_size: int, nimg: int, halflife_kimg: float, ramp: float) -> float:
     """The weight of the old average after one step.
 
     Args:
         batch_size: images a step.
         nimg: images seen so far.
         halflife_kimg: thousands of images after which a set of weights counts for half.
+        ramp: the half-life never exceeds this share of the images seen, so that the start is soon forgotten
+            (Karras et al. 2020, ADA).
     """
-    halflife = max(min(halflife_kimg * 1000, nimg * RAMP), 1e-8)
+    halflife = max(min(halflife_kimg * 1000, nimg * ramp), 1e-8)
     return float(0.5 ** (batch_size / halflife))
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gansmith.component import Between, Component, NonNegative, Positive
-from gansmith.schedules import Constant, Schedule
+from gansmith.schedules import Constant, Cosine, Schedule
 
 __all__ = ["OPTIMIZERS", "Adam", "AdamW", "Optimizer"]
 
@@ -27,6 +27,7 @@ class Optimizer(Component):
         betas: decay of the averages of the gradient and of its square.
         eps: keeps the division by the latter finite.
         schedule: what the rate is multiplied with as training goes on.
+        beta2_end: to which the second of the betas goes along half a cosine (Huang et al. 2024); None leaves it.
     """
 
     table: ClassVar[str] = "gansmith.optimizers:OPTIMIZERS"
@@ -35,15 +36,19 @@ class Optimizer(Component):
     betas: tuple[Beta, Beta] = (0.5, 0.999)
     eps: Positive = 1e-8
     schedule: Schedule = Constant()
+    beta2_end: Beta | None = None
 
     @abstractmethod
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """A fresh optimizer of these parameters, fused where PyTorch has it."""
 
-    def set_rate(self, optimizer: torch.optim.Optimizer, fraction: float) -> None:
-        """Give the optimizer the rate that is due after this fraction of training."""
+    def set_rates(self, optimizer: torch.optim.Optimizer, fraction: float) -> None:
+        """Give the optimizer the rate and the decays that are due after this fraction of training."""
+        beta1, beta2 = self.betas
+        if self.beta2_end is not None:
+            beta2 = self.beta2_end + (beta2 - self.beta2_end) * Cosine().factor(fraction)
         for group in optimizer.param_groups:
-            group["lr"] = self.lr * self.schedule.factor(fraction)
+            group["lr"], group["betas"] = self.lr * self.schedule.factor(fraction), (beta1, beta2)
 
 
 @dataclass(frozen=True, kw_only=True)

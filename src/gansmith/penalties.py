@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from gansmith.component import Component, Positive, PositiveInt
-from gansmith.types import Images, Labels, Logits
+from gansmith.schedules import Constant, Schedule
+from gansmith.types import Images, ImageSpec, Labels, Logits
 
-__all__ = ["PENALTIES", "R1", "R2", "DiscriminatorPass", "Penalty"]
+__all__ = [
+    "PENALTIES",
+    "R1",
+    "R2",
+    "Consistency",
+    "DiscriminatorPass",
+    "Dragan",
+    "LeCam",
+    "Penalty",
+    "WganGp",
+    "scaled_gamma",
+]
+
+PerSample: TypeAlias = Float[Tensor, "n"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +42,10 @@ class DiscriminatorPass:
         labels: of both, as fakes are made with the labels of the reals; None if unconditional.
         real_logits: float32 [n].
         fake_logits: float32 [n].
+        uniform: fresh numbers in [0, 1) for each image, of the shape that is asked for: (c, h, w) gives [n c h w].
+        augmented: images after fresh random operations, which are named as in ``augment.OPERATIONS``.
+        real_average: moving average of the real logits over the steps so far, float32 [].
+        fake_average: likewise of the fake ones.
     """
 
     score: Callable[[Images, Labels | None], Logits]
@@ -36,6 +54,10 @@ class DiscriminatorPass:
     labels: Labels | None
     real_logits: Logits
     fake_logits: Logits
+    uniform: Callable[[Sequence[int]], Tensor]
+    augmented: Callable[[Sequence[str], Images], Images]
+    real_average: Float[Tensor, ""]
+    fake_average: Float[Tensor, ""]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +67,25 @@ class Penalty(Component):
     Args:
         gamma: its weight.
         every: computed at every so many steps, and weighted by as much (Karras et al. 2020, appendix B).
+        schedule: what gamma is multiplied with as training goes on.
+
+    Class attributes:
+        averages: whether it reads the moving averages of the logits; where nobody does, nobody keeps them.
     """
 
     table: ClassVar[str] = "gansmith.penalties:PENALTIES"
+    averages: ClassVar[bool] = False
 
     gamma: Positive = 1.0
     every: PositiveInt = 1
+    schedule: Schedule = Constant()
+
+    def weight(self, fraction: float) -> float:
+        """The factor on a penalty that is due after this fraction of training."""
+        return self.gamma * self.every * self.schedule.factor(fraction)
 
     @abstractmethod
-    def per_sample(self, scored: DiscriminatorPass) -> Float[Tensor, "n"]:
+    def per_sample(self, scored: DiscriminatorPass) -> PerSample:
         """The unweighted penalty."""
 
 
@@ -61,7 +93,7 @@ class Penalty(Component):
 class R1(Penalty):
     """Half the squared gradient at the real images (Mescheder et al. 2018, eq. 9)."""
 
-    def per_sample(self, scored: DiscriminatorPass) -> Float[Tensor, "n"]:
+    def per_sample(self, scored: DiscriminatorPass) -> PerSample:
         return _squared_gradient(scored.real_logits, scored.real_images) / 2
 
 
@@ -69,13 +101,93 @@ class R1(Penalty):
 class R2(Penalty):
     """Half the squared gradient at the fake images (Mescheder et al. 2018, eq. 10)."""
 
-    def per_sample(self, scored: DiscriminatorPass) -> Float[Tensor, "n"]:
+    def per_sample(self, scored: DiscriminatorPass) -> PerSample:
         return _squared_gradient(scored.fake_logits, scored.fake_images) / 2
 
 
-def _squared_gradient(logits: Logits, images: Images) -> Float[Tensor, "n"]:
+@dataclass(frozen=True, kw_only=True)
+class WganGp(Penalty):
+    """Gradients of length 1 between each real image and a fake one (Gulrajani et al. 2017, eq. 3)."""
+
+    gamma: Positive = 10.0
+
+    def per_sample(self, scored: DiscriminatorPass) -> PerSample:
+        between = torch.lerp(scored.fake_images, scored.real_images, scored.uniform((1, 1, 1)))
+        return _distance_from_slope_one(scored, between)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dragan(Penalty):
+    """Gradients of length 1 around the real images (Kodali et al. 2017, alg. 1).
+
+    Each pixel is moved by up to half the standard deviation of the batch's pixels, a rank's own micro-batch of them.
+    """
+
+    gamma: Positive = 10.0
+
+    def per_sample(self, scored: DiscriminatorPass) -> PerSample:
+        real = scored.real_images
+        return _distance_from_slope_one(scored, real + 0.5 * real.std() * scored.uniform(real.shape[1:]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consistency(Penalty):
+    """The same logit for an image and its augmented self, real and fake (Zhao et al. 2021, bCR, alg. 1).
+
+    Args:
+        operations: what is done to the image, each to every one; names of ``augment.OPERATIONS``.
+    """
+
+    gamma: Positive = 10.0
+    operations: tuple[str, ...] = ("shift",)
+
+    def per_sample(self, scored: DiscriminatorPass) -> PerSample:
+        pairs = ((scored.real_images, scored.real_logits), (scored.fake_images, scored.fake_logits))
+        again = (scored.score(scored.augmented(self.operations, images), scored.labels) for images, _ in pairs)
+        real, fake = ((logits - other).square() for (_, logits), other in zip(pairs, again, strict=True))
+        return real + fake
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeCam(Penalty):
+    """Logits near the other kind's moving average, against overfitting of few images (Tseng et al. 2021, eq. 5)."""
+
+    averages: ClassVar[bool] = True
+
+    gamma: Positive = 0.3
+
+    def per_sample(self, scored: DiscriminatorPass) -> PerSample:
+        real = (scored.real_logits - scored.fake_average).square()
+        fake = (scored.fake_logits - scored.real_average).square()
+        return real + fake
+
+
+def scaled_gamma(spec: ImageSpec, batch_size: int, gamma: float = 1.0) -> float:
+    """The gamma of R1 and R2 that does for such images what ``gamma`` does for 64 of 32 x 32 pixels.
+
+    A gradient's square grows with the number of pixels that a logit is spread over, and its noise falls with the
+    batch (the heuristic of Karras et al. 2020, ADA, appendix C: proportional to pixels over batch).
+    """
+    return gamma * (spec.height * spec.width / 32**2) * (64 / batch_size)
+
+
+def _squared_gradient(logits: Logits, images: Images) -> PerSample:
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.float().square().sum(dim=(1, 2, 3))
 
 
-PENALTIES: dict[str, type[Penalty] | str] = {"r1": R1, "r2": R2}
+def _distance_from_slope_one(scored: DiscriminatorPass, images: Images) -> PerSample:
+    leaf = images.detach().requires_grad_()
+    squared = _squared_gradient(scored.score(leaf, scored.labels), leaf)
+    # The root's slope is infinite at 0, which an untrained or dead discriminator can reach.
+    return ((squared + 1e-12).sqrt() - 1).square()
+
+
+PENALTIES: dict[str, type[Penalty] | str] = {
+    "r1": R1,
+    "r2": R2,
+    "wgan-gp": WganGp,
+    "dragan": Dragan,
+    "consistency": Consistency,
+    "lecam": LeCam,
+}

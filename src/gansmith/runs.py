@@ -221,11 +221,16 @@ class RunFolder:
         _keep_lines(self.stats, lambda record: record["progress/nimg"] <= nimg)
         _keep_lines(self.metrics, lambda line: line["kind"] != "tracking" or line["generated"]["nimg"] <= nimg)
 
-    # --- status --------------------------------------------------------------------------------------------
+    # --- status and notes ----------------------------------------------------------------------------------
 
     def set_status(self, state: str, **details: Any) -> None:
         """Say in status.json how the run is: "running", "finished", "stopped" or "failed"."""
         write_json(self.status, {"state": state, "pid": os.getpid(), **details})
+
+    def add_note(self, sentence: str) -> None:
+        """Add to the notes of environment.json what was downgraded on the way."""
+        about = json.loads(self.environment.read_text(encoding="utf-8"))
+        write_json(self.environment, {**about, "notes": [*about["notes"], sentence]})
 
     @contextmanager
     def claimed(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from gansmith.component import override, to_plain
 from gansmith.config import Config, differences, load_config
 from gansmith.console import stop_on_signal, watching, work_progress
 from gansmith.data.batches import Batches, Indices, split
+from gansmith.data.resident import batches_on
 from gansmith.data.store import Store, prepare
 from gansmith.devices import Compute, choose_compute, describe_environment
 from gansmith.errors import MetricError, RunError
@@ -103,14 +104,17 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool)
         _write_facts(folder, config, facts, compute, state.nimg)
         save_png(_real_sheet(store, spec), folder.images / "real.png")
         _introduce(console, folder, state, store, tracker, notes)
-    data = Batches(store=store, batch_size=config.batch_size, seed=config.seed, balance=config.balance, subset=training)
+    batches = Batches(
+        store=store, batch_size=config.batch_size, seed=config.seed, balance=config.balance, subset=training
+    )
+    batch_at = batches_on(compute.device, batches)
     with ExitStack() as stack:
         logs = [stack.enter_context(_opened(logger, folder, config)) for logger in config.loggers if dist.is_main()]
         watcher = stack.enter_context(watching(config.length, console))
         stop_asked = stack.enter_context(stop_on_signal())
         with _status_kept(folder, state):
             finished = train(
-                state, data, folder, sampler, tracker=tracker, watchers=[watcher], logs=logs, stop_asked=stop_asked
+                state, batch_at, folder, sampler, tracker=tracker, watchers=[watcher], logs=logs, stop_asked=stop_asked
             )
     if dist.is_main():
         folder.set_status("finished" if finished else "stopped", step=state.step, nimg=state.nimg)

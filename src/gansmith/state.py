@@ -14,16 +14,24 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from gansmith import dist
+from gansmith.augment import AdaptiveAugment, FixedAugment
 from gansmith.component import to_plain
 from gansmith.config import Config
 from gansmith.devices import Compute
 from gansmith.ema import ema_decay, update_ema
-from gansmith.errors import RunError
+from gansmith.errors import ConfigError, RunError
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork
 from gansmith.runs import write_json
 from gansmith.schedules import Progress
 from gansmith.statistics import Statistics
-from gansmith.types import ImageSpec
+from gansmith.types import ImageSpec, Logits
+
+LOGIT_DECAY = 0.99  # of the logits' moving averages, a step (Tseng et al. 2021)
+
+_ABSENT_IN_OLD_CHECKPOINTS: dict[str, Any] = {
+    "statistics": [], "config": {}, "tracking_seconds": 0, "num_tracked": 0, "augment_p": 0, "logit_averages": [0, 0]
+}  # fmt: skip
 
 __all__ = ["TrainState", "load_weights", "random_stream", "read_state", "settle"]
 
@@ -53,6 +61,10 @@ class TrainState:
         seconds: time spent in training, over all sittings.
         tracking_seconds: those of them that went into tracking the figure.
         num_tracked: how often it was measured.
+        augment_p: how often each augmentation happens, float32 [] on the device.
+        logit_averages: moving averages of the real and the fake logits, float32 [2] on the device.
+        micro_batch: images at once through the discriminator, at most.
+        notices: what the user should be told.
     """
 
     config: Config
@@ -70,6 +82,10 @@ class TrainState:
     seconds: float = 0.0
     tracking_seconds: float = 0.0
     num_tracked: int = 0
+    augment_p: Tensor = field(default_factory=lambda: torch.zeros(()))
+    logit_averages: Tensor = field(default_factory=lambda: torch.zeros(2))
+    micro_batch: int = 2**31
+    notices: list[str] = field(default_factory=list)
 
     @classmethod
     def create(
@@ -98,6 +114,9 @@ class TrainState:
             generator_ema=average,
             generator_optimizer=config.generator_optimizer.build(generator.parameters()),
             discriminator_optimizer=config.discriminator_optimizer.build(discriminator.parameters()),
+            augment_p=torch.zeros((), device=compute.device),
+            logit_averages=torch.zeros(2, device=compute.device),
+            micro_batch=config.micro_batch or config.batch_size,
         )
 
     @property
@@ -105,11 +124,53 @@ class TrainState:
         """How far training has come."""
         return Progress(nimg=self.nimg, step=self.step, seconds=self.seconds, epoch_size=self.epoch_size)
 
+    def follow_schedules(self) -> None:
+        """Give optimizers and augmentation what is due now."""
+        config = self.config
+        fraction = config.length.fraction(self.progress)
+        config.generator_optimizer.set_rates(self.generator_optimizer, fraction)
+        config.discriminator_optimizer.set_rates(self.discriminator_optimizer, fraction)
+        if isinstance(config.augment, FixedAugment):
+            self.augment_p.fill_(config.augment.p_at(fraction))
+
+    @torch.no_grad()
+    def learn_from_logits(self, real: Logits, fake: Logits) -> None:
+        """Update what follows the discriminator's answers: moving averages, and how much is augmented."""
+        if any(penalty.averages for penalty in self.config.penalties):
+            means = dist.sum_over_ranks(torch.stack([real.mean(), fake.mean()])) / dist.world_size()
+            self.logit_averages.lerp_(means, 1 - LOGIT_DECAY)
+        augment = self.config.augment
+        if isinstance(augment, AdaptiveAugment):
+            signs = dist.sum_over_ranks(torch.stack([real.sign().sum(), real.new_tensor(len(real))]))
+            self.augment_p.copy_(augment.adjusted(self.augment_p, signs, self.config.batch_size))
+
+    def halve_micro_batch(self) -> None:
+        """Put fewer images at once through the discriminator, for memory has run out.
+
+        Raises:
+            ConfigError: that is not possible.
+        """
+        share = self.config.batch_size // dist.world_size()
+        before, self.micro_batch = self.micro_batch, min(self.micro_batch, share) // 2
+        mixes = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.discriminator.modules())
+        if not self.micro_batch or mixes:
+            why = "its batch normalisation needs all at once" if mixes else "not even one by one"
+            raise ConfigError(
+                f"config.batch_size: {before} images do not fit through the discriminator into the memory of "
+                f"{self.compute.name}, {why}; choose a smaller batch, width or size"
+            )
+        if self.compute.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.notices.append(
+            f"memory ran out: the discriminator now sees {self.micro_batch} images at once, with the same sums"
+        )
+
     def update_ema(self) -> None:
         """Let the averaged generator follow, once a generator update."""
         if self.generator_ema is not self.generator:
             images = self.config.batch_size * self.config.discriminator_steps
-            update_ema(self.generator_ema, self.generator, ema_decay(images, self.nimg, self.config.ema_halflife_kimg))
+            decay = ema_decay(images, self.nimg, self.config.ema_halflife_kimg, self.config.ema_ramp)
+            update_ema(self.generator_ema, self.generator, decay)
 
     def is_finite(self) -> bool:
         """Whether all weights and all statistics since the last interval are numbers."""
@@ -131,7 +192,7 @@ class TrainState:
         if self.generator_ema is not self.generator:
             save_file(_tensors(self.generator_ema.state_dict()), folder / "generator_ema.safetensors")
         save_file(self._optimizer_tensors(), folder / "optimizers.safetensors")
-        plain = {**self._counts(), "statistics": list(statistics), "config": to_plain(self.config)}
+        plain = {**self._counts(), **self._memories(), "statistics": list(statistics), "config": to_plain(self.config)}
         write_json(folder / "state.json", plain)
 
     def save_generator(self, folder: Path, told: Mapping[str, Any]) -> None:
@@ -149,6 +210,9 @@ class TrainState:
         names = ("nimg", "step", "seconds", "tracking_seconds", "num_tracked")
         return {name: getattr(self, name) for name in names}
 
+    def _memories(self) -> dict[str, Any]:
+        return {"augment_p": self.augment_p.item(), "logit_averages": self.logit_averages.tolist()}
+
     def load(self, folder: Path) -> None:
         """Go on from a checkpoint.
 
@@ -164,6 +228,8 @@ class TrainState:
         self._load_optimizers(folder / "optimizers.safetensors")
         self.nimg, self.step, self.seconds = int(plain["nimg"]), int(plain["step"]), float(plain["seconds"])
         self.tracking_seconds, self.num_tracked = float(plain["tracking_seconds"]), int(plain["num_tracked"])
+        self.augment_p.fill_(plain["augment_p"])
+        self.logit_averages.copy_(torch.tensor(plain["logit_averages"]))
         self.statistics.load_plain(plain["statistics"], self.compute.device)
 
     def _optimizers(self) -> Iterable[tuple[str, nn.Module, torch.optim.Optimizer]]:
@@ -204,7 +270,7 @@ def read_state(folder: Path) -> Mapping[str, Any]:
     try:
         plain = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         [plain[key] + 0 for key in ("nimg", "step", "seconds")]
-        return {"statistics": [], "config": {}, "tracking_seconds": 0, "num_tracked": 0, **plain}
+        return {**_ABSENT_IN_OLD_CHECKPOINTS, **plain}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{folder}: the checkpoint is damaged ({error!r}); remove it to go on from the one before"

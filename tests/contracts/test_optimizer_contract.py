@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -30,8 +32,16 @@ def test_its_first_rate_is_lr_and_later_ones_follow_the_schedule(optimizer: Opti
     built = optimizer.build([nn.Parameter(torch.zeros(1))])
     assert [group["lr"] for group in built.param_groups] == [0.1]
     for fraction, rate in ((0.0, 0.1), (0.5, 0.075), (1.0, 0.05), (0.5, 0.075)):
-        optimizer.set_rate(built, fraction)
+        optimizer.set_rates(built, fraction)
         assert built.param_groups[0]["lr"] == pytest.approx(rate)
+
+
+def test_beta2_goes_along_half_a_cosine_where_it_has_an_end(optimizer: Optimizer) -> None:
+    parting = dataclasses.replace(optimizer, betas=(0.0, 0.9), beta2_end=0.99)
+    built = parting.build([nn.Parameter(torch.zeros(1))])
+    for fraction, beta2 in ((0.0, 0.9), (0.5, 0.945), (1.0, 0.99)):
+        parting.set_rates(built, fraction)
+        assert built.param_groups[0]["betas"] == pytest.approx((0.0, beta2))
 
 
 def test_without_a_gradient_nothing_moves(optimizer: Optimizer) -> None:

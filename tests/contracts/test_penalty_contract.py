@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from gansmith.component import member
-from gansmith.penalties import PENALTIES, R1, R2, DiscriminatorPass, Penalty
-from gansmith.types import Images, Labels
+from gansmith.penalties import (
+    PENALTIES,
+    R1,
+    R2,
+    Consistency,
+    DiscriminatorPass,
+    Dragan,
+    LeCam,
+    Penalty,
+    WganGp,
+    scaled_gamma,
+)
+from gansmith.schedules import Linear
+from gansmith.types import Images, ImageSpec, Labels
 
 SHAPE = (5, 2, 3, 4)
 
@@ -37,6 +50,10 @@ def scored_by(discriminator: Callable[[Images, Labels | None], Tensor]) -> Discr
         labels=None,
         real_logits=discriminator(real, None),
         fake_logits=discriminator(fake, None),
+        uniform=lambda shape: torch.rand(SHAPE[0], *shape, generator=stream),
+        augmented=lambda operations, images: images.roll(1, dims=3),
+        real_average=torch.tensor(0.5),
+        fake_average=torch.tensor(-0.25),
     )
 
 
@@ -77,8 +94,62 @@ def test_it_is_per_sample_and_unweighted(penalty: Penalty) -> None:
     torch.testing.assert_close(heavier.detach(), values)
 
 
+@pytest.mark.parametrize("penalty", [R1(), R2(), Consistency()])
 def test_it_vanishes_where_the_discriminator_is_flat(penalty: Penalty) -> None:
     assert (penalty.per_sample(scored_by(Quadratic(slope=0, curvature=0))) == 0).all()
+
+
+@pytest.mark.parametrize("penalty", [WganGp(), Dragan()])
+def test_a_slope_is_to_be_one(penalty: Penalty) -> None:
+    flat, steep = Quadratic(slope=0, curvature=0), Quadratic(slope=1, curvature=0)
+    torch.testing.assert_close(penalty.per_sample(scored_by(flat)).detach(), torch.ones(SHAPE[0]))
+    wanted = (steep.w.detach().norm() - 1).square().expand(SHAPE[0])
+    torch.testing.assert_close(penalty.per_sample(scored_by(steep)).detach(), wanted)
+    with torch.no_grad():
+        steep.w /= steep.w.norm()
+    torch.testing.assert_close(penalty.per_sample(scored_by(steep)).detach(), torch.zeros(SHAPE[0]), atol=1e-6, rtol=0)
+
+
+def test_wgan_gp_looks_between_each_real_image_and_its_fake() -> None:
+    scored = dataclasses.replace(scored_by(Quadratic(slope=0, curvature=1)), uniform=lambda shape: torch.full((), 0.25))
+    middle = 0.25 * scored.real_images + 0.75 * scored.fake_images
+    torch.testing.assert_close(WganGp().per_sample(scored), (squares(middle).sqrt() - 1).square())
+
+
+def test_dragan_looks_half_a_deviation_around_the_real_images() -> None:
+    scored = dataclasses.replace(scored_by(Quadratic(slope=0, curvature=1)), uniform=lambda shape: torch.full((), 0.8))
+    near = scored.real_images + 0.4 * scored.real_images.std()
+    torch.testing.assert_close(Dragan().per_sample(scored), (squares(near).sqrt() - 1).square())
+
+
+def test_consistency_compares_an_image_with_its_augmented_self() -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def doubled(operations: Sequence[str], images: Images) -> Images:
+        asked.append(tuple(operations))
+        return 2 * images
+
+    scored = dataclasses.replace(scored_by(Quadratic(slope=1, curvature=0)), augmented=doubled)
+    wanted = scored.real_logits.square() + scored.fake_logits.square()
+    torch.testing.assert_close(Consistency(operations=("mirror",)).per_sample(scored), wanted)
+    assert asked == [("mirror",), ("mirror",)]
+
+
+def test_lecam_draws_each_kind_to_the_others_average() -> None:
+    scored = scored_by(Quadratic(slope=1, curvature=0))
+    wanted = (scored.real_logits + 0.25).square() + (scored.fake_logits - 0.5).square()
+    torch.testing.assert_close(LeCam().per_sample(scored), wanted)
+
+
+def test_gamma_follows_a_schedule_and_the_interval() -> None:
+    penalty = R1(gamma=2, every=4, schedule=Linear(end=0.5))
+    assert [penalty.weight(fraction) for fraction in (0.0, 0.5, 1.0)] == pytest.approx([8, 6, 4])
+
+
+def test_gamma_is_scaled_by_pixels_and_batch() -> None:
+    image = ImageSpec(height=32, width=32, channels=3)
+    assert scaled_gamma(image, 64, gamma=0.5) == pytest.approx(0.5)
+    assert scaled_gamma(dataclasses.replace(image, height=64), 32, gamma=0.5) == pytest.approx(2.0)
 
 
 def test_it_teaches_the_discriminator(penalty: Penalty) -> None:
