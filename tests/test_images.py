@@ -12,6 +12,7 @@ from PIL import Image
 
 from gansmith.errors import ConfigError
 from gansmith.images import (
+    FONT,
     SIGNED,
     UNIT,
     ValueRange,
@@ -19,6 +20,7 @@ from gansmith.images import (
     labelled_rows,
     png_bytes,
     save_png,
+    shown_classes,
     to_array,
     to_float,
     to_uint8,
@@ -110,6 +112,60 @@ def test_many_rows_stand_in_blocks_side_by_side() -> None:
     tops, lefts = zip(*(place(sheet, grid(row, columns=2)) for row in rows), strict=True)
     assert len(set(lefts)) > 1 and 0.5 < sheet.shape[0] / sheet.shape[1] < 2
     assert list(zip(lefts, tops, strict=True)) == sorted(zip(lefts, tops, strict=True))
+
+
+def test_of_many_classes_some_are_shown_evenly_chosen_and_it_is_said() -> None:
+    assert shown_classes(43) == list(range(43))
+    shown = shown_classes(250)
+    assert len(shown) == 100 and shown[0] == 0 and shown[-1] == 249 and set(np.diff(shown)) == {2, 3}
+    rows, names = list(noise(2, 3, 16, 12, 1)), ["stop", "yield", "x" * 20]
+    all_there, some_there = labelled_rows(rows, names[:2]), labelled_rows(rows, names, [0, 1])
+    assert np.array_equal(some_there[: len(all_there)], all_there)
+    assert some_there[len(all_there) :].min() < 128  # "2 of 3 classes"
+
+
+# --- names on a sheet --------------------------------------------------------------------------------------
+
+
+def beside(*names: str, shown: list[int] | None = None) -> PixelArray:
+    """What stands left of rows of one black pixel."""
+    rows = [np.zeros((1, 16, 1, 1), np.uint8)] * len(shown or names)
+    sheet = labelled_rows(rows, names, shown)
+    assert (sheet[:16, -1] == 0).all() and sheet[:, :-1].min() < 128
+    return sheet[:, :-1]
+
+
+@pytest.mark.parametrize("name", ["стоп", "Überholverbot", "στάση", "żółć", "قف"])
+def test_names_of_other_alphabets_are_drawn_not_boxes(name: str) -> None:
+    assert not np.array_equal(beside(name), beside(name[::-1]))
+
+
+def test_a_name_that_no_font_can_draw_gives_way_to_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", list)
+    names = ["as wide as the rest", "\N{LINEAR B SYLLABLE B008 A}", "1"]
+    assert np.array_equal(beside(*names, shown=[0, 1])[:32], beside(*names, shown=[0, 2])[:32])
+
+
+@pytest.mark.parametrize("path", [None, FONT])
+def test_the_layout_is_that_of_the_names_whatever_fonts_there_are(
+    path: Path | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gansmith.images._font_with", lambda letters: path)
+    assert beside("停止", "stop").shape == (34, 28, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [("two\n\nlines\u00a0", "two lines"), ("U\u0308ber", "Über"), ("\udcffx\x00", "x"), ("\x1b", "0"), ("", "0")],
+)
+def test_names_that_files_may_have_are_drawn_too(name: str, same: str) -> None:
+    assert np.array_equal(beside(name), beside(same))
+
+
+def test_long_names_lose_their_middle() -> None:
+    assert np.array_equal(beside("a" * 500 + "1"), beside("a" * 50 + "1"))
+    assert not np.array_equal(beside("a" * 50 + "1"), beside("a" * 50 + "2"))
+    assert beside("a" * 500).shape[1] < 300
 
 
 # --- files -------------------------------------------------------------------------------------------------

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gansmith.component import from_plain, member, to_plain
 from gansmith.errors import ConfigError
-from gansmith.images import grid, labelled_rows, save_png
+from gansmith.images import grid, labelled_rows, save_png, shown_classes
 from gansmith.pictures import SAMPLES, PictureWriter, SampleFiles, SampleGrid, filled, read_frame, written
 from gansmith.runs import RunFolder
 from gansmith.sample import TrainedGenerator
@@ -78,6 +79,17 @@ def test_with_classes_it_has_a_named_row_each_and_one_latent_a_column(class_gene
         rows.append(class_generator.images(z, labels))
     expected = labelled_rows(rows, class_generator.class_names)
     sheet = SampleGrid(columns=4).sheet(class_generator)
+    assert sheet.shape == expected.shape and np.abs(sheet.astype(int) - expected).max() <= 1
+
+
+def test_of_very_many_classes_some_have_a_row(small_generator: TrainedGenerator) -> None:
+    spec = dataclasses.replace(small_generator.spec, num_classes=150)
+    names = tuple(map(str, range(150)))
+    network = small_generator.model.generator(spec)
+    generator = dataclasses.replace(small_generator, network=network, spec=spec, class_names=names)
+    shown = shown_classes(150)
+    rows = [generator.images(generator.draw([0])[0], torch.tensor([label])) for label in shown]
+    sheet, expected = SampleGrid(columns=1).sheet(generator), labelled_rows(rows, names, shown)
     assert sheet.shape == expected.shape and np.abs(sheet.astype(int) - expected).max() <= 1
 
 

@@ -1,16 +1,21 @@
-"""Pixels: uint8 to float and back (the only two places), grids, PNG files."""
+"""Pixels: uint8 to float and back (the only two places), grids, named rows, PNG files."""
 
 from __future__ import annotations
 
+import functools
 import io
 import math
+import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+import matplotlib
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
+from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -25,6 +30,7 @@ __all__ = [
     "labelled_rows",
     "png_bytes",
     "save_png",
+    "shown_classes",
     "to_array",
     "to_float",
     "to_uint8",
@@ -36,6 +42,11 @@ UNIT: ValueRange = (0.0, 1.0)
 
 GAP = 2  # pixels between the images of a grid
 PAPER = 255
+MOST_CLASSES = 100  # named rows of one sheet; of more classes so many are shown
+LONGEST_NAME = 32  # letters of a class's name on a sheet
+FONT = (
+    Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
+)  # Latin, Greek, Cyrillic and more, everywhere alike
 
 
 def to_float(pixels: UInt8[Tensor, "*shape"], value_range: ValueRange = SIGNED) -> Float32[Tensor, "*shape"]:
@@ -82,32 +93,96 @@ def grid(images: PixelArray, columns: int | None = None) -> PixelArray:
     return sheet
 
 
-def labelled_rows(rows: Sequence[PixelArray], labels: Sequence[str]) -> PixelArray:
-    """One labelled row of images a class, in as many blocks side by side as make the sheet about square.
+def shown_classes(num_classes: int) -> list[int]:
+    """The numbers of the classes that have a row on a sheet: all, or ``MOST_CLASSES``, evenly chosen."""
+    numbers: list[int] = np.linspace(0, num_classes - 1, min(num_classes, MOST_CLASSES)).round().astype(int).tolist()
+    return numbers
+
+
+def labelled_rows(rows: Sequence[PixelArray], names: Sequence[str], shown: Sequence[int] | None = None) -> PixelArray:
+    """One named row of images a class, in as many blocks side by side as make the sheet about square.
+
+    Where images stand depends on the names, never on the fonts of this machine.
 
     Args:
-        rows: one uint8 [n h w c] a label, all of one shape.
-        labels: the text left of each row.
+        rows: one uint8 [n h w c] a class, all of one shape.
+        names: of all classes, shown or not.
+        shown: the classes' numbers; those of all if not given. A line below says so if some are missing.
 
     Returns:
         uint8 [H W c].
     """
+    shown = range(len(names)) if shown is None else shown
     strips = [grid(row, columns=len(row)) for row in rows]
     height, width, channels = strips[0].shape
     font_size = max(9, min(14, height // 2))
-    font = ImageFont.load_default(size=font_size)
-    margin = math.ceil(max(font.getlength(label) for label in labels)) + 8
+    labels = [_Label.of(names[number], number, font_size) for number in shown]
+    margin = math.ceil(max(label.width for label in labels)) + 8
     step = max(height, font_size + 2) + GAP
     blocks = max(1, round(math.sqrt(len(rows) * step / (margin + width))))
     depth = math.ceil(len(rows) / blocks)
     block_width = margin + width + 4 * GAP
-    sheet = Image.new("RGBA", (blocks * block_width - 4 * GAP, math.ceil(depth * step) - GAP), "white")
+    note = f"{len(shown)} of {len(names)} classes" if len(shown) < len(names) else ""
+    size = blocks * block_width - 4 * GAP, depth * step - GAP + (2 * font_size if note else 0)
+    sheet = Image.new("RGBA", size, "white")
     draw = ImageDraw.Draw(sheet)
     for i, (strip, label) in enumerate(zip(strips, labels, strict=True)):
-        left, top = i // depth * block_width, math.ceil(i % depth * step)
-        draw.text((left + margin - 6, top + height // 2), label, fill="black", font=font, anchor="rm")
+        left, top = i // depth * block_width, i % depth * step
+        draw.text((left + margin - 6, top + height // 2), label.text, fill="black", font=label.font, anchor="rm")
         sheet.paste(_pillow(strip).convert("RGBA"), (left + margin, top))
+    draw.text((2, size[1] - 2), note, fill="black", font=ImageFont.truetype(FONT, font_size), anchor="ld")
     return np.asarray(sheet.convert(_MODES[channels])).reshape(*sheet.size[::-1], channels)
+
+
+@dataclass(frozen=True)
+class _Label:
+    """A name as it is drawn.
+
+    Args:
+        text: the name, or its class's number where no font has its letters; what cannot be printed is left out.
+        font: made small enough for the width.
+        width: in pixels, the same on every machine.
+    """
+
+    text: str
+    font: ImageFont.FreeTypeFont
+    width: float
+
+    @classmethod
+    def of(cls, name: str, number: int, size: int) -> _Label:
+        name = "".join(filter(str.isprintable, " ".join(unicodedata.normalize("NFC", name).split()))) or str(number)
+        if len(name) > LONGEST_NAME:
+            name = f"{name[: LONGEST_NAME - 12]}...{name[-9:]}"
+        wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in name)
+        measure = _font(FONT, size, ImageFont.Layout.BASIC).getlength
+        width = max(measure(name) + wide * size / 2, measure(str(number)))
+        path = _font_with(frozenset(name))
+        text, font = (str(number), _font(FONT, size)) if path is None else (name, _font(path, size))
+        too_long = font.getlength(text) / width
+        return cls(text, font.font_variant(size=size / too_long) if too_long > 1 else font, width)
+
+
+_font = functools.cache(ImageFont.truetype)
+
+
+@functools.cache
+def _font_with(letters: frozenset[str]) -> Path | None:
+    """A font that has all these letters."""
+    if _letters(FONT) >= letters:
+        return FONT
+    from matplotlib.font_manager import findSystemFonts  # slow to import, and seldom needed
+
+    regular_first = sorted(findSystemFonts(), key=lambda path: ("regular" not in path.lower(), path))
+    return next((Path(path) for path in regular_first if _letters(Path(path)) >= letters), None)
+
+
+@functools.cache
+def _letters(path: Path) -> frozenset[str]:
+    try:
+        ImageFont.truetype(path, 9)
+        return frozenset(map(chr, FT2Font(str(path)).get_charmap()))
+    except (OSError, RuntimeError):  # damaged, or of coloured pictures
+        return frozenset()
 
 
 def save_png(image: PixelArray, path: Path) -> Path:

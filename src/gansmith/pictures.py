@@ -14,7 +14,7 @@ from PIL import Image
 
 from gansmith.component import Component, PositiveInt
 from gansmith.errors import ConfigError
-from gansmith.images import grid, labelled_rows, save_png
+from gansmith.images import grid, labelled_rows, save_png, shown_classes
 from gansmith.runs import RunFolder
 from gansmith.sample import TrainedGenerator
 from gansmith.schedules import Duration, Progress
@@ -52,6 +52,8 @@ class PictureWriter(Component):
 class SampleGrid(PictureWriter):
     """One sheet of images; for a conditional model, a named row a class with the same latent down each column.
 
+    Of more than 100 classes, 100 are shown, evenly chosen.
+
     Args:
         rows: of images, for an unconditional model.
         columns: images a row.
@@ -69,10 +71,11 @@ class SampleGrid(PictureWriter):
         num_classes = generator.spec.num_classes
         if not num_classes:
             return grid(generator.sample(self.rows * self.columns).images, self.columns)
+        shown = shown_classes(num_classes)
         z, _ = generator.draw(range(self.columns))
-        labels = torch.arange(num_classes).repeat_interleave(self.columns)
-        images = generator.images(z.repeat(num_classes, 1), labels)
-        return labelled_rows(np.split(images, num_classes), generator.class_names)
+        labels = torch.tensor(shown).repeat_interleave(self.columns)
+        images = generator.images(z.repeat(len(shown), 1), labels)
+        return labelled_rows(np.split(images, len(shown)), generator.class_names, shown)
 
     def frames(self, run: RunFolder) -> list[list[Path]]:
         return written(self.filename, run.images)

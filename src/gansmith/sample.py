@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gansmith.errors import ConfigError, did_you_mean
-from gansmith.images import grid, labelled_rows, png_bytes, save_png, to_array, to_uint8
+from gansmith.images import grid, labelled_rows, png_bytes, save_png, shown_classes, to_array, to_uint8
 from gansmith.models.model import GeneratorNetwork, Model
 from gansmith.types import ImageSpec, Labels, Latents, PixelArray
 
@@ -50,11 +50,12 @@ class Samples:
         classes = [] if self.labels is None else sorted(set(self.labels.tolist()))
         if self.labels is None or not 1 < len(classes) <= len(self) // 2:
             return grid(self.images)
+        classes = [classes[i] for i in shown_classes(len(classes))]
         rows = [self.images[self.labels == label] for label in classes]
         longest = min(max(len(row) for row in rows), 16)
         blank = np.full_like(self.images[:1], 255)
         padded = [np.concatenate([row[:longest], *[blank] * (longest - len(row))]) for row in rows]
-        return labelled_rows(padded, [self.class_names[label] for label in classes])
+        return labelled_rows(padded, self.class_names, classes)
 
     def save(self, path: Path | str) -> Path:
         """Write them: one sheet (``x.png``), arrays (``x.npz``), or one PNG each (a folder).

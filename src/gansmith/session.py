@@ -23,7 +23,7 @@ from gansmith.data.store import Store, prepare
 from gansmith.devices import Compute, choose_compute, describe_environment
 from gansmith.errors import MetricError, RunError
 from gansmith.facts import DataFacts
-from gansmith.images import grid, labelled_rows, save_png
+from gansmith.images import grid, labelled_rows, save_png, shown_classes
 from gansmith.loggers import Logger, LogWriter
 from gansmith.pictures import read_frame
 from gansmith.plots import plot_losses
@@ -263,13 +263,13 @@ def _real_sheet(store: Store, spec: ImageSpec, columns: int = 8) -> PixelArray:
     order = np.random.default_rng(0).permutation(len(store.images))
     if not spec.num_classes or store.labels is None:
         return grid(store.images[np.sort(order[: columns * columns])], columns)
-    rows = []
-    for label in range(spec.num_classes):
+    rows, shown = [], shown_classes(spec.num_classes)
+    for label in shown:
         chosen = order[store.labels[order] == label][:columns]
         row = np.full((columns, *store.images.shape[1:]), 255, np.uint8)
         row[: len(chosen)] = store.images[chosen]
         rows.append(row)
-    return labelled_rows(rows, store.class_names)
+    return labelled_rows(rows, store.class_names, shown)
 
 
 def _refuse_other_data(folder: RunFolder, facts: DataFacts) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from gansmith.config import load_config
 from gansmith.errors import RunError
 from gansmith.facts import DataFacts
+from gansmith.images import shown_classes
 from gansmith.pictures import SampleGrid
 from gansmith.report.reading import attempt, read_picture
 from gansmith.report.sheets import GAP, Moment, Picture, Tiles, cut, evenly, moments, picture, tiled
@@ -117,7 +118,8 @@ class Pictures:
         writer, snapshot = load_config(self.folder.config).samples, find_snapshot(self.folder)
         if not isinstance(writer, SampleGrid):
             writer = SampleGrid()
-        num = writer.columns * (len(self.facts.class_names) if self.labelled else writer.rows)
+        num_rows = len(shown_classes(len(self.facts.class_names))) if self.labelled else writer.rows
+        num = num_rows * writer.columns
         if num > MOST_SAMPLES:
             raise RunError(f"a sheet of {num:,} samples is too large for a page")
         sheet = writer.sheet(load_generator(self.folder, snapshot))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gansmith.errors import RunError
 from gansmith.facts import DataFacts
-from gansmith.images import grid, labelled_rows, png_bytes
+from gansmith.images import grid, labelled_rows, png_bytes, shown_classes
 from gansmith.pictures import written
 from gansmith.report.reading import read_picture
 from gansmith.report.words import count, kimg
@@ -134,7 +134,7 @@ def _cut_grid(sheet: PixelArray, facts: DataFacts) -> Tiles | None:
 
 
 def _cut_rows(sheet: PixelArray, facts: DataFacts, columns: int) -> Tiles | None:
-    needed = len(facts.class_names) * columns * facts.height * facts.width
+    needed = len(shown_classes(len(facts.class_names))) * columns * facts.height * facts.width
     if needed > sheet.shape[0] * sheet.shape[1] or max(map(len, facts.class_names)) > LONGEST_NAME:
         return None
     shape, places = _places_of_rows(facts.class_names, facts.height, facts.width, columns)
@@ -150,9 +150,10 @@ def _places_of_rows(
     names: tuple[str, ...], height: int, width: int, columns: int
 ) -> tuple[tuple[int, int], list[tuple[int, int]]]:
     """The size of a labelled sheet and where its rows begin: found by laying out rows of a colour each."""
-    colours = [(i >> 8, i & 255, 255) for i in range(len(names))]
+    shown = shown_classes(len(names))
+    colours = [(i >> 8, i & 255, 255) for i in range(len(shown))]
     rows = [np.full((columns, height, width, 3), colour, np.uint8) for colour in colours]
-    sheet = labelled_rows(rows, names)
+    sheet = labelled_rows(rows, names, shown)
     found, first = np.unique(_packed(sheet.astype(np.uint32)), return_index=True)
     at = dict(zip(found.tolist(), first.tolist(), strict=True))
     corners = [divmod(at[int(_packed(np.array(colour, np.uint32)))], sheet.shape[1]) for colour in colours]
