@@ -137,7 +137,7 @@ def train(
         config = override(data, changes)
     else:
         config = configure(data, root=root, preset=preset, overrides=changes)
-    return Run(session.begin(config, Path(run) if run else None))
+    return Run(session.begin(config, Path(run) if run else None, given=changes))
 
 
 def resume(run: str | Path, *, length: str | None = None, overrides: Mapping[str, Any] | None = None) -> Run:

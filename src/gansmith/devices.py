@@ -14,7 +14,7 @@ import torch
 from gansmith import __version__, dist
 from gansmith.errors import ConfigError
 
-__all__ = ["Compute", "choose_compute", "describe_environment", "out_of_memory"]
+__all__ = ["Compute", "choose_compute", "describe_environment", "free_bytes", "out_of_memory"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,17 @@ def choose_compute(device: str, precision: str) -> Compute:
         raise ConfigError(f"config.precision: bfloat16 is not available: {reason}; use float32")
     slow = (f"bfloat16 will be slow: {reason}",) if precision == "bfloat16" and not native else ()
     return Compute(device=chosen, precision="bfloat16" if precision == "bfloat16" else "float32", notes=slow)
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that is free on a device; None where nobody can say."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        with open("/proc/meminfo", encoding="utf-8") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return None
 
 
 def out_of_memory(error: RuntimeError) -> bool:

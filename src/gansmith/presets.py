@@ -29,7 +29,7 @@ from gansmith.schedules import Duration
 
 __all__ = ["DEFAULT_PRESET", "PRESETS", "Preset", "configure", "preset"]
 
-DEFAULT_PRESET = "dcgan-r1"
+DEFAULT_PRESET = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,8 +167,13 @@ _SMALL = Config(
     batch_size=64,
     ema_halflife_kimg=10,
 )
+_AUTO = dataclasses.replace(_SMALL, penalties=(R1(gamma=0.3, every=4), R2(gamma=0.3, every=4)), ema_halflife_kimg=500)
 
 PRESETS: dict[str, Preset] = {
+    "auto": Preset(
+        summary="chooses by the data, the device and the length: the best pictures that there is time for",
+        config=_AUTO,
+    ),
     "dcgan-r1": Preset(
         summary="narrow DCGAN, relativistic loss, R1 and R2, average of weights: good pictures in minutes, any data",
         config=_SMALL,

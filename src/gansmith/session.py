@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,15 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from gansmith import dist
+from gansmith import auto, dist
+from gansmith.augment import settled_operations
 from gansmith.component import override, to_plain
 from gansmith.config import Config, differences, load_config
 from gansmith.console import stop_on_signal, watching, work_progress
 from gansmith.data.batches import Batches, Indices, split
 from gansmith.data.resident import batches_on
 from gansmith.data.store import Store, prepare
-from gansmith.devices import Compute, choose_compute, describe_environment
+from gansmith.devices import Compute, choose_compute, describe_environment, free_bytes
 from gansmith.errors import MetricError, RunError
 from gansmith.facts import DataFacts
 from gansmith.images import grid, labelled_rows, save_png, shown_classes
@@ -39,12 +40,13 @@ from gansmith.video import can_write_mp4, thinned, write_animation
 __all__ = ["begin", "go_on"]
 
 
-def begin(config: Config, path: Path | None) -> RunFolder:
+def begin(config: Config, path: Path | None, given: Collection[str] = ()) -> RunFolder:
     """Train from the start.
 
     Args:
-        config: everything that decides what happens.
+        config: everything that decides what happens, or of the preset "auto", which chooses the rest now.
         path: the run folder to make; None finds a free name below runs/.
+        given: dotted paths of the fields that "auto" must leave alone, beside those that differ from its own.
 
     Raises:
         GansmithError: the folder, the data or the configuration cannot be used, or training diverged.
@@ -55,7 +57,7 @@ def begin(config: Config, path: Path | None) -> RunFolder:
         folder = dist.from_main(lambda: RunFolder.create(path or _free_path(config)))
         try:
             with _claimed(folder):
-                _sit(folder, config, compute, resuming=False)
+                _sit(folder, config, compute, resuming=False, given=given)
         finally:
             if dist.is_main():
                 folder.remove_if_unused()
@@ -85,15 +87,18 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
 # --- the sitting -------------------------------------------------------------------------------------------
 
 
-def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool) -> None:
+def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool, given: Collection[str] = ()) -> None:
     console = Console(quiet=not dist.is_main())
     with dist.main_first(), work_progress("preparing images", console) as progress:
         store = prepare(config.data, config.preparation, progress=progress)
     facts = DataFacts.of(store)
     if resuming:
         _refuse_other_data(folder, facts)
-    spec = facts.spec(config.use_labels)
     training, _ = split(store, config.held_out)
+    reasons: Sequence[str] = ()
+    if not resuming:
+        config, reasons = dist.from_main(lambda: _chosen(config, given, store, training, compute))
+    spec = facts.spec(config.use_labels)
     state = TrainState.create(config, spec, compute, epoch_size=len(training))
     if resuming:
         state.load(folder.latest_checkpoint())
@@ -103,7 +108,7 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool)
         notes = (*store.notes, *compute.notes, *trouble, *(_changed_machine(folder, compute) if resuming else ()))
         _write_facts(folder, config, facts, compute, state.nimg)
         save_png(_real_sheet(store, spec), folder.images / "real.png")
-        _introduce(console, folder, state, store, tracker, notes)
+        _introduce(console, folder, state, store, tracker, reasons, notes)
     batches = Batches(
         store=store, batch_size=config.batch_size, seed=config.seed, balance=config.balance, subset=training
     )
@@ -121,6 +126,30 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool)
         _leave_pictures(folder, config)
         _say_goodbye(console, folder, state, finished)
     dist.barrier()
+
+
+def _chosen(
+    config: Config, given: Collection[str], store: Store, training: Indices, compute: Compute
+) -> tuple[Config, Sequence[str]]:
+    """The configuration with nothing left open, and why the automatic choices are as they are."""
+    reasons: Sequence[str] = ()
+    if config.preset == "auto":
+        spec = DataFacts.of(store).spec(config.use_labels)
+        labels = store.labels[training] if spec.num_classes and store.labels is not None else np.zeros(0, np.int64)
+        situation = auto.Situation(
+            spec=spec,
+            kind=store.kind,
+            class_counts=np.bincount(labels, minlength=spec.num_classes).tolist(),
+            num_images=len(training),
+            length=config.length,
+            device=compute.device.type,
+            free_bytes=free_bytes(compute.device),
+        )
+        config, reasons = auto.settle(config, given, situation, auto.Trials(spec, compute))
+    if config.augment is not None:
+        operations = settled_operations(config.augment.operations, store.kind, store.spec.channels, "config.augment")
+        config = override(config, {"augment.operations": list(operations)})
+    return config, reasons
 
 
 def _tracker(
@@ -200,6 +229,7 @@ def _introduce(
     state: TrainState,
     store: Store,
     tracker: Tracker | None,
+    reasons: Sequence[str],
     notes: Sequence[str],
 ) -> None:
     config = state.config
@@ -213,6 +243,7 @@ def _introduce(
     judge = tracker.summary() if tracker else "nothing is measured on the way"
     lines = [
         f"data    {store.title}: {len(store):,} images{kept}, {spec}, {labels}{skipped}",
+        *(f"auto    {reason}" for reason in reasons),
         f"model   {config.preset}: G {_millions(state.generator)}, D {_millions(state.discriminator)} weights",
         f"judge   {judge}",
         f"device  {state.compute.name}, {state.compute.precision}, {torch.get_num_threads()} threads",

@@ -141,7 +141,9 @@ class TrainState:
             self.logit_averages.lerp_(means, 1 - LOGIT_DECAY)
         augment = self.config.augment
         if isinstance(augment, AdaptiveAugment):
-            signs = dist.sum_over_ranks(torch.stack([real.sign().sum(), real.new_tensor(len(real))]))
+            # Pairs fix only the distance of the logits: what is sure is then told from the middle between the two.
+            middle = (real.mean() + fake.mean()) / 2 if self.config.loss.pairs else 0
+            signs = dist.sum_over_ranks(torch.stack([(real - middle).sign().sum(), real.new_tensor(len(real))]))
             self.augment_p.copy_(augment.adjusted(self.augment_p, signs, self.config.batch_size))
 
     def halve_micro_batch(self) -> None:

@@ -1,0 +1,230 @@
+"""The default preset's choices, by the data, the device, its memory and the length, and what a few steps cost.
+
+What it chooses from, and why it chooses so, was measured: ``docs/log.md`` has the tables, losers too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from gansmith.augment import AdaptiveAugment, settled_operations
+from gansmith.component import override
+from gansmith.config import Config, differences
+from gansmith.devices import Compute
+from gansmith.models.dcgan import DCGAN
+from gansmith.penalties import scaled_gamma
+from gansmith.presets import PRESETS
+from gansmith.schedules import Duration, Progress
+from gansmith.state import TrainState
+from gansmith.steps import train_step
+from gansmith.types import Batch, ImageSpec
+
+__all__ = ["Situation", "Trials", "settle"]
+
+# Width by how many images of 32 x 32 pixels a network of width 32 would see in the time that there is.
+WIDTHS = ((0, 16), (40_000, 24), (120_000, 32), (1_500_000, 48), (6_000_000, 64), (24_000_000, 96))
+GAMMA = 0.3  # at 32 x 32 pixels and a batch of 64
+FEW_VIEWS = 30  # how often an image may be seen before the discriminator is likely to know it by heart
+LONG_TAIL = 5  # times as many images in the largest class as in the smallest
+FEWEST_OF_A_CLASS = 10
+SHARE_OF_MEMORY = 0.5  # of what is free
+LARGEST_BATCH, WORTH_DOUBLING = 512, 1.3
+MOST_CYCLES, TRIAL_SECONDS = 5, 0.5  # of a trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """What the choice depends on.
+
+    Args:
+        spec: the images, with their classes.
+        kind: "digits", "signs" or "photos".
+        class_counts: images of each class; empty without labels.
+        num_images: that are trained on.
+        length: of the training.
+        device: "cpu", "cuda" or "mps".
+        free_bytes: its memory that is free; None where nobody can say.
+    """
+
+    spec: ImageSpec
+    kind: str
+    class_counts: Sequence[int]
+    num_images: int
+    length: Duration
+    device: str
+    free_bytes: int | None
+
+
+class Trials:
+    """A few steps of training, to learn what a configuration costs here.
+
+    Args:
+        spec: of the images.
+        compute: where they run.
+    """
+
+    def __init__(self, spec: ImageSpec, compute: Compute) -> None:
+        self.spec, self.compute = spec, compute
+        self.speeds: dict[Config, float] = {}
+
+    def speed(self, config: Config) -> float:
+        """Images a second, measured on noise, which costs what real images would."""
+        if config not in self.speeds:
+            self.speeds[config] = self._measured(config)
+        return self.speeds[config]
+
+    def bytes_per_image(self, config: Config) -> int:
+        """What the discriminator's step keeps of each image for the way back."""
+        state, batch = self._begun(override(config, {"batch_size": 2, "micro_batch": None}))
+        sizes: dict[int, int] = {}
+
+        def weigh(tensor: Tensor) -> Tensor:
+            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
+            train_step(state, lambda *_: batch)
+        return sum(sizes.values()) // 2
+
+    def _measured(self, config: Config) -> float:
+        state, batch = self._begun(config)
+        cycle = max([1, *(penalty.every for penalty in config.penalties)])  # lazy penalties come once in it
+        fastest = math.inf
+        began = time.perf_counter()
+        for _ in range(MOST_CYCLES):
+            fastest = min(fastest, self._seconds(state, batch, cycle))
+            if time.perf_counter() - began > TRIAL_SECONDS:
+                break
+        return cycle * config.batch_size * config.discriminator_steps / fastest
+
+    def _seconds(self, state: TrainState, batch: Batch, num_steps: int) -> float:
+        began = time.perf_counter()
+        for _ in range(num_steps):
+            train_step(state, lambda *_: batch)
+        state.is_finite()  # waits for the device
+        return time.perf_counter() - began
+
+    def _begun(self, config: Config) -> tuple[TrainState, Batch]:
+        state = TrainState.create(config, self.spec, self.compute, epoch_size=config.batch_size)
+        stream = torch.Generator().manual_seed(0)
+        shape = (config.batch_size, self.spec.height, self.spec.width, self.spec.channels)
+        images = torch.randint(0, 256, shape, generator=stream, dtype=torch.uint8).permute(0, 3, 1, 2)
+        labels = torch.arange(config.batch_size) % self.spec.num_classes if self.spec.num_classes else None
+        return state, Batch(images, labels).to(self.compute.device)
+
+
+def settle(
+    config: Config, given: Collection[str], situation: Situation, trials: Trials
+) -> tuple[Config, tuple[str, ...]]:
+    """Choose what the user has not.
+
+    Args:
+        config: of the preset "auto", with what the user has changed.
+        given: dotted paths of fields that the user has set, even if to what they were.
+        situation: what the choice depends on.
+        trials: what say how much a configuration costs.
+
+    Returns:
+        the whole configuration, and a line for each choice with its reason.
+    """
+    kept = {*given, *differences(PRESETS["auto"].config, config)}
+    reasons = []
+    for choice in (_classes, _network, _batch, _penalties, _augmentation):
+        changes, reason = choice(config, situation, trials)
+        config = override(config, {path: value for path, value in changes.items() if not _touched(path, kept)})
+        reasons.append(reason)
+    return config, tuple(reasons)
+
+
+def _touched(path: str, kept: Collection[str]) -> bool:
+    """Whether the user has set this field, one around it or one within it."""
+    return any(f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}.") for other in kept)
+
+
+# --- the choices, in their order ---------------------------------------------------------------------------
+
+Choice: TypeAlias = tuple[dict[str, Any], str]  # fields by dotted path, and the reason
+
+
+def _classes(config: Config, situation: Situation, trials: Trials) -> Choice:
+    counts = sorted(situation.class_counts)
+    if not counts or not config.use_labels:
+        return {}, "classes  none: all images are one kind"
+    if len(counts) < 2 or counts[len(counts) // 2] < FEWEST_OF_A_CLASS:
+        return {"use_labels": False}, f"classes  {len(counts)} of so few images ({counts[0]} and more) are left out"
+    uneven = counts[-1] >= LONG_TAIL * counts[0]
+    how = "the rare ones are shown more often" if uneven else "each as often as the data have it"
+    reason = f"classes  {len(counts)}, of {counts[0]:,} to {counts[-1]:,} images: {how}"
+    return {"balance": 0.5 if uneven else 0.0}, reason
+
+
+def _network(config: Config, situation: Situation, trials: Trials) -> Choice:
+    if not isinstance(config.model, DCGAN):
+        return {}, "network  the one that was asked for"
+    num = _num_images(config, situation, trials)
+    width = max(width for fewest, width in WIDTHS if num >= fewest)
+    seen = f"{config.length} are {_in_words(num)} images for one of width {config.model.width}"
+    return {"model.width": width}, f"network  convolutions of width {width}: {seen}"
+
+
+def _batch(config: Config, situation: Situation, trials: Trials) -> Choice:
+    size = config.batch_size
+    if situation.device == "cuda":  # whose time goes into starting small jobs
+        while size < LARGEST_BATCH and _speedup(config, size, trials) > WORTH_DOUBLING:
+            size *= 2
+    rate = float(f"{config.generator_optimizer.lr * math.sqrt(size / config.batch_size):.2g}")
+    needed = trials.bytes_per_image(config)
+    fitting = _fitting(size, needed, situation.free_bytes)
+    changes: dict[str, Any] = {"batch_size": size, "micro_batch": fitting}
+    changes |= {f"{network}_optimizer.lr": rate for network in ("generator", "discriminator")}
+    at_once = f", {fitting} at once" if fitting else ""
+    free = "" if situation.free_bytes is None else f" of {situation.free_bytes / 2**20:,.0f} that are free"
+    memory = f"they take {size * needed / 2**20:,.0f} MiB{free}"
+    return changes, f"batch    {size} images{at_once}, rate {rate:g}: {memory}"
+
+
+def _speedup(config: Config, size: int, trials: Trials) -> float:
+    one, two = (dataclasses.replace(config, batch_size=num) for num in (size, 2 * size))
+    return trials.speed(two) / trials.speed(one)
+
+
+def _penalties(config: Config, situation: Situation, trials: Trials) -> Choice:
+    gamma = float(f"{scaled_gamma(situation.spec, config.batch_size, GAMMA):.2g}")
+    each = {f"penalties.{i}.gamma": gamma for i in range(len(config.penalties))}
+    reason = f"for {situation.spec.width}x{situation.spec.height} pixels and {config.batch_size} images a step"
+    return each, f"penalty  R1 and R2, gamma {gamma:g} every {config.penalties[0].every} steps: {reason}"
+
+
+def _augmentation(config: Config, situation: Situation, trials: Trials) -> Choice:
+    views = _num_images(config, situation, trials) / situation.num_images
+    seen = f"each image is seen about {views:,.0f} times"
+    if views < FEW_VIEWS:
+        return {}, f"augment  nothing: {seen}"
+    names = settled_operations((), situation.kind, situation.spec.channels)
+    return {"augment": AdaptiveAugment(operations=names)}, f"augment  {', '.join(names)} as needed: {seen}"
+
+
+def _num_images(config: Config, situation: Situation, trials: Trials) -> float:
+    """How many images training will show; only a length in time takes a trial."""
+    length, a_step = situation.length, config.batch_size * config.discriminator_steps
+    seconds = 0.0 if length.unit in ("epochs", "steps", "kimg") else a_step / trials.speed(config)
+    step = Progress(nimg=a_step, step=1, seconds=seconds, epoch_size=situation.num_images)
+    return a_step * length.amount / length.count(step)
+
+
+def _fitting(batch_size: int, bytes_per_image: int, free: int | None) -> int | None:
+    """How many images at once leave half of the memory alone; None if all do."""
+    most = batch_size if free is None else int(SHARE_OF_MEMORY * free / max(1, bytes_per_image))
+    return None if most >= batch_size else 1 << max(0, most.bit_length() - 1)
+
+
+def _in_words(num: float) -> str:
+    return f"{num / 1e6:.1f} million" if num >= 1e6 else f"{num / 1e3:.0f} thousand"
