@@ -12,6 +12,7 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 
+from gansmith.augment import settled_operations
 from gansmith.data.decode import convert
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size, Source
@@ -21,19 +22,11 @@ from gansmith.data.writer import Progress
 from gansmith.errors import UnreadableImage
 from gansmith.types import ImageSpec
 
-__all__ = ["SAFE_AUGMENTATIONS", "Findings", "check"]
+__all__ = ["Findings", "check"]
 
 T = TypeVar("T")
 Names: TypeAlias = tuple[str, ...]
 Reasons: TypeAlias = tuple[tuple[str, str], ...]  # a name and what is the matter with it
-
-# What leaves the meaning of an image of each kind alone. A mirrored digit or sign is another one or none; a sign's
-# colour is half of what it says.
-SAFE_AUGMENTATIONS: dict[str, Names] = {
-    "digits": ("translation", "cutout"),
-    "signs": ("translation", "cutout", "brightness", "contrast"),
-    "photos": ("mirror", "translation", "cutout", "brightness", "contrast", "saturation"),
-}
 
 SHOWN = 10  # entries of a long list
 SHOWN_CLASSES = 100
@@ -126,7 +119,7 @@ def check(source: Source, preparation: Preparation | None = None, *, progress: P
         duplicates=_named(records, duplicates),
         conflicts=_named(records, [indices for indices in duplicates if _in_conflict(records, indices)]),
         spec=spec,
-        augmentations=_augmentations(source.kind, spec),
+        augmentations=settled_operations((), source.kind, spec.channels if spec else 3),
     )
 
 
@@ -162,11 +155,6 @@ def _in_conflict(records: Records, indices: list[int]) -> bool:
 
 def _named(records: Records, groups: Iterable[list[int]]) -> tuple[Names, ...]:
     return tuple(tuple(records.names[index] for index in indices) for indices in groups)
-
-
-def _augmentations(kind: str, spec: ImageSpec | None) -> Names:
-    gray = spec is not None and spec.channels == 1
-    return tuple(name for name in SAFE_AUGMENTATIONS[kind] if not (gray and name == "saturation"))
 
 
 # --- in words ----------------------------------------------------------------------------------------------

@@ -1,0 +1,20 @@
+"""Differentiable augmentation of what the discriminator sees, so that few images suffice to train it."""
+
+from __future__ import annotations
+
+from gansmith.augment.control import AUGMENTS, AdaptiveAugment, Augment, FixedAugment
+from gansmith.augment.operations import OPERATIONS, SAFE_OPERATIONS, Operation, settled_operations
+from gansmith.augment.transform import Transform, draw
+
+__all__ = [
+    "AUGMENTS",
+    "OPERATIONS",
+    "SAFE_OPERATIONS",
+    "AdaptiveAugment",
+    "Augment",
+    "FixedAugment",
+    "Operation",
+    "Transform",
+    "draw",
+    "settled_operations",
+]

@@ -1,0 +1,68 @@
+"""Transforms: operations compose as they would one after the other."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gansmith.augment import OPERATIONS, Transform, draw
+from gansmith.types import Images, ImageSpec
+
+SPEC = ImageSpec(height=12, width=10, channels=3)
+NUM = 40
+
+
+def drawn(*names: str) -> Transform:
+    return draw(names, NUM, SPEC, torch.Generator().manual_seed(0))
+
+
+def pictures() -> Images:
+    smooth = torch.randn(NUM, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    return torch.nn.functional.interpolate(smooth, (12, 10), mode="bicubic")
+
+
+def alone(transform: Transform, name: str) -> Transform:
+    column = list(transform.effects).index(name)
+    return Transform(chances=transform.chances[:, [column]], effects={name: transform.effects[name]})
+
+
+@pytest.mark.parametrize("p", [1.0, 0.5])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("color", "translation", "cutout"),
+        ("brightness", "contrast", "luma-flip", "hue", "saturation", "mirror", "cutout"),
+        ("mirror", "quarter-turn"),
+        ("hue", "quarter-turn", "translation"),
+    ],
+)
+def test_together_they_do_what_they_do_in_a_row(names: tuple[str, ...], p: float) -> None:
+    images, transform = pictures(), drawn(*names)
+    in_a_row = images
+    for name in transform.effects:
+        in_a_row = alone(transform, name)(in_a_row, p)
+    torch.testing.assert_close(transform(images, p), in_a_row, atol=1e-5, rtol=1e-4)
+
+
+def test_geometry_that_resamples_does_so_once() -> None:
+    """A stretch and its inverse leave the images as they were, where one after the other would blur them."""
+    images, transform = pictures(), drawn("scale", "stretch")
+    inverse = {"scale": transform.effects["stretch"].inverse(), "stretch": transform.effects["stretch"]}
+    both = Transform(chances=transform.chances, effects=inverse)
+    torch.testing.assert_close(both(images, 1.0), images, atol=1e-4, rtol=1e-4)
+
+
+def test_the_order_of_names_is_of_no_account() -> None:
+    names = ("cutout", "color", "mirror", "color")
+    assert list(drawn(*names).effects) == ["color", "mirror", "cutout"]
+    assert torch.equal(drawn(*names)(pictures(), 0.5), drawn(*reversed(names))(pictures(), 0.5))
+
+
+def test_without_operations_images_stay() -> None:
+    images = pictures()
+    assert torch.equal(drawn()(images, 1.0), images)
+
+
+def test_parts_have_rows_of_everything() -> None:
+    part = drawn(*OPERATIONS).part(slice(3, 9)).to(torch.device("cpu"))
+    assert len(part.chances) == 6 and {len(effect) for effect in part.effects.values()} == {6}
