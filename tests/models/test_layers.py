@@ -174,3 +174,15 @@ def test_classes_start_alike(how: layers.Initialization) -> None:
 )  # fmt: skip
 def test_activations(name: layers.Activation, at_minus_one: float) -> None:
     torch.testing.assert_close(layers.activation(name, 0.3)(torch.tensor([-1.0])), torch.tensor([at_minus_one]))
+
+
+def test_a_crop_keeps_channels_last_on_both_ways() -> None:
+    x = torch.randn(2, 3, 7, 6).to(memory_format=torch.channels_last).requires_grad_()
+    cropped = layers.Crop(5, 6)(x)
+    assert torch.equal(cropped, x[:, :, :5, :6])
+    assert cropped.is_contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(2, 3, 5, 6).to(memory_format=torch.channels_last)
+    (gradient,) = torch.autograd.grad((cropped * weight).sum(), x)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(gradient, torch.nn.functional.pad(weight, (0, 0, 0, 2)))
+    assert layers.Crop(7, 6)(x) is x

@@ -130,7 +130,8 @@ class _Generator(GeneratorNetwork):
         if self.embedding is not None:
             z = torch.cat([z, self.embedding(labels)], dim=1)
         start = self.flat_stages(self.stem(z), labels)
-        start = start.view(-1, *self.start).contiguous(memory_format=torch.channels_last)
+        channels, height, width = self.start
+        start = start.view(-1, height, width, channels).permute(0, 3, 1, 2)  # channels last, without a copy
         return layers.bound(self.stages(start, labels), self.output)
 
 
@@ -154,7 +155,8 @@ class _Discriminator(DiscriminatorNetwork):
             layers.spectrally_normalized(self)
 
     def forward(self, images: Images, labels: Labels | None) -> Logits:
-        logits: Logits = self.head(self.stages(images).flatten(1), labels)
+        features = self.stages(images).permute(0, 2, 3, 1)  # as it lies in memory, so that nothing is copied
+        logits: Logits = self.head(features.flatten(1), labels)
         return logits
 
 

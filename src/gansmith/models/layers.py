@@ -33,7 +33,6 @@ Norm: TypeAlias = Literal["batch", "instance", "group", "none"]
 Initialization: TypeAlias = Literal["dcgan", "glorot", "torch"]
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": lambda: nn.ReLU(inplace=True),
     "elu": nn.ELU,
     "gelu": nn.GELU,
     "silu": nn.SiLU,
@@ -41,9 +40,17 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def activation(name: Activation, leak: float) -> nn.Module:
-    """A fresh activation; ``leak`` is the slope of a leaky ReLU's negative half."""
-    return nn.LeakyReLU(leak, inplace=True) if name == "leaky-relu" else _ACTIVATIONS[name]()
+def activation(name: Activation, leak: float, *, inplace: bool = True) -> nn.Module:
+    """A fresh activation.
+
+    Args:
+        name: which.
+        leak: slope of a leaky ReLU's negative half.
+        inplace: whether it may overwrite its input, to save memory; not where a shortcut needs that too.
+    """
+    if name == "relu":
+        return nn.ReLU(inplace=inplace)
+    return nn.LeakyReLU(leak, inplace=inplace) if name == "leaky-relu" else _ACTIVATIONS[name]()
 
 
 def norm(kind: Norm, channels: int, num_classes: int = 0, dims: Literal[1, 2] = 2) -> nn.Module:
@@ -120,7 +127,13 @@ class Dropout(nn.Module):
         bits = words.view(torch.int16)[: x.numel()]
         # Bits are laid out as the result will be: mixed layouts would be slow.
         keep = torch.as_strided(bits, x.size(), torch.empty_like(x).stride()) >= self.threshold - 32768
-        return x * keep * (65536 / (65536 - self.threshold))
+        return x * self._mask(keep, x.dtype)
+
+    def _mask(self, keep: Tensor, dtype: torch.dtype) -> Tensor:
+        """0 or the scale, made of whole numbers: the scale's bits times 0 or 1, for conversions to floats are slow."""
+        scale = torch.tensor(65536 / (65536 - self.threshold), dtype=dtype)
+        integers = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[scale.element_size()]
+        return keep.view(torch.int8).to(integers).mul_(int(scale.view(integers))).view(dtype)
 
     def extra_repr(self) -> str:
         """The probability, for ``print(network)``."""
@@ -156,7 +169,9 @@ class Crop(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[n c H W] to [n c height width]."""
-        return x[:, :, : self.height, : self.width]
+        surplus = x.shape[2] - self.height, x.shape[3] - self.width
+        # A negative padding, unlike a slice, keeps the channels last on both ways.
+        return F.pad(x, (0, -surplus[1], 0, -surplus[0])) if any(surplus) else x
 
 
 def bound(x: Tensor, output: Literal["tanh", "sigmoid"]) -> Tensor:
