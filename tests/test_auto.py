@@ -126,6 +126,12 @@ def test_what_the_user_has_set_stays() -> None:
     assert settled(Stopwatch(10), ("model.width",)).model.width == as_it_was
 
 
+def test_pictures_take_little_of_a_short_time() -> None:
+    assert str(settled(Stopwatch(), length=Duration(8, "s")).samples.every) == "5 s"
+    for length in ((10, "min"), (50, "steps")):
+        assert settled(Stopwatch(), length=Duration(*length)).samples == preset("auto").samples
+
+
 def test_trials_are_measured_and_weighed() -> None:
     trials = Trials(ImageSpec(height=8, width=8, channels=1), CPU)
     narrow, wide = (override(preset("auto"), {"model.width": width, "batch_size": 4}) for width in (4, 16))

@@ -21,7 +21,7 @@ STREET = (
     ("data", "models", "metrics"),
     ("runs", "facts", "sample", "pictures", "video", "callbacks", "loggers", "tracking", "guard"),
     ("config", "presets"),
-    ("statistics", "state", "steps", "snapshots", "auto", "tracker", "probes", "training"),
+    ("statistics", "state", "steps", "snapshots", "auto", "tracker", "probes", "guardian", "training"),
     ("plots", "console", "explore", "session"),
     ("evaluation", "study", "report", "api"),
     ("cli", "__main__"),
@@ -93,7 +93,9 @@ def test_a_module_imports_only_from_its_left_or_its_own_room() -> None:
 
 def test_networks_and_data_know_nothing_of_the_mathematics() -> None:
     rooms = [path for path in MODULES if room(path) in ("models", "data")]
-    assert offences(rooms, lambda path: rooms_imported(path) & MATHEMATICS) == {}
+    # but that a look at the data says which augmentations leave their meaning alone
+    known = {HOME / "data" / "check.py": {"augment"}}
+    assert offences(rooms, lambda path: rooms_imported(path) & MATHEMATICS - known.get(path, set())) == {}
 
 
 def test_metrics_never_import_networks_that_are_judged() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -36,6 +36,7 @@ FEW_VIEWS = 30  # how often an image may be seen before the discriminator is lik
 LONG_TAIL = 5  # times as many images in the largest class as in the smallest
 FEWEST_OF_A_CLASS = 10
 SHARE_OF_MEMORY = 0.5  # of what is free
+SECONDS_A_PICTURE = 5
 LARGEST_BATCH, WORTH_DOUBLING = 512, 1.3
 MOST_CYCLES, TRIAL_SECONDS = 5, 0.5  # of a trial
 
@@ -139,9 +140,13 @@ def settle(
     reasons = []
     for choice in (_classes, _network, _batch, _penalties, _augmentation):
         changes, reason = choice(config, situation, trials)
-        config = override(config, {path: value for path, value in changes.items() if not _touched(path, kept)})
+        config = _changed(config, changes, kept)
         reasons.append(reason)
-    return config, tuple(reasons)
+    return _changed(config, _pictures(situation), kept), tuple(reasons)
+
+
+def _changed(config: Config, changes: Mapping[str, Any], kept: Collection[str]) -> Config:
+    return override(config, {path: value for path, value in changes.items() if not _touched(path, kept)})
 
 
 def _touched(path: str, kept: Collection[str]) -> bool:
@@ -212,10 +217,17 @@ def _augmentation(config: Config, situation: Situation, trials: Trials) -> Choic
     return {"augment": AdaptiveAugment(operations=names)}, f"augment  {', '.join(names)} as needed: {seen}"
 
 
+def _pictures(situation: Situation) -> dict[str, Any]:
+    """Seldom enough to take little of a short time."""
+    one_second = Progress(nimg=0, step=0, seconds=1, epoch_size=1)
+    seconds = situation.length.amount / situation.length.count(one_second) if situation.length.timed else math.inf
+    return {"samples.every": f"{SECONDS_A_PICTURE} s"} if seconds < 20 * SECONDS_A_PICTURE else {}
+
+
 def _num_images(config: Config, situation: Situation, trials: Trials) -> float:
     """How many images training will show; only a length in time takes a trial."""
     length, a_step = situation.length, config.batch_size * config.discriminator_steps
-    seconds = 0.0 if length.unit in ("epochs", "steps", "kimg") else a_step / trials.speed(config)
+    seconds = a_step / trials.speed(config) if length.timed else 0.0
     step = Progress(nimg=a_step, step=1, seconds=seconds, epoch_size=situation.num_images)
     return a_step * length.amount / length.count(step)
 

@@ -80,9 +80,14 @@ class Duration:
         amount = int(self.amount) if self.amount.is_integer() else self.amount
         return f"{amount} {self.unit}"
 
+    @property
+    def timed(self) -> bool:
+        """Whether it is measured by the clock."""
+        return self.unit in _SECONDS
+
     def count(self, progress: Progress) -> float:
         """How much of this duration's unit has passed."""
-        if self.unit in _SECONDS:
+        if self.timed:
             return progress.seconds / _SECONDS[self.unit]
         counts = {"epochs": progress.epoch, "steps": progress.step, "kimg": progress.nimg / 1000}
         return float(counts[cast(str, self.unit)])

@@ -10,7 +10,7 @@ import torch
 from gansmith.data.batches import Batches
 from gansmith.types import Batch
 
-__all__ = ["BatchAt", "batches_on"]
+__all__ = ["BatchAt", "batches_on", "resident"]
 
 BatchAt: TypeAlias = Callable[[int, int, int], Batch]  # of nimg, rank and world size
 
