@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ def log_everything(logger: Logger, run: RunFolder) -> None:
     log.statistics(RECORDS[0])
     log.picture(picture, nimg=64)
     log.statistics(RECORDS[1])
+    log.notice("the discriminator has won", nimg=128)
     log.close()
 
 
@@ -74,6 +76,7 @@ def test_tensorboard_reads_back_what_was_logged_in_two_sittings(run: RunFolder) 
     assert found == [(64, 1.5), (128, 0.25), (192, 2.0)]
     (picture,) = events.Images("samples")
     assert (picture.step, picture.width, picture.height) == (64, 8, 8)
+    assert [event.step for event in events.Tensors("guard/text_summary")] == [128]
 
 
 class RecordedInit:
@@ -101,7 +104,7 @@ def test_wandb_stays_offline_and_inside_the_run_without_a_key(run: RunFolder, mo
     assert (arguments["mode"], arguments["project"], arguments["config"]) == ("offline", "signs", {"seed": 5})
     (written,) = (run.path / "wandb").glob(f"offline-run-*-{arguments['id']}/run-{arguments['id']}.wandb")
     data = written.read_bytes()
-    assert b"loss/generator" in data and b"samples" in data
+    assert b"loss/generator" in data and b"samples" in data and b"the discriminator has won" in data
     assert not (run.path.parent / "wandb").exists()
 
 
@@ -117,7 +120,7 @@ def test_wandb_goes_online_with_a_key_which_is_never_written(run: RunFolder, mon
 
 def test_every_sitting_of_a_run_has_the_same_identity(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb, arguments = pytest.importorskip("wandb"), []
-    monkeypatch.setattr(wandb, "init", lambda **given: arguments.append(given))
+    monkeypatch.setattr(wandb, "init", lambda **given: arguments.append(given) or mock.MagicMock())
     for folder in (run, run, RunFolder.create(run.path.with_name("other"))):
         WeightsAndBiases().open(folder, {})
     first, second, other = (given["id"] for given in arguments)

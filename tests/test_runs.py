@@ -110,6 +110,17 @@ def test_leftovers_go_with_the_next_checkpoint(run: RunFolder) -> None:
     assert [path.name for path in run.checkpoint_folder.iterdir()] == ["000002"]
 
 
+def test_a_spared_checkpoint_outlives_the_others_until_it_is_not(run: RunFolder) -> None:
+    first = run.add_checkpoint(1, writing("1"), keep=2)
+    for step in (2, 3, 4):
+        run.add_checkpoint(step, writing(str(step)), keep=2, spared=first)
+    assert list(contents(run)) == ["000001", "000003", "000004"]
+    run.drop_checkpoints_after(3)
+    assert list(contents(run)) == ["000001", "000003"]
+    run.add_checkpoint(5, writing("5"), keep=2)
+    assert list(contents(run)) == ["000003", "000005"]
+
+
 def test_the_same_step_again_replaces_what_it_wrote(run: RunFolder) -> None:
     run.add_checkpoint(3, writing("old"), keep=2)
     run.add_checkpoint(3, writing("new"), keep=2)
@@ -166,7 +177,7 @@ def test_a_last_line_that_was_cut_off_is_left_out(run: RunFolder) -> None:
     with run.stats.open("a", encoding="utf-8") as file:
         file.write('{"progress/nimg": 12')
     assert run.read_stats() == [record(64)]
-    run.forget_after(64)
+    run.forget_after(64, 0)
     run.append_stats(record(128))
     assert run.read_stats() == [record(64), record(128)]
 
@@ -181,7 +192,7 @@ def test_another_line_that_is_damaged_is_named(run: RunFolder) -> None:
 def test_lines_that_will_be_written_again_are_forgotten(run: RunFolder) -> None:
     for nimg in (64, 128, 192):
         run.append_stats(record(nimg))
-    run.forget_after(128)
+    run.forget_after(128, 0)
     assert run.read_stats() == [record(64), record(128)]
 
 
@@ -194,8 +205,16 @@ def test_judgements_on_the_way_are_forgotten_with_the_statistics_but_evaluations
     lines = [judged("tracking", 64), judged("tracking", 128), judged("evaluation", 128)]
     for line in lines:
         run.append_judgement(line)
-    run.forget_after(64)
+    run.forget_after(64, 0)
     assert run.read_judgements() == [lines[0], lines[2]]
+
+
+def test_events_are_forgotten_by_their_number(run: RunFolder) -> None:
+    events = [{"what": what, "nimg": nimg} for what, nimg in (("began", 128), ("rollback", 128), ("began", 96))]
+    for event in events:
+        run.append_event(event)
+    run.forget_after(64, 2)
+    assert run.read_events() == events[:2]
 
 
 # --- the best generator ------------------------------------------------------------------------------------
@@ -240,7 +259,10 @@ def test_a_kill_while_the_best_is_replaced_leaves_one(run: RunFolder, monkeypatc
 def test_the_status_says_how_the_run_is(run: RunFolder) -> None:
     run.set_status("stopped", step=3)
     status = json.loads(run.status.read_text(encoding="utf-8"))
-    assert (status["state"], status["step"]) == ("stopped", 3)
+    assert (status["state"], status["step"], status["rollbacks"]) == ("stopped", 3, 0)
+    run.append_event({"what": "rollback"})
+    run.set_status("running")
+    assert json.loads(run.status.read_text(encoding="utf-8"))["rollbacks"] == 1
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,14 +69,20 @@ def test_a_checkpoint_in_between_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_what_is_no_number_is_seen_until_it_is_collected(bad: float) -> None:
-    statistics = filled([60])
-    assert statistics.is_finite()
-    statistics.add({"loss/a": torch.tensor([0.0, bad]), "loss/b": torch.zeros(2)})
-    statistics.add({"loss/a": torch.zeros(2), "loss/b": torch.zeros(2)})
-    assert not statistics.is_finite()
-    statistics.collect()
-    assert statistics.is_finite()
+def test_what_is_no_number_does_not_count(bad: float) -> None:
+    statistics = Statistics()
+    statistics.add({"loss/a": torch.tensor([1.0, bad]), "loss/b": torch.zeros(2)})
+    statistics.add({"loss/a": torch.tensor([bad, 3.0]), "loss/b": torch.ones(2)})
+    record = statistics.collect()
+    assert (record["loss/a"], record["loss/a.std"], record["loss/b"]) == (2.0, 1.0, 0.5)
+
+
+def test_a_key_without_any_number_is_absent() -> None:
+    statistics = Statistics()
+    statistics.add({"loss/a": torch.full((2,), torch.nan), "loss/b": torch.zeros(2)})
+    means = statistics.last_means()
+    assert np.isnan(means["loss/a"]) and means["loss/b"] == 0.0
+    assert set(statistics.collect()) == {"loss/b", "loss/b.std"}
 
 
 def test_no_graph_is_kept() -> None:

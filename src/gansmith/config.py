@@ -24,6 +24,7 @@ from gansmith.component import (
 from gansmith.data.source import Source
 from gansmith.data.store import Preparation
 from gansmith.errors import ConfigError
+from gansmith.guard import Guard
 from gansmith.loggers import Logger
 from gansmith.losses import Loss, Sigmoid
 from gansmith.models.dcgan import DCGAN
@@ -73,6 +74,7 @@ class Config(Component):
         keep_checkpoints: how many of the last ones are kept.
         samples: which pictures are written, how often.
         tracking: how good the generator is on the way, which decides what is kept as the best; none for not at all.
+        guard: what is watched for, and what is done when training goes wrong; none stops when weights are no numbers.
         callbacks: what else happens on the way.
         loggers: who is told the statistics, beside stats.jsonl.
     """
@@ -104,6 +106,7 @@ class Config(Component):
     keep_checkpoints: PositiveInt = 2
     samples: PictureWriter = SampleGrid()
     tracking: Tracking | None = Tracking()
+    guard: Guard | None = Guard()
     callbacks: tuple[Callback, ...] = ()
     loggers: tuple[Logger, ...] = ()
 

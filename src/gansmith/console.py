@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
@@ -126,7 +127,7 @@ class _Lines(Watcher):
 
 
 def _losses(record: dict[str, float]) -> str:
-    generator, discriminator = record["loss/generator"], record["loss/discriminator"]
+    generator, discriminator = (record.get(f"loss/{network}", math.nan) for network in ("generator", "discriminator"))
     return f"G {generator:.3f} D {discriminator:.3f}, {record['speed/images_per_second']:.0f} img/s"
 
 

@@ -19,6 +19,8 @@ from gansmith.runs import RunFolder
 
 __all__ = ["LOGGERS", "LogWriter", "Logger", "TensorBoard", "WeightsAndBiases"]
 
+NIMG = "progress/nimg"
+
 
 class LogWriter(ABC):
     """An open log."""
@@ -30,6 +32,10 @@ class LogWriter(ABC):
     @abstractmethod
     def picture(self, path: Path, nimg: int) -> None:
         """Add a sheet of samples."""
+
+    @abstractmethod
+    def notice(self, sentence: str, nimg: int) -> None:
+        """Add something that a person should know."""
 
     @abstractmethod
     def close(self) -> None:
@@ -69,11 +75,14 @@ class _TensorBoardWriter(LogWriter):
 
     def statistics(self, record: Mapping[str, float]) -> None:
         for key, value in record.items():
-            self.writer.add_scalar(key, value, record["progress/nimg"])
+            self.writer.add_scalar(key, value, record[NIMG])
 
     def picture(self, path: Path, nimg: int) -> None:
         sheet = np.asarray(Image.open(path).convert("RGB"))
         self.writer.add_image("samples", sheet, nimg, dataformats="HWC")
+
+    def notice(self, sentence: str, nimg: int) -> None:
+        self.writer.add_text("guard", sentence, nimg)
 
     def close(self) -> None:
         self.writer.close()
@@ -106,6 +115,7 @@ class WeightsAndBiases(Logger):
             mode="online" if os.environ.get("WANDB_API_KEY") else "offline",
             settings=wandb.Settings(silent=True),
         )
+        session.define_metric("*", step_metric=NIMG)  # its own steps may not go back, as those of a training can
         return _WandbWriter(session, wandb.Image)
 
 
@@ -114,10 +124,13 @@ class _WandbWriter(LogWriter):
         self.session, self.image = session, image
 
     def statistics(self, record: Mapping[str, float]) -> None:
-        self.session.log(dict(record), step=int(record["progress/nimg"]))
+        self.session.log(dict(record))
 
     def picture(self, path: Path, nimg: int) -> None:
-        self.session.log({"samples": self.image(str(path))}, step=nimg)
+        self.session.log({"samples": self.image(str(path)), NIMG: nimg})
+
+    def notice(self, sentence: str, nimg: int) -> None:
+        self.session.log({"guard": sentence, NIMG: nimg})
 
     def close(self) -> None:
         self.session.finish()

@@ -6,6 +6,7 @@
     status.json          running, finished, stopped or failed, and how far it came
     stats.jsonl          one line of statistics an interval
     metrics.jsonl        one line a judgement: figures with where they come from
+    events.jsonl         one line for each thing that the guard saw or did
     images/              pictures of the way
     progress.gif, .mp4   the same, moving
     losses.png           the curves
@@ -19,6 +20,7 @@ Nothing in it is a pickle. Whatever is written is whole: a file or folder is mad
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -104,6 +106,10 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
     def images(self) -> Path:
         return self.path / "images"
 
@@ -173,13 +179,14 @@ class RunFolder:
         unfinished.rename(best)
         shutil.rmtree(former, ignore_errors=True)
 
-    def add_checkpoint(self, step: int, write: Callable[[Path], None], keep: int) -> Path:
+    def add_checkpoint(self, step: int, write: Callable[[Path], None], keep: int, spared: Path | None = None) -> Path:
         """Save a checkpoint under its step, all of it or nothing, and drop the oldest beyond ``keep``.
 
         Args:
             step: names the folder.
             write: fills the folder it is given; ``state.json`` must be among what it writes.
             keep: how many remain.
+            spared: one that remains beside them.
         """
         target = self.checkpoint_folder / f"{step:06d}"
         self.checkpoint_folder.mkdir(exist_ok=True)
@@ -195,8 +202,15 @@ class RunFolder:
         else:
             unfinished.rename(target)
         for checkpoint in self.checkpoints()[:-keep]:
-            shutil.rmtree(checkpoint)
+            if checkpoint != spared:
+                shutil.rmtree(checkpoint)
         return target
+
+    def drop_checkpoints_after(self, step: int) -> None:
+        """Remove the checkpoints of later steps, the newest first."""
+        for checkpoint in reversed(self.checkpoints()):
+            if int(checkpoint.name) > step:
+                shutil.rmtree(checkpoint)
 
     # --- statistics ----------------------------------------------------------------------------------------
 
@@ -216,16 +230,32 @@ class RunFolder:
         """The lines of metrics.jsonl, as ``metrics.judgement.Judgement.from_plain`` takes them."""
         return list(_json_lines(self.metrics))
 
-    def forget_after(self, nimg: int) -> None:
-        """Drop the lines that a resumed training will write again."""
+    def append_event(self, event: Mapping[str, Any]) -> None:
+        """Add a line to events.jsonl."""
+        _append_line(self.events, event)
+
+    def read_events(self) -> list[dict[str, Any]]:
+        """The lines of events.jsonl, as ``guard.journal.Event.from_plain`` takes them."""
+        return list(_json_lines(self.events))
+
+    def forget_after(self, nimg: int, num_events: int) -> None:
+        """Drop the lines that training will write again when it goes on from a checkpoint.
+
+        Args:
+            nimg: of the checkpoint.
+            num_events: the lines of events.jsonl that it knows. Images do not tell: a rollback turns them back.
+        """
         _keep_lines(self.stats, lambda record: record["progress/nimg"] <= nimg)
         _keep_lines(self.metrics, lambda line: line["kind"] != "tracking" or line["generated"]["nimg"] <= nimg)
+        known = itertools.count(1)
+        _keep_lines(self.events, lambda event: next(known) <= num_events)
 
     # --- status and notes ----------------------------------------------------------------------------------
 
     def set_status(self, state: str, **details: Any) -> None:
-        """Say in status.json how the run is: "running", "finished", "stopped" or "failed"."""
-        write_json(self.status, {"state": state, "pid": os.getpid(), **details})
+        """Say in status.json how the run is ("running", "finished", "stopped", "failed") and how often it went back."""
+        rollbacks = sum(event.get("what") == "rollback" for event in self.read_events())
+        write_json(self.status, {"state": state, "pid": os.getpid(), **details, "rollbacks": rollbacks})
 
     def add_note(self, sentence: str) -> None:
         """Add to the notes of environment.json what was downgraded on the way."""

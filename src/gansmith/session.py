@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from gansmith import auto, dist
-from gansmith.augment import settled_operations
+from gansmith.augment import SAFE_OPERATIONS, settled_operations
 from gansmith.component import override, to_plain
 from gansmith.config import Config, differences, load_config
 from gansmith.console import stop_on_signal, watching, work_progress
@@ -24,10 +24,12 @@ from gansmith.data.store import Store, prepare
 from gansmith.devices import Compute, choose_compute, describe_environment, free_bytes
 from gansmith.errors import MetricError, RunError
 from gansmith.facts import DataFacts
+from gansmith.guardian import Guardian, open_guardian, with_unwritten_rollback
 from gansmith.images import grid, labelled_rows, save_png, shown_classes
 from gansmith.loggers import Logger, LogWriter
 from gansmith.pictures import read_frame
 from gansmith.plots import plot_losses
+from gansmith.probes import open_probes
 from gansmith.runs import RunFolder, write_json
 from gansmith.sample import TrainedGenerator
 from gansmith.snapshots import make_sampler
@@ -75,7 +77,7 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
         GansmithError: no run, no checkpoint, or a configuration or data that have changed behind its back.
     """
     folder = RunFolder.open(path)
-    config = override(load_config(folder.config), changes)
+    config = override(with_unwritten_rollback(load_config(folder.config), folder), changes)
     compute = choose_compute(config.device, config.precision)
     with dist.process_group(compute.device), _claimed(folder):
         dist.local_share(config.batch_size)
@@ -94,7 +96,7 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool,
     facts = DataFacts.of(store)
     if resuming:
         _refuse_other_data(folder, facts)
-    training, _ = split(store, config.held_out)
+    training, held_out = split(store, config.held_out)
     reasons: Sequence[str] = ()
     if not resuming:
         config, reasons = dist.from_main(lambda: _chosen(config, given, store, training, compute))
@@ -106,9 +108,10 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool,
     tracker, trouble = _tracker(config, store, training, folder, sampler, console)
     if dist.is_main():
         notes = (*store.notes, *compute.notes, *trouble, *(_changed_machine(folder, compute) if resuming else ()))
-        _write_facts(folder, config, facts, compute, state.nimg)
+        _write_facts(folder, state, facts)
         save_png(_real_sheet(store, spec), folder.images / "real.png")
         _introduce(console, folder, state, store, tracker, reasons, notes)
+    guardian = _guardian(state, store, training, held_out, folder, facts)
     batches = Batches(
         store=store, batch_size=config.batch_size, seed=config.seed, balance=config.balance, subset=training
     )
@@ -119,7 +122,15 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool,
         stop_asked = stack.enter_context(stop_on_signal())
         with _status_kept(folder, state):
             finished = train(
-                state, batch_at, folder, sampler, tracker=tracker, watchers=[watcher], logs=logs, stop_asked=stop_asked
+                state,
+                batch_at,
+                folder,
+                sampler,
+                guardian=guardian,
+                tracker=tracker,
+                watchers=[watcher],
+                logs=logs,
+                stop_asked=stop_asked,
             )
     if dist.is_main():
         folder.set_status("finished" if finished else "stopped", step=state.step, nimg=state.nimg)
@@ -165,6 +176,19 @@ def _tracker(
         return None, [f"no figure is tracked, and no best generator kept: {error}"]
 
 
+def _guardian(
+    state: TrainState, store: Store, training: Indices, held_out: Indices, folder: RunFolder, facts: DataFacts
+) -> Guardian | None:
+    """What watches over the training, if anything shall."""
+    if state.config.guard is None:
+        return None
+    sampler = make_sampler(state.generator, state.config, facts)
+    probes = open_probes(state.config.guard.num, store, training, held_out, sampler)
+    known = store.kind in SAFE_OPERATIONS
+    operations = settled_operations((), store.kind, store.spec.channels) if known else ()
+    return open_guardian(state.config.guard, probes, folder, state, operations)
+
+
 @contextmanager
 def _claimed(folder: RunFolder) -> Iterator[None]:
     with ExitStack() as stack:
@@ -193,12 +217,12 @@ def _opened(logger: Logger, folder: RunFolder, config: Config) -> Iterator[LogWr
         log.close()
 
 
-def _write_facts(folder: RunFolder, config: Config, facts: DataFacts, compute: Compute, nimg: int) -> None:
-    write_json(folder.config, to_plain(config))
+def _write_facts(folder: RunFolder, state: TrainState, facts: DataFacts) -> None:
+    write_json(folder.config, to_plain(state.config))
     facts.write(folder.data)
-    write_json(folder.environment, {**describe_environment(compute), "command": _first_command(folder)})
-    folder.forget_after(nimg)
-    folder.set_status("running", nimg=nimg)
+    write_json(folder.environment, {**describe_environment(state.compute), "command": _first_command(folder)})
+    folder.forget_after(state.nimg, state.num_events)
+    folder.set_status("running", nimg=state.nimg)
 
 
 def _first_command(folder: RunFolder) -> list[str]:

@@ -30,7 +30,8 @@ from gansmith.types import ImageSpec, Logits
 LOGIT_DECAY = 0.99  # of the logits' moving averages, a step (Tseng et al. 2021)
 
 _ABSENT_IN_OLD_CHECKPOINTS: dict[str, Any] = {
-    "statistics": [], "config": {}, "tracking_seconds": 0, "num_tracked": 0, "augment_p": 0, "logit_averages": [0, 0]
+    "statistics": [], "config": {}, "tracking_seconds": 0, "num_tracked": 0, "augment_p": 0, "logit_averages": [0, 0],
+    "num_events": 0,
 }  # fmt: skip
 
 __all__ = ["TrainState", "load_weights", "random_stream", "read_state", "settle"]
@@ -63,6 +64,7 @@ class TrainState:
         num_tracked: how often it was measured.
         augment_p: how often each augmentation happens, float32 [] on the device.
         logit_averages: moving averages of the real and the fake logits, float32 [2] on the device.
+        num_events: lines of events.jsonl so far.
         micro_batch: images at once through the discriminator, at most.
         notices: what the user should be told.
     """
@@ -84,6 +86,7 @@ class TrainState:
     num_tracked: int = 0
     augment_p: Tensor = field(default_factory=lambda: torch.zeros(()))
     logit_averages: Tensor = field(default_factory=lambda: torch.zeros(2))
+    num_events: int = 0
     micro_batch: int = 2**31
     notices: list[str] = field(default_factory=list)
 
@@ -175,10 +178,11 @@ class TrainState:
             update_ema(self.generator_ema, self.generator, decay)
 
     def is_finite(self) -> bool:
-        """Whether all weights and all statistics since the last interval are numbers."""
-        weights: list[Tensor] = [*self.generator.parameters(), *self.discriminator.parameters()]
-        largest = torch.stack([norm.float() for norm in torch._foreach_norm(weights, float("inf"))])
-        return bool(torch.isfinite(largest).all()) and self.statistics.is_finite()
+        """Whether all weights, their averages and the statistics of normalisations are numbers."""
+        networks = (self.generator, self.discriminator, self.generator_ema)
+        tensors = [each for network in networks for each in network.state_dict().values() if each.is_floating_point()]
+        largest = torch.stack([norm.float() for norm in torch._foreach_norm(tensors, float("inf"))])
+        return bool(torch.isfinite(largest).all())
 
     # --- to disk and back ----------------------------------------------------------------------------------
 
@@ -213,7 +217,8 @@ class TrainState:
         return {name: getattr(self, name) for name in names}
 
     def _memories(self) -> dict[str, Any]:
-        return {"augment_p": self.augment_p.item(), "logit_averages": self.logit_averages.tolist()}
+        averages = self.logit_averages.tolist()
+        return {"augment_p": self.augment_p.item(), "logit_averages": averages, "num_events": self.num_events}
 
     def load(self, folder: Path) -> None:
         """Go on from a checkpoint.
@@ -232,7 +237,19 @@ class TrainState:
         self.tracking_seconds, self.num_tracked = float(plain["tracking_seconds"]), int(plain["num_tracked"])
         self.augment_p.fill_(plain["augment_p"])
         self.logit_averages.copy_(torch.tensor(plain["logit_averages"]))
+        self.num_events = int(plain["num_events"])
         self.statistics.load_plain(plain["statistics"], self.compute.device)
+
+    def go_back(self, folder: Path, config: Config) -> None:
+        """Go on from a checkpoint of this run in another way; the time that has passed stays passed.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        passed = self.seconds, self.tracking_seconds, self.num_tracked
+        self.load(folder)
+        self.seconds, self.tracking_seconds, self.num_tracked = passed
+        self.config = config
 
     def _optimizers(self) -> Iterable[tuple[str, nn.Module, torch.optim.Optimizer]]:
         yield "generator", self.generator, self.generator_optimizer

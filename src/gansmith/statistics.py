@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -13,9 +14,9 @@ __all__ = ["Statistics"]
 
 
 class Statistics:
-    """Means and deviations of per-sample values since the last interval.
+    """Means and deviations of per-sample values since the last interval; what is no number does not count.
 
-    Adding costs a stack and two sums, and never waits for the device. Over ranks, the three numbers are summed.
+    Adding costs a stack and a few sums, and never waits for the device. Over ranks, the three numbers are summed.
     """
 
     def __init__(self) -> None:
@@ -31,33 +32,35 @@ class Statistics:
         keys = tuple(values)
         stacked = torch.stack([value.detach() for value in values.values()])
         stacked = stacked.to(torch.float32 if stacked.device.type == "mps" else torch.float64)  # MPS has no float64
-        count = torch.full((len(keys),), stacked.shape[1], dtype=stacked.dtype, device=stacked.device)
-        step = torch.stack([count, stacked.sum(1), stacked.square().sum(1)], dim=1)
+        finite = torch.isfinite(stacked)
+        counted = stacked.where(finite, 0.0)
+        step = torch.stack([finite.sum(1, dtype=stacked.dtype), counted.sum(1), counted.square().sum(1)], dim=1)
         self._last[keys] = step
         self._sums[keys] = self._sums[keys] + step if keys in self._sums else step
 
     def last_means(self) -> dict[str, float]:
-        """The means of the last step alone, on this rank."""
+        """The means of the last step alone, on this rank; NaN of what was no number."""
         return {
-            key: row[1] / row[0]
+            key: total / count if count else math.nan
             for keys, step in self._last.items()
-            for key, row in zip(keys, step.tolist(), strict=True)
+            for key, (count, total, _) in zip(keys, step.tolist(), strict=True)
         }
 
     def collect(self) -> dict[str, float]:
-        """Means under each key and deviations under "key.std", over all ranks; then starts anew."""
+        """Means under each key and deviations under "key.std", over all ranks; then starts anew.
+
+        A key none of whose values was a number is absent.
+        """
         record: dict[str, float] = {}
         for keys in sorted(self._sums):
             for key, (count, total, squares) in zip(keys, dist.sum_over_ranks(self._sums[keys]).tolist(), strict=True):
+                if not count:
+                    continue
                 mean = total / count
                 record[key] = mean
                 record[f"{key}.std"] = max(0.0, squares / count - mean**2) ** 0.5
         self._sums.clear()
         return record
-
-    def is_finite(self) -> bool:
-        """Whether nothing that was added since the last interval was NaN or infinite."""
-        return all(bool(torch.isfinite(sums).all()) for sums in self._sums.values())
 
     def to_plain(self) -> list[dict[str, object]]:
         """For a checkpoint: what was added since the last interval, over all ranks."""

@@ -223,10 +223,20 @@ def _descend(
     found = _in_parts(state, num, optimizer, backward)
     before_update()
     dist.average_gradients(network.parameters())
-    norm = nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
-    optimizer.step()
-    state.statistics.add({f"gradient/{name}": norm.reshape(1)})
+    norm = nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None]).reshape(1)
+    finite = torch.isfinite(norm)
+    _step_if(finite, optimizer)
+    state.statistics.add({f"gradient/{name}": norm, f"skipped/{name}": (~finite).float()})
     return found
+
+
+def _step_if(finite: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """Update unless the gradient is no number; fused optimizers leave the step out without waiting for the device."""
+    if finite.device.type in ("cpu", "cuda") and getattr(optimizer, "_step_supports_amp_scaling", False):
+        optimizer.found_inf = (~finite).float().squeeze()  # type: ignore[attr-defined]
+        optimizer.step()
+    elif bool(finite):
+        optimizer.step()
 
 
 def _in_parts(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gansmith import dist
 from gansmith.callbacks import Moment
 from gansmith.data.resident import BatchAt
 from gansmith.errors import TrainingDiverged
+from gansmith.guard.journal import Event
+from gansmith.guardian import Guardian
 from gansmith.loggers import LogWriter
 from gansmith.metrics.judgement import Judgement
 from gansmith.runs import RunFolder
@@ -52,6 +54,7 @@ def train(
     run: RunFolder,
     sampler: TrainedGenerator,
     *,
+    guardian: Guardian | None = None,
     tracker: Tracker | None = None,
     watchers: Sequence[Watcher] = (),
     logs: Sequence[LogWriter] = (),
@@ -64,6 +67,7 @@ def train(
         batch_at: the real images for (nimg, rank, world size), as ``Batches.batch`` gives them.
         run: where everything is written, by the main process.
         sampler: what pictures are made with.
+        guardian: sees what goes wrong, and goes back to a good checkpoint.
         tracker: measures how good they are, and keeps the best generator.
         watchers: are told of every step.
         logs: are told the statistics.
@@ -73,9 +77,9 @@ def train(
         whether the length was reached.
 
     Raises:
-        TrainingDiverged: a loss or a weight is no number any more; the last good checkpoint is named.
+        TrainingDiverged: training is ruined, and no guard may or can mend it; the last good checkpoint is named.
     """
-    loop = _Loop(state, batch_at, run, sampler, tracker, watchers, logs)
+    loop = _Loop(state, batch_at, run, sampler, guardian, tracker, watchers, logs)
     if state.step == 0:
         loop.at_start()
     stopped = False
@@ -94,12 +98,13 @@ class _Loop:
         batch_at: BatchAt,
         run: RunFolder,
         sampler: TrainedGenerator,
+        guardian: Guardian | None,
         tracker: Tracker | None,
         watchers: Sequence[Watcher],
         logs: Sequence[LogWriter],
     ) -> None:
         self.state, self.batch_at, self.run, self.sampler, self.tracker = state, batch_at, run, sampler, tracker
-        self.watchers, self.logs = watchers, logs
+        self.guardian, self.watchers, self.logs = guardian, watchers, logs
         self.sitting = time.perf_counter() - state.seconds
         self.last_interval = state.progress
         self.last_picture = -1 if state.step == 0 else state.nimg
@@ -108,6 +113,8 @@ class _Loop:
     def at_start(self) -> None:
         if self.state.config.samples.at_start:
             self.write_samples()
+        if self.guardian:
+            self.save()  # to go back to, should the start go wrong
 
     def one_step(self, stop_asked: Callable[[], bool]) -> bool:
         state, config = self.state, self.state.config
@@ -122,8 +129,10 @@ class _Loop:
         for callback in config.callbacks:
             if callback.every.due(before, now, config.length):
                 self.call_back(callback.call)
-        if config.log_every.due(before, now, config.length):
+        if config.log_every.due(before, now, config.length) or config.length.reached(now):
             self.write_statistics()
+        if state.nimg < now.nimg:
+            return stop  # the guard went back
         if config.samples.every.due(before, now, config.length):
             self.write_samples()
         if self.tracker and self.tracker.tracking.every.due(before, now, config.length):
@@ -133,8 +142,6 @@ class _Loop:
         return stop
 
     def at_end(self, *, finished: bool) -> None:
-        if finished and self.last_interval.nimg < self.state.nimg:
-            self.write_statistics()
         if finished and self.last_picture < self.state.nimg:
             self.write_samples()
         if finished and self.tracker and self.last_judgement < self.state.nimg:
@@ -154,7 +161,8 @@ class _Loop:
             call(Moment(progress=self.state.progress, losses=losses, generator=self.sampler, run=self.run))
 
     def write_statistics(self) -> None:
-        self.check_finite()
+        if not self.is_sound():
+            return
         progress, past = self.state.progress, self.last_interval
         record = {
             "progress/nimg": progress.nimg,
@@ -165,12 +173,14 @@ class _Loop:
             "speed/images_per_second": (progress.nimg - past.nimg) / max(1e-9, progress.seconds - past.seconds),
         }
         self.last_interval = progress
+        record |= dist.from_main(self.probe)
         if dist.is_main():
             self.run.append_stats(record)
             for log in self.logs:
                 log.statistics(record)
             for watcher in self.watchers:
                 watcher.interval(progress, record)
+        self.guard(record)
 
     def write_samples(self) -> None:
         self.last_picture = self.state.nimg
@@ -183,9 +193,8 @@ class _Loop:
         dist.barrier()
 
     def judge(self, tracker: Tracker, *, sparingly: bool) -> None:
-        if sparingly and not tracker.affordable(self.state):
+        if (sparingly and not tracker.affordable(self.state)) or not self.is_sound():
             return
-        self.check_finite()
         self.last_judgement = self.state.nimg
         judgement = tracker.measure(self.state)
         if dist.is_main():
@@ -195,20 +204,72 @@ class _Loop:
                 watcher.judgement(judgement)
 
     def save(self) -> None:
-        self.check_finite()
+        if not self.is_sound():
+            return
         # All ranks come along: a checkpoint holds the statistics of all.
         plain = self.state.statistics.to_plain()
         if dist.is_main():
-            keep = self.state.config.keep_checkpoints
-            self.run.add_checkpoint(self.state.step, lambda folder: self.state.save(folder, plain), keep)
+            keep, spared = self.state.config.keep_checkpoints, self.guardian.spared() if self.guardian else None
+            self.run.add_checkpoint(self.state.step, lambda folder: self.state.save(folder, plain), keep, spared)
             self.run.set_status("running", step=self.state.step, nimg=self.state.nimg)
         dist.barrier()
 
-    def check_finite(self) -> None:
-        if not self.state.is_finite():
-            saved = self.run.checkpoints()
-            last = f"the last good checkpoint is {saved[-1]}" if saved else "there is no good checkpoint yet"
-            raise TrainingDiverged(
-                f"training diverged by step {self.state.step}: a loss or a weight is not a number; {last}; "
-                "try a lower learning rate, or a penalty such as --penalties r1"
-            )
+    # --- the guard -----------------------------------------------------------------------------------------
+
+    def probe(self) -> dict[str, float]:
+        return self.guardian.figures(self.state) if self.guardian else {}
+
+    def guard(self, record: Mapping[str, float]) -> None:
+        """Let the guard see a line of statistics; say what it has to say, and do what it must."""
+        guardian = self.guardian
+        if guardian is None:
+            if max(record["skipped/generator"], record["skipped/discriminator"]) > 0:
+                raise self.diverged("a gradient is no number")
+            return
+        events = dist.from_main(lambda: guardian.look(record))
+        for event in events:
+            self.say(guardian, event)
+        failures = [event for event in events if event.severity == "failure" and event.what != "over"]
+        if failures:
+            self.recover(guardian, failures[0])
+
+    def is_sound(self) -> bool:
+        """Whether all weights are numbers; where they are not, the guard has done what it can."""
+        if dist.from_main(self.state.is_finite):
+            return True
+        guardian = self.guardian
+        if guardian is None:
+            raise self.diverged("a weight is no number any more")
+        failure = dist.from_main(lambda: guardian.not_finite(self.state))
+        self.say(guardian, failure)
+        self.recover(guardian, failure)
+        return False
+
+    def recover(self, guardian: Guardian, failure: Event) -> None:
+        rollback = guardian.respond(self.state, failure)
+        if rollback is None:
+            return
+        self.tell(rollback)
+        self.last_interval = self.state.progress
+        self.last_picture, self.last_judgement = (
+            min(last, self.state.nimg) for last in (self.last_picture, self.last_judgement)
+        )
+
+    def say(self, guardian: Guardian, event: Event) -> None:
+        if dist.is_main():
+            guardian.write(self.state, event)
+        self.tell(event)
+
+    def tell(self, event: Event) -> None:
+        for log in self.logs:
+            log.notice(event.sentence, event.nimg)
+        for watcher in self.watchers:
+            watcher.notice(f"guard: {event.sentence}")
+
+    def diverged(self, why: str) -> TrainingDiverged:
+        saved = self.run.checkpoints()
+        last = f"the last good checkpoint is {saved[-1]}" if saved else "there is no good checkpoint yet"
+        return TrainingDiverged(
+            f"training diverged by step {self.state.step}: {why}; {last}; "
+            "try a lower learning rate, or a penalty such as --penalties r1"
+        )

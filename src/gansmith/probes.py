@@ -1,0 +1,190 @@
+"""Cheap looks at both networks while they train: how varied the samples are, what D makes of unseen images, copies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gansmith.data.batches import Indices
+from gansmith.data.store import Store
+from gansmith.images import to_float, to_uint8
+from gansmith.metrics.features import Selection, some_of
+from gansmith.metrics.manifold import nearest
+from gansmith.sample import TrainedGenerator
+from gansmith.state import TrainState
+from gansmith.types import Batch, Images, Labels, Latents, Logits, Pixels
+
+__all__ = ["Probes", "open_probes"]
+
+COARSE = 8  # pixels on either side, to which images are reduced before they are compared
+MOST_TRAINING = 5000  # training images among which copies are looked for
+LEAST_HELD_OUT = 16  # fewer say nothing about what D makes of images that it has not seen
+TWIN = 0.5  # of the way from a training image to the next one: whatever is nearer to it is a copy
+CHUNK = 64
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Probes:
+    """The same images and latents each time, so that only the networks differ.
+
+    Nothing here is random, and the networks are left as they were found: training goes on as if nobody had looked.
+
+    Args:
+        latents: of the samples, float32 [n z].
+        labels: of the samples, or None.
+        training: as many real images that are trained on.
+        held_out: real images that are not, or None where there are too few.
+        coarse_training: training images among which copies are looked for, reduced.
+    """
+
+    latents: Latents
+    labels: Labels | None
+    training: Batch
+    held_out: Batch | None
+    coarse_training: Float[Tensor, "m d"]
+
+    def measure(self, state: TrainState) -> dict[str, float]:
+        """Figures under the keys of stats.jsonl; those that have no meaning now are left out.
+
+        ``guard/diversity``: mean distance of two samples over that of two real images.
+        ``guard/class_diversity``: the same between images of one class.
+        ``guard/overfitting``: how far D's logits of unseen real images lie on the way from those of training images
+        to those of samples: 0 if it tells them from neither, 1 if they are samples to it (Karras et al. 2020, eq. 1).
+        ``guard/copies``: the share of samples that are all but a training image.
+        ``guard/copies_held_out``: the same share among unseen real images, which may have twins too.
+        """
+        with torch.no_grad(), _evaluating(state.generator, state.discriminator):
+            fakes = self._fakes(state)
+            figures = self._overfitting(state, fakes)
+        pixels = to_uint8(fakes, state.config.model.value_range)
+        figures |= self._diversity(_coarse(pixels)) | self._copies(_coarse(pixels))
+        return {name: figure for name, figure in figures.items() if math.isfinite(figure)}
+
+    def _fakes(self, state: TrainState) -> Images:
+        device, made = state.compute.device, []
+        for i in range(0, len(self.latents), CHUNK):
+            labels = None if self.labels is None else self.labels[i : i + CHUNK].to(device)
+            with state.compute.autocast():
+                made.append(state.generator(self.latents[i : i + CHUNK].to(device), labels).float())
+        return torch.cat(made)
+
+    def _overfitting(self, state: TrainState, fakes: Images) -> dict[str, float]:
+        if self.held_out is None:
+            return {}
+        seen, unseen = (_logits_of_real(state, batch) for batch in (self.training, self.held_out))
+        labels = None if self.labels is None else self.labels.to(fakes.device)
+        gap = seen.mean() - _logits(state, fakes, labels).mean()
+        return {"guard/overfitting": float((seen.mean() - unseen.mean()) / gap)} if gap > 0 else {}
+
+    def _diversity(self, fakes: Float[Tensor, "n d"]) -> dict[str, float]:
+        real, figures = _coarse(self.training.images), {}
+        figures["guard/diversity"] = _ratio(_mean_distance(fakes), _mean_distance(real))
+        if self.labels is not None and self.training.labels is not None:
+            within = _mean_distance(real, _mates(self.training.labels))
+            figures["guard/class_diversity"] = _ratio(_mean_distance(fakes, _mates(self.labels)), within)
+        return figures
+
+    def _copies(self, fakes: Float[Tensor, "n d"]) -> dict[str, float]:
+        figures = {"guard/copies": _share_of_twins(fakes, self.coarse_training)}
+        if self.held_out is not None:
+            figures["guard/copies_held_out"] = _share_of_twins(_coarse(self.held_out.images), self.coarse_training)
+        return figures
+
+
+def open_probes(num: int, store: Store, training: Indices, held_out: Indices, sampler: TrainedGenerator) -> Probes:
+    """Choose the images and latents.
+
+    Args:
+        num: of samples, of training images and of held-out images, at most.
+        store: the real images.
+        training: which of them are trained on.
+        held_out: which are not.
+        sampler: knows what the latents and labels of a seed are.
+    """
+    latents, labels = sampler.draw(range(num))
+    unlabelled = sampler.spec.num_classes == 0
+    among = Selection(store.images, some_of(training, MOST_TRAINING)).batches()
+    return Probes(
+        latents=latents,
+        labels=labels,
+        training=_batch(store, some_of(training, num), unlabelled),
+        held_out=_batch(store, some_of(held_out, num), unlabelled) if len(held_out) >= LEAST_HELD_OUT else None,
+        coarse_training=torch.cat([_coarse(torch.from_numpy(images).permute(0, 3, 1, 2)) for images in among]),
+    )
+
+
+def _batch(store: Store, indices: Indices, unlabelled: bool) -> Batch:
+    images = torch.from_numpy(store.images[indices]).permute(0, 3, 1, 2)
+    labels = None if unlabelled or store.labels is None else torch.from_numpy(store.labels[indices])
+    return Batch(images, labels)
+
+
+@contextmanager
+def _evaluating(*networks: nn.Module) -> Iterator[None]:
+    """Without dropout, and with the statistics of batches and norms left as they are."""
+    before = [network.training for network in networks]
+    for network in networks:
+        network.eval()
+    try:
+        yield
+    finally:
+        for network, training in zip(networks, before, strict=True):
+            network.train(training)
+
+
+def _logits_of_real(state: TrainState, batch: Batch) -> Logits:
+    device = state.compute.device
+    labels = None if batch.labels is None else batch.labels.to(device)
+    return _logits(state, to_float(batch.images.to(device), state.config.model.value_range), labels)
+
+
+def _logits(state: TrainState, images: Images, labels: Labels | None) -> Logits:
+    found = []
+    for i in range(0, len(images), CHUNK):
+        with state.compute.autocast():
+            found.append(
+                state.discriminator(images[i : i + CHUNK], None if labels is None else labels[i : i + CHUNK]).float()
+            )
+    return torch.cat(found)
+
+
+# --- coarse images -----------------------------------------------------------------------------------------
+
+
+def _coarse(pixels: Pixels) -> Float[Tensor, "n d"]:
+    """Images reduced to a few large pixels, one row each, on the CPU."""
+    height, width = pixels.shape[2:]
+    reduced = F.adaptive_avg_pool2d(pixels.float(), (min(height, COARSE), min(width, COARSE)))
+    return reduced.flatten(1).cpu()
+
+
+def _mates(labels: Labels) -> Bool[Tensor, "n n"]:
+    """Which pairs of different images are of one class."""
+    return (labels[:, None] == labels).fill_diagonal_(False)
+
+
+def _mean_distance(rows: Float[Tensor, "n d"], pairs: Bool[Tensor, "n n"] | None = None) -> float:
+    """Of two different rows, or of the pairs that are marked; 0 if there are none."""
+    if pairs is None:
+        return float(F.pdist(rows).mean()) if len(rows) > 1 else 0.0
+    return float(torch.cdist(rows, rows)[pairs].mean()) if bool(pairs.any()) else 0.0
+
+
+def _ratio(ours: float, theirs: float) -> float:
+    return ours / theirs if theirs > 0 else math.nan
+
+
+def _share_of_twins(rows: Float[Tensor, "n d"], training: Float[Tensor, "m d"]) -> float:
+    """The share of rows that are much nearer to a training image than any other training image is to that one."""
+    if len(training) < 2:
+        return math.nan
+    distances, numbers = nearest(rows, training, 1)
+    apart, _ = nearest(training[numbers[:, 0]], training, 2)
+    return float((distances[:, 0] < TWIN * apart[:, 1]).double().mean())
