@@ -21,6 +21,9 @@ SPECS = [
     ImageSpec(height=64, width=48, channels=3, num_classes=3),
     ImageSpec(height=8, width=8, channels=1),
     ImageSpec(height=128, width=128, channels=3),
+    ImageSpec(height=17, width=23, channels=1, num_classes=2),
+    ImageSpec(height=3, width=3, channels=4),
+    ImageSpec(height=2, width=9, channels=1),
 ]
 PLAIN, CLASSES = SPECS[4], ImageSpec(height=16, width=12, channels=3, num_classes=3)
 
@@ -136,10 +139,12 @@ def test_the_first_weights_follow_torch_s_seed(name: str, spec: ImageSpec) -> No
 
 @pytest.mark.parametrize(("init", "small_weights"), [("dcgan", True), ("torch", False)])
 def test_weights_start_as_asked_for(name: str, init: str, small_weights: bool) -> None:
+    if not hasattr(small(name), "init"):
+        pytest.skip("its weights start in one way only")
     torch.manual_seed(0)
     model, spec = small(name, init=init), ImageSpec(height=12, width=12, channels=1)
     for network in (model.generator(spec), model.discriminator(spec)):
-        weights = [parameter for parameter in network.parameters() if parameter.dim() > 1 and parameter.numel() > 200]
+        weights = [parameter for parameter in network.parameters() if parameter.dim() > 1 and parameter.numel() > 100]
         close = [abs(weight.std().item() / 0.02 - 1) < 0.2 for weight in weights]
         assert close and all(close) == small_weights
 

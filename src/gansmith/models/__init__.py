@@ -9,4 +9,6 @@ __all__ = ["MODELS"]
 MODELS: dict[str, type[Component] | str] = {
     "dense": "gansmith.models.dense:Dense",
     "dcgan": "gansmith.models.dcgan:DCGAN",
+    "resnet": "gansmith.models.resnet:ResNet",
+    "r3": "gansmith.models.r3:R3",
 }

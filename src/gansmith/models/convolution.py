@@ -1,0 +1,240 @@
+"""Convolutions and resampling whose second derivatives, which penalties need, are as fast as the first.
+
+PyTorch differentiates a convolution twice by convolving transposed tensors, group by group, in a layout that no
+fast kernel is made for. A convolution is linear in its input and in its weight, so its derivatives of any order
+are again one of three things: the convolution, the gradient of its input, the gradient of its weight. Here each
+of these says so of the other two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.nn import functional as F
+
+__all__ = ["Conv2d", "PooledConv2d", "UpsampledConv2d", "convolve", "double", "halve"]
+
+
+class _Geometry(NamedTuple):
+    stride: int
+    padding: int
+    groups: int
+
+
+class _Convolution(Function):
+    """x and weight to y; ``share``, which is zero, leads y's gradient to ``_WeightShare``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, share: Tensor, geometry: _Geometry) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.geometry = geometry
+        return F.conv2d(x, weight, bias, geometry.stride, geometry.padding, 1, geometry.groups)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        x, weight = ctx.saved_tensors
+        of_x = _input_gradient(gradient, x, weight, ctx.geometry) if ctx.needs_input_grad[0] else None
+        return of_x, None, None, gradient, None
+
+
+class _WeightShare(Function):
+    """Zero, of y's shape, on whose way back the gradients of weight and bias lie.
+
+    Autograd cannot tell a function that only some of its gradients are asked for, but leaves out whole functions:
+    a penalty on the gradient of the images thus never computes those of the weights.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: tuple[Tensor], weight: Tensor, bias: Tensor | None, shape: Any, geometry: Any) -> Tensor:
+        ctx.save_for_backward(x[0], weight)  # x comes in a tuple, as this is not on its way back
+        ctx.geometry = geometry
+        return weight.new_zeros(()).expand(shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        x, weight = ctx.saved_tensors
+        of_weight = _weight_gradient(gradient, x, weight, ctx.geometry) if ctx.needs_input_grad[1] else None
+        of_bias = gradient.sum(dim=(0, 2, 3)) if ctx.needs_input_grad[2] else None
+        return None, of_weight, of_bias, None, None
+
+
+class _InputGradient(Function):
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+        ctx.save_for_backward(gradient, weight)
+        ctx.geometry = geometry
+        return _input_gradient(gradient, x, weight, geometry)
+
+    @staticmethod
+    def backward(ctx: Any, second: Tensor) -> Any:
+        gradient, weight = ctx.saved_tensors
+        of_gradient = _convolve(second, weight, None, ctx.geometry) if ctx.needs_input_grad[0] else None
+        wanted = ctx.needs_input_grad[2]
+        of_weight = _weight_gradient(gradient, second, weight, ctx.geometry) if wanted else None
+        return of_gradient, None, of_weight, None
+
+
+class _WeightGradient(Function):
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+        ctx.save_for_backward(gradient, x)
+        ctx.geometry = geometry
+        return _weight_gradient(gradient, x, weight, geometry)
+
+    @staticmethod
+    def backward(ctx: Any, second: Tensor) -> Any:
+        gradient, x = ctx.saved_tensors
+        of_gradient = _convolve(x, second, None, ctx.geometry) if ctx.needs_input_grad[0] else None
+        of_x = _input_gradient(gradient, x, second, ctx.geometry) if ctx.needs_input_grad[1] else None
+        return of_gradient, of_x, None, None
+
+
+_convolution_node: Callable[..., Tensor] = _Convolution.apply
+_weight_share_node: Callable[..., Tensor] = _WeightShare.apply
+_input_gradient_node: Callable[..., Tensor] = _InputGradient.apply
+_weight_gradient_node: Callable[..., Tensor] = _WeightGradient.apply
+
+
+# Each of the three makes a node only where there is a graph: the plain call takes half the time.
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: _Geometry) -> Tensor:
+    stride, padding, groups = geometry
+    if not torch.is_grad_enabled():
+        return F.conv2d(x, weight, bias, stride, padding, 1, groups)
+    sides = zip(x.shape[2:], weight.shape[2:], strict=True)
+    size = [(side + 2 * padding - kernel) // stride + 1 for side, kernel in sides]
+    share = _weight_share_node((x,), weight, bias, (len(x), len(weight), *size), geometry)
+    return _convolution_node(x, weight, bias, share, geometry)
+
+
+def _input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+    if torch.is_grad_enabled():
+        return _input_gradient_node(gradient, x, weight, geometry)
+    return _gradients(gradient, x, weight, geometry, [True, False, False])[0]
+
+
+def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+    if torch.is_grad_enabled():
+        return _weight_gradient_node(gradient, x, weight, geometry)
+    return _gradients(gradient, x, weight, geometry, [False, True, False])[1]
+
+
+def _gradients(gradient: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry, wanted: list[bool]) -> list[Tensor]:
+    stride, padding, groups = geometry
+    transposed, output_padding = False, [0, 0]
+    found: list[Tensor] = torch.ops.aten.convolution_backward(
+        gradient, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], transposed, output_padding, groups, wanted
+    )
+    return found
+
+
+def convolve(
+    x: Float[Tensor, "n c h w"],
+    weight: Float[Tensor, "d e k l"],
+    bias: Float[Tensor, "d"] | None = None,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    groups: int = 1,
+) -> Float[Tensor, "n d i j"]:
+    """``torch.nn.functional.conv2d``, in autocast's precision, and fast to differentiate twice."""
+    if torch.is_autocast_enabled(x.device.type):
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    return _convolve(x, weight, bias, _Geometry(stride, padding, groups))
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution that is fast to differentiate twice; of one stride, padding and kernel for both sides."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n c h w] to [n d i j]."""
+        assert not isinstance(self.padding, str)
+        padding, stride = self.padding[0], self.stride[0]
+        return convolve(x, self.weight, self.bias, stride=stride, padding=padding, groups=self.groups)
+
+
+class PooledConv2d(nn.Conv2d):
+    """A 3x3 convolution and the mean of each 2x2 of its pixels: in one, with 4/9 of the arithmetic."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n c h w] to [n d h//2 w//2]."""
+        return convolve(x, _blurred(self.weight), self.bias, stride=2, padding=1)
+
+
+class UpsampledConv2d(nn.Conv2d):
+    """Each pixel made 2x2 and a 3x3 convolution: in one, with 4/9 of the arithmetic."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n c h w] to [n d 2h 2w]."""
+        weight = 4 * _blurred(self.weight.transpose(0, 1).flip(2, 3))
+        return F.conv_transpose2d(x, weight, self.bias, stride=2, padding=1)
+
+
+def _blurred(weight: Float[Tensor, "d c 3 3"]) -> Float[Tensor, "d c 4 4"]:
+    return F.avg_pool2d(F.pad(weight, (1, 1, 1, 1)), 2, stride=1)
+
+
+# --- resampling --------------------------------------------------------------------------------------------
+
+
+class _Halving(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return _halved(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return double(gradient / 4)
+
+
+class _Doubling(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return _doubled(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return halve(gradient) * 4
+
+
+_halving_node: Callable[..., Tensor] = _Halving.apply
+_doubling_node: Callable[..., Tensor] = _Doubling.apply
+
+
+def _halved(x: Tensor) -> Tensor:
+    return F.conv2d(x, _taps(4, x), None, stride=2, padding=1, groups=x.shape[1])
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return F.conv2d(F.interpolate(x, scale_factor=2), _taps(3, x), None, padding=1, groups=x.shape[1])
+
+
+def _taps(size: int, x: Tensor) -> Float[Tensor, "c 1 size size"]:
+    """[1, 3, 3, 1] / 8 or [1, 2, 1] / 4 in both directions, made where x is, so that nothing waits."""
+    taps = (2 - (torch.arange(size, device=x.device, dtype=x.dtype) - (size - 1) / 2).abs()) / 4
+    return torch.outer(taps, taps).expand(x.shape[1], 1, size, size)
+
+
+def halve(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c i j"]:
+    """Half the size, rounded up, filtered by [1, 3, 3, 1]; ``double`` is four times its transpose."""
+    odd = x.shape[3] % 2, x.shape[2] % 2
+    x = F.pad(x, (0, odd[0], 0, odd[1])) if any(odd) else x
+    return _halving_node(x) if torch.is_grad_enabled() else _halved(x)
+
+
+def double(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c 2*h 2*w"]:
+    """Twice the size, filtered by [1, 3, 3, 1]."""
+    return _doubling_node(x) if torch.is_grad_enabled() else _doubled(x)

@@ -1,0 +1,195 @@
+"""R3GAN's networks (Huang et al. 2024): residual blocks without normalisation, that start as the identity.
+
+Generalised to any image: the smallest map has about 4 pixels a side, each stage doubles it, and what is too much
+on the right and below is cropped.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from gansmith.component import Between, PositiveInt
+from gansmith.models import layers
+from gansmith.models.convolution import Conv2d, double, halve
+from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork, Model
+from gansmith.types import Images, ImageSpec, Labels, Latents, Logits
+
+__all__ = ["R3"]
+
+SMALLEST_MAP = 4  # pixels of the shorter side, as in the paper
+
+
+@dataclass(frozen=True, kw_only=True)
+class R3(Model):
+    """Residual blocks of grouped convolutions between two of one pixel (Huang et al. 2024, section 3).
+
+    The paper's network for CIFAR-10 is ``R3(width=768, max_multiple=1, blocks=2)``; for faces of 256 pixels
+    ``width=96, max_multiple=8``. Its pixels have no bound; here they have that of ``output``, as in all models.
+
+    Args:
+        z_dim: length of the latent vector.
+        width: channels of the stage of the image's size.
+        max_multiple: channels double from stage to stage, towards the smallest map, up to this many times the width.
+        blocks: residual blocks a stage.
+        expansion: a block is so many times as wide inside.
+        group: channels that a 3x3 convolution joins; the largest common divisor with those there are.
+        leak: slope of a leaky ReLU's negative half.
+    """
+
+    z_dim: PositiveInt = 64
+    width: Annotated[int, Between(1, 4096)] = 32
+    max_multiple: Annotated[int, Between(1, 64)] = 8
+    blocks: Annotated[int, Between(1, 64)] = 1
+    expansion: Annotated[int, Between(1, 16)] = 2
+    group: Annotated[int, Between(1, 4096)] = 16
+    leak: float = 0.2
+
+    def generator(self, spec: ImageSpec) -> GeneratorNetwork:
+        return _Generator(self, spec)
+
+    def discriminator(self, spec: ImageSpec) -> DiscriminatorNetwork:
+        return _Discriminator(self, spec)
+
+    @property
+    def batch_statistics(self) -> bool:
+        return False
+
+    def num_stages(self, spec: ImageSpec) -> int:
+        """Maps of different size, the image's included."""
+        return 1 + max(0, round(math.log2(min(spec.height, spec.width) / SMALLEST_MAP)))
+
+    def channels(self, stage: int) -> int:
+        """Channels of the map that lies so many stages from the image."""
+        return self.width * min(1 << stage, self.max_multiple)
+
+
+class _Generator(GeneratorNetwork):
+    def __init__(self, model: R3, spec: ImageSpec) -> None:
+        super().__init__()
+        self.output = model.output
+        self.embedding = nn.Embedding(spec.num_classes, model.z_dim) if spec.num_classes else None
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=spec.num_classes**-0.5)
+        last = model.num_stages(spec) - 1
+        inputs = model.channels(last)
+        self.modulation = nn.Linear(model.z_dim * (2 if spec.num_classes else 1), inputs, bias=False)
+        self.start = nn.Parameter(torch.randn(1, inputs, *_size(spec, last)))
+        self.stages = nn.Sequential(*_blocks(model, last))
+        for stage in range(last - 1, -1, -1):
+            outputs = model.channels(stage)
+            self.stages.append(_projection(inputs, outputs))
+            self.stages.extend([_Double(), layers.Crop(*_size(spec, stage)), *_blocks(model, stage)])
+            inputs = outputs
+        self.to_pixels = Conv2d(inputs, spec.channels, 1, bias=False)
+        _initialize(self, model.leak)
+
+    def forward(self, z: Latents, labels: Labels | None) -> Images:
+        if self.embedding is not None:
+            z = torch.cat([z, self.embedding(labels)], dim=1)
+        strength = self.modulation(z)
+        start = self.start.to(strength.dtype) * strength[:, :, None, None]
+        maps = self.stages(start.contiguous(memory_format=torch.channels_last))
+        return layers.bound(self.to_pixels(maps), self.output)
+
+
+class _Discriminator(DiscriminatorNetwork):
+    def __init__(self, model: R3, spec: ImageSpec) -> None:
+        super().__init__()
+        last = model.num_stages(spec) - 1
+        self.from_pixels = Conv2d(spec.channels, model.channels(0), 1, bias=False)
+        self.stages = nn.Sequential()
+        for stage in range(last):
+            self.stages.extend(_blocks(model, stage))
+            self.stages.append(_Halve())
+            self.stages.append(_projection(model.channels(stage), model.channels(stage + 1)))
+        self.stages.extend(_blocks(model, last))
+        self.head = _Head(model.channels(last), _size(spec, last), spec.num_classes)
+        _initialize(self, model.leak)
+
+    def forward(self, images: Images, labels: Labels | None) -> Logits:
+        logits: Logits = self.head(self.stages(self.from_pixels(images)), labels)
+        return logits
+
+
+class _Block(nn.Module):
+    """x plus what two activations between three convolutions make of it, the last of which starts as zero."""
+
+    def __init__(self, channels: int, model: R3) -> None:
+        super().__init__()
+        inside = channels * model.expansion
+        groups = inside // math.gcd(inside, model.group)
+        self.layers = nn.Sequential(
+            Conv2d(channels, inside, 1),
+            nn.LeakyReLU(model.leak, inplace=True),
+            Conv2d(inside, inside, 3, padding=1, groups=groups),
+            nn.LeakyReLU(model.leak, inplace=True),
+            Conv2d(inside, channels, 1, bias=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        changed: Tensor = x + self.layers(x)
+        return changed
+
+
+class _Double(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return double(x)
+
+
+class _Halve(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return halve(x)
+
+
+class _Head(nn.Module):
+    """The smallest map to logits, by way of a vector that labels are projected on."""
+
+    def __init__(self, channels: int, size: tuple[int, int], num_classes: int) -> None:
+        super().__init__()
+        self.window = nn.Parameter(torch.randn(1, channels, *size) / math.sqrt(math.prod(size)))
+        self.linear = nn.Linear(channels, channels if num_classes else 1, bias=False)
+        self.embedding = nn.Embedding(num_classes, channels) if num_classes else None
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=(num_classes * channels) ** -0.5)
+
+    def forward(self, maps: Tensor, labels: Labels | None) -> Logits:
+        """[n c h w] to float32 [n], outside mixed precision: a logit's last digits matter to the loss."""
+        with torch.autocast(maps.device.type, enabled=False):
+            features = self.linear((maps.float() * self.window).sum(dim=(2, 3)))
+            if self.embedding is not None:
+                features = features * self.embedding(labels)
+            logits: Tensor = features.sum(dim=1)
+        return logits
+
+
+def _blocks(model: R3, stage: int) -> list[nn.Module]:
+    return [_Block(model.channels(stage), model) for _ in range(model.blocks)]
+
+
+def _projection(inputs: int, outputs: int) -> nn.Module:
+    return nn.Identity() if inputs == outputs else Conv2d(inputs, outputs, 1, bias=False)
+
+
+def _size(spec: ImageSpec, stage: int) -> tuple[int, int]:
+    return math.ceil(spec.height / (1 << stage)), math.ceil(spec.width / (1 << stage))
+
+
+def _initialize(network: nn.Module, leak: float) -> None:
+    """Deviations of 1 / sqrt(fan in), and blocks as in FixUp (Zhang et al. 2019), so that depth adds no variance."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    blocks = [module for module in network.modules() if isinstance(module, _Block)]
+    factor = math.sqrt(2 / (1 + leak**2)) * len(blocks) ** -0.25
+    for block in blocks:
+        *first, last = (layer for layer in block.layers if isinstance(layer, nn.Conv2d))
+        for layer in first:
+            layer.weight.data.mul_(factor)
+        nn.init.zeros_(last.weight)
