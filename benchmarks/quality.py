@@ -1,0 +1,261 @@
+"""How good the pictures are after how many seconds and images, beside the source documents' presets and TensorFlow.
+
+    python benchmarks/quality.py --mnist M --gtsrb G --cifar10 C --flowers F.zip [--only gtsrb,cifar10] [--seeds 0 1 2]
+    python benchmarks/quality.py --gtsrb G --trial gtsrb 32 dcgan-64 "5 min" --seeds 0
+
+Trains each of ``TRIALS``, or of those given, into a folder of its own below --work, where a training that was stopped
+goes on and a finished one is not made again. Then measures FID, label fidelity and classes of 10,000 images against
+the whole data set as `gansmith evaluate RUN --against DATA` does, for the best generator that was kept and for that
+of the end. FID over time is what training tracked: 1,000 images, which makes it higher. The TensorFlow tutorial is
+trained by peers/tensorflow_tutorial.py, and all its figures are of 10,000 images.
+
+Results are added to benchmarks/results/DATE-quality.json, with tables in .md and curves in .png; a trial and seed that
+is there already is left out unless --again is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gansmith
+from gansmith.api import Run, open_run, resume
+from gansmith.devices import choose_compute, describe_environment
+from gansmith.evaluation import evaluate
+from gansmith.metrics.judgement import Judgement
+from gansmith.presets import DEFAULT_PRESET
+from gansmith.schedules import Duration
+from quality_tables import plot, tables
+
+__all__ = ["TRIALS", "Trial", "main"]
+
+HERE = Path(__file__).parent
+TENSORFLOW = HERE / "peers" / ".venv" / "bin" / "python"
+DATA = ("mnist", "gtsrb", "cifar10", "flowers")
+METRICS = "fid,label-fidelity,classes"
+TUTORIAL = "tensorflow-tutorial"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training to be judged.
+
+    Args:
+        data: one of ``DATA``.
+        size: pixels.
+        contender: a preset, or ``TUTORIAL``.
+        length: of training, as "10 min".
+    """
+
+    data: str
+    size: int
+    contender: str
+    length: str
+
+    def folder(self, seed: int) -> str:
+        """The name of its folder."""
+        return f"{self.data}-{self.size}-{self.contender}-{self.length.replace(' ', '')}-seed{seed}"
+
+    def key(self, seed: int) -> dict[str, Any]:
+        """What tells its results from others."""
+        named = {"data": self.data, "size": self.size, "contender": self.contender, "length": self.length}
+        return {**named, "seed": seed}
+
+
+TRIALS = (
+    *(Trial("mnist", 28, DEFAULT_PRESET, length) for length in ("3 s", "1 min", "10 min")),
+    *(Trial("mnist", 28, TUTORIAL, length) for length in ("10 min", "50 epochs")),
+    *(Trial("gtsrb", 32, contender, "10 min") for contender in (DEFAULT_PRESET, "sndcgan-64")),
+    *(Trial("cifar10", 32, contender, "10 min") for contender in (DEFAULT_PRESET, "dcgan-cifar10")),
+    *(Trial("flowers", 64, contender, "20 min") for contender in (DEFAULT_PRESET, "dcgan-folder-128")),
+    *(Trial("flowers", 128, contender, "20 min") for contender in (DEFAULT_PRESET, "dcgan-folder-128")),
+)
+
+
+def main() -> None:
+    """Train, judge, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for data in DATA:
+        parser.add_argument(f"--{data}", type=Path, help="where a copy of it lies")
+    parser.add_argument("--only", default="", help="data sets, separated by commas")
+    parser.add_argument(
+        "--trial", nargs=4, action="append", metavar=("DATA", "SIZE", "PRESET", "LENGTH"), help="instead of the table"
+    )
+    parser.add_argument("--length", help="of every training, instead of the table's")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--num", type=int, default=10_000, help="images that are judged")
+    parser.add_argument("--work", type=Path, default=Path("runs/quality"), help="where the runs go")
+    parser.add_argument("--out", type=Path, help="file without suffix; default results/DATE-quality")
+    parser.add_argument("--again", action="store_true", help="judge again what has results already")
+    options = parser.parse_args()
+    out = options.out or HERE / "results" / f"{datetime.date.today().isoformat()}-quality"
+    for trial in chosen(options, parser):
+        for seed in options.seeds:
+            if options.again or not known(out, trial.key(seed)):
+                write(out, measured(trial, seed, getattr(options, trial.data), options))
+    if out.with_suffix(".md").exists():
+        print(out.with_suffix(".md").read_text())
+
+
+def chosen(options: argparse.Namespace, parser: argparse.ArgumentParser) -> list[Trial]:
+    """The trials that were asked for, each of them once."""
+    table = [Trial(data, int(size), *rest) for data, size, *rest in options.trial or ()] or TRIALS
+    wanted = [trial for trial in table if not options.only or trial.data in options.only.split(",")]
+    if not TENSORFLOW.exists() and any(trial.contender == TUTORIAL for trial in wanted):
+        print("TensorFlow's tutorial is left out; peers/README.md says how to install it")
+        wanted = [trial for trial in wanted if trial.contender != TUTORIAL]
+    if options.length:
+        wanted = [Trial(trial.data, trial.size, trial.contender, options.length) for trial in wanted]
+    for trial in wanted:
+        if trial.data not in DATA or getattr(options, trial.data) is None:
+            parser.error(f"--{trial.data}: say where this data set lies, or leave it out with --only")
+    return list(dict.fromkeys(wanted))
+
+
+# --- one training ------------------------------------------------------------------------------------------
+
+
+def measured(trial: Trial, seed: int, root: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Train if that has not been done, and judge."""
+    path = options.work / trial.folder(seed)
+    print(f"--- {path.name}", flush=True)
+    of = of_tutorial if trial.contender == TUTORIAL else of_run
+    environment = describe_environment(choose_compute("auto", "auto"))
+    machine = {
+        name: environment[name] for name in ("processor", "cores", "threads", "device_name", "precision", "torch")
+    }
+    return {
+        **trial.key(seed),
+        "commit": commit(),
+        "num": options.num,
+        **machine,
+        **of(trial, seed, root, path, options.num),
+    }
+
+
+def of_run(trial: Trial, seed: int, root: Path, path: Path, num: int) -> dict[str, Any]:
+    """Figures of a training by gansmith."""
+    run = trained(trial, seed, root, path)
+    best, last = (judged(path, trial, root, num, snapshot) for snapshot in ("best", "last"))
+    tracked = [each for each in run.judgements() if each.kind == "tracking" and "fid" in each.figures]
+    return {
+        "kimg": round(run.status()["nimg"] / 1000, 1),
+        "seconds": round(last.generated.seconds or 0, 1),
+        "best": figures(best),
+        "last": figures(last),
+        "seen": last.seen.digest,
+        "curve_seen": tracked[-1].seen.digest if tracked else "",
+        "curve": [point(each.generated.seconds, each.generated.nimg, each.figures["fid"].value) for each in tracked],
+    }
+
+
+def trained(trial: Trial, seed: int, root: Path, path: Path) -> Run:
+    """The finished run; begun, gone on with, or found."""
+    if not (path / "config.json").exists():
+        data, at = source(trial, root)
+        return gansmith.train(
+            data, root=at, preset=trial.contender, size=trial.size, length=trial.length, seed=seed, run=path
+        )
+    run = open_run(path)
+    return run if run.status()["state"] == "finished" else resume(path)
+
+
+def of_tutorial(trial: Trial, seed: int, root: Path, path: Path, num: int) -> dict[str, Any]:
+    """Figures of TensorFlow's tutorial, whose samples at some moments lie in files."""
+    moments = path / "moments.json"
+    if not (moments.exists() and json.loads(moments.read_text())["finished"]):
+        length = Duration.from_text(trial.length)
+        seconds = {"s": 1, "min": 60, "h": 3600}
+        limit = (
+            ["--seconds", length.amount * seconds[length.unit]]
+            if length.unit in seconds
+            else ["--epochs", int(length.amount)]
+        )
+        words = [TENSORFLOW, HERE / "peers" / "tensorflow_tutorial.py", root, "--out", path, "--seed", seed, *limit]
+        subprocess.run([*map(str, words), "--samples", str(num)], check=True)
+    told = json.loads(moments.read_text())["moments"]
+    judgements = [judged(path / moment["file"], trial, root, num) for moment in told]
+    found = [
+        {**figures(judgement), "seconds": moment["seconds"], "kimg": round(moment["images"] / 1000, 1)}
+        for judgement, moment in zip(judgements, told, strict=True)
+    ]
+    return {
+        "kimg": found[-1]["kimg"],
+        "seconds": found[-1]["seconds"],
+        "best": min(found, key=lambda each: each["fid"]),
+        "last": found[-1],
+        "seen": judgements[-1].seen.digest,
+        "curve_seen": judgements[-1].seen.digest,
+        "curve": [[each["seconds"], each["kimg"], each["fid"]] for each in found],
+    }
+
+
+def judged(what: Path, trial: Trial, root: Path, num: int, snapshot: str = "best") -> Judgement:
+    """A run or a file of samples against the whole data set."""
+    data, at = source(trial, root)
+    return evaluate(what, data, root=at, metrics=METRICS, num=num, overrides={"snapshot": snapshot})
+
+
+def source(trial: Trial, root: Path) -> tuple[str | Path, Path | None]:
+    """What gansmith calls the data, and where they lie."""
+    return (root, None) if trial.data == "flowers" else (trial.data, root)
+
+
+def figures(judgement: Judgement) -> dict[str, Any]:
+    """What is kept of a judgement."""
+    kept = {name: float(f"{estimate.value:.4g}") for name, estimate in judgement.figures.items()}
+    if "classes_covered" in judgement.figures:
+        kept["classes"] = judgement.figures["classes_covered"].note
+    generated = judgement.generated
+    if generated.nimg is not None:
+        kept |= {"seconds": round(generated.seconds or 0, 1), "kimg": round(generated.nimg / 1000, 1)}
+    return kept
+
+
+def point(seconds: float | None, nimg: int | None, value: float) -> list[float]:
+    """Of a curve: seconds, thousands of images, FID."""
+    return [round(seconds or 0, 2), round((nimg or 0) / 1000, 2), float(f"{value:.4g}")]
+
+
+# --- results -----------------------------------------------------------------------------------------------
+
+
+def known(out: Path, key: Mapping[str, Any]) -> bool:
+    """Whether there are results of this trial and seed."""
+    return any(each.items() >= key.items() for each in read(out))
+
+
+def read(out: Path) -> list[dict[str, Any]]:
+    """All results so far."""
+    path = out.with_suffix(".json")
+    found: list[dict[str, Any]] = json.loads(path.read_text())["results"] if path.exists() else []
+    return found
+
+
+def write(out: Path, result: dict[str, Any]) -> None:
+    """Add a result, and draw everything again."""
+    key = {name: result[name] for name in ("data", "size", "contender", "length", "seed")}
+    results = [each for each in read(out) if not each.items() >= key.items()] + [result]
+    results.sort(
+        key=lambda each: (DATA.index(each["data"]), each["size"], each["contender"], each["length"], each["seed"])
+    )
+    about = {"date": datetime.date.today().isoformat(), "results": results}
+    out.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n")
+    out.with_suffix(".md").write_text(tables(results, DEFAULT_PRESET) + "\n")
+    plot(results, out.with_suffix(".png"))
+
+
+def commit() -> str:
+    """The commit that runs."""
+    asked = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(asked, capture_output=True, text=True, cwd=HERE, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()

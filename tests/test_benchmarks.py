@@ -1,0 +1,251 @@
+"""The benchmarks' pure parts: operations that are counted, processes that take turns, tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import runpy
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gansmith.config import Config
+from gansmith.data.npz import Npz
+from gansmith.devices import Compute
+from gansmith.models.dcgan import DCGAN
+from gansmith.penalties import R1, R2
+from gansmith.state import TrainState
+from gansmith.steps import train_step
+from gansmith.types import Batch, ImageSpec
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+SCRIPTS = ("contenders", "corruptions", "data", "judging", "quality", "speed", "whole_runs")
+PEERS = ("peers/plain_torch", "peers/tensorflow_tutorial")
+
+SPEC = ImageSpec(height=8, width=8, channels=1)
+CONFIG = Config(data=Npz(path=Path("nowhere.npz")), model=DCGAN(width=4, z_dim=6), batch_size=8)
+
+# Of one image, by hand. D: a 4x4 convolution from 1 to 4 channels at 4x4 places, a dense layer from 64 to 1.
+CONVOLUTION, HEAD = 2 * 4 * 4 * 4 * 4 * 4, 2 * 64
+FORWARD = TO_IMAGES = CONVOLUTION + HEAD
+BACKWARD = CONVOLUTION + 2 * HEAD  # to the weights, and from the head to the convolution
+# G: a dense layer from 6 to 64, and the transposed convolution of the same size.
+STEM = 2 * 6 * 64
+GENERATOR = (STEM + CONVOLUTION) + (STEM + 2 * CONVOLUTION)
+STEP = GENERATOR + 2 * (FORWARD + BACKWARD) + FORWARD + TO_IMAGES
+
+
+@pytest.fixture(autouse=True)
+def _found(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The benchmarks import each other as scripts do."""
+    monkeypatch.syspath_prepend(FOLDER / "peers")
+    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")  # a script sets it
+    yield
+
+
+def module(name: str) -> ModuleType:
+    return importlib.import_module(name)
+
+
+# --- help --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS, *PEERS])
+def test_each_script_says_what_it_does(
+    script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [script, "--help"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(FOLDER / f"{script}.py"), run_name="__main__")
+    assert not stop.value.code
+    assert "usage:" in capsys.readouterr().out
+
+
+# --- operations --------------------------------------------------------------------------------------------
+
+
+def test_the_operations_of_a_step_are_those_counted_by_hand() -> None:
+    flops = module("flops").flops_per_image
+    assert flops(CONFIG, SPEC) == STEP
+    assert flops(CONFIG, SPEC, simultaneous=True) == STEP - FORWARD
+    fresh = dataclasses.replace(CONFIG, reuse_fakes=False)
+    assert flops(fresh, SPEC) == STEP + STEM + CONVOLUTION
+    twice = dataclasses.replace(CONFIG, discriminator_steps=2)
+    assert flops(twice, SPEC) == (STEP + STEM + CONVOLUTION + 2 * (FORWARD + BACKWARD)) / 2
+
+
+def test_a_penalty_costs_a_gradient_and_the_gradient_of_it() -> None:
+    lazy = dataclasses.replace(CONFIG, penalties=(R1(every=4), R2(every=2)))
+    assert module("flops").flops_per_image(lazy, SPEC) == STEP + (TO_IMAGES + 2 * FORWARD) * (1 / 4 + 1 / 2)
+
+
+def test_a_step_does_what_it_needs_and_no_more() -> None:
+    compute = Compute(device=torch.device("cpu"), precision="float32")
+    state = TrainState.create(CONFIG, SPEC, compute, epoch_size=8)
+    batch = Batch(torch.zeros(8, 1, 8, 8, dtype=torch.uint8), None)
+    assert module("flops").counted(lambda: train_step(state, lambda *_: batch)) == 8 * STEP
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_all_three_passes_of_a_convolution_cost_the_same(kind: type[nn.Conv2d], groups: int) -> None:
+    """PyTorch's own count of the weights' gradient forgets the groups."""
+    layer = kind(6, 4, 3, stride=2, groups=groups, bias=False)
+    x = torch.zeros(5, 6, 9, 7, requires_grad=True)
+    made = layer(x)
+    places = 5 * (9 * 7 if kind is nn.ConvTranspose2d else made.shape[2] * made.shape[3])
+    one = 2 * places * 3 * 3 * 6 * 4 // groups
+    flops = module("flops")
+    assert flops.counted(lambda: layer(x)) == one
+    assert flops.counted(made.sum().backward) == 2 * one
+    transposed = kind is nn.ConvTranspose2d
+    assert flops.convolution_flops(x.shape, layer.weight.shape, made.shape, transposed=transposed) == one
+
+
+def test_the_convolutions_in_some_work_can_be_done_again() -> None:
+    layer = nn.Conv2d(2, 3, 3)
+    x = torch.zeros(4, 2, 8, 8)
+
+    def work() -> None:
+        layer(x)
+        layer(x).sum().backward()
+
+    forward, backward = module("flops").convolutions_in(work)
+    one = 2 * 4 * 6 * 6 * 9 * 2 * 3
+    assert (forward[1:], backward[1:]) == ((one, 2), (one, 1))  # the images need no gradient
+    assert forward[0]().shape == (4, 3, 6, 6)
+    assert backward[0]()[1].shape == layer.weight.shape
+
+
+# --- speed -------------------------------------------------------------------------------------------------
+
+SLEEPER = """
+import sys
+sys.path.insert(0, {folder!r})
+from rounds import serve, timed
+print("a library says hello")
+serve(timed(lambda: sum(range(1000)), images=7), precision="exact")
+"""
+
+
+def test_contenders_take_turns(tmp_path: Path) -> None:
+    speed = module("speed")
+    script = tmp_path / "contender.py"
+    script.write_text(SLEEPER.format(folder=str(FOLDER / "peers")))
+    contenders = [speed.Contender(name, (sys.executable, str(script))) for name in ("gansmith", "other")]
+    answers = speed.compete(contenders, rounds=2, seconds=0.001)
+    assert [len(found) for found in answers.values()] == [2, 2]
+    for contender in contenders:
+        assert contender.about == {"ready": True, "precision": "exact"}
+        assert contender.process.returncode == 0
+        for answer in answers[contender.name]:
+            assert answer["steps"] >= 1
+            assert answer["images_per_second"] == pytest.approx(7 * answer["steps"] / answer["seconds"], rel=0.5)
+
+
+def test_a_contender_that_dies_is_named(tmp_path: Path) -> None:
+    speed = module("speed")
+    contender = speed.Contender("other", (sys.executable, "-c", "raise SystemExit(3)"))
+    with pytest.raises(SystemExit, match="other: ended before it had measured"), contender.ready():
+        pass
+
+
+def test_ratios_are_of_the_same_round() -> None:
+    speed = module("speed")
+    other = speed.Contender("TensorFlow", ())
+    ours = [answered(40.0), answered(10.0), answered(30.0)]
+    theirs = [answered(20.0), answered(20.0), answered(10.0)]
+    limit = [{"usual": {"a": 2e9, "b": 8e9}, "own": 4e9}, {"usual": {"a": 3e9, "b": 1e9}, "own": 1e9}]
+    found = speed.row("dcgan-mnist", other, {"gansmith": ours, "TensorFlow": theirs, "limit": limit})
+    assert found["images_per_second"] == [20, 10, 20]
+    assert found["gansmith_over_this_images_per_second"] == [2, 0.5, 3]
+    assert found["usual_gflops"] == {"a": 3, "b": 8}
+    assert (found["limit_gflops"], found["own_gflops"]) == (8, 4)
+    assert found["gflops"] == pytest.approx(20 * found["gflop_per_image"], rel=0.01)
+    assert found["share_of_limit"] == pytest.approx(found["gflops"] / 8, abs=0.001)
+    assert "| TensorFlow | 20 (10 to 20) | 2.00 (0.50 to 3.00) |" in speed.table([found])
+
+
+def answered(speed: float) -> dict[str, float]:
+    return {"images_per_second": speed, "images_per_cpu_second": speed, "peak_memory_mib": 100}
+
+
+def test_only_speed_ups_that_a_part_has_are_switched_off() -> None:
+    matters = module("speed").matters
+    assert [matters("fast-dropout", part) for part in ("dcgan-mnist", "dcgan-64")] == [True, False]
+    assert [matters("lazy-penalties", part) for part in ("dcgan-r1", "dcgan-64")] == [True, False]
+    assert matters("bfloat16", "dcgan-64")
+
+
+# --- quality -----------------------------------------------------------------------------------------------
+
+
+def result(contender: str, seed: int, curve: list[list[float]], **changes: Any) -> dict[str, Any]:
+    seconds, kimg, fid = curve[-1]
+    place = {"data": "mnist", "size": 28, "contender": contender, "length": "10 s", "seed": seed, "num": 100}
+    machine = dict.fromkeys(("processor", "cores", "threads", "device_name", "precision", "torch"), "x")
+    end = {"fid": fid, "seconds": seconds, "kimg": kimg, "classes_covered": 9.0, "classes": "of 10; not 7"}
+    seen = {"seen": "all", "curve_seen": "some", "commit": "abc"}
+    figures = {"seconds": seconds, "kimg": kimg, "best": end, "last": end, "curve": curve}
+    return {**place, **machine, **seen, **figures, **changes}
+
+
+OURS = [result("auto", seed, [[1, 2, 90.0], [4, 8, 40.0 + seed], [10, 20, 20.0]]) for seed in (0, 1)]
+OTHERS = [result("other", seed, [[2, 1, 80.0], [8, 4, 41.0], [10, 5, 60.0]]) for seed in (0, 1)]
+
+
+def test_a_curve_keeps_its_last_figure() -> None:
+    value_at = module("quality_tables").value_at
+    assert [value_at(OURS[0]["curve"], moment) for moment in (0.5, 1, 3.9, 4, 99)] == [None, 90, 90, 40, 20]
+
+
+def test_passing_counts_figures_of_the_same_network_only() -> None:
+    overtaken = module("quality_tables").overtaken
+    assert overtaken(OURS, 41.0, "some") == 4
+    assert overtaken(OURS, 40.5, "some") == 7  # the median of 4 and 10
+    assert overtaken(OURS, 40.5, "all") == 10  # what was tracked was seen through another
+    assert overtaken(OURS, 19.0, "some") == float("inf")
+
+
+def test_the_tables_tell_medians_and_who_passed_whom() -> None:
+    text = module("quality_tables").tables(OURS + OTHERS, "auto")
+    assert "| mnist 28 px | auto | 10 s | 2 | 100 | 20 (20 to 20) |" in text
+    assert "9 (9 to 9) of 10" in text
+    assert "| mnist 28 px | auto | 10 s | 90 | 40.5 | 40.5 |" in text  # after 2, 4 and 8 seconds
+    assert "| mnist 28 px | other | 10 s | 41 | 8 | 4 | 1/2 | 1/3 of it |" in text
+
+
+def test_the_curves_are_drawn(tmp_path: Path) -> None:
+    path = module("quality_tables").plot(OURS + OTHERS, tmp_path / "x.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_results_of_a_trial_replace_older_ones(tmp_path: Path) -> None:
+    quality = module("quality")
+    for each in (*OURS, *OTHERS, {**OURS[1], "commit": "newer"}):
+        quality.write(tmp_path / "x", each)
+    found = quality.read(tmp_path / "x")
+    assert [(each["contender"], each["seed"], each["commit"]) for each in found] == [
+        ("auto", 0, "abc"), ("auto", 1, "newer"), ("other", 0, "abc"), ("other", 1, "abc")
+    ]  # fmt: skip
+    trial = quality.Trial("mnist", 28, "auto", "10 s")
+    assert [quality.known(tmp_path / "x", trial.key(seed)) for seed in (1, 2)] == [True, False]
+
+
+def test_the_tutorials_digits_are_read_plain_and_packed(tmp_path: Path) -> None:
+    tutorial = module("tensorflow_tutorial")
+    pixels = np.arange(2 * 28 * 28, dtype=np.uint8)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(bytes(16) + pixels.tobytes())
+    read = tutorial.digits(tmp_path)
+    assert read.shape == (2, 28, 28, 1)
+    assert (read.min(), read.max()) == (-1, 1)
+    with pytest.raises(SystemExit, match="holds neither"):
+        tutorial.digits(tmp_path / "nowhere")
