@@ -32,7 +32,7 @@ class Guard(Component):
         won: D's loss below this share of what guessing costs: D has won.
         lost: D's loss above so many times what guessing costs: D is worse than a guess.
         exploded: a gradient so many times as long as the median of those before.
-        oscillated: the logits' gap swings by this share of itself from line to line.
+        oscillated: the gap between real and fake logits swings by this share of its size from line to line.
         collapsed: samples below this share of the data's diversity, after having been above it.
         overfitted: how far D's logits of unseen real images are on the way from training images to samples.
         copied: the share of samples that are all but training images, beyond that of unseen real images.

@@ -240,16 +240,20 @@ def _longer(history: History, guard: Guard, name: str) -> Found:
 
 
 def _oscillating(history: History, guard: Guard, guess: float) -> Found | None:
-    gaps = [line["logits/real"] - line["logits/fake"] for line in history[-SWINGS:] if "logits/real" in line]
-    size = statistics.fmean(map(abs, gaps))
+    lines = [line for line in history[-SWINGS:] if "logits/real" in line]
+    gaps = [line["logits/real"] - line["logits/fake"] for line in lines]
+    spread = statistics.fmean(line.get("logits/real.std", 0.0) for line in lines)
+    size = max(
+        statistics.fmean(map(abs, gaps)), spread
+    )  # of a gap that is small beside the logits' spread, noise is most
     if len(gaps) < SWINGS or size == 0:
         return None
     moves = [now - before for before, now in itertools.pairwise(gaps)]
     turns = sum(one * other < 0 for one, other in itertools.pairwise(moves))
     swing = statistics.fmean(map(abs, moves)) / size
     sentence = (
-        f"the networks chase each other: the gap between real and fake logits swings by {swing:.0%} of itself from "
-        "line to line; try lower learning rates, or a larger gamma"
+        f"the networks chase each other: the gap between real and fake logits swings to and fro by {swing:.0%} of "
+        "its size; try lower learning rates, or a larger gamma"
     )
     return Found(figure=swing, excess=swing / guard.oscillated if turns * 3 >= SWINGS else 0.0, sentence=sentence)
 
