@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file without suffix; default results/DATE-quality")
     parser.add_argument("--again", action="store_true", help="judge again what has results already")
     options = parser.parse_args()
-    out = options.out or HERE / "results" / f"{datetime.date.today().isoformat()}-quality"
+    out = options.out or HERE / "results" / f"{datetime.date.today().isoformat()}-quality{machine()[1]}"
     for trial in chosen(options, parser):
         for seed in options.seeds:
             if options.again or not known(out, trial.key(seed)):
@@ -178,7 +178,8 @@ def of_tutorial(trial: Trial, seed: int, root: Path, path: Path, num: int) -> di
             else ["--epochs", int(length.amount)]
         )
         words = [TENSORFLOW, HERE / "peers" / "tensorflow_tutorial.py", root, "--out", path, "--seed", seed, *limit]
-        subprocess.run([*map(str, words), "--samples", str(num)], check=True)
+        words += ["--samples", num, "--threads", torch.get_num_threads()]
+        subprocess.run([*map(str, words)], check=True)
     told = json.loads(moments.read_text())["moments"]
     judgements = [judged(path / moment["file"], trial, root, num) for moment in told]
     found = [

@@ -67,7 +67,7 @@ def test_a_length_in_images_takes_no_trial_and_is_the_same_everywhere() -> None:
     chosen = [settled(trials, length=Duration(*length)).model.width for length in ((5, "kimg"), (5_000, "kimg"))]
     assert chosen[0] < chosen[1]
     assert trials.asked == 0
-    steps = settled(trials, length=Duration(5_000 * 1000 / 64, "steps")).model.width
+    steps = settled(trials, length=Duration(5_000_000 / preset("auto").batch_size, "steps")).model.width
     epochs = settled(trials, length=Duration(5_000 / 13, "epochs")).model.width
     assert steps == epochs == chosen[1]
 

@@ -83,7 +83,7 @@ SAID = {
     "mode-collapse": "two samples of a class differ by 20% of what real images do",
     "overfitting": "unseen real ones are 70% of the way to samples",
     "copies": "15% of the samples are all but training images",
-    "augmentation-leak": "40% more of them than of real images seem to have had 'cutout'",
+    "augmentation-leak": "at least 40% of them seem to have had 'cutout'",
 }
 
 
@@ -114,8 +114,9 @@ def test_every_detector_has_a_case_here() -> None:
 
 @pytest.mark.parametrize("kind", SPOILT.keys() - {"not-finite"})
 def test_one_bad_figure_is_noise_until_as_many_follow_as_patience_asks_for(kind: str) -> None:
-    assert not sightings(GUARD, GUESS, history(bad=2, **SPOILT[kind]))
-    assert sightings(override(GUARD, {"patience": 2}), GUESS, history(bad=2, **SPOILT[kind]))
+    enough = 2 if kind == "augmentation-leak" else GUARD.patience  # what is measured so rarely need not come thrice
+    assert not sightings(GUARD, GUESS, history(bad=enough - 1, **SPOILT[kind]))
+    assert sightings(GUARD, GUESS, history(bad=enough, **SPOILT[kind]))
 
 
 @pytest.mark.parametrize("kind", RUINED)

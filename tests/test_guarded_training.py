@@ -257,7 +257,7 @@ def test_what_the_user_changes_after_a_rollback_is_the_users(pictures: Path, tmp
 def scripted(monkeypatch: pytest.MonkeyPatch, **figures: Callable[[TrainState], float]) -> None:
     """Let the probes find what a test writes down."""
     found = {f"guard/{name}": figure for name, figure in figures.items()}
-    monkeypatch.setattr(Probes, "measure", lambda self, state: {key: of(state) for key, of in found.items()})
+    monkeypatch.setattr(Probes, "measure", lambda self, state, leak: {key: of(state) for key, of in found.items()})
 
 
 def test_a_collapse_goes_back_to_before_it_began_and_changes_gamma(

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gansmith.component import override
 from gansmith.config import Config
 from gansmith.data.npz import Npz
 from gansmith.data.store import Store, prepare
@@ -51,15 +52,19 @@ class Says(DiscriminatorNetwork):
         return self.say(images)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def noisy(folder: Path, num: int) -> Store:
     """Images of noise about the two grays of two classes."""
     draw = np.random.default_rng(0)
-    labels = np.arange(2 * NUM) % 2
-    images = draw.normal(100 + 60 * labels[:, None, None, None], 25, (2 * NUM, SIDE, SIDE, 1))
-    path = tmp_path_factory.mktemp("data") / "noise.npz"
-    np.savez(path, images=images.clip(0, 255).astype(np.uint8), labels=labels)
-    return prepare(Npz(path=path))
+    labels = np.arange(num) % 2
+    images = draw.normal(100 + 60 * labels[:, None, None, None], 25, (num, SIDE, SIDE, 1))
+    np.savez(folder / "noise.npz", images=images.clip(0, 255).astype(np.uint8), labels=labels)
+    return prepare(Npz(path=folder / "noise.npz"))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """As many images to train on as are held out."""
+    return noisy(tmp_path_factory.mktemp("data"), 2 * NUM)
 
 
 def real(store: Store, indices: Any) -> Tensor:
@@ -73,17 +78,20 @@ def measured(
     say: Callable[[Tensor], Tensor] = lambda images: images.mean(dim=(1, 2, 3)),
     held_out: int = NUM,
     num: int = NUM,
+    **changes: Any,
 ) -> dict[str, float]:
     """The figures of two such networks."""
     config = Config(data=Npz(path=Path("nowhere.npz")), batch_size=8, model=DCGAN(z_dim=SIDE * SIDE))
+    config = override(config, changes)
     spec = DataFacts.of(store).spec(use_labels=True)
     state = TrainState.create(config, spec, CPU, NUM, networks=lambda: (Makes(make), Says(say)))
     sampler = make_sampler(state.generator, config, DataFacts.of(store))
-    return opened(store, sampler, held_out, num).measure(state)
+    return opened(store, sampler, held_out, num).measure(state, leak=True)
 
 
 def opened(store: Store, sampler: Any, held_out: int = NUM, num: int = NUM) -> Probes:
-    return open_probes(num, store, np.arange(NUM), np.arange(NUM, NUM + held_out), sampler)
+    num_training = len(store) // 2
+    return open_probes(num, store, np.arange(num_training), num_training + np.arange(held_out), sampler)
 
 
 def noise(z: Tensor, labels: Tensor | None) -> Tensor:
@@ -168,3 +176,19 @@ def test_nothing_is_left_changed_and_the_same_comes_again(store: Store) -> None:
     for net, kept in zip((state.generator, state.discriminator), before, strict=True):
         assert net.training and all(torch.equal(each, kept[name]) for name, each in net.state_dict().items())
         assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_augmentation_shows_where_samples_bear_its_traces(tmp_path: Path) -> None:
+    """Half of the samples have a square of middle gray, as cutout leaves it."""
+
+    def with_holes(z: Tensor, labels: Tensor | None) -> Tensor:
+        images = noise(z, labels)
+        images[::2, :, 2:8, 3:9] = 0
+        return images
+
+    many, augment = noisy(tmp_path, 400), {"augment": {"name": "fixed", "operations": ["cutout"]}}
+    clean, holey = (measured(many, make, num=200, augment=augment) for make in (noise, with_holes))
+    assert clean["guard/leak"] == clean["guard/leak/cutout"] < 0.05
+    assert 0.3 < holey["guard/leak"] < 0.6
+    assert "guard/leak" not in measured(many, with_holes, num=200)
+    assert "guard/leak" not in measured(many, with_holes, num=50, augment=augment)  # too few to tell

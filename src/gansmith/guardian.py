@@ -24,6 +24,7 @@ from gansmith.state import TrainState, read_state
 __all__ = ["Guardian", "open_guardian", "with_unwritten_rollback"]
 
 SPACING = 32  # images of training for each that the probes look at, so that looking costs about two percent
+LEAK_SPACING = 512  # likewise where they look for augmentation
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,11 +50,11 @@ class Guardian:
     journal: list[Event] = field(default_factory=list)
 
     def figures(self, state: TrainState) -> dict[str, float]:
-        """What the probes find, if they are due."""
-        probed = [line["progress/nimg"] for line in self.history if "guard/diversity" in line]
-        rested = state.nimg - max(probed, default=0) >= SPACING * self.guard.num
+        """What the probes find, if they are due and have rested."""
         due = self.guard.every.due(self._last_progress(state), state.progress, state.config.length)
-        return self.probes.measure(state) if rested and due else {}
+        if not due or self._images_since("guard/diversity", state) < SPACING * self.guard.num:
+            return {}
+        return self.probes.measure(state, leak=self._images_since("guard/leak", state) >= LEAK_SPACING * self.guard.num)
 
     def look(self, record: Mapping[str, float]) -> list[Event]:
         """What is worth saying now that this line has come."""
@@ -153,6 +154,10 @@ class Guardian:
         write_json(self.run.config, to_plain(state.config))
         self.run.forget_after(state.nimg, state.num_events)
         self.run.set_status("running", step=state.step, nimg=state.nimg)
+
+    def _images_since(self, key: str, state: TrainState) -> int:
+        """Those seen since the last line that has a key; since the start if none has."""
+        return state.nimg - int(next((line["progress/nimg"] for line in reversed(self.history) if key in line), 0))
 
     def _last_progress(self, state: TrainState) -> Progress:
         """That of the last line."""

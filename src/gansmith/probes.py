@@ -1,9 +1,9 @@
-"""Cheap looks at both networks while they train: how varied the samples are, what D makes of unseen images, copies."""
+"""Cheap looks at both networks while they train: diversity, overfitting, copies, and augmentation that shows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,7 +14,9 @@ from torch.nn import functional as F
 
 from gansmith.data.batches import Indices
 from gansmith.data.store import Store
-from gansmith.images import to_float, to_uint8
+from gansmith.errors import MetricError
+from gansmith.images import to_array, to_float, to_uint8
+from gansmith.metrics.augmentation_leak import augmentation_leak
 from gansmith.metrics.features import Selection, some_of
 from gansmith.metrics.manifold import nearest
 from gansmith.sample import TrainedGenerator
@@ -50,8 +52,12 @@ class Probes:
     held_out: Batch | None
     coarse_training: Float[Tensor, "m d"]
 
-    def measure(self, state: TrainState) -> dict[str, float]:
+    def measure(self, state: TrainState, *, leak: bool = False) -> dict[str, float]:
         """Figures under the keys of stats.jsonl; those that have no meaning now are left out.
+
+        Args:
+            state: left as it is.
+            leak: whether to look for augmentation too, which takes a few times as long as all the rest.
 
         ``guard/diversity``: mean distance of two samples over that of two real images.
         ``guard/class_diversity``: the same between images of one class.
@@ -59,12 +65,16 @@ class Probes:
         to those of samples: 0 if it tells them from neither, 1 if they are samples to it (Karras et al. 2020, eq. 1).
         ``guard/copies``: the share of samples that are all but a training image.
         ``guard/copies_held_out``: the same share among unseen real images, which may have twins too.
+        ``guard/leak/NAME``: the share of samples that bear the traces of an operation, the lower end of its interval;
+        ``guard/leak``: the largest of them.
         """
         with torch.no_grad(), _evaluating(state.generator, state.discriminator):
             fakes = self._fakes(state)
             figures = self._overfitting(state, fakes)
         pixels = to_uint8(fakes, state.config.model.value_range)
         figures |= self._diversity(_coarse(pixels)) | self._copies(_coarse(pixels))
+        if leak and state.config.augment is not None:
+            figures |= self._leak(pixels, state.config.augment.operations)
         return {name: figure for name, figure in figures.items() if math.isfinite(figure)}
 
     def _fakes(self, state: TrainState) -> Images:
@@ -96,6 +106,14 @@ class Probes:
         if self.held_out is not None:
             figures["guard/copies_held_out"] = _share_of_twins(_coarse(self.held_out.images), self.coarse_training)
         return figures
+
+    def _leak(self, fakes: Pixels, operations: Sequence[str]) -> dict[str, float]:
+        try:
+            found = augmentation_leak(to_array(self.training.images), to_array(fakes), operations)
+        except MetricError:  # too few images to tell
+            return {}
+        shares = {f"guard/leak/{name}": estimate.low for name, estimate in found.items()}
+        return {**shares, "guard/leak": max(shares.values())} if shares else {}
 
 
 def open_probes(num: int, store: Store, training: Indices, held_out: Indices, sampler: TrainedGenerator) -> Probes:

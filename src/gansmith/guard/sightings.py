@@ -283,7 +283,7 @@ def _leaking(history: History, guard: Guard, guess: float) -> Found:
     shares = {key.removeprefix(f"{LEAK}/"): share for key, share in history[-1].items() if key.startswith(f"{LEAK}/")}
     worst, share = max(shares.items(), key=lambda pair: pair[1], default=("augmentation", history[-1][LEAK]))
     sentence = (
-        f"augmentation shows in the samples: {share:.0%} more of them than of real images seem to have had '{worst}'; "
+        f"augmentation shows in the samples: at least {share:.0%} of them seem to have had '{worst}'; "
         "leave it out of --augment.operations, or augment less often"
     )
     return Found(figure=share, excess=share / guard.leaked, sentence=sentence)
@@ -316,5 +316,5 @@ DETECTORS = (
     Detector(kind="oscillation", reads="logits/real", find=_oscillating),
     Detector(kind="overfitting", reads="guard/overfitting", find=_overfitting),
     Detector(kind="copies", reads="guard/copies", find=_copying),
-    Detector(kind="augmentation-leak", reads=LEAK, find=_leaking),
+    Detector(kind="augmentation-leak", reads=LEAK, find=_leaking, patience=2),
 )
