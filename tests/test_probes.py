@@ -186,7 +186,7 @@ def test_augmentation_shows_where_samples_bear_its_traces(tmp_path: Path) -> Non
         images[::2, :, 2:8, 3:9] = 0
         return images
 
-    many, augment = noisy(tmp_path, 400), {"augment": {"name": "fixed", "operations": ["cutout"]}}
+    many, augment = noisy(tmp_path, 400), {"name": "fixed", "operations": ["cutout"]}
     clean, holey = (measured(many, make, num=200, augment=augment) for make in (noise, with_holes))
     assert clean["guard/leak"] == clean["guard/leak/cutout"] < 0.05
     assert 0.3 < holey["guard/leak"] < 0.6
