@@ -252,7 +252,7 @@ GOOD = Event.of("began", seen()).to_plain()
 @pytest.mark.parametrize(
     "plain",
     [None, [], {}, {**GOOD, "more": 1}, {**GOOD, "what": "run"}, {**GOOD, "figure": "<b>"}, {**GOOD, "sentence": 3},
-     {**GOOD, "excess": math.nan}, {**GOOD, "changes": [1]}],
+     {**GOOD, "excess": math.nan}, {**GOOD, "nimg": 10**400}, {**GOOD, "changes": [1]}],
 )  # fmt: skip
 def test_a_line_that_is_no_event_is_refused_in_one_line(plain: Any) -> None:
     with pytest.raises(RunError, match=r"a line of events\.jsonl cannot be read") as caught:

@@ -100,6 +100,9 @@ def make_run(path: Path, facts: DataFacts = FACTS) -> RunFolder:
         run.append_stats({"progress/nimg": 5120 * i, "progress/step": 80 * i, **losses, **rest, **speed})
         run.append_judgement(judgement(5120 * i, 200 / i if i < 6 else 60.0).to_plain())
         save_png(sheet(i, facts), run.images / f"fakes_{5120 * i:09}.png")
+    for what, sentence in (("began", "the discriminator has won"), ("rollback", "back to step 80: R1 is added")):
+        seen = {"kind": "discriminator-won", "severity": "failure", "figure": 0.01, "excess": 6.0, "since": 5120}
+        run.append_event({"what": what, "sentence": sentence, "nimg": 15360, **seen})
     for made in (evaluation(20480), evaluation(25600, num=1000), evaluation(30720)):
         run.append_judgement(made.to_plain())
     save_png(sheet(0, facts), run.images / "real.png")

@@ -104,6 +104,15 @@ def test_it_shows_the_curves_and_marks_the_best(run_report: Path) -> None:
         assert title in text
 
 
+def test_it_tells_what_the_guard_saw_and_did(run: RunFolder, run_report: Path) -> None:
+    text = " ".join(Page(run_report.read_text(encoding="utf-8")).text.split())
+    assert "after 15.4 kimg The discriminator has won. after 15.4 kimg Back to step 80: R1 is added." in text
+    run.events.unlink()
+    assert run_page(run).guard.why == "Nothing: the guard had no reason to say anything."
+    write_json(run.config, json.loads(run.config.read_text()) | {"guard": None})
+    assert run_page(run).guard.why == "No guard was set."
+
+
 def test_it_tells_configuration_machine_and_commands(run_report: Path) -> None:
     text = " ".join(Page(run_report.read_text(encoding="utf-8")).text.split())
     assert "model.width 24 32" in text
@@ -247,6 +256,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     run.append_judgement(made)
     write_json(run.environment, {SCRIPT: SCRIPT, "notes": [SCRIPT], "command": [SCRIPT]})
     write_json(run.status, {"state": "failed", "reason": SCRIPT})
+    run.append_event(run.read_events()[0] | {"sentence": SCRIPT, "kind": SCRIPT})
     plain = json.loads(run.config.read_text())
     write_json(run.config, plain | {"preset": SCRIPT, "loss": {"name": SCRIPT, SCRIPT: 1}})
     html = write_report(run.path).read_text(encoding="utf-8")
@@ -270,7 +280,7 @@ GARBAGE = {
 
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_garbage_in_every_file_is_no_reason_to_fall(run: RunFolder, kind: str) -> None:
-    for path in (run.config, run.data, run.environment, run.status, run.stats, run.metrics):
+    for path in (run.config, run.data, run.environment, run.status, run.stats, run.metrics, run.events):
         path.write_bytes(GARBAGE[kind])
     for path in (run.nearest, *run.images.iterdir()):
         path.write_bytes(GARBAGE[kind])

@@ -7,6 +7,7 @@ resumed training, which has the same lines, goes on as one that never stopped.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
@@ -72,9 +73,9 @@ class Event:
             numbers = (event.figure, event.excess, event.nimg, event.since, event.back_to or 0)
             texts = (event.kind, event.severity, event.sentence, event.remedy)
             sound = event.what in get_args(What) and isinstance(event.changes, Mapping)
-            if not sound or not all(isinstance(text, str) for text in texts) or any(n + 0.0 != n for n in numbers):
+            if not sound or not all(isinstance(text, str) for text in texts) or not all(map(math.isfinite, numbers)):
                 raise ValueError("a field holds something else than its name says")
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise RunError(f"a line of events.jsonl cannot be read ({error}); remove the line") from error
         return event
 

@@ -12,11 +12,12 @@ import numpy as np
 
 from gansmith.data.decode import decode
 from gansmith.errors import GansmithError, RunError
+from gansmith.guard.journal import Event
 from gansmith.metrics.judgement import Judgement
 from gansmith.runs import RunFolder
 from gansmith.types import PixelArray
 
-__all__ = ["Part", "attempt", "read_judgements", "read_object", "read_picture", "read_stats"]
+__all__ = ["Part", "attempt", "read_events", "read_judgements", "read_object", "read_picture", "read_stats"]
 
 T = TypeVar("T")
 
@@ -97,6 +98,16 @@ def read_judgements(folder: RunFolder) -> list[Judgement]:
     """
     lines = _sound(folder.metrics, folder.read_judgements) if folder.metrics.exists() else []
     return [Judgement.from_plain(line) for line in lines]
+
+
+def read_events(folder: RunFolder) -> list[Event]:
+    """The lines of events.jsonl, oldest first; empty if the guard had nothing to say.
+
+    Raises:
+        RunError: they cannot be read.
+    """
+    lines = _sound(folder.events, folder.read_events) if folder.events.exists() else []
+    return [Event.from_plain(line) for line in lines]
 
 
 def read_picture(path: Path) -> PixelArray:

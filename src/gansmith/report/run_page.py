@@ -12,7 +12,7 @@ from gansmith.metrics.judgement import Judgement
 from gansmith.report.charts import Chart, numbers
 from gansmith.report.curves import best_of, statistics_charts, tracked, tracked_chart
 from gansmith.report.figures import Evaluation, evaluation, in_words, main_figure
-from gansmith.report.reading import Part, attempt, read_judgements, read_object, read_stats
+from gansmith.report.reading import Part, attempt, read_events, read_judgements, read_object, read_stats
 from gansmith.report.samples import Pictures, Samples, Strip, nearest
 from gansmith.report.settings import Bar, Command, Settings, bars, commands, environment, settings
 from gansmith.report.sheets import Picture
@@ -33,6 +33,7 @@ class RunPage:
     strip: Part[Strip]
     tracked: Part[Chart]
     charts: Part[list[Chart]]
+    guard: Part[list[tuple[str, str]]]
     evaluation: Part[Evaluation]
     nearest: Part[Picture]
     data: Part[DataFacts]
@@ -75,6 +76,7 @@ def run_page(folder: RunFolder) -> RunPage:
         strip=attempt(lambda: _pictures(files).strip(), what="The pictures of the way"),
         tracked=attempt(lambda: tracked_chart(files.judgements.needed()), what="The tracked figure"),
         charts=attempt(lambda: statistics_charts(files.stats.needed()), what="stats.jsonl"),
+        guard=attempt(_guard, folder, config, what="events.jsonl"),
         evaluation=attempt(lambda: evaluation(files.judgements.needed(), str(folder.path)), what="metrics.jsonl"),
         nearest=attempt(lambda: nearest(folder, files.facts.needed()), what="nearest.png"),
         data=files.facts,
@@ -133,6 +135,15 @@ def _best(files: _Files) -> str:
     at = kimg(best.generated.nimg or 0)
     images = plural(best.generated.num, "image")
     return f"Best tracked {in_words(name, best.figures[name])}, at {at}, on {images}."
+
+
+def _guard(folder: RunFolder, config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """When, and what the guard said."""
+    events = read_events(folder)
+    if not events:
+        absent = "guard" in config and config["guard"] is None
+        raise RunError("No guard was set." if absent else "Nothing: the guard had no reason to say anything.")
+    return [(f"after {kimg(event.nimg)}", f"{event.sentence[:1].upper()}{event.sentence[1:]}.") for event in events]
 
 
 def _summary(files: _Files) -> list[tuple[str, str]]:
