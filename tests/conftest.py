@@ -35,9 +35,11 @@ def check_shapes(module: ModuleType) -> None:
 
 
 # In the order of their imports: who imports a function later imports the checked one.
-for _name in ("images", "losses", "penalties", "models.model", "models.layers", "models.dense", "models.dcgan"):
-    check_shapes(importlib.import_module(f"gansmith.{_name}"))
-for _name in ("sample", "explore", "training"):
+for _name in (
+    *("images", "augment.colour", "augment.cover", "augment.geometry", "augment.operations", "augment.transform"),
+    *("augment.control", "losses", "penalties", "models.model", "models.layers"),
+    *("models.dense", "models.dcgan", "models.resnet", "models.r3", "sample", "explore", "state", "steps", "training"),
+):
     check_shapes(importlib.import_module(f"gansmith.{_name}"))
 
 from gansmith.models.dcgan import DCGAN  # noqa: E402

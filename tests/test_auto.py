@@ -122,6 +122,10 @@ def test_what_the_user_has_set_stays() -> None:
     assert (chosen.model.width, chosen.balance, chosen.batch_size) == (20, 0.25, 48)
     assert chosen.penalties == (R1(),)
     assert chosen.augment is not None and chosen.augment.operations == ("cutout",)
+    lines = settle(
+        override(preset("auto"), {"penalties": []}), ("augment",), dataclasses.replace(SIGNS, num_images=9), Stopwatch()
+    )
+    assert [line for line in lines[1] if "given" in line] == ["penalty  as it was given", "augment  as it was given"]
     as_it_was = preset("auto").model.width
     assert settled(Stopwatch(10), ("model.width",)).model.width == as_it_was
 

@@ -134,6 +134,8 @@ def test_time_is_due_when_its_multiple_has_passed() -> None:
         (Cosine(), [1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2, 0]),
         (Cosine(end=0.2, start=0.5), [1, 1, 1, 0.6, 0.2]),
         (Linear(start=1), [1, 1, 1, 1, 1]),
+        (Linear(begin=0, end=1), [0, 0.25, 0.5, 0.75, 1]),
+        (Cosine(begin=0, end=0.5, start=0.5), [0, 0, 0, 0.25, 0.5]),
     ],
 )
 def test_factors(schedule: Schedule, factors: list[float]) -> None:

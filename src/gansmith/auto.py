@@ -15,12 +15,12 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from gansmith.augment import AdaptiveAugment, settled_operations
+from gansmith.augment import SAFE_OPERATIONS, AdaptiveAugment, settled_operations
 from gansmith.component import override
 from gansmith.config import Config, differences
 from gansmith.devices import Compute
 from gansmith.models.dcgan import DCGAN
-from gansmith.penalties import scaled_gamma
+from gansmith.penalties import R1, R2, scaled_gamma
 from gansmith.presets import PRESETS
 from gansmith.schedules import Duration, Progress
 from gansmith.state import TrainState
@@ -29,14 +29,15 @@ from gansmith.types import Batch, ImageSpec
 
 __all__ = ["Situation", "Trials", "settle"]
 
-# Width by how many images one of width 32 would see in the time that there is. Measured: 32 against 48, which draw level
-# after 330,000 images of 32 x 32 pixels (GTSRB); the others follow from there.
+# Width by how many images one of width 32 would see in the time that there is. Measured: 32 against 48, which draw
+# level after 330,000 images of 32 x 32 pixels (GTSRB); the others follow from there.
 WIDTHS = ((0, 16), (40_000, 24), (120_000, 32), (350_000, 48), (1_200_000, 64), (5_000_000, 96), (20_000_000, 128))
 GAMMA = 0.15  # of 32 x 32 pixels and 64 images a step
 FEW_VIEWS = 30  # how often an image may be seen before the discriminator is likely to know it by heart
 LONG_TAIL = 5  # times as many images in the largest class as in the smallest
 FEWEST_OF_A_CLASS = 10
 SHARE_OF_MEMORY = 0.5  # of what is free
+AS_GIVEN = "as it was given"
 SECONDS_A_PICTURE = 5
 LARGEST_BATCH, WORTH_DOUBLING = 512, 1.3
 MOST_CYCLES, TRIAL_SECONDS = 5, 0.5  # of a trial
@@ -142,7 +143,8 @@ def settle(
     for choice in (_classes, _network, _batch, _penalties, _augmentation):
         changes, reason = choice(config, situation, trials)
         config = _changed(config, changes, kept)
-        reasons.append(reason)
+        as_given = bool(changes) and all(_touched(path, kept) for path in changes)
+        reasons.append(f"{reason.split()[0]:8} {AS_GIVEN}" if as_given else reason)
     return _changed(config, _pictures(situation), kept), tuple(reasons)
 
 
@@ -174,7 +176,7 @@ def _classes(config: Config, situation: Situation, trials: Trials) -> Choice:
 
 def _network(config: Config, situation: Situation, trials: Trials) -> Choice:
     if not isinstance(config.model, DCGAN):
-        return {}, "network  the one that was asked for"
+        return {}, f"network  {AS_GIVEN}"
     num = _num_images(config, situation, trials)
     width = max(width for fewest, width in WIDTHS if num >= fewest)
     seen = f"{config.length} are {_in_words(num)} images for one of width {config.model.width}"
@@ -204,15 +206,18 @@ def _speedup(config: Config, size: int, trials: Trials) -> float:
 
 def _penalties(config: Config, situation: Situation, trials: Trials) -> Choice:
     gamma = float(f"{scaled_gamma(situation.spec, config.batch_size, GAMMA):.2g}")
-    each = {f"penalties.{i}.gamma": gamma for i in range(len(config.penalties))}
+    each = {f"penalties.{i}.gamma": gamma for i, penalty in enumerate(config.penalties) if isinstance(penalty, R1 | R2)}
+    if not each:
+        return {}, f"penalty  {AS_GIVEN}"
+    every = config.penalties[0].every
     reason = f"for {situation.spec.width}x{situation.spec.height} pixels and {config.batch_size} images a step"
-    return each, f"penalty  R1 and R2, gamma {gamma:g} every {config.penalties[0].every} steps: {reason}"
+    return each, f"penalty  R1 and R2, gamma {gamma:g} every {every} steps: {reason}"
 
 
 def _augmentation(config: Config, situation: Situation, trials: Trials) -> Choice:
     views = _num_images(config, situation, trials) / situation.num_images
     seen = f"each image is seen about {views:,.0f} times"
-    if views < FEW_VIEWS:
+    if views < FEW_VIEWS or situation.kind not in SAFE_OPERATIONS:
         return {}, f"augment  nothing: {seen}"
     names = settled_operations((), situation.kind, situation.spec.channels)
     return {"augment": AdaptiveAugment(operations=names)}, f"augment  {', '.join(names)} as needed: {seen}"

@@ -142,24 +142,27 @@ class Constant(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Linear(Schedule):
-    """From 1 in a straight line to ``end``, starting after the fraction ``start`` of training."""
+    """From ``begin`` in a straight line to ``end``, setting out after the fraction ``start`` of training."""
 
+    begin: NonNegative = 1.0
     end: NonNegative = 0.0
     start: NonNegative = 0.0
 
     def factor(self, fraction: float) -> float:
-        return 1.0 + (self.end - 1.0) * _stretched(fraction, self.start)
+        return self.begin + (self.end - self.begin) * _stretched(fraction, self.start)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Schedule):
-    """From 1 along half a cosine to ``end``, starting after the fraction ``start`` of training."""
+    """From ``begin`` along half a cosine to ``end``, setting out after the fraction ``start`` of training."""
 
+    begin: NonNegative = 1.0
     end: NonNegative = 0.0
     start: NonNegative = 0.0
 
     def factor(self, fraction: float) -> float:
-        return self.end + (1.0 - self.end) * (1.0 + math.cos(math.pi * _stretched(fraction, self.start))) / 2
+        passed = (1.0 - math.cos(math.pi * _stretched(fraction, self.start))) / 2
+        return self.begin + (self.end - self.begin) * passed
 
 
 def _stretched(fraction: float, start: float) -> float:
