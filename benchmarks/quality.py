@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import gansmith
 from gansmith.api import Run, open_run, resume
 from gansmith.devices import choose_compute, describe_environment
@@ -31,7 +33,7 @@ from gansmith.evaluation import evaluate
 from gansmith.metrics.judgement import Judgement
 from gansmith.presets import DEFAULT_PRESET
 from gansmith.schedules import Duration
-from quality_tables import plot, tables
+from quality_tables import MACHINE, plot, tables
 
 __all__ = ["TRIALS", "Trial", "main"]
 
@@ -94,7 +96,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file without suffix; default results/DATE-quality")
     parser.add_argument("--again", action="store_true", help="judge again what has results already")
     options = parser.parse_args()
-    out = options.out or HERE / "results" / f"{datetime.date.today().isoformat()}-quality{machine()[1]}"
+    out = options.out or HERE / "results" / f"{datetime.date.today().isoformat()}-quality{suffix()}"
     for trial in chosen(options, parser):
         for seed in options.seeds:
             if options.again or not known(out, trial.key(seed)):
@@ -126,17 +128,8 @@ def measured(trial: Trial, seed: int, root: Path, options: argparse.Namespace) -
     path = options.work / trial.folder(seed)
     print(f"--- {path.name}", flush=True)
     of = of_tutorial if trial.contender == TUTORIAL else of_run
-    environment = describe_environment(choose_compute("auto", "auto"))
-    machine = {
-        name: environment[name] for name in ("processor", "cores", "threads", "device_name", "precision", "torch")
-    }
-    return {
-        **trial.key(seed),
-        "commit": commit(),
-        "num": options.num,
-        **machine,
-        **of(trial, seed, root, path, options.num),
-    }
+    found = of(trial, seed, root, path, options.num)
+    return {**trial.key(seed), "commit": commit(), "num": options.num, **machine(), **found}
 
 
 def of_run(trial: Trial, seed: int, root: Path, path: Path, num: int) -> dict[str, Any]:
@@ -159,27 +152,22 @@ def trained(trial: Trial, seed: int, root: Path, path: Path) -> Run:
     """The finished run; begun, gone on with, or found."""
     if not (path / "config.json").exists():
         data, at = source(trial, root)
-        return gansmith.train(
-            data, root=at, preset=trial.contender, size=trial.size, length=trial.length, seed=seed, run=path
-        )
-    run = open_run(path)
-    return run if run.status()["state"] == "finished" else resume(path)
+        options: dict[str, Any] = {"preset": trial.contender, "size": trial.size, "length": trial.length, "seed": seed}
+        run = gansmith.train(data, root=at, run=path, **options)
+    elif (run := open_run(path)).status()["state"] != "finished":
+        run = resume(path)
+    if run.status()["state"] != "finished":
+        raise SystemExit(f"{path}: was stopped; the same command goes on")
+    return run
 
 
 def of_tutorial(trial: Trial, seed: int, root: Path, path: Path, num: int) -> dict[str, Any]:
     """Figures of TensorFlow's tutorial, whose samples at some moments lie in files."""
     moments = path / "moments.json"
     if not (moments.exists() and json.loads(moments.read_text())["finished"]):
-        length = Duration.from_text(trial.length)
-        seconds = {"s": 1, "min": 60, "h": 3600}
-        limit = (
-            ["--seconds", length.amount * seconds[length.unit]]
-            if length.unit in seconds
-            else ["--epochs", int(length.amount)]
-        )
-        words = [TENSORFLOW, HERE / "peers" / "tensorflow_tutorial.py", root, "--out", path, "--seed", seed, *limit]
-        words += ["--samples", num, "--threads", torch.get_num_threads()]
-        subprocess.run([*map(str, words)], check=True)
+        words = [TENSORFLOW, HERE / "peers" / "tensorflow_tutorial.py", root, "--out", path, "--seed", seed]
+        words += [*limit(trial.length), "--samples", num, "--threads", torch.get_num_threads()]
+        subprocess.run(list(map(str, words)), check=True)
     told = json.loads(moments.read_text())["moments"]
     judgements = [judged(path / moment["file"], trial, root, num) for moment in told]
     found = [
@@ -195,6 +183,14 @@ def of_tutorial(trial: Trial, seed: int, root: Path, path: Path, num: int) -> di
         "curve_seen": judgements[-1].seen.digest,
         "curve": [[each["seconds"], each["kimg"], each["fid"]] for each in found],
     }
+
+
+def limit(length: str) -> list[Any]:
+    """How the tutorial is told the length of its training."""
+    duration, seconds = Duration.from_text(length), {"s": 1, "min": 60, "h": 3600}
+    if duration.unit in seconds:
+        return ["--seconds", duration.amount * seconds[duration.unit]]
+    return ["--epochs", int(duration.amount)]
 
 
 def judged(what: Path, trial: Trial, root: Path, num: int, snapshot: str = "best") -> Judgement:
@@ -250,6 +246,18 @@ def write(out: Path, result: dict[str, Any]) -> None:
     out.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n")
     out.with_suffix(".md").write_text(tables(results, DEFAULT_PRESET) + "\n")
     plot(results, out.with_suffix(".png"))
+
+
+def machine() -> dict[str, Any]:
+    """Where this runs."""
+    environment = describe_environment(choose_compute("auto", "auto"))
+    return {name: environment[name] for name in MACHINE}
+
+
+def suffix() -> str:
+    """What tells the results of a GPU from those of the processor."""
+    device = machine()["device_name"]
+    return "" if device == "CPU" else f"-{device.replace(' ', '-').lower()}"
 
 
 def commit() -> str:

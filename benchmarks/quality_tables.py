@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
-__all__ = ["overtaken", "plot", "tables", "value_at"]
+__all__ = ["MACHINE", "overtaken", "plot", "tables", "value_at"]
 
 Result = dict[str, Any]
 
+MACHINE = ("processor", "cores", "threads", "device_name", "precision", "torch")
 MOMENTS = (2, 4, 8, 15, 30, 60, 120, 300, 600, 1200, 4200)  # seconds
 COLOURS = ("#2e6f95", "#d1495b", "#edae49", "#66a182", "#8d6a9f")
 
@@ -26,9 +28,7 @@ def tables(results: Sequence[Result], ours: str) -> str:
         results: of trials and seeds, sorted by trial.
         ours: the contender that the others are compared with.
     """
-    machine = ", ".join(
-        f"{name} {results[-1][name]}" for name in ("processor", "cores", "threads", "device_name", "precision", "torch")
-    )
+    machine = ", ".join(f"{name} {results[-1][name]}" for name in MACHINE)
     seeds = sorted({each["seed"] for each in results})
     head = f"Quality, {machine}, seeds {', '.join(map(str, seeds))}: medians over the seeds (lowest to highest)."
     ends = "FID of so many images as stated against the whole data set; the lower the better."
@@ -165,6 +165,10 @@ def plot(results: Sequence[Result], path: Path) -> Path:
         for axes, label in zip(row, ("seconds of training", "thousand images"), strict=True):
             axes.set(xscale="log", yscale="log", xlabel=label, title=f"{data}, {size} px")
             axes.spines[["top", "right"]].set_visible(False)
+            for scale in (axes.xaxis, axes.yaxis):
+                scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                scale.set_major_formatter("{x:g}")
+                scale.set_minor_locator(NullLocator())
         row[0].set_ylabel("FID")
         handles, labels = row[0].get_legend_handles_labels()
         unique = dict(zip(labels, handles, strict=True))
