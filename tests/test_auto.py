@@ -72,6 +72,11 @@ def test_a_length_in_images_takes_no_trial_and_is_the_same_everywhere() -> None:
     assert steps == epochs == chosen[1]
 
 
+def test_the_longer_training_lasts_the_longer_the_average() -> None:
+    ramps = [settled(Stopwatch(), length=Duration(kimg, "kimg")).ema_ramp for kimg in (10, 100, 400, 100_000)]
+    assert ramps == pytest.approx([0.05, 0.05, 0.1, 0.2])
+
+
 def test_gamma_is_that_of_the_size_and_the_batch() -> None:
     small, large = (
         settled(Stopwatch(), spec=dataclasses.replace(SIGNS.spec, height=side, width=side)) for side in (32, 64)

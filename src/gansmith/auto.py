@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -39,6 +39,7 @@ FEWEST_OF_A_CLASS = 10
 SHARE_OF_MEMORY = 0.5  # of what is free
 AS_GIVEN = "as it was given"
 SECONDS_A_PICTURE = 5
+LEAST_RAMP, MOST_RAMP, SHORT_TRAINING = 0.05, 0.2, 100_000  # best: 0.05 after 100,000 images, 0.15 after 200,000
 LARGEST_BATCH, WORTH_DOUBLING = 512, 1.3
 MOST_CYCLES, TRIAL_SECONDS = 5, 0.5  # of a trial
 
@@ -76,13 +77,15 @@ class Trials:
 
     def __init__(self, spec: ImageSpec, compute: Compute) -> None:
         self.spec, self.compute = spec, compute
-        self.speeds: dict[Config, float] = {}
+        self.speeds: dict[Hashable, float] = {}
 
     def speed(self, config: Config) -> float:
         """Images a second, measured on noise, which costs what real images would."""
-        if config not in self.speeds:
-            self.speeds[config] = self._measured(config)
-        return self.speeds[config]
+        lazy = tuple(penalty.every for penalty in config.penalties)
+        matters = (config.model, config.loss, lazy, config.augment, config.batch_size, config.discriminator_steps)
+        if matters not in self.speeds:
+            self.speeds[matters] = self._measured(config)
+        return self.speeds[matters]
 
     def bytes_per_image(self, config: Config) -> int:
         """What the discriminator's step keeps of each image for the way back."""
@@ -191,12 +194,19 @@ def _batch(config: Config, situation: Situation, trials: Trials) -> Choice:
     rate = float(f"{config.generator_optimizer.lr * math.sqrt(size / config.batch_size):.2g}")
     needed = trials.bytes_per_image(config)
     fitting = _fitting(size, needed, situation.free_bytes)
-    changes: dict[str, Any] = {"batch_size": size, "micro_batch": fitting}
+    ramp = _ramp(_num_images(config, situation, trials))
+    changes: dict[str, Any] = {"batch_size": size, "micro_batch": fitting, "ema_ramp": ramp}
     changes |= {f"{network}_optimizer.lr": rate for network in ("generator", "discriminator")}
     at_once = f", {fitting} at once" if fitting else ""
     free = "" if situation.free_bytes is None else f" of {situation.free_bytes / 2**20:,.0f} that are free"
     memory = f"they take {size * needed / 2**20:,.0f} MiB{free}"
-    return changes, f"batch    {size} images{at_once}, rate {rate:g}: {memory}"
+    average = f"half of the average is of the last {ramp:.0%}"
+    return changes, f"batch    {size} images{at_once}, rate {rate:g}, {average}: {memory}"
+
+
+def _ramp(num_images: float) -> float:
+    """The average's half-life as a share of what was seen: the longer training lasts, the less changes in it."""
+    return round(min(MOST_RAMP, LEAST_RAMP * max(1.0, math.sqrt(num_images / SHORT_TRAINING))), 3)
 
 
 def _speedup(config: Config, size: int, trials: Trials) -> float:

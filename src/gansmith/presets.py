@@ -175,7 +175,6 @@ _AUTO = dataclasses.replace(
     discriminator_optimizer=_TUNED,
     batch_size=32,
     ema_halflife_kimg=500,  # of which a short training sees no more than the ramp
-    ema_ramp=0.15,
 )
 
 PRESETS: dict[str, Preset] = {
