@@ -287,13 +287,12 @@ def test_a_discriminator_that_has_won_gets_a_penalty_or_a_larger_one() -> None:
     assert changed("discriminator-won", SMOOTH) == {"penalties.0.gamma": 2.0, "penalties.1.gamma": 2.0}
 
 
-def test_a_collapse_changes_gamma_and_rates_in_turn() -> None:
-    assert changed("mode-collapse", SMOOTH) == {"penalties.0.gamma": 2.0, "penalties.1.gamma": 2.0}
-    assert changed("mode-collapse", SMOOTH, tried=("gamma",)).keys() == set(RATES)
-    assert changed("mode-collapse", SMOOTH, tried=("gamma", "rates")) == {
-        "penalties.0.gamma": 4.0,
-        "penalties.1.gamma": 4.0,
-    }
+@pytest.mark.parametrize("kind", ["discriminator-won", "mode-collapse"])
+def test_where_nothing_diverges_gamma_and_rates_are_changed_in_turn(kind: str) -> None:
+    doubled, again = ({"penalties.0.gamma": value, "penalties.1.gamma": value} for value in (2.0, 4.0))
+    assert changed(kind, SMOOTH) == doubled
+    assert changed(kind, SMOOTH, tried=("gamma",)).keys() == set(RATES)
+    assert changed(kind, SMOOTH, tried=("gamma", "rates")) == again
 
 
 @pytest.mark.parametrize("kind", ["discriminator-won", "mode-collapse"])

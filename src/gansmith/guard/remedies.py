@@ -1,9 +1,8 @@
 """What is changed after a failure: one thing, by a stated policy, and twice as strongly each time that it is tried.
 
-weights or gradients are no numbers, a gradient explodes, D is worse than a guess:   the learning rates
-D has won, or the samples have collapsed, while D knows its images by heart:          augmentation
-D has won:                                                                            the penalties' gamma
-the samples have collapsed:                                                           gamma and rates in turn
+    weights or gradients are no numbers, a gradient explodes, or D is worse than a guess: the learning rates
+    D has won or the samples have collapsed, while D knows its images by heart: augmentation
+    D has won or the samples have collapsed otherwise: gamma, and the learning rates where gamma was tried last
 """
 
 from __future__ import annotations
@@ -70,8 +69,7 @@ def _thing(
         return "rates"
     if "overfitting" in going_on and _can_augment_more(config, operations):
         return "augment"
-    in_turn = kind == "mode-collapse" and tried.count("gamma") > tried.count("rates")
-    return "rates" if in_turn else "gamma"
+    return "rates" if list(tried[-1:]) == ["gamma"] else "gamma"
 
 
 def _slower(config: Mapping[str, Any], factor: int) -> Remedy:
