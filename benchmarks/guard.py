@@ -132,8 +132,16 @@ JOBS = [
         "mnist",
         "dcgan-r1",
         20,
-        {"penalties": [], "discriminator_optimizer.lr": 4e-3},
-        ("discriminator-won", "discriminator-lost", "exploding-gradient"),
+        {"penalties": [], "discriminator_steps": 4, "discriminator_optimizer.lr": 2e-3},
+        ("discriminator-won",),
+    ),
+    Job(
+        "saturating loss, strong D",
+        "mnist",
+        "dcgan-r1",
+        20,
+        {"loss": "sigmoid", "loss.saturating": True, "penalties": [], "discriminator_steps": 4},
+        ("discriminator-won",),
     ),
     Job("50 images", "mnist", "dcgan-r1", 30, {"held_out": 0.9991}, ("overfitting", "copies")),
     Job("poisoned batch", "mnist", "dcgan-r1", 15, {"loss": Poisoned(first=100, last=100)}, ("not-finite",), 6400),
@@ -194,7 +202,7 @@ def run(job: Job, data_root: Path, folder: Path) -> dict[str, Any]:
     except TrainingDiverged:
         ended = "stopped"
     made = gansmith.open_run(path)
-    events, last = made.folder.read_events(), made.stats()[-1]
+    events, last = made.folder.read_events(), {key: value for line in made.stats() for key, value in line.items()}
     sightings = [event for event in events if event["what"] == "began"]
     right = [event for event in sightings if event["kind"] in job.wanted]
     return {

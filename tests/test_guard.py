@@ -180,6 +180,11 @@ def test_gradients_that_are_long_from_the_start_are_seen_without_a_median() -> N
     assert (found.kind, found.severity, found.since) == ("exploding-gradient", "failure", 0)
 
 
+def test_gradients_that_come_back_after_a_victory_do_not_explode() -> None:
+    lines = history(bad=10, gradient__discriminator=1e-4) + [line(20 + i) for i in range(1, 4)]
+    assert sightings(GUARD, GUESS, lines) == []
+
+
 def test_images_that_real_data_have_twice_are_no_copies() -> None:
     assert not sightings(GUARD, GUESS, history(bad=20, guard__copies=0.5, guard__copies_held_out=0.5))
 

@@ -28,6 +28,7 @@ __all__ = ["Probes", "open_probes"]
 COARSE = 8  # pixels on either side, to which images are reduced before they are compared
 MOST_TRAINING = 5000  # training images among which copies are looked for
 LEAST_HELD_OUT = 16  # fewer say nothing about what D makes of images that it has not seen
+CLEAR = 4  # standard errors of a difference of logits that the gap must exceed for others to be measured against it
 TWIN = 0.5  # of the way from a training image to the next one: whatever is nearer to it is a copy
 CHUNK = 64
 
@@ -91,7 +92,8 @@ class Probes:
         seen, unseen = (_logits_of_real(state, batch) for batch in (self.training, self.held_out))
         labels = None if self.labels is None else self.labels.to(fakes.device)
         gap = seen.mean() - _logits(state, fakes, labels).mean()
-        return {"guard/overfitting": float((seen.mean() - unseen.mean()) / gap)} if gap > 0 else {}
+        noise = sum(logits.var() / len(logits) for logits in (seen, unseen)) ** 0.5
+        return {"guard/overfitting": float((seen.mean() - unseen.mean()) / gap)} if gap > CLEAR * noise else {}
 
     def _diversity(self, fakes: Float[Tensor, "n d"]) -> dict[str, float]:
         real, figures = _coarse(self.training.images), {}

@@ -1,8 +1,8 @@
 """What is changed after a failure: one thing, by a stated policy, and twice as strongly each time that it is tried.
 
-    weights or gradients are no numbers, a gradient explodes, or D is worse than a guess: the learning rates
-    D has won or the samples have collapsed, while D knows its images by heart: augmentation
-    D has won or the samples have collapsed otherwise: gamma, and the learning rates where gamma was tried last
+weights or gradients are no numbers, a gradient explodes, or D is worse than a guess: the learning rates
+D has won or the samples have collapsed, while D knows its images by heart: augmentation
+D has won or the samples have collapsed otherwise: gamma, and the learning rates where gamma was tried last
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ Kind: TypeAlias = Literal[
 ]
 
 LEAST_NORMS, MOST_NORMS = 8, 50  # lines whose median a gradient is held against
+LEAST_MEDIAN = 1.0  # it is less while D has won, and what comes after that is no explosion
 LONGEST_GRADIENT = 1e5  # no healthy training has one, so this needs no lines before it
 SWINGS = 12  # lines over which oscillation shows
 VARIED = 1.5  # thresholds of diversity that samples must have exceeded before they can be said to have collapsed
@@ -230,11 +231,11 @@ def _longer(history: History, guard: Guard, name: str) -> Found:
     key = f"gradient/{name}"
     norm = history[-1].get(key, 0.0)
     before = [line[key] for line in history[-MOST_NORMS - 1 : -1] if key in line]
-    usual = statistics.median(before) if len(before) >= LEAST_NORMS else math.inf
-    against = f", {norm / usual:,.0f} times its median before" if 0 < usual < math.inf else ""
+    median = statistics.median(before) if len(before) >= LEAST_NORMS else math.inf
+    against = f", {norm / median:,.0f} times its median before" if 0 < median < math.inf else ""
     return Found(
         figure=norm,
-        excess=max(norm / LONGEST_GRADIENT, norm / (guard.exploded * usual) if usual > 0 else 0.0),
+        excess=max(norm / LONGEST_GRADIENT, norm / (guard.exploded * max(median, LEAST_MEDIAN))),
         sentence=f"the {name}'s gradient explodes: its length is {norm:.3g}{against}; try lower learning rates",
     )
 
