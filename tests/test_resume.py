@@ -192,7 +192,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_resume(number: int, pi
 
 def test_a_kill_at_any_moment_leaves_a_run_that_can_be_resumed(pictures: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = start(pictures, run, "--checkpoint_every", "1 steps", "--log_every", "2 steps")
+    process = start(pictures, run, "--preset", "dcgan-r1", "--checkpoint_every", "1 steps", "--log_every", "2 steps")
     wait_for(lambda: len(RunFolder(run).checkpoints()) >= 2)
     process.kill()
     process.communicate(timeout=60)
@@ -200,6 +200,7 @@ def test_a_kill_at_any_moment_leaves_a_run_that_can_be_resumed(pictures: Path, t
     resumed = api.resume(run, length=f"{step + 4} steps")
     whole = api.train(
         pictures,
+        preset="dcgan-r1",
         length=f"{step + 4} steps",
         run=tmp_path / "whole",
         overrides={"batch_size": 8, "model.width": 4, "samples.every": "50 %", "log_every": "2 steps"},

@@ -99,7 +99,8 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool,
     training, held_out = split(store, config.held_out)
     reasons: Sequence[str] = ()
     if not resuming:
-        config, reasons = dist.from_main(lambda: _chosen(config, given, store, training, compute))
+        chosen = _chosen(config, given, store, training, compute)  # in whose trials all ranks take part
+        config, reasons = dist.from_main(lambda: chosen)
     spec = facts.spec(config.use_labels)
     state = TrainState.create(config, spec, compute, epoch_size=len(training))
     if resuming:

@@ -227,7 +227,7 @@ def test_an_equivalent_command_where_none_was_recorded(run: RunFolder) -> None:
     write_json(run.environment, {"command": ["/usr/bin/gansmith", "resume", "x"]})
     first = run_page(run).commands.needed()[0]
     assert first.purpose == "The command was not recorded; this one trains alike"
-    assert first.text.startswith("gansmith train signs --preset dcgan-r1 ")
+    assert first.text.startswith("gansmith train signs --preset auto ")
     assert "--model.width 24" in first.text and "--length '30 kimg'" in first.text
 
 

@@ -91,7 +91,7 @@ def test_a_cell_that_diverges_says_so(job: Job) -> None:
     wild = replace(job.config, discriminator_optimizer=replace(job.config.discriminator_optimizer, lr=1e30))  # type: ignore[call-arg]
     state, reason = carry_out(replace(job, config=wild))
     assert state == "diverged"
-    assert "training diverged by step" in reason
+    assert "training stopped at step" in reason
 
 
 def test_a_cell_that_cannot_begin_has_failed(job: Job, noise: Path) -> None:
