@@ -43,7 +43,7 @@ def test_at_width_768_it_has_the_published_size() -> None:
     assert {num_parameters(block) for block in blocks(generator)} == {768 * 1536 * 2 + 1536 * 16 * 9 + biases}
     inputs = 10 * 64 + 128 * 768 + 768 * 16  # classes, latent and class to strengths, the learned start
     assert num_parameters(generator) == 8 * 2_583_552 + inputs + 768 * 3
-    head = 768 * 16 + 768 * 768 + 10 * 768
+    head = 768 * 16 + 768 + 1 + 10 * 768  # the window, a logit for all classes, what each class adds
     assert num_parameters(discriminator) == 8 * 2_583_552 + 3 * 768 + head
 
 
@@ -86,13 +86,13 @@ def test_everything_else_starts_with_variance_1_over_its_inputs() -> None:
     generator, discriminator = model.generator(spec), model.discriminator(spec)
     deviations = [
         (generator.start, 1.0),
-        (generator.embedding.weight, 50**-0.5),
+        (generator.embedding.weight, 1.0),
         (generator.modulation.weight, 128**-0.5),
         (generator.to_pixels.weight, 64**-0.5),
         (discriminator.from_pixels.weight, 3**-0.5),
-        (discriminator.head.window, 1 / 4),
+        (discriminator.window, 1 / 4),
         (discriminator.head.linear.weight, 256**-0.5),
-        (discriminator.head.embedding.weight, (256 * 50) ** -0.5),
+        (discriminator.head.embedding.weight, 256**-0.5),
     ]
     for weight, expected in deviations:
         assert weight.std().item() == pytest.approx(expected, rel=0.15)
@@ -158,15 +158,14 @@ def test_the_generator_modulates_a_start_and_doubles_it() -> None:
     torch.testing.assert_close(generator(z, labels), torch.tanh(x), rtol=1e-3, atol=1e-3)
 
 
-def test_the_discriminator_halves_and_projects_on_the_label() -> None:
+def test_the_discriminator_halves_and_weighs_the_last_map() -> None:
     torch.manual_seed(0)
     spec = ImageSpec(height=8, width=7, channels=1, num_classes=4)
     discriminator, images, labels = perturbed(R3(width=8).discriminator(spec)), torch.randn(3, 1, 8, 7), torch.arange(3)
     first, second = blocks(discriminator)
-    widen, head = discriminator.stages[2], discriminator.head
-    x = widen(halve(reference_block(discriminator.from_pixels(images), first, 1)))
-    features = (reference_block(x, second, 2) * head.window).sum(dim=(2, 3)) @ head.linear.weight.T
-    expected = (features * head.embedding.weight[labels]).sum(dim=1)
+    x = discriminator.stages[2](halve(reference_block(discriminator.from_pixels(images), first, 1)))
+    features = (reference_block(x, second, 2) * discriminator.window).sum(dim=(2, 3))
+    expected = discriminator.head(features, labels)
     torch.testing.assert_close(discriminator(images, labels), expected, rtol=1e-3, atol=1e-3)
 
 

@@ -116,22 +116,23 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: _Geometr
 def _input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
     if torch.is_grad_enabled():
         return _input_gradient_node(gradient, x, weight, geometry)
-    return _gradients(gradient, x, weight, geometry, [True, False, False])[0]
+    return _backward(0, gradient, x, weight, geometry)
 
 
 def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
     if torch.is_grad_enabled():
         return _weight_gradient_node(gradient, x, weight, geometry)
-    return _gradients(gradient, x, weight, geometry, [False, True, False])[1]
+    return _backward(1, gradient, x, weight, geometry)
 
 
-def _gradients(gradient: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry, wanted: list[bool]) -> list[Tensor]:
-    stride, padding, groups = geometry
+def _backward(of: int, gradient: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+    (stride, padding, groups), wanted = geometry, [of == i for i in range(3)]
     transposed, output_padding = False, [0, 0]
-    found: list[Tensor] = torch.ops.aten.convolution_backward(
+    found = torch.ops.aten.convolution_backward(
         gradient, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], transposed, output_padding, groups, wanted
     )
-    return found
+    only: Tensor = found[of]
+    return only
 
 
 def convolve(
