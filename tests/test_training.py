@@ -177,6 +177,7 @@ def test_augmentation_follows_the_discriminators_signs() -> None:
         seen.append(state.augment_p.item())
     assert seen == pytest.approx([0.1, 0.2, 0.1])
     discriminator_step(state, batch, generate(state, batch.labels, salt=0).detach())
+    assert state.statistics.last_means()["augment/p"] == pytest.approx(state.augment_p.item())
 
 
 def test_batches_on_the_device_are_those_from_the_disk(tmp_path: Path) -> None:

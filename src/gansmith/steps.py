@@ -94,6 +94,8 @@ def discriminator_step(state: TrainState, batch: Batch, fake: Images) -> None:
     state.statistics.add({**found, "accuracy/real": (real > 0).float(), "accuracy/fake": (fakes < 0).float()})
     if penalties:
         state.statistics.add(penalties)
+    if config.augment is not None:
+        state.statistics.add({"augment/p": state.augment_p.reshape(1)})
 
 
 def generator_step(state: TrainState, batch: Batch, fake: Images) -> None:
