@@ -101,7 +101,7 @@ def test_each_trouble_is_seen_with_its_figure_and_a_remedy(kind: str) -> None:
     assert 1 <= found.excess < 3
 
 
-@pytest.mark.parametrize("kind", RUINED)
+@pytest.mark.parametrize("kind", sorted(RUINED))
 def test_what_ruins_a_training_is_a_failure(kind: str) -> None:
     (found,) = sightings(GUARD, GUESS, history(bad=3, **RUINED[kind]))
     assert (found.kind, found.severity) == (kind, "failure")
@@ -112,14 +112,14 @@ def test_every_detector_has_a_case_here() -> None:
     assert {detector.kind for detector in DETECTORS if detector.failure < math.inf} == RUINED.keys()
 
 
-@pytest.mark.parametrize("kind", SPOILT.keys() - {"not-finite"})
+@pytest.mark.parametrize("kind", sorted(SPOILT.keys() - {"not-finite"}))
 def test_one_bad_figure_is_noise_until_as_many_follow_as_patience_asks_for(kind: str) -> None:
     enough = 2 if kind == "augmentation-leak" else GUARD.patience  # what is measured so rarely need not come thrice
     assert not sightings(GUARD, GUESS, history(bad=enough - 1, **SPOILT[kind]))
     assert sightings(GUARD, GUESS, history(bad=enough, **SPOILT[kind]))
 
 
-@pytest.mark.parametrize("kind", RUINED)
+@pytest.mark.parametrize("kind", sorted(RUINED))
 def test_one_figure_beyond_all_doubt_is_enough(kind: str) -> None:
     worst = {
         key: value / 1e6 if kind in ("discriminator-won", "mode-collapse") else 1e9
