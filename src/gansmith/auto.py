@@ -173,7 +173,8 @@ def _classes(config: Config, situation: Situation, trials: Trials) -> Choice:
         return {"use_labels": False}, f"classes  {len(counts)} of so few images ({counts[0]} and more) are left out"
     uneven = counts[-1] >= LONG_TAIL * counts[0]
     how = "the rare ones are shown more often" if uneven else "each as often as the data have it"
-    reason = f"classes  {len(counts)}, of {counts[0]:,} to {counts[-1]:,} images: {how}"
+    sizes = f"{counts[0]:,}" if counts[0] == counts[-1] else f"{counts[0]:,} to {counts[-1]:,}"
+    reason = f"classes  {len(counts)}, of {sizes} images: {how}"
     return {"balance": 0.5 if uneven else 0.0}, reason
 
 
