@@ -276,13 +276,13 @@ def tables(about: Mapping[str, Any], results: list[dict[str, Any]]) -> Iterator[
         + ", ".join(f"{key} {value}" for key, value in about.items())
         + "; a line of statistics every kimg."
     )
-    yield "\n| made to fail | seen first | within images | failure within | gone back | ended | loss of D | diversity |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "\n| made to fail | seed | seen first | within | failure within | gone back | ended | loss of D | diversity |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for each in results:
         if not each["healthy"]:
-            seen = [each["first"], number(each["seen_within"]), number(each["failure_within"])]
+            seen = [each["first"] or "not seen", number(each["seen_within"]), number(each["failure_within"])]
             end = [figure(each["last"][key]) for key in ("loss/discriminator", "guard/diversity")]
-            yield row(each["job"], *seen, "; ".join(each["rollbacks"]) or "no", each["ended"], *end)
+            yield row(each["job"], each["seed"], *seen, "; ".join(each["rollbacks"]) or "no", each["ended"], *end)
     failing = [each for each in results if not each["healthy"]]
     yield f"\nSeen: {sum(each['first'] is not None for each in failing)} of {len(failing)}."
     healthy = [each for each in results if each["healthy"]]
