@@ -256,4 +256,6 @@ def _fitting(batch_size: int, bytes_per_image: int, free: int | None) -> int | N
 
 
 def _in_words(num: float) -> str:
+    if num < 1e4:
+        return f"{num:,.0f}"
     return f"{num / 1e6:.1f} million" if num >= 1e6 else f"{num / 1e3:.0f} thousand"

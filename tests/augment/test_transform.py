@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gansmith.augment import OPERATIONS, Transform, draw
+from gansmith.errors import ConfigError
 from gansmith.types import Images, ImageSpec
 
 SPEC = ImageSpec(height=12, width=10, channels=3)
@@ -66,3 +67,8 @@ def test_without_operations_images_stay() -> None:
 def test_parts_have_rows_of_everything() -> None:
     part = drawn(*OPERATIONS).part(slice(3, 9)).to(torch.device("cpu"))
     assert len(part.chances) == 6 and {len(effect) for effect in part.effects.values()} == {6}
+
+
+def test_an_unknown_operation_is_refused_whoever_asks_for_it() -> None:
+    with pytest.raises(ConfigError, match="none is called 'mirorr'; did you mean 'mirror'"):
+        draw(("shift", "mirorr"), 4, ImageSpec(height=8, width=8, channels=3), torch.Generator())

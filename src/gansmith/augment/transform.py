@@ -14,6 +14,7 @@ from gansmith.augment.colour import recoloured
 from gansmith.augment.cover import blanked
 from gansmith.augment.geometry import resampled
 from gansmith.augment.operations import OPERATIONS
+from gansmith.errors import ConfigError, did_you_mean
 from gansmith.images import SIGNED, ValueRange
 from gansmith.types import Images, ImageSpec
 
@@ -101,7 +102,13 @@ def draw(operations: Sequence[str], num: int, spec: ImageSpec, stream: torch.Gen
         num: images of the whole batch, over all ranks and micro-batches: take ``part`` of it.
         spec: of the images.
         stream: where the numbers come from.
+
+    Raises:
+        ConfigError: an unknown name.
     """
+    for name in operations:
+        if name not in OPERATIONS:
+            raise ConfigError(f"operations: none is called '{name}'; {did_you_mean(name, OPERATIONS)}")
     chosen = [name for name in OPERATIONS if name in operations]
     return Transform(
         chances=torch.rand(num, len(chosen), generator=stream),
