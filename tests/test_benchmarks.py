@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import importlib
 import runpy
@@ -26,7 +27,7 @@ from gansmith.steps import train_step
 from gansmith.types import Batch, ImageSpec
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-SCRIPTS = ("contenders", "corruptions", "data", "judging", "quality", "speed", "whole_runs")
+SCRIPTS = ("contenders", "corruptions", "data", "judging", "quality", "speed", "sweep", "whole_runs")
 PEERS = ("peers/plain_torch", "peers/tensorflow_tutorial")
 
 SPEC = ImageSpec(height=8, width=8, channels=1)
@@ -238,6 +239,39 @@ def test_results_of_a_trial_replace_older_ones(tmp_path: Path) -> None:
     ]  # fmt: skip
     trial = quality.Trial("mnist", 28, "auto", "10 s")
     assert [quality.known(tmp_path / "x", trial.key(seed)) for seed in (1, 2)] == [True, False]
+
+
+# --- sweeps ------------------------------------------------------------------------------------------------
+
+
+def test_variants_are_names_with_the_fields_that_they_change() -> None:
+    parser, read = argparse.ArgumentParser(), module("sweep").variants
+    words = ["base", "wide one", "model.width=48", "model.init=dcgan", "plain", "augment=null"]
+    changed = {"model.width": 48, "model.init": "dcgan"}
+    assert read(words, parser) == {"base": {}, "wide one": changed, "plain": {"augment": None}}
+    for wrong in ([], ["model.width=48"]):
+        with pytest.raises(SystemExit):
+            read(wrong, parser)
+
+
+def test_a_sweep_trains_judges_and_puts_the_best_variant_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["model.width=4", "batch_size=8"]
+    words = ["little", *small, "more", *small, "model.max_multiple=2", "wrong", "model.width=0"]
+    where = ["--work", str(tmp_path / "runs"), "--out", str(tmp_path / "sweep")]
+    options = ["--digits", "--lengths", "8 steps", "--num", "64", *where]
+    monkeypatch.setattr(sys, "argv", ["sweep", *words, *options])
+    module("sweep").main()
+    lines = [line for line in (tmp_path / "sweep.md").read_text().splitlines() if line.startswith("| ")][1:]
+    names = [line.split(" | ")[0].strip("| ") for line in lines]
+    figures = [float(line.split(" | ")[3].partition(" ")[0].replace(",", "")) for line in lines[:2]]
+    assert sorted(names[:2]) == ["little", "more"]
+    assert figures == sorted(figures)
+    assert names[2] == "wrong"
+    assert "failed: config.model.width" in lines[2]
+    assert sorted(path.suffix for path in (tmp_path / "runs").iterdir()) == [".png", ".png"]
+    assert '`model.max_multiple=2`' in capsys.readouterr().out
 
 
 def test_the_tutorials_digits_are_read_plain_and_packed(tmp_path: Path) -> None:
