@@ -126,7 +126,7 @@ def trained(key: dict[str, Any], changes: dict[str, Any], options: argparse.Name
         overrides={**seldom, **changes},
     )
     judgement = run.evaluate(data, root=root, metrics=METRICS, num=options.num, overrides={"snapshot": "last"})
-    run.generator(snapshot="last").sample(SAMPLES).save(folder.with_suffix(".png"))
+    run.generator(snapshot="last").sample(SAMPLES).save(folder.parent / f"{folder.name}.png")
     nimg, seconds = judgement.generated.nimg or 0, judgement.generated.seconds or 0
     config = flat(to_plain(run.config))
     result = {
@@ -147,8 +147,10 @@ def trained(key: dict[str, Any], changes: dict[str, Any], options: argparse.Name
 def line(result: dict[str, Any]) -> str:
     """For who waits."""
     words = [str(result[part]) for part in KEY]
-    told = result.get("failed") or f"FID {result['fid']:.4g}, {result['kimg']:,.0f} kimg, {result['chosen']}"
-    return f"{' '.join(words)}: {told}"
+    if "failed" in result:
+        return f"{' '.join(words)}: {result['failed']}"
+    fid = f"FID {result['fid']:.4g}" if "fid" in result else "too few images for an FID"
+    return f"{' '.join(words)}: {fid}, {result['kimg']:,.0f} kimg, {result['chosen']}"
 
 
 def tables(results: list[dict[str, Any]]) -> str:

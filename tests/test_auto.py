@@ -77,6 +77,15 @@ def test_the_longer_training_lasts_the_longer_the_average() -> None:
     assert ramps == pytest.approx([0.05, 0.05, 0.1, 0.2])
 
 
+def test_the_longer_training_lasts_the_smaller_its_steps() -> None:
+    lengths = (1, 35, 140, 560, 100_000)
+    chosen = [settled(Stopwatch(), length=Duration(kimg, "kimg")) for kimg in lengths]
+    own = preset("auto").generator_optimizer.lr
+    factors = [config.generator_optimizer.lr / own for config in chosen]
+    assert factors == pytest.approx([4, 2, 1, 0.5, 0.25], rel=0.02)
+    assert all(config.discriminator_optimizer.lr == config.generator_optimizer.lr for config in chosen)
+
+
 def test_gamma_is_that_of_the_size_and_the_batch() -> None:
     small, large = (
         settled(Stopwatch(), spec=dataclasses.replace(SIGNS.spec, height=side, width=side)) for side in (32, 64)
@@ -101,8 +110,9 @@ def test_classes_are_used_where_there_are_images_of_them() -> None:
 
 
 def test_on_a_gpu_the_batch_grows_while_it_pays_and_the_rate_with_it() -> None:
-    base = settled(Stopwatch())
-    grown = settled(Stopwatch(batch_overhead=200), device="cuda")
+    length = Duration(300, "kimg")
+    base = settled(Stopwatch(), length=length)
+    grown = settled(Stopwatch(batch_overhead=200), device="cuda", length=length)
     assert grown.batch_size > base.batch_size
     factor = (grown.batch_size / base.batch_size) ** 0.5
     assert grown.generator_optimizer.lr == pytest.approx(base.generator_optimizer.lr * factor, rel=0.05)

@@ -260,10 +260,10 @@ def test_a_sweep_trains_judges_and_puts_the_best_variant_first(
     small = ["model.width=4", "batch_size=8"]
     words = ["little", *small, "more", *small, "model.max_multiple=2", "wrong", "model.width=0"]
     where = ["--work", str(tmp_path / "runs"), "--out", str(tmp_path / "sweep")]
-    options = ["--digits", "--lengths", "8 steps", "--num", "64", *where]
+    options = ["--digits", "--lengths", "8 steps", "--num", "600", *where]
     monkeypatch.setattr(sys, "argv", ["sweep", *words, *options])
     module("sweep").main()
-    lines = [line for line in (tmp_path / "sweep.md").read_text().splitlines() if line.startswith("| ")][1:]
+    lines = [line for line in (tmp_path / "sweep.md").read_text().splitlines() if line.startswith("| ")][2:]
     names = [line.split(" | ")[0].strip("| ") for line in lines]
     figures = [float(line.split(" | ")[3].partition(" ")[0].replace(",", "")) for line in lines[:2]]
     assert sorted(names[:2]) == ["little", "more"]
@@ -271,7 +271,7 @@ def test_a_sweep_trains_judges_and_puts_the_best_variant_first(
     assert names[2] == "wrong"
     assert "failed: config.model.width" in lines[2]
     assert sorted(path.suffix for path in (tmp_path / "runs").iterdir()) == [".png", ".png"]
-    assert '`model.max_multiple=2`' in capsys.readouterr().out
+    assert "`model.max_multiple=2`" in capsys.readouterr().out
 
 
 def test_the_tutorials_digits_are_read_plain_and_packed(tmp_path: Path) -> None:

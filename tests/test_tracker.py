@@ -44,6 +44,12 @@ def small(**more: Any) -> dict[str, Any]:
     return {"batch_size": 8, "model.width": 4, **often, "tracking": {**CHEAP, "every": "2 steps"}, **more}
 
 
+class Comparisons:
+    """What was measured so far."""
+
+    seen: ClassVar[list[Comparison]] = []
+
+
 class Scripted(Metric):
     """Gives the figures that a test writes down, one after the other."""
 
@@ -51,6 +57,7 @@ class Scripted(Metric):
     script: ClassVar[Iterator[float]] = iter(())
 
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+        Comparisons.seen.append(comparison)
         value = next(Scripted.script)
         return {"score": Estimate(value=value, low=value, high=value, interval="none")}
 
@@ -118,11 +125,46 @@ def test_a_figure_that_cannot_be_measured_is_written_down_as_such(
 def test_tracking_waits_until_it_may_cost_again(scripted: tuple[Tracker, TrainState]) -> None:
     tracker, state = scripted
     assert tracker.affordable(state)  # nothing is known of the cost yet
-    state.tracking_seconds, state.num_tracked = 2.0, 1  # this one and the last would make it 6 seconds
-    state.seconds = 119.0
+    state.tracking_seconds, state.num_tracked = 2.0, 1  # this one, the last and the decision: 6.5 seconds
+    state.seconds = 129.0
     assert not tracker.affordable(state)
-    state.seconds = 120.0
+    state.seconds = 130.0
     assert tracker.affordable(state)
+
+
+@pytest.mark.parametrize(("now", "before", "winner"), [(2.5, 2.4, 24), (2.4, 2.5, 16)])
+def test_at_the_end_more_images_decide_whether_the_best_was_only_lucky(
+    scripted: tuple[Tracker, TrainState], now: float, before: float, winner: int
+) -> None:
+    tracker, state = scripted
+    Scripted.script = iter([3.0, 2.0, now, before])
+    for state.nimg, state.step in ((16, 2), (24, 3)):
+        with torch.no_grad():
+            next(state.generator_ema.parameters()).fill_(state.nimg)
+        judgement = tracker.measure(state)
+    Comparisons.seen.clear()
+    state.seconds = 1e6
+    tracker.decide(state, judgement)
+    assert [len(comparison.fake) for comparison in Comparisons.seen] == [80, 80]  # five times what is tracked
+    assert not np.array_equal(*(comparison.fake.values for comparison in Comparisons.seen))
+    assert kept(tracker.run) == ({16: 3.0, 24: 2.0}[winner], winner)
+    weights = load_file(find_snapshot(tracker.run).weights)
+    name, parameter = next(state.generator_ema.named_parameters())
+    assert weights[name].unique().tolist() == [winner]
+    assert parameter.unique().tolist() == [24]  # what was compared with it has left it alone
+
+
+def test_nothing_is_decided_without_time_or_rivals(scripted: tuple[Tracker, TrainState]) -> None:
+    tracker, state = scripted
+    Scripted.script = iter([1.0, 3.0, 2.0])  # a fourth would be an error
+    state.seconds = 1e6
+    for state.nimg, state.step in ((8, 1), (16, 2)):
+        judgement = tracker.measure(state)
+    tracker.decide(state, judgement)  # the best is that of now
+    state.step, judgement = 3, tracker.measure(state)
+    state.seconds = state.tracking_seconds / tracker.tracking.max_share
+    tracker.decide(state, judgement)
+    assert kept(tracker.run) == (3.0, 16)
 
 
 def test_training_writes_judgements_and_samples_come_from_the_best(pictures: Path, tmp_path: Path) -> None:

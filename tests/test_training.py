@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from gansmith import api
+from gansmith.augment import draw
 from gansmith.component import override
 from gansmith.config import Config
 from gansmith.data.batches import Batches
@@ -178,6 +179,16 @@ def test_augmentation_follows_the_discriminators_signs() -> None:
     assert seen == pytest.approx([0.1, 0.2, 0.1])
     discriminator_step(state, batch, generate(state, batch.labels, salt=0).detach())
     assert state.statistics.last_means()["augment/p"] == pytest.approx(state.augment_p.item())
+
+
+def test_augmentation_that_never_happens_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, batch = make_state(augment={"name": "adaptive", "operations": ["translation"]}), make_batch()
+    drawn: list[int] = []
+    monkeypatch.setattr("gansmith.steps.draw", lambda *given: drawn.append(1) or draw(*given))
+    for p, wanted in ((0.0, False), (0.5, True)):
+        state.augment_p.fill_(p)
+        discriminator_step(state, batch, generate(state, batch.labels, salt=0).detach())
+        assert bool(drawn) == wanted
 
 
 def test_batches_on_the_device_are_those_from_the_disk(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ SHARE_OF_MEMORY = 0.5  # of what is free
 AS_GIVEN = "as it was given"
 SECONDS_A_PICTURE = 5
 LEAST_RAMP, MOST_RAMP, SHORT_TRAINING = 0.05, 0.2, 100_000  # best: 0.05 after 100,000 images, 0.15 after 200,000
+RATED_FOR, LEAST_RATE, MOST_RATE = 4_400, 0.25, 4.0  # steps for which the preset's rate is best, and factors on it
 LARGEST_BATCH, WORTH_DOUBLING = 512, 1.3
 MOST_CYCLES, TRIAL_SECONDS = 5, 0.5  # of a trial
 
@@ -192,10 +193,11 @@ def _batch(config: Config, situation: Situation, trials: Trials) -> Choice:
     if situation.device == "cuda":  # whose time goes into starting small jobs
         while size < LARGEST_BATCH and _speedup(config, size, trials) > WORTH_DOUBLING:
             size *= 2
-    rate = float(f"{config.generator_optimizer.lr * math.sqrt(size / config.batch_size):.2g}")
+    num = _num_images(dataclasses.replace(config, batch_size=size), situation, trials)
+    rate = float(f"{config.generator_optimizer.lr * _haste(num / size):.2g}")
     needed = trials.bytes_per_image(config)
     fitting = _fitting(size, needed, situation.free_bytes)
-    ramp = _ramp(_num_images(config, situation, trials))
+    ramp = _ramp(num)
     changes: dict[str, Any] = {"batch_size": size, "micro_batch": fitting, "ema_ramp": ramp}
     changes |= {f"{network}_optimizer.lr": rate for network in ("generator", "discriminator")}
     at_once = f", {fitting} at once" if fitting else ""
@@ -203,6 +205,11 @@ def _batch(config: Config, situation: Situation, trials: Trials) -> Choice:
     memory = f"they take {size * needed / 2**20:,.0f} MiB{free}"
     average = f"half of the average is of the last {ramp:.0%}"
     return changes, f"batch    {size} images{at_once}, rate {rate:g}, {average}: {memory}"
+
+
+def _haste(num_steps: float) -> float:
+    """The factor on the rate: the fewer steps there are, the larger they must be."""
+    return min(MOST_RATE, max(LEAST_RATE, math.sqrt(RATED_FOR / num_steps)))
 
 
 def _ramp(num_images: float) -> float:

@@ -166,7 +166,8 @@ def _score(state: TrainState, batch: Batch, fake: Images, part: slice, *, for_pe
 
 def _augmented(state: TrainState, images: Images, part: slice, purpose: int) -> Images:
     augment = state.config.augment
-    if augment is None:
+    on_processor = state.augment_p.device.type == "cpu"  # elsewhere asking for the probability would wait for it
+    if augment is None or (on_processor and not state.augment_p):
         return images
     transform = _Draws(state, purpose, part).transform(augment.operations)
     return transform(images, state.augment_p, state.config.model.value_range)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import copy
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
 
 from gansmith import __version__, dist
 from gansmith.component import member_name
@@ -23,10 +26,13 @@ from gansmith.metrics.kernel import KID
 from gansmith.metrics.metric import Comparison, Estimate, Metric
 from gansmith.runs import RunFolder
 from gansmith.sample import TrainedGenerator
-from gansmith.state import TrainState
+from gansmith.state import TrainState, read_state
 from gansmith.tracking import Tracking
 
 __all__ = ["Tracker", "open_tracker"]
+
+FOR_THE_DECISION = 0.25  # of what tracking has cost, left over for the decision at the end
+MOST_TO_DECIDE = 5  # times as many images as are tracked
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,8 +68,8 @@ class Tracker:
         return f"{self.figure} of {self.tracking.num:,} images, seen by {self.network.name}{note}; the best is kept"
 
     def affordable(self, state: TrainState) -> bool:
-        """Whether this measurement and the last one keep within the share of the time that tracking may take."""
-        expected = state.tracking_seconds * (1 + 2 / max(1, state.num_tracked))
+        """Whether this measurement, the last one and the decision keep within tracking's share of the time."""
+        expected = state.tracking_seconds * (1 + FOR_THE_DECISION + 2 / max(1, state.num_tracked))
         return expected <= self.tracking.max_share * state.seconds
 
     def measure(self, state: TrainState) -> Judgement:
@@ -73,16 +79,56 @@ class Tracker:
         if dist.is_main():
             self.run.append_judgement(judgement.to_plain())
             self._keep_if_best(state, judgement)
-        cost, _ = dist.agree(time.perf_counter() - began, False)
-        state.tracking_seconds += cost
+        _charge(state, began)
         state.num_tracked += 1
         return judgement
+
+    def decide(self, state: TrainState, judgement: Judgement) -> None:
+        """At the end, keep the generator of now if it beats the kept one on more and other images; all ranks take part.
+
+        The best of many noisy figures is in part a lucky one. This takes what is left of tracking's share of the time,
+        and decides nothing where that is not enough for as many images as were tracked.
+
+        Args:
+            state: the generator of now.
+            judgement: what ``measure`` found of it.
+        """
+        num = self._num_to_decide(state)
+        kept = dist.from_main(lambda: self._kept_instead_of(state))
+        if num < self.tracking.num or kept is None or self.figure not in judgement.figures:
+            return
+        began = time.perf_counter()
+        network = copy.deepcopy(self.sampler.network)
+        network.load_state_dict(kept)
+        seeds = range(self.tracking.num, self.tracking.num + num)
+        rivals = (self.sampler, dataclasses.replace(self.sampler, network=network))
+        now, before = (self._measured(rival, seeds)[self.figure].value for rival in rivals)
+        if dist.is_main() and self._better(now, before):
+            self._keep(state, judgement)
+        _charge(state, began)
+
+    def _num_to_decide(self, state: TrainState) -> int:
+        """Images of each of the two."""
+        left = self.tracking.max_share * state.seconds - state.tracking_seconds
+        each = state.tracking_seconds / max(1, state.num_tracked)
+        return int(min(MOST_TO_DECIDE, left / (2 * each)) * self.tracking.num) if each else 0
+
+    def _kept_instead_of(self, state: TrainState) -> dict[str, Tensor] | None:
+        """The weights of the best generator; None if that is the one of now, or there is none."""
+        home = self.run.best
+        if home is None or read_state(home)["step"] == state.step:
+            return None
+        weights: dict[str, Tensor] = load_file(next(home.glob("generator*.safetensors")))
+        return weights
+
+    def _measured(self, sampler: TrainedGenerator, seeds: Sequence[int]) -> dict[str, Estimate]:
+        return self.metric.measure(Comparison(real=self.real, fake=self._fake(sampler, seeds)))
 
     def _judgement(self, state: TrainState) -> Judgement:
         figures: dict[str, Estimate] = {}
         failures: dict[str, str] = {}
         try:
-            figures = self.metric.measure(Comparison(real=self.real, fake=self._fake()))
+            figures = self._measured(self.sampler, range(self.tracking.num))
         except MetricError as error:
             failures[member_name(self.metric)] = str(error)
         return Judgement(
@@ -105,30 +151,40 @@ class Tracker:
             gansmith=__version__,
         )
 
-    def _fake(self) -> Features:
-        """The generator's images: each rank makes its share, all get all of them."""
-        share = np.array_split(np.arange(self.tracking.num), dist.world_size())[dist.rank()].tolist()
-        return features_of_batches(
-            self.network, ((batch.images, batch.labels) for batch in self.sampler.batches(share))
-        )
+    def _fake(self, sampler: TrainedGenerator, seeds: Sequence[int]) -> Features:
+        """A generator's images: each rank makes its share, all get all of them."""
+        share = np.array_split(np.asarray(seeds), dist.world_size())[dist.rank()].tolist()
+        return features_of_batches(self.network, ((batch.images, batch.labels) for batch in sampler.batches(share)))
 
     def _keep_if_best(self, state: TrainState, judgement: Judgement) -> None:
         if self.figure not in judgement.figures:
             return
-        value = judgement.figures[self.figure].value
-        sign = 1 if self.metric.quantities[self.figure].better == "lower" else -1
         before = self._best_before(judgement)
-        if before is None or sign * value < sign * before:
-            told = {"figure": self.figure, "value": value, "seen": judgement.to_plain()["seen"]}
-            self.run.keep_best(lambda folder: state.save_generator(folder, told))
+        if before is None or self._better(judgement.figures[self.figure].value, before):
+            self._keep(state, judgement)
+
+    def _better(self, value: float, than: float) -> bool:
+        lower = self.metric.quantities[self.figure].better == "lower"
+        return value < than if lower else value > than
+
+    def _keep(self, state: TrainState, judgement: Judgement) -> None:
+        value, seen = judgement.figures[self.figure].value, judgement.to_plain()["seen"]
+        told = {"figure": self.figure, "value": value, "seen": seen}
+        self.run.keep_best(lambda folder: state.save_generator(folder, told))
 
     def _best_before(self, judgement: Judgement) -> float | None:
         """The figure of the generator that is kept now, if it was seen through the same network."""
         if self.run.best is None:
             return None
-        plain = json.loads((self.run.best / "state.json").read_text(encoding="utf-8"))
+        plain = read_state(self.run.best)
         comparable = plain["figure"] == self.figure and plain["seen"]["digest"] == judgement.seen.digest
         return float(plain["value"]) if comparable else None
+
+
+def _charge(state: TrainState, began: float) -> None:
+    """Count what has passed since as tracking's."""
+    cost, _ = dist.agree(time.perf_counter() - began, False)
+    state.tracking_seconds += cost
 
 
 def open_tracker(

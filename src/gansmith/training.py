@@ -109,6 +109,7 @@ class _Loop:
         self.last_interval = state.progress
         self.last_picture = -1 if state.step == 0 else state.nimg
         self.last_judgement = -1 if state.step == 0 else state.nimg
+        self.judgement: Judgement | None = None
 
     def at_start(self) -> None:
         if self.state.config.samples.at_start:
@@ -146,6 +147,8 @@ class _Loop:
             self.write_samples()
         if finished and self.tracker and self.last_judgement < self.state.nimg:
             self.judge(self.tracker, sparingly=False)
+        if finished and self.tracker and self.judgement and self.last_judgement == self.state.nimg:
+            self.tracker.decide(self.state, self.judgement)
         self.save()
 
     def notice(self, sentence: str) -> None:
@@ -196,7 +199,7 @@ class _Loop:
         if (sparingly and not tracker.affordable(self.state)) or not self.is_sound():
             return
         self.last_judgement = self.state.nimg
-        judgement = tracker.measure(self.state)
+        self.judgement = judgement = tracker.measure(self.state)
         if dist.is_main():
             for log in self.logs:
                 log.statistics({"progress/nimg": self.state.nimg, **judgement.named_figures()})
