@@ -18,7 +18,7 @@ from gansmith import dist
 from gansmith.augment import AdaptiveAugment, FixedAugment
 from gansmith.component import to_plain
 from gansmith.config import Config
-from gansmith.devices import Compute
+from gansmith.devices import Compute, keep_freed_memory
 from gansmith.ema import ema_decay, update_ema
 from gansmith.errors import ConfigError, RunError
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork
@@ -100,6 +100,8 @@ class TrainState:
         networks: Callable[[], tuple[GeneratorNetwork, DiscriminatorNetwork]] | None = None,
     ) -> TrainState:
         """Fresh networks, the model's or those of ``networks``; their weights are a function of the seed."""
+        if compute.device.type == "cpu":
+            keep_freed_memory()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_stream(config.seed).initial_seed())
             pair = networks() if networks else (config.model.generator(spec), config.model.discriminator(spec))

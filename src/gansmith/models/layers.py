@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -123,8 +124,8 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu":  # where masks are cheap
             return F.dropout(x, self.threshold / 65536)
-        words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device).random_(-(2**63), None)
-        bits = words.view(torch.int16)[: x.numel()]
+        words = np.random.SFC64(_seed()).random_raw((x.numel() + 3) // 4)  # in half the time of torch's own generator
+        bits = torch.from_numpy(words.view(np.int16))[: x.numel()]
         # Bits are laid out as the result will be: mixed layouts would be slow.
         keep = torch.as_strided(bits, x.size(), torch.empty_like(x).stride()) >= self.threshold - 32768
         return x * self._mask(keep, x.dtype)
@@ -138,6 +139,11 @@ class Dropout(nn.Module):
     def extra_repr(self) -> str:
         """The probability, for ``print(network)``."""
         return f"p={self.threshold / 65536:.4g}"
+
+
+def _seed() -> int:
+    """The next of torch's random numbers."""
+    return int(torch.empty((), dtype=torch.int64).random_())
 
 
 class ProjectionHead(nn.Module):
