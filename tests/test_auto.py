@@ -17,6 +17,7 @@ from gansmith.component import override
 from gansmith.config import Config
 from gansmith.data.npz import Npz
 from gansmith.devices import Compute
+from gansmith.models.dcgan import DCGAN
 from gansmith.penalties import R1
 from gansmith.presets import preset
 from gansmith.schedules import Duration
@@ -84,6 +85,21 @@ def test_the_longer_training_lasts_the_smaller_its_steps() -> None:
     factors = [config.generator_optimizer.lr / own for config in chosen]
     assert factors == pytest.approx([4, 2, 1, 0.5, 0.25], rel=0.02)
     assert all(config.discriminator_optimizer.lr == config.generator_optimizer.lr for config in chosen)
+
+
+def test_for_photographs_pixels_are_averaged_between_the_stages() -> None:
+    for kind, averaged in (("photos", True), ("signs", False), ("digits", False)):
+        model = settled(Stopwatch(), kind=kind).model
+        assert isinstance(model, DCGAN)
+        assert (model.upsampling, model.downsampling) == (
+            ("nearest", "pooled") if averaged else ("transposed", "strided")
+        )
+    kept = settled(Stopwatch(), ("model.upsampling",), kind="photos").model
+    assert isinstance(kept, DCGAN) and (kept.upsampling, kept.downsampling) == ("transposed", "pooled")
+    assert (
+        settled(Stopwatch(), changes={"model.stride": 3}, kind="photos").model
+        == override(preset("auto"), {"model.stride": 3, "model.width": 64}).model
+    )
 
 
 def test_gamma_is_that_of_the_size_and_the_batch() -> None:

@@ -33,6 +33,7 @@ __all__ = ["Situation", "Trials", "settle"]
 # Width by how many images one of width 32 would see in the time that there is. Measured: 32 against 48, which draw
 # level after 330,000 images of 32 x 32 pixels (GTSRB); the others follow from there.
 WIDTHS = ((0, 16), (40_000, 24), (120_000, 32), (350_000, 48), (1_200_000, 64), (5_000_000, 96), (20_000_000, 128))
+AVERAGING = {"model.upsampling": "nearest", "model.downsampling": "pooled"}
 GAMMA = 0.15  # of 32 x 32 pixels and 64 images a step
 FEW_VIEWS = 30  # how often an image may be seen before the discriminator is likely to know it by heart
 LONG_TAIL = 5  # times as many images in the largest class as in the smallest
@@ -182,10 +183,13 @@ def _classes(config: Config, situation: Situation, trials: Trials) -> Choice:
 def _network(config: Config, situation: Situation, trials: Trials) -> Choice:
     if not isinstance(config.model, DCGAN):
         return {}, f"network  {AS_GIVEN}"
-    num = _num_images(config, situation, trials)
+    averaged = situation.kind == "photos" and config.model.stride == 2  # digits and signs did not gain by it
+    resampling = AVERAGING if averaged else {}
+    num = _num_images(override(config, resampling), situation, trials)
     width = max(width for fewest, width in WIDTHS if num >= fewest)
     seen = f"{config.length} are {_in_words(num)} images for one of width {config.model.width}"
-    return {"model.width": width}, f"network  convolutions of width {width}: {seen}"
+    how = ", which average pixels" if averaged else ""
+    return {"model.width": width, **resampling}, f"network  convolutions of width {width}{how}: {seen}"
 
 
 def _batch(config: Config, situation: Situation, trials: Trials) -> Choice:

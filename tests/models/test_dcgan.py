@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -72,6 +74,25 @@ def test_any_kernel_stride_and_size_fit_together(kernel: int, stride: int) -> No
             continue
         images = model.generator(spec)(torch.randn(2, 3), None)
         assert images.shape == (2, 1, height, width) and model.discriminator(spec)(images, None).shape == (2,)
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (28, 28), (17, 23), (50, 37)])
+def test_pixels_are_doubled_and_averaged_at_any_size(height: int, width: int) -> None:
+    model = DCGAN(width=2, z_dim=3, max_multiple=1, upsampling="nearest", downsampling="pooled", plain_stages=1)
+    spec = ImageSpec(height=height, width=width, channels=3)
+    generator, discriminator = model.generator(spec), model.discriminator(spec)
+    depth = model.num_stages(spec)
+    assert len(pick(generator, "UpsampledConv2d")) == depth
+    assert len(pick(discriminator, "PooledConv2d")) == depth - 1  # the first would not see a checkerboard
+    assert len(pick(generator, "ConvTranspose2d")) == model.plain_stages
+    images = generator(torch.randn(2, 3), None)
+    assert images.shape == (2, 3, height, width) and discriminator(images, None).shape == (2,)
+
+
+@pytest.mark.parametrize("field", [{"upsampling": "nearest"}, {"downsampling": "pooled"}])
+def test_only_stride_2_doubles_and_averages(field: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"config\.model\.stride: 3 .*; those of stride 2 alone"):
+        DCGAN(stride=3, **field).generator(SPEC_64)
 
 
 @pytest.mark.parametrize("kernel", [3, 4, 5])

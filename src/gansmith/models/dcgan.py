@@ -16,6 +16,7 @@ from torch import nn
 from gansmith.component import Between
 from gansmith.errors import ConfigError
 from gansmith.models import layers
+from gansmith.models.convolution import PooledConv2d, UpsampledConv2d
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork, Model
 from gansmith.types import Images, ImageSpec, Labels, Latents, Logits
 
@@ -33,7 +34,7 @@ class DCGAN(Model):
         max_multiple: channels double from stage to stage up to this many times the width.
         depth: strided stages of each network; None makes the smallest map about 4 pixels.
         plain_stages: further stages of the generator with stride 1, before the others.
-        kernel: pixels of each convolution's side, at least the stride.
+        kernel: pixels of each strided convolution's side, at least the stride.
         stride: by which each stage enlarges or shrinks.
         generator_activation: after each stage but the last.
         discriminator_activation: after each stage.
@@ -44,6 +45,11 @@ class DCGAN(Model):
         discriminator_norm: before each activation but the first.
         dropout: share of numbers dropped after each stage of the discriminator.
         spectral_norm: in the discriminator (Miyato et al. 2018); the usual companion is discriminator_norm "none".
+        upsampling: in the generator by strided "transposed" convolutions, or "nearest": each pixel made 2x2 and a
+            3x3 convolution. For stride 2.
+        downsampling: in the discriminator by "strided" convolutions, or from the second stage on "pooled": a 3x3
+            convolution and the mean of each 2x2 pixels. For stride 2. The first stage, if pooled, would be blind to a
+            checkerboard.
         conditioning: how the generator learns its class: a scale and shift a class after each normalisation, or
             an embedding beside the latent. The discriminator learns it by projection.
         init: how weights start.
@@ -63,6 +69,8 @@ class DCGAN(Model):
     discriminator_norm: layers.Norm = "batch"
     dropout: Annotated[float, Between(0, 1, open_high=True)] = 0.0
     spectral_norm: bool = False
+    upsampling: Literal["transposed", "nearest"] = "transposed"
+    downsampling: Literal["strided", "pooled"] = "strided"
     conditioning: Literal["norm", "embedding"] = "norm"
     init: layers.Initialization = "dcgan"
 
@@ -87,6 +95,11 @@ class DCGAN(Model):
                 f"config.model.kernel: {self.kernel} is below the stride of {self.stride}; make it at least that"
             )
         shorter = min(spec.height, spec.width)
+        if self.stride != 2 and (self.upsampling, self.downsampling) != ("transposed", "strided"):
+            raise ConfigError(
+                f"config.model.stride: {self.stride} with {self.upsampling} upsampling and {self.downsampling} "
+                "downsampling; those of stride 2 alone can be other than transposed and strided"
+            )
         depth = self.depth or max(1, round(math.log(shorter / SMALLEST_MAP, self.stride)))
         if shorter < self.stride**depth:
             raise ConfigError(
@@ -120,7 +133,7 @@ class _Generator(GeneratorNetwork):
             inputs = model.channels(len(sizes) - i)
             outputs = spec.channels if last else model.channels(len(sizes) - i - 1)
             stride = 1 if i <= 1 + model.plain_stages else model.stride
-            self.stages.extend(_enlarge(inputs, outputs, model.kernel, stride))
+            self.stages.append(_enlarging(model, inputs, outputs, stride))
             self.stages.append(layers.Crop(*size))
             if not last:
                 self.stages.extend(_normalized(model, outputs, spec))
@@ -143,11 +156,10 @@ class _Discriminator(DiscriminatorNetwork):
         for stage in range(model.num_stages(spec)):
             outputs = model.channels(stage)
             kind = model.discriminator_norm if stage else "none"
-            conv = nn.Conv2d(inputs, outputs, model.kernel, model.stride, (model.kernel - 1) // 2, bias=kind == "none")
-            self.stages.extend([conv, layers.norm(kind, outputs)])
+            self.stages.extend([_shrinking(model, inputs, outputs, stage), layers.norm(kind, outputs)])
             self.stages.append(layers.activation(model.discriminator_activation, model.leak))
             self.stages.append(layers.Dropout(model.dropout))
-            height, width = (_convolved(side, model) for side in (height, width))
+            height, width = (_shrunk_by(model, stage, side) for side in (height, width))
             inputs = outputs
         self.head = layers.ProjectionHead(inputs * height * width, spec.num_classes)
         layers.initialize(self, model.init)
@@ -164,13 +176,24 @@ def _shrunk(spec: ImageSpec, factor: int) -> tuple[int, int]:
     return math.ceil(spec.height / factor), math.ceil(spec.width / factor)
 
 
-def _convolved(side: int, model: DCGAN) -> int:
+def _shrunk_by(model: DCGAN, stage: int, side: int) -> int:
+    if stage and model.downsampling == "pooled":
+        return side // 2
     return (side + 2 * ((model.kernel - 1) // 2) - model.kernel) // model.stride + 1
 
 
-def _enlarge(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:
+def _enlarging(model: DCGAN, inputs: int, outputs: int, stride: int) -> nn.Module:
+    if model.upsampling == "nearest" and stride > 1:
+        return UpsampledConv2d(inputs, outputs, bias=False)
     # What is too much on the right and below is cropped, which is where TensorFlow's "same" padding cuts too.
-    return [nn.ConvTranspose2d(inputs, outputs, kernel, stride, (kernel - stride) // 2, bias=False)]
+    return nn.ConvTranspose2d(inputs, outputs, model.kernel, stride, (model.kernel - stride) // 2, bias=False)
+
+
+def _shrinking(model: DCGAN, inputs: int, outputs: int, stage: int) -> nn.Module:
+    bias = not stage or model.discriminator_norm == "none"  # else the normalisation takes it away
+    if stage and model.downsampling == "pooled":
+        return PooledConv2d(inputs, outputs, bias=bias)
+    return nn.Conv2d(inputs, outputs, model.kernel, model.stride, (model.kernel - 1) // 2, bias=bias)
 
 
 def _normalized(model: DCGAN, channels: int, spec: ImageSpec, dims: Literal[1, 2] = 2) -> list[nn.Module]:
