@@ -94,12 +94,12 @@ class DCGAN(Model):
             raise ConfigError(
                 f"config.model.kernel: {self.kernel} is below the stride of {self.stride}; make it at least that"
             )
-        shorter = min(spec.height, spec.width)
         if self.stride != 2 and (self.upsampling, self.downsampling) != ("transposed", "strided"):
             raise ConfigError(
                 f"config.model.stride: {self.stride} with {self.upsampling} upsampling and {self.downsampling} "
                 "downsampling; those of stride 2 alone can be other than transposed and strided"
             )
+        shorter = min(spec.height, spec.width)
         depth = self.depth or max(1, round(math.log(shorter / SMALLEST_MAP, self.stride)))
         if shorter < self.stride**depth:
             raise ConfigError(
