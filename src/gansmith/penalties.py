@@ -165,10 +165,11 @@ class LeCam(Penalty):
 def scaled_gamma(spec: ImageSpec, batch_size: int, gamma: float = 1.0) -> float:
     """The gamma of R1 and R2 that does for such images what ``gamma`` does for 64 of 32 x 32 pixels.
 
-    A gradient's square grows with the number of pixels that a logit is spread over, and its noise falls with the
-    batch (the heuristic of Karras et al. 2020, ADA, appendix C: proportional to pixels over batch).
+    The penalty's noise falls with the batch, and a logit is spread over all pixels, so Karras et al. 2020 (ADA,
+    appendix C) take pixels over batch. That was far too much after minutes, at 64 pixels and still more at 128; with
+    the fourth root of the pixels it is near the best that was measured for each (``docs/log.md``).
     """
-    return gamma * (spec.height * spec.width / 32**2) * (64 / batch_size)
+    return gamma * (spec.height * spec.width / 32**2) ** 0.25 * (64 / batch_size)
 
 
 def _squared_gradient(logits: Logits, images: Images) -> PerSample:
