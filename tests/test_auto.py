@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from gansmith import api, auto
+from gansmith.augment import AdaptiveAugment
 from gansmith.auto import Situation, Trials, settle
 from gansmith.component import override
 from gansmith.config import Config
@@ -29,6 +30,7 @@ SIGNS = Situation(
     kind="signs",
     class_counts=(100, 200, 250),
     num_images=13_000,
+    num_held_out=600,
     length=Duration(10, "min"),
     device="cpu",
     free_bytes=8 * 2**30,
@@ -106,6 +108,12 @@ def test_gamma_is_that_of_the_size_and_the_batch() -> None:
     )
     for one, two in zip(small.penalties, large.penalties, strict=True):
         assert two.gamma == pytest.approx(2 * one.gamma)
+
+
+def test_augmentation_goes_by_unseen_images_where_there_are_enough() -> None:
+    for changes, num, by in (({}, 600, "held-out"), ({}, 10, "sign"), ({"guard": None}, 600, "sign")):
+        augment = settled(Stopwatch(), changes=changes, num_images=1000, num_held_out=num).augment
+        assert isinstance(augment, AdaptiveAugment) and augment.by == by
 
 
 def test_few_images_are_augmented_by_what_is_safe_for_them() -> None:

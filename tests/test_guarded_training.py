@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from gansmith import api, session
-from gansmith.errors import RunError, TrainingDiverged
+from gansmith.errors import ConfigError, RunError, TrainingDiverged
 from gansmith.guard.journal import Event
 from gansmith.losses import RelativisticPairing
 from gansmith.probes import Probes
@@ -299,3 +299,31 @@ def test_a_collapse_of_what_is_known_by_heart_turns_augmentation_on(
         "brightness",
         "contrast",
     )
+
+
+# --- augmentation by unseen images -------------------------------------------------------------------------
+
+UNSEEN = {"augment": {"name": "adaptive", "by": "held-out", "kimg": 1, "operations": ["translation"]}}
+
+
+def test_augmentation_rises_with_what_the_guard_finds_and_resumes_exactly(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, overfitting=lambda state: 0.6 if state.nimg < 150 else 0.4)
+    run = train(pictures, tmp_path / "whole", 24, **UNSEEN)
+    found = {line["progress/nimg"]: line["augment/p"] for line in run.stats()}
+    assert found[64] == 0 < found[96] < found[128] and found[192] < found[160]
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "stop_on_signal", stop_after(13))
+        halved = train(pictures, tmp_path / "halved", 24, **UNSEEN)
+    assert record(api.resume(halved.path)) == record(run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"), [({"guard": None}, "there is no guard"), ({"held_out": 0.0}, "0 images are held out")]
+)
+def test_augmentation_by_unseen_images_is_refused_where_nobody_looks_at_any(
+    changes: dict[str, Any], why: str, pictures: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=f"config.augment.by: held-out needs a guard .* and {why}"):
+        train(pictures, tmp_path / "run", 2, **UNSEEN, **changes)

@@ -181,6 +181,25 @@ def test_augmentation_follows_the_discriminators_signs() -> None:
     assert state.statistics.last_means()["augment/p"] == pytest.approx(state.augment_p.item())
 
 
+def test_with_pairs_the_signs_are_those_of_their_distance() -> None:
+    state = make_state(loss="relativistic", augment={"name": "adaptive", "kimg": 0.08, "operations": ["translation"]})
+    far, seen = torch.full((8,), 100.0), []
+    for less in (1.0, -1.0):
+        state.learn_from_logits(far, far - less)
+        seen.append(state.augment_p.item())
+    assert seen == pytest.approx([0.1, 0.0])
+
+
+def test_augmentation_follows_unseen_images_where_that_is_asked_for() -> None:
+    augment = {"name": "adaptive", "by": "held-out", "kimg": 0.08, "operations": ["translation"]}
+    state, seen = make_state(augment=augment), []
+    for figures in ({"guard/overfitting": 0.7}, {}, {"guard/diversity": 1.0}):  # {}: nobody looked, the last one stands
+        state.learn_from_probes(figures)
+        state.learn_from_logits(torch.ones(8), torch.zeros(8))
+        seen.append(state.augment_p.item())
+    assert seen == pytest.approx([0.1, 0.2, 0.1])
+
+
 def test_augmentation_that_never_happens_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     state, batch = make_state(augment={"name": "adaptive", "operations": ["translation"]}), make_batch()
     drawn: list[int] = []

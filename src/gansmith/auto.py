@@ -23,6 +23,7 @@ from gansmith.devices import Compute
 from gansmith.models.dcgan import DCGAN
 from gansmith.penalties import R1, R2, scaled_gamma
 from gansmith.presets import PRESETS
+from gansmith.probes import LEAST_HELD_OUT
 from gansmith.schedules import Duration, Progress
 from gansmith.state import TrainState
 from gansmith.steps import train_step
@@ -36,6 +37,7 @@ WIDTHS = ((0, 16), (40_000, 24), (120_000, 32), (350_000, 48), (1_200_000, 64), 
 AVERAGING = {"model.upsampling": "nearest", "model.downsampling": "pooled"}
 GAMMA = 0.15  # of 32 x 32 pixels and 64 images a step
 FEW_VIEWS = 30  # how often an image may be seen before the discriminator is likely to know it by heart
+KIMG_TO_FULL = 100  # in which augmentation can rise from never to always: a fifth of ADA's, whose trainings are longer
 LONG_TAIL = 5  # times as many images in the largest class as in the smallest
 FEWEST_OF_A_CLASS = 3
 SHARE_OF_MEMORY = 0.5  # of what is free
@@ -56,6 +58,7 @@ class Situation:
         kind: "digits", "signs" or "photos".
         class_counts: images of each class; empty without labels.
         num_images: that are trained on.
+        num_held_out: that are not.
         length: of the training.
         device: "cpu", "cuda" or "mps".
         free_bytes: its memory that is free; None where nobody can say.
@@ -65,6 +68,7 @@ class Situation:
     kind: str
     class_counts: Sequence[int]
     num_images: int
+    num_held_out: int
     length: Duration
     device: str
     free_bytes: int | None
@@ -242,7 +246,10 @@ def _augmentation(config: Config, situation: Situation, trials: Trials) -> Choic
     if views < FEW_VIEWS or situation.kind not in SAFE_OPERATIONS:
         return {}, f"augment  nothing: {seen}"
     names = settled_operations((), situation.kind, situation.spec.channels)
-    return {"augment": AdaptiveAugment(operations=names)}, f"augment  {', '.join(names)} as needed: {seen}"
+    augment = AdaptiveAugment(operations=names, kimg=KIMG_TO_FULL)
+    if config.guard is not None and situation.num_held_out >= LEAST_HELD_OUT:
+        augment = dataclasses.replace(augment, by="held-out")
+    return {"augment": augment}, f"augment  {', '.join(names)} as needed: {seen}"
 
 
 def _pictures(situation: Situation) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -169,7 +170,7 @@ def scaled_gamma(spec: ImageSpec, batch_size: int, gamma: float = 1.0) -> float:
     appendix C) take pixels over batch. That was far too much after minutes, at 64 pixels and still more at 128; with
     the fourth root of the pixels it is near the best that was measured for each (``docs/log.md``).
     """
-    return gamma * (spec.height * spec.width / 32**2) ** 0.25 * (64 / batch_size)
+    return gamma * math.pow(spec.height * spec.width / 32**2, 0.25) * (64 / batch_size)
 
 
 def _squared_gradient(logits: Logits, images: Images) -> PerSample:

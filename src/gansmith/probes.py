@@ -23,7 +23,7 @@ from gansmith.sample import TrainedGenerator
 from gansmith.state import TrainState
 from gansmith.types import Batch, Images, Labels, Latents, Logits, Pixels
 
-__all__ = ["Probes", "open_probes"]
+__all__ = ["LEAST_HELD_OUT", "Probes", "open_probes"]
 
 COARSE = 8  # pixels on either side, to which images are reduced before they are compared
 MOST_TRAINING = 5000  # training images among which copies are looked for

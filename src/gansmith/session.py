@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from gansmith import auto, dist
-from gansmith.augment import SAFE_OPERATIONS, settled_operations
+from gansmith.augment import SAFE_OPERATIONS, AdaptiveAugment, settled_operations
 from gansmith.component import override, to_plain
 from gansmith.config import Config, differences, load_config
 from gansmith.console import stop_on_signal, watching, work_progress
@@ -22,14 +22,14 @@ from gansmith.data.batches import Batches, Indices, split
 from gansmith.data.resident import batches_on
 from gansmith.data.store import Store, prepare
 from gansmith.devices import Compute, choose_compute, describe_environment, free_bytes
-from gansmith.errors import MetricError, RunError
+from gansmith.errors import ConfigError, MetricError, RunError
 from gansmith.facts import DataFacts
 from gansmith.guardian import Guardian, open_guardian, with_unwritten_rollback
 from gansmith.images import grid, labelled_rows, save_png, shown_classes
 from gansmith.loggers import Logger, LogWriter
 from gansmith.pictures import read_frame
 from gansmith.plots import plot_losses
-from gansmith.probes import open_probes
+from gansmith.probes import LEAST_HELD_OUT, open_probes
 from gansmith.runs import RunFolder, write_json
 from gansmith.sample import TrainedGenerator
 from gansmith.snapshots import make_sampler
@@ -99,8 +99,9 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool,
     training, held_out = split(store, config.held_out)
     reasons: Sequence[str] = ()
     if not resuming:
-        chosen = _chosen(config, given, store, training, compute)  # in whose trials all ranks take part
+        chosen = _chosen(config, given, store, (training, held_out), compute)  # in whose trials all ranks take part
         config, reasons = dist.from_main(lambda: chosen)
+    _refuse_blind_augmentation(config, held_out)
     spec = facts.spec(config.use_labels)
     state = TrainState.create(config, spec, compute, epoch_size=len(training))
     if resuming:
@@ -141,18 +142,20 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool,
 
 
 def _chosen(
-    config: Config, given: Collection[str], store: Store, training: Indices, compute: Compute
+    config: Config, given: Collection[str], store: Store, parts: tuple[Indices, Indices], compute: Compute
 ) -> tuple[Config, Sequence[str]]:
     """The configuration with nothing left open, and why the automatic choices are as they are."""
     reasons: Sequence[str] = ()
     if config.preset == "auto":
         spec = DataFacts.of(store).spec(config.use_labels)
+        training, held_out = parts
         labels = store.labels[training] if spec.num_classes and store.labels is not None else np.zeros(0, np.int64)
         situation = auto.Situation(
             spec=spec,
             kind=store.kind,
             class_counts=np.bincount(labels, minlength=spec.num_classes).tolist(),
             num_images=len(training),
+            num_held_out=len(held_out),
             length=config.length,
             device=compute.device.type,
             free_bytes=free_bytes(compute.device),
@@ -162,6 +165,18 @@ def _chosen(
         operations = settled_operations(config.augment.operations, store.kind, store.spec.channels, "config.augment")
         config = override(config, {"augment.operations": list(operations)})
     return config, reasons
+
+
+def _refuse_blind_augmentation(config: Config, held_out: Indices) -> None:
+    augment = config.augment
+    if not isinstance(augment, AdaptiveAugment) or augment.by != "held-out":
+        return
+    if config.guard is None or len(held_out) < LEAST_HELD_OUT:
+        why = "there is no guard" if config.guard is None else f"{len(held_out)} images are held out"
+        raise ConfigError(
+            f"config.augment.by: held-out needs a guard and {LEAST_HELD_OUT} unseen images, and {why}; "
+            'choose "sign", or change config.guard or config.held_out'
+        )
 
 
 def _tracker(

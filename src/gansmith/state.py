@@ -30,8 +30,8 @@ from gansmith.types import ImageSpec, Logits
 LOGIT_DECAY = 0.99  # of the logits' moving averages, a step (Tseng et al. 2021)
 
 _ABSENT_IN_OLD_CHECKPOINTS: dict[str, Any] = {
-    "statistics": [], "config": {}, "tracking_seconds": 0, "num_tracked": 0, "augment_p": 0, "logit_averages": [0, 0],
-    "num_events": 0,
+    "statistics": [], "config": {}, "tracking_seconds": 0, "num_tracked": 0, "augment_p": 0, "overfitting": 0,
+    "logit_averages": [0, 0], "num_events": 0,
 }  # fmt: skip
 
 __all__ = ["TrainState", "load_weights", "random_stream", "read_state", "settle"]
@@ -63,6 +63,8 @@ class TrainState:
         tracking_seconds: those of them that went into tracking the figure.
         num_tracked: how often it was measured.
         augment_p: how often each augmentation happens, float32 [] on the device.
+        overfitting: how far unseen real images were on the way to samples for the discriminator when the guard looked
+            last, float32 [] on the device.
         logit_averages: moving averages of the real and the fake logits, float32 [2] on the device.
         num_events: lines of events.jsonl so far.
         micro_batch: images at once through the discriminator, at most.
@@ -85,6 +87,7 @@ class TrainState:
     tracking_seconds: float = 0.0
     num_tracked: int = 0
     augment_p: Tensor = field(default_factory=lambda: torch.zeros(()))
+    overfitting: Tensor = field(default_factory=lambda: torch.zeros(()))
     logit_averages: Tensor = field(default_factory=lambda: torch.zeros(2))
     num_events: int = 0
     micro_batch: int = 2**31
@@ -120,6 +123,7 @@ class TrainState:
             generator_optimizer=config.generator_optimizer.build(generator.parameters()),
             discriminator_optimizer=config.discriminator_optimizer.build(discriminator.parameters()),
             augment_p=torch.zeros((), device=compute.device),
+            overfitting=torch.zeros((), device=compute.device),
             logit_averages=torch.zeros(2, device=compute.device),
             micro_batch=config.micro_batch or config.batch_size,
         )
@@ -146,10 +150,17 @@ class TrainState:
             self.logit_averages.lerp_(means, 1 - LOGIT_DECAY)
         augment = self.config.augment
         if isinstance(augment, AdaptiveAugment):
-            # Pairs fix only the distance of the logits: what is sure is then told from the middle between the two.
-            middle = (real.mean() + fake.mean()) / 2 if self.config.loss.pairs else 0
-            signs = dist.sum_over_ranks(torch.stack([(real - middle).sign().sum(), real.new_tensor(len(real))]))
-            self.augment_p.copy_(augment.adjusted(self.augment_p, signs, self.config.batch_size))
+            figure = self.overfitting if augment.by == "held-out" else self._mean_sign(real, fake)
+            self.augment_p.copy_(augment.adjusted(self.augment_p, figure, self.config.batch_size))
+
+    def _mean_sign(self, real: Logits, fake: Logits) -> Tensor:
+        signs = (real - fake if self.config.loss.pairs else real).sign()  # pairs fix only the distance of the logits
+        return dist.sum_over_ranks(signs.mean()) / dist.world_size()
+
+    def learn_from_probes(self, figures: Mapping[str, float]) -> None:
+        """Remember what the guard's look at both networks has found; without a figure nothing is known by heart."""
+        if figures:
+            self.overfitting.fill_(figures.get("guard/overfitting", 0.0))
 
     def halve_micro_batch(self) -> None:
         """Put fewer images at once through the discriminator, for memory has run out.
@@ -219,8 +230,8 @@ class TrainState:
         return {name: getattr(self, name) for name in names}
 
     def _memories(self) -> dict[str, Any]:
-        averages = self.logit_averages.tolist()
-        return {"augment_p": self.augment_p.item(), "logit_averages": averages, "num_events": self.num_events}
+        figures = {name: getattr(self, name).tolist() for name in ("augment_p", "overfitting", "logit_averages")}
+        return {**figures, "num_events": self.num_events}
 
     def load(self, folder: Path) -> None:
         """Go on from a checkpoint.
@@ -238,6 +249,7 @@ class TrainState:
         self.nimg, self.step, self.seconds = int(plain["nimg"]), int(plain["step"]), float(plain["seconds"])
         self.tracking_seconds, self.num_tracked = float(plain["tracking_seconds"]), int(plain["num_tracked"])
         self.augment_p.fill_(plain["augment_p"])
+        self.overfitting.fill_(plain["overfitting"])
         self.logit_averages.copy_(torch.tensor(plain["logit_averages"]))
         self.num_events = int(plain["num_events"])
         self.statistics.load_plain(plain["statistics"], self.compute.device)

@@ -176,7 +176,9 @@ class _Loop:
             "speed/images_per_second": (progress.nimg - past.nimg) / max(1e-9, progress.seconds - past.seconds),
         }
         self.last_interval = progress
-        record |= dist.from_main(self.probe)
+        found = dist.from_main(self.probe)
+        self.state.learn_from_probes(found)
+        record |= found
         if dist.is_main():
             self.run.append_stats(record)
             for log in self.logs:

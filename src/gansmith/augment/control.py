@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -47,31 +47,34 @@ class FixedAugment(Augment):
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveAugment(Augment):
-    """A probability that rises while the discriminator is too sure of real images (Karras et al. 2020, section 3.1).
+    """A probability that rises while the discriminator knows its images by heart (Karras et al. 2020, section 3.1).
 
-    Sure of them it becomes when it has learnt them by heart. It starts at 0.
+    It starts at 0.
 
     Args:
-        target: the mean sign of the real logits that is aimed at, 0 being a coin's.
+        by: what tells: the mean "sign" of real logits (of real less fake, with a loss on pairs), 0 being a coin's; or
+            how far the logits of "held-out" images are on the way from training images to samples, which the guard
+            measures now and then (its ``guard/overfitting``).
+        target: of that figure; None for the paper's, 0.6 of the signs and 0.5 of the way.
         kimg: thousands of images in which the probability can rise from 0 to 1.
         limit: the most that it can become; from 0.8 on, augmentation shows in the samples (figure 4 of the paper).
     """
 
-    target: Annotated[float, Between(-1, 1)] = 0.6
+    by: Literal["sign", "held-out"] = "sign"
+    target: Annotated[float, Between(-1, 1)] | None = None
     kimg: Positive = 500.0
     limit: Fraction = 0.8
 
-    def adjusted(self, p: Tensor, signs: Float[Tensor, "2"], nimg: int) -> Tensor:
+    def adjusted(self, p: Float[Tensor, ""], figure: Float[Tensor, ""], nimg: int) -> Float[Tensor, ""]:
         """The next probability, in [0, limit], without waiting for the device.
 
         Args:
-            p: the present one, without dimensions.
-            signs: the sum of the signs of real logits since the last adjustment, and their number.
-            nimg: images that the discriminator has seen since then.
+            p: the present one.
+            figure: what tells; where it is no number, p stays where it is.
+            nimg: images that the discriminator has seen since the last adjustment.
         """
-        total, num = signs
-        # The sign of a logit that is no number is none: p stays where it is.
-        direction = torch.sign(total - self.target * num).nan_to_num()
+        target = self.target if self.target is not None else {"sign": 0.6, "held-out": 0.5}[self.by]
+        direction = torch.sign(figure - target).nan_to_num()
         return (p + direction * (nimg / (1000 * self.kimg))).clamp(0, self.limit)
 
 
