@@ -33,6 +33,7 @@ __all__ = ["Tracker", "open_tracker"]
 
 FOR_THE_DECISION = 0.25  # of what tracking has cost, left over for the decision at the end
 MOST_TO_DECIDE = 5  # times as many images as are tracked
+LEVEL = 0.1  # of a figure: where two differ by less, another feature network may well see it the other way round
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,10 +85,11 @@ class Tracker:
         return judgement
 
     def decide(self, state: TrainState, judgement: Judgement) -> None:
-        """At the end, keep the generator of now if it beats the kept one on more and other images; all ranks take part.
+        """At the end, keep the generator of now unless the kept one is clearly better on more and other images.
 
-        The best of many noisy figures is in part a lucky one. This takes what is left of tracking's share of the time,
-        and decides nothing where that is not enough for as many images as were tracked.
+        The best of many noisy figures is in part a lucky one, and of two that are level the one that has learnt longer
+        is the better one to look at. All ranks take part. This takes what is left of tracking's share of the time, and
+        decides nothing where that is not enough for as many images as were tracked.
 
         Args:
             state: the generator of now.
@@ -103,7 +105,7 @@ class Tracker:
         seeds = range(self.tracking.num, self.tracking.num + num)
         rivals = (self.sampler, dataclasses.replace(self.sampler, network=network))
         now, before = (self._measured(rival, seeds)[self.figure].value for rival in rivals)
-        if dist.is_main() and self._better(now, before):
+        if dist.is_main() and not self._better(before, now, by=LEVEL * abs(now)):
             self._keep(state, judgement)
         _charge(state, began)
 
@@ -163,9 +165,9 @@ class Tracker:
         if before is None or self._better(judgement.figures[self.figure].value, before):
             self._keep(state, judgement)
 
-    def _better(self, value: float, than: float) -> bool:
+    def _better(self, value: float, than: float, by: float = 0.0) -> bool:
         lower = self.metric.quantities[self.figure].better == "lower"
-        return value < than if lower else value > than
+        return value < than - by if lower else value > than + by
 
     def _keep(self, state: TrainState, judgement: Judgement) -> None:
         value, seen = judgement.figures[self.figure].value, judgement.to_plain()["seen"]
