@@ -14,6 +14,8 @@ from gansmith.schedules import Constant, Schedule
 
 __all__ = ["AUGMENTS", "AdaptiveAugment", "Augment", "FixedAugment"]
 
+TARGETS = {"sign": 0.6, "held-out": 0.5}  # of the paper, section 3.1
+
 
 @dataclass(frozen=True, kw_only=True)
 class Augment(Component):
@@ -73,7 +75,7 @@ class AdaptiveAugment(Augment):
             figure: what tells; where it is no number, p stays where it is.
             nimg: images that the discriminator has seen since the last adjustment.
         """
-        target = self.target if self.target is not None else {"sign": 0.6, "held-out": 0.5}[self.by]
+        target = TARGETS[self.by] if self.target is None else self.target
         direction = torch.sign(figure - target).nan_to_num()
         return (p + direction * (nimg / (1000 * self.kimg))).clamp(0, self.limit)
 
