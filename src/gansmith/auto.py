@@ -32,8 +32,8 @@ from gansmith.types import Batch, ImageSpec
 __all__ = ["Situation", "Trials", "settle"]
 
 # Width by how many images one of width 32 would see in the time that there is. Measured: 32 against 48, which draw
-# level after 330,000 images of 32 x 32 pixels (GTSRB), and 48 against 64, which is still far behind after 1.2 million
-# (CIFAR-10); the others follow from there.
+# level after 330,000 images of 32 x 32 pixels (GTSRB), and 48 against 64, which was behind after 1.2 million (CIFAR-10,
+# once, on a machine that was not quiet); the others are guesses from there.
 WIDTHS = ((0, 16), (40_000, 24), (120_000, 32), (350_000, 48), (2_500_000, 64), (8_000_000, 96), (25_000_000, 128))
 AVERAGING = {"model.upsampling": "nearest", "model.downsampling": "pooled"}
 GAMMA = 0.15  # of 32 x 32 pixels and 64 images a step

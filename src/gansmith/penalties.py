@@ -167,8 +167,8 @@ def scaled_gamma(spec: ImageSpec, batch_size: int, gamma: float = 1.0) -> float:
     """The gamma of R1 and R2 that does for such images what ``gamma`` does for 64 of 32 x 32 pixels.
 
     The penalty's noise falls with the batch, and a logit is spread over all pixels, so Karras et al. 2020 (ADA,
-    appendix C) take pixels over batch. That was far too much after minutes, at 64 pixels and still more at 128; with
-    the fourth root of the pixels it is near the best that was measured for each (``docs/log.md``).
+    appendix C) take pixels over batch. That was far too much after minutes, at 64 pixels and still more at 128; the
+    fourth root of the pixels lies between the best two that were tried at either size (``docs/log.md``).
     """
     return gamma * math.pow(spec.height * spec.width / 32**2, 0.25) * (64 / batch_size)
 
