@@ -26,6 +26,7 @@ from gansmith.data.batches import Batches
 from gansmith.data.resident import batches_on
 from gansmith.data.store import Store
 from gansmith.devices import Compute, choose_compute
+from gansmith.models import products
 from gansmith.models.layers import Dropout
 from gansmith.presets import configure
 from gansmith.sample import TrainedGenerator
@@ -176,6 +177,11 @@ def learning_judge(state: TrainState) -> None:
     state.discriminator.requires_grad_ = lambda requires_grad=True: state.discriminator  # type: ignore[method-assign]
 
 
+def convolutions_alone(_: object = None) -> None:
+    """No products of matrices in the place of convolutions, in this process."""
+    products.pays = lambda *_, **__: False
+
+
 def slow_dropout(state: TrainState) -> None:
     """Masks as PyTorch draws them."""
     for parent in list(state.discriminator.modules()):
@@ -194,6 +200,7 @@ WITHOUT: dict[str, tuple[Change | None, Mend | None]] = {
     "frozen-discriminator": (None, learning_judge),
     "fast-dropout": (None, slow_dropout),
     "lazy-penalties": (eager_penalties, None),
+    "products": (None, convolutions_alone),
 }
 
 # --- sampling and convolutions -----------------------------------------------------------------------------
@@ -217,6 +224,7 @@ def convolutions(training: Training, compute: Compute) -> Callable[[float], dict
     """How fast this machine does usual convolutions, and all of those in a training, by themselves, in FLOP/s."""
     dtype = torch.bfloat16 if compute.precision == "bfloat16" else torch.float32
     usual = {name: convolution(*shape, compute.device, dtype) for name, shape in CONVOLUTIONS.items()}
+    convolutions_alone()
     own = convolutions_in(prepared(training.config, training.spec, compute)[0])
 
     def measure(seconds: float) -> dict[str, Any]:

@@ -11,8 +11,9 @@ alternating order, and so is each ratio one of the same round. The parts:
     sampling     10,000 images at 32 pixels
 
 "Limit" is the speed of the fastest of some usual convolutions, "own" that of all the convolutions in a step of this
-part, each by itself, forward and backward, measured in turn with the rest in the precision that we train in; "of it"
-counts only operations that a step needs: see flops.py. "By CPU time" compares images by seconds of the processor: if
+part, each by itself as PyTorch makes it, forward and backward, measured in turn with the rest in the precision that we
+train in; "of it" counts only operations that a step needs: see flops.py. It can be above 1, as some convolutions are
+made by products of matrices instead: see convolutions.py. "By CPU time" compares images by seconds of the processor: if
 it differs much from the other ratio, something else was running. --without measures each part again with one speed-up
 switched off. Writes benchmarks/results/DATE-speed.json and .md; what was measured before of other parts stays.
 """

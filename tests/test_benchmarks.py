@@ -27,7 +27,7 @@ from gansmith.steps import train_step
 from gansmith.types import Batch, ImageSpec
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-SCRIPTS = ("contenders", "corruptions", "data", "judging", "quality", "speed", "sweep", "whole_runs")
+SCRIPTS = ("contenders", "convolutions", "corruptions", "data", "judging", "quality", "speed", "sweep", "whole_runs")
 PEERS = ("peers/plain_torch", "peers/tensorflow_tutorial")
 
 SPEC = ImageSpec(height=8, width=8, channels=1)
@@ -124,6 +124,16 @@ def test_the_convolutions_in_some_work_can_be_done_again() -> None:
     assert (forward[1:], backward[1:]) == ((one, 2), (one, 1))  # the images need no gradient
     assert forward[0]().shape == (4, 3, 6, 6)
     assert backward[0]()[1].shape == layer.weight.shape
+
+
+def test_convolutions_and_products_are_measured_in_turn() -> None:
+    convolutions = module("convolutions")
+    found = convolutions.measured(2, 3, 32, 8, 4, 2, 1, rounds=2)
+    assert (found["shape"], found["gflop"]) == ("3 to 32, 8 to 4 px", 0.0)
+    taken = {name: each["taken"] for name, each in found["passes"].items()}
+    assert set(taken.values()) == {"convolution", "product"} and taken["gradient of the weight"] == "product"
+    assert all(each["convolution"] > 0 and each["product"] > 0 for each in found["passes"].values())
+    assert convolutions.table([{"layer": "small", **found}]).splitlines()[2].count("**") == 6
 
 
 # --- speed -------------------------------------------------------------------------------------------------

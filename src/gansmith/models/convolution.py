@@ -3,14 +3,16 @@
 PyTorch differentiates a convolution twice by convolving transposed tensors, group by group, in a layout that no
 fast kernel is made for. A convolution is linear in its input and in its weight, so its derivatives of any order
 are again one of three things: the convolution, the gradient of its input, the gradient of its weight. Here each
-of these says so of the other two.
+of these says so of the other two. A transposed convolution is the second of them.
+
+Each is made by ``products`` where that pays, and else by PyTorch.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -18,28 +20,34 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
-__all__ = ["Conv2d", "PooledConv2d", "UpsampledConv2d", "convolve", "double", "halve"]
+from gansmith.models import products
+from gansmith.models.products import Geometry
 
-
-class _Geometry(NamedTuple):
-    stride: int
-    padding: int
-    groups: int
+__all__ = [
+    "Conv2d",
+    "ConvTranspose2d",
+    "PooledConv2d",
+    "UpsampledConv2d",
+    "convolve",
+    "convolve_transposed",
+    "double",
+    "halve",
+]
 
 
 class _Convolution(Function):
     """x and weight to y; ``share``, which is zero, leads y's gradient to ``_WeightShare``."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, share: Tensor, geometry: _Geometry) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, share: Tensor, geometry: Geometry) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.geometry = geometry
-        return F.conv2d(x, weight, bias, geometry.stride, geometry.padding, 1, geometry.groups)
+        return _convolved(x, weight, bias, geometry)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         x, weight = ctx.saved_tensors
-        of_x = _input_gradient(gradient, x, weight, ctx.geometry) if ctx.needs_input_grad[0] else None
+        of_x = _input_gradient(gradient, weight, x.shape[2:], ctx.geometry) if ctx.needs_input_grad[0] else None
         return of_x, None, None, gradient, None
 
 
@@ -66,23 +74,22 @@ class _WeightShare(Function):
 
 class _InputGradient(Function):
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+    def forward(ctx: Any, gradient: Tensor, weight: Tensor, size: Sequence[int], geometry: Geometry) -> Tensor:
         ctx.save_for_backward(gradient, weight)
         ctx.geometry = geometry
-        return _input_gradient(gradient, x, weight, geometry)
+        return _input_gradient(gradient, weight, size, geometry)
 
     @staticmethod
     def backward(ctx: Any, second: Tensor) -> Any:
         gradient, weight = ctx.saved_tensors
         of_gradient = _convolve(second, weight, None, ctx.geometry) if ctx.needs_input_grad[0] else None
-        wanted = ctx.needs_input_grad[2]
-        of_weight = _weight_gradient(gradient, second, weight, ctx.geometry) if wanted else None
-        return of_gradient, None, of_weight, None
+        of_weight = _weight_gradient(gradient, second, weight, ctx.geometry) if ctx.needs_input_grad[1] else None
+        return of_gradient, of_weight, None, None
 
 
 class _WeightGradient(Function):
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+    def forward(ctx: Any, gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
         ctx.save_for_backward(gradient, x)
         ctx.geometry = geometry
         return _weight_gradient(gradient, x, weight, geometry)
@@ -91,7 +98,7 @@ class _WeightGradient(Function):
     def backward(ctx: Any, second: Tensor) -> Any:
         gradient, x = ctx.saved_tensors
         of_gradient = _convolve(x, second, None, ctx.geometry) if ctx.needs_input_grad[0] else None
-        of_x = _input_gradient(gradient, x, second, ctx.geometry) if ctx.needs_input_grad[1] else None
+        of_x = _input_gradient(gradient, second, x.shape[2:], ctx.geometry) if ctx.needs_input_grad[1] else None
         return of_gradient, of_x, None, None
 
 
@@ -104,29 +111,40 @@ _weight_gradient_node: Callable[..., Tensor] = _WeightGradient.apply
 # Each of the three makes a node only where there is a graph: the plain call takes half the time.
 
 
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: _Geometry) -> Tensor:
-    stride, padding, groups = geometry
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     if not torch.is_grad_enabled():
-        return F.conv2d(x, weight, bias, stride, padding, 1, groups)
-    sides = zip(x.shape[2:], weight.shape[2:], strict=True)
-    size = [(side + 2 * padding - kernel) // stride + 1 for side, kernel in sides]
-    share = _weight_share_node((x,), weight, bias, (len(x), len(weight), *size), geometry)
+        return _convolved(x, weight, bias, geometry)
+    shape = (len(x), len(weight), *geometry.size(x.shape[2:], weight.shape[2:]))
+    share = _weight_share_node((x,), weight, bias, shape, geometry)
     return _convolution_node(x, weight, bias, share, geometry)
 
 
-def _input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+def _input_gradient(gradient: Tensor, weight: Tensor, size: Sequence[int], geometry: Geometry) -> Tensor:
     if torch.is_grad_enabled():
-        return _input_gradient_node(gradient, x, weight, geometry)
+        return _input_gradient_node(gradient, weight, size, geometry)
+    if products.pays(weight, gradient.shape[2:], geometry.groups):
+        return products.input_gradient(gradient, weight, size, geometry)
+    # Only the shape and the layout of x count.
+    shape = (len(gradient), weight.shape[1] * geometry.groups, *size)
+    x = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last)
     return _backward(0, gradient, x, weight, geometry)
 
 
-def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     if torch.is_grad_enabled():
         return _weight_gradient_node(gradient, x, weight, geometry)
+    if products.pays(weight, gradient.shape[2:], geometry.groups, for_weight=True):
+        return products.weight_gradient(gradient, x, weight.shape[2:], geometry)
     return _backward(1, gradient, x, weight, geometry)
 
 
-def _backward(of: int, gradient: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    if products.pays(weight, geometry.size(x.shape[2:], weight.shape[2:]), geometry.groups):
+        return products.convolved(x, weight, bias, geometry)
+    return F.conv2d(x, weight, bias, geometry.stride, geometry.padding, 1, geometry.groups)
+
+
+def _backward(of: int, gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     (stride, padding, groups), wanted = geometry, [of == i for i in range(3)]
     transposed, output_padding = False, [0, 0]
     found = torch.ops.aten.convolution_backward(
@@ -146,10 +164,31 @@ def convolve(
     groups: int = 1,
 ) -> Float[Tensor, "n d i j"]:
     """``torch.nn.functional.conv2d``, in autocast's precision, and fast to differentiate twice."""
-    if torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
-        x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    return _convolve(x, weight, bias, _Geometry(stride, padding, groups))
+    x, weight, bias = _in_autocast(x, weight, bias)
+    return _convolve(x, weight, bias, Geometry(stride, padding, groups))
+
+
+def convolve_transposed(
+    x: Float[Tensor, "n d i j"],
+    weight: Float[Tensor, "d c k l"],
+    bias: Float[Tensor, "c"] | None = None,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+) -> Float[Tensor, "n c h w"]:
+    """``torch.nn.functional.conv_transpose2d``, in autocast's precision, and fast to differentiate twice."""
+    x, weight, bias = _in_autocast(x, weight, bias)
+    sides = zip(x.shape[2:], weight.shape[2:], strict=True)
+    size = [(side - 1) * stride - 2 * padding + kernel for side, kernel in sides]
+    y = _input_gradient(x, weight, size, Geometry(stride, padding, groups=1))
+    return y if bias is None else y + bias[:, None, None]
+
+
+def _in_autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    if not torch.is_autocast_enabled(x.device.type):
+        return x, weight, bias
+    dtype = torch.get_autocast_dtype(x.device.type)
+    return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
 class Conv2d(nn.Conv2d):
@@ -160,6 +199,15 @@ class Conv2d(nn.Conv2d):
         assert not isinstance(self.padding, str)
         padding, stride = self.padding[0], self.stride[0]
         return convolve(x, self.weight, self.bias, stride=stride, padding=padding, groups=self.groups)
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed convolution that is fast to differentiate twice; both sides alike."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """[n d i j] to [n c h w]."""
+        assert output_size is None and self.groups == 1
+        return convolve_transposed(x, self.weight, self.bias, stride=self.stride[0], padding=int(self.padding[0]))
 
 
 class PooledConv2d(nn.Conv2d):
@@ -182,7 +230,7 @@ class UpsampledConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """[n c h w] to [n d 2h 2w]."""
         weight = _blurred(self.weight, _repeating(self.weight.device)).transpose(0, 1)
-        return F.conv_transpose2d(x, weight, self.bias, stride=2, padding=1)
+        return convolve_transposed(x, weight, self.bias, stride=2, padding=1)
 
 
 def _blurred(weight: Float[Tensor, "d c 3 3"], how: Float[Tensor, "9 16"]) -> Float[Tensor, "d c 4 4"]:

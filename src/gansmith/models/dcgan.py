@@ -16,7 +16,7 @@ from torch import nn
 from gansmith.component import Between
 from gansmith.errors import ConfigError
 from gansmith.models import layers
-from gansmith.models.convolution import PooledConv2d, UpsampledConv2d
+from gansmith.models.convolution import Conv2d, ConvTranspose2d, PooledConv2d, UpsampledConv2d
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork, Model
 from gansmith.types import Images, ImageSpec, Labels, Latents, Logits
 
@@ -186,14 +186,14 @@ def _enlarging(model: DCGAN, inputs: int, outputs: int, stride: int) -> nn.Modul
     if model.upsampling == "nearest" and stride > 1:
         return UpsampledConv2d(inputs, outputs, bias=False)
     # What is too much on the right and below is cropped, which is where TensorFlow's "same" padding cuts too.
-    return nn.ConvTranspose2d(inputs, outputs, model.kernel, stride, (model.kernel - stride) // 2, bias=False)
+    return ConvTranspose2d(inputs, outputs, model.kernel, stride, (model.kernel - stride) // 2, bias=False)
 
 
 def _shrinking(model: DCGAN, inputs: int, outputs: int, stage: int) -> nn.Module:
     bias = not stage or model.discriminator_norm == "none"  # else the normalisation takes it away
     if stage and model.downsampling == "pooled":
         return PooledConv2d(inputs, outputs, bias=bias)
-    return nn.Conv2d(inputs, outputs, model.kernel, model.stride, (model.kernel - 1) // 2, bias=bias)
+    return Conv2d(inputs, outputs, model.kernel, model.stride, (model.kernel - 1) // 2, bias=bias)
 
 
 def _normalized(model: DCGAN, channels: int, spec: ImageSpec, dims: Literal[1, 2] = 2) -> list[nn.Module]:

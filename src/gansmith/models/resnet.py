@@ -109,7 +109,7 @@ class _Generator(GeneratorNetwork):
         self.last = layers.ConditionalSequential(
             layers.norm(model.generator_norm, widths[-1], num_classes),
             layers.activation(model.activation, model.leak),
-            nn.Conv2d(widths[-1], spec.channels, 3, padding=1),
+            Conv2d(widths[-1], spec.channels, 3, padding=1),
         )
         _initialize(self, model.init)
 
@@ -160,9 +160,9 @@ class _UpBlock(_Block):
             UpsampledConv2d(inputs, outputs),
             layers.norm(model.generator_norm, outputs, num_classes),
             layers.activation(model.activation, model.leak),
-            nn.Conv2d(outputs, outputs, 3, padding=1),
+            Conv2d(outputs, outputs, 3, padding=1),
         )
-        self.shortcut = nn.Conv2d(inputs, outputs, 1)
+        self.shortcut = Conv2d(inputs, outputs, 1)
         self.crop = layers.Crop(*size)
 
     def forward(self, x: Tensor, labels: Labels | None) -> Tensor:

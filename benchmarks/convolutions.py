@@ -1,0 +1,149 @@
+"""Where products of matrices are faster than oneDNN's convolutions: what ``gansmith.models.products.pays`` goes by.
+
+    python benchmarks/convolutions.py [--rounds 15] [--threads 2]
+
+Each pass of each layer is made in bfloat16 both ways in turn: the convolution, the gradient of its input (which is
+also the forward pass of a transposed convolution), the gradient of its weight. Medians over the rounds. Writes
+benchmarks/results/DATE-convolutions-PROCESSOR.json and .md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import re
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from flops import convolution_flops
+from gansmith.devices import choose_compute, describe_environment, keep_freed_memory
+from gansmith.models import products
+from gansmith.models.products import Geometry
+from speed import commit
+
+__all__ = ["LAYERS", "main", "measured", "table"]
+
+HERE = Path(__file__).parent
+# Images, channels of the larger and of the smaller map, pixels of the larger, kernel, stride, padding.
+LAYERS = {
+    "dcgan-64, 64 px": (128, 3, 64, 64, 4, 2, 1),
+    "dcgan-64, 32 px": (128, 64, 128, 32, 4, 2, 1),
+    "dcgan-64, 16 px": (128, 128, 256, 16, 4, 2, 1),
+    "dcgan-64, 8 px": (128, 256, 512, 8, 4, 2, 1),
+    "dcgan-mnist, 14 px": (256, 64, 128, 14, 5, 2, 2),
+    "dcgan-mnist, 7 px, stride 1": (256, 128, 256, 7, 5, 1, 2),
+    "auto, 16 px": (32, 48, 96, 16, 4, 2, 1),
+    "auto, 8 px": (32, 96, 192, 8, 4, 2, 1),
+    "3x3, 16 px": (64, 128, 128, 16, 3, 1, 1),
+    "3x3, 8 px": (64, 256, 256, 8, 3, 1, 1),
+    "3x3, 4 px": (64, 512, 512, 4, 3, 1, 1),
+    "1x1, 8 px": (64, 256, 512, 8, 1, 1, 0),
+    "1x1, 4 px": (64, 512, 1024, 4, 1, 1, 0),
+}
+Work = Callable[[], object]
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    keep_freed_memory()
+    results = [{"layer": name, **measured(*layer, rounds=options.rounds)} for name, layer in LAYERS.items()]
+    environment = describe_environment(choose_compute("cpu", "auto"))
+    about = {name: environment[name] for name in ("processor", "cores", "threads", "torch")}
+    about = {"date": datetime.date.today().isoformat(), "commit": commit(), **about, "rounds": options.rounds}
+    name = re.sub(r"\W+", "-", about["processor"].lower()).strip("-")
+    path = HERE / "results" / f"{about['date']}-convolutions-{name}.json"
+    path.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
+    head = f"Convolutions, {', '.join(f'{key} {value}' for key, value in about.items())}."
+    path.with_suffix(".md").write_text(f"{head}\n\n{table(results)}\n")
+    print(path.with_suffix(".md").read_text())
+
+
+def measured(
+    images: int, larger: int, smaller: int, pixels: int, kernel: int, stride: int, padding: int, *, rounds: int
+) -> dict[str, Any]:
+    """Milliseconds of each pass as a convolution and as a product, and which of the two gansmith takes."""
+    geometry = Geometry(stride, padding, groups=1)
+    size = geometry.size((pixels, pixels), (kernel, kernel))
+    x, weight, gradient = maps(images, larger, pixels), maps(smaller, larger, kernel), maps(images, smaller, size[0])
+    ways: dict[str, tuple[Work, Work, bool]] = {
+        "forward": (
+            lambda: F.conv2d(x, weight, None, stride, padding),
+            lambda: products.convolved(x, weight, None, geometry),
+            False,
+        ),
+        "gradient of the input": (
+            lambda: backward(0, gradient, x, weight, geometry),
+            lambda: products.input_gradient(gradient, weight, (pixels, pixels), geometry),
+            False,
+        ),
+        "gradient of the weight": (
+            lambda: backward(1, gradient, x, weight, geometry),
+            lambda: products.weight_gradient(gradient, x, (kernel, kernel), geometry),
+            True,
+        ),
+    }
+    passes: dict[str, Any] = {}
+    for name, (convolution, product, for_weight) in ways.items():
+        times = in_turn({"convolution": convolution, "product": product}, rounds)
+        taken = products.pays(weight, size, 1, for_weight=for_weight)
+        passes[name] = {**times, "taken": "product" if taken else "convolution"}
+    gflop = convolution_flops(x.shape, weight.shape, gradient.shape) / 1e9
+    return {"shape": f"{larger} to {smaller}, {pixels} to {size[0]} px", "gflop": round(gflop, 2), "passes": passes}
+
+
+def maps(*shape: int) -> Tensor:
+    """Noise, [n c h w] or a weight of one side, channels last."""
+    return torch.randn(*shape, shape[-1]).bfloat16().to(memory_format=torch.channels_last)
+
+
+def backward(of: int, gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> object:
+    """PyTorch's gradient of the input, 0, or of the weight, 1."""
+    stride, padding, _ = geometry
+    return torch.ops.aten.convolution_backward(
+        gradient, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1, [of == i for i in range(3)]
+    )
+
+
+def in_turn(ways: Mapping[str, Work], rounds: int) -> dict[str, float]:
+    """The median of the milliseconds that each takes, after a first time that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds + 1):
+        for name, work in ways.items():
+            began = time.perf_counter()
+            work()
+            times[name].append(1000 * (time.perf_counter() - began))
+    return {name: round(statistics.median(each[1:]), 3) for name, each in times.items()}
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Markdown: a line a layer, convolution / product in ms, that which gansmith takes in bold."""
+    passes = list(results[0]["passes"])
+    columns = ["layer", "channels and pixels", "GFLOP", *(f"{name}: convolution, product [ms]" for name in passes)]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for each in results:
+        cells = [each["layer"], each["shape"], f"{each['gflop']:.2f}"]
+        for found in each["passes"].values():
+            shown = {name: f"{found[name]:.3g}" for name in ("convolution", "product")}
+            shown[found["taken"]] = f"**{shown[found['taken']]}**"
+            cells.append(", ".join(shown.values()))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
