@@ -17,7 +17,7 @@ from gansmith.data.batches import Batches
 from gansmith.data.npz import Npz
 from gansmith.data.resident import resident
 from gansmith.data.store import Preparation, prepare
-from gansmith.devices import Compute
+from gansmith.devices import Compute, choose_compute
 from gansmith.errors import ConfigError, TrainingDiverged
 from gansmith.losses import Sigmoid
 from gansmith.models.dcgan import DCGAN
@@ -25,7 +25,7 @@ from gansmith.optimizers import Adam
 from gansmith.penalties import R1
 from gansmith.presets import configure
 from gansmith.state import TrainState, random_stream
-from gansmith.steps import discriminator_step, generate, generator_step
+from gansmith.steps import discriminator_step, generate, generator_step, train_step
 from gansmith.types import Batch, ImageSpec
 
 CPU = Compute(device=torch.device("cpu"), precision="float32")
@@ -208,6 +208,27 @@ def test_augmentation_that_never_happens_costs_nothing(monkeypatch: pytest.Monke
         state.augment_p.fill_(p)
         discriminator_step(state, batch, generate(state, batch.labels, salt=0).detach())
         assert bool(drawn) == wanted
+
+
+@pytest.mark.gpu
+def test_a_step_on_a_gpu_is_not_waited_for() -> None:
+    """Neither with penalties, nor without; with augmentation and averages of logits."""
+    penalties = [{"name": "r1", "every": 2}, {"name": "r2", "every": 2}, {"name": "lecam"}]
+    augment = {"name": "adaptive", "operations": ["translation", "cutout", "hue"]}
+    config = configure(preset="dcgan-r1", overrides={"augment": augment, "penalties": penalties, "batch_size": 8})
+    compute, spec = choose_compute("cuda", "auto"), ImageSpec(height=32, width=32, channels=3, num_classes=3)
+    state = TrainState.create(config, spec, compute, epoch_size=100)
+    state.augment_p.fill_(0.5)
+    batch = Batch(torch.zeros(8, 3, 32, 32, dtype=torch.uint8), torch.arange(8) % 3)
+    train_step(state, lambda *_: batch)  # which asks the libraries for their fastest kernels
+    train_step(state, lambda *_: batch)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(4):
+            train_step(state, lambda *_: batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert state.is_finite()
 
 
 def test_batches_on_the_device_are_those_from_the_disk(tmp_path: Path) -> None:

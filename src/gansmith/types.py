@@ -7,7 +7,7 @@ Shapes are checked at run time under pytest only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Batch", "ImageSpec", "Images", "Labels", "Latents", "Logits", "PixelArray", "Pixels"]
+__all__ = ["Batch", "ImageSpec", "Images", "Labels", "Latents", "Logits", "PixelArray", "Pixels", "sent"]
 
 Images: TypeAlias = Float[Tensor, "n c h w"]  # in the model's range, [-1, 1] unless it says otherwise
 Pixels: TypeAlias = UInt8[Tensor, "n c h w"]  # memory laid out n h w c (channels last)
@@ -54,7 +54,11 @@ class Batch:
     images: Pixels
     labels: Labels | None
 
-    def to(self, device: torch.device, **kwargs: Any) -> Batch:
+    def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
-        labels = None if self.labels is None else self.labels.to(device, **kwargs)
-        return Batch(self.images.to(device, **kwargs), labels)
+        return Batch(sent(self.images, device), None if self.labels is None else sent(self.labels, device))
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the processor's on the device that trains; a GPU is not waited for."""
+    return tensor.to(device, non_blocking=device.type == "cuda")

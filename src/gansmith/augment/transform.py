@@ -16,7 +16,7 @@ from gansmith.augment.geometry import resampled
 from gansmith.augment.operations import OPERATIONS
 from gansmith.errors import ConfigError, did_you_mean
 from gansmith.images import SIGNED, ValueRange
-from gansmith.types import Images, ImageSpec
+from gansmith.types import Images, ImageSpec, sent
 
 __all__ = ["Transform", "draw"]
 
@@ -41,11 +41,8 @@ class Transform:
 
     def to(self, device: torch.device) -> Transform:
         """The same on another device."""
-        unsynchronised = device.type == "cuda"
-        chances, *effects = (
-            tensor.to(device, non_blocking=unsynchronised) for tensor in (self.chances, *self.effects.values())
-        )
-        return Transform(chances=chances, effects=dict(zip(self.effects, effects, strict=True)))
+        effects = {name: sent(effect, device) for name, effect in self.effects.items()}
+        return Transform(chances=sent(self.chances, device), effects=effects)
 
     def __call__(self, images: Images, p: Tensor | float, value_range: ValueRange = SIGNED) -> Images:
         """Each operation on each image with probability ``p``, differentiable with respect to the images, twice too.
