@@ -127,6 +127,17 @@ def test_both_networks_of_dcgan_take_them(upsampling: Any, monkeypatch: pytest.M
             torch.testing.assert_close(mine, its, rtol=0.05, atol=0.05 * float(its.detach().abs().max()))
 
 
+@pytest.mark.parametrize("kind", [convolution.Conv2d, convolution.ConvTranspose2d])
+def test_what_they_make_can_be_activated_in_place(kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "LARGE", 0)
+    channels = (8, 32) if kind is convolution.Conv2d else (32, 8)
+    layer, x = kind(*channels, 4, stride=2, padding=1), numbers(2, channels[0], 4, 4, dtype=torch.float32)
+    with _Log() as log, torch.autocast("cpu", torch.bfloat16):
+        nn.LeakyReLU(0.2, inplace=True)(layer(x)).float().sum().backward()
+    assert torch.ops.aten.convolution not in log.made and torch.ops.aten.convolution_backward not in log.made
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in layer.parameters())
+
+
 def test_a_transposed_convolution_has_derivatives_of_any_order() -> None:
     layer = convolution.ConvTranspose2d(3, 2, 4, stride=2, padding=1).double()
     x = numbers(2, 3, 3, 4).requires_grad_()

@@ -53,14 +53,14 @@ def convolved(
 ) -> Float[Tensor, "n d i j"]:
     """``torch.nn.functional.conv2d``."""
     kernel = weight.shape[2:]
-    y = x.new_empty(len(x), *geometry.size(x.shape[2:], kernel), len(weight))
-    flat, matrix = y.flatten(0, 2), _matrix(weight).t()
+    y = _maps(x, len(weight), geometry.size(x.shape[2:], kernel))
+    flat, matrix = y.permute(0, 2, 3, 1).flatten(0, 2), _matrix(weight).t()
     for rows, patches in _patches(x, kernel, geometry):
         if bias is None:
             torch.mm(patches, matrix, out=flat[rows])
         else:
             torch.addmm(bias, patches, matrix, out=flat[rows])
-    return y.permute(0, 3, 1, 2)
+    return y
 
 
 def input_gradient(
@@ -71,9 +71,9 @@ def input_gradient(
     A pixel's share of each patch is rounded before they are added up.
     """
     channels, *kernel = weight.shape[1:]
-    x = gradient.new_zeros(len(gradient), *size, channels)
+    x = _maps(gradient, channels, size).zero_()
     matrix = _matrix(weight)
-    maps = gradient.permute(0, 2, 3, 1)
+    maps, pixels = gradient.permute(0, 2, 3, 1), x.permute(0, 2, 3, 1)
     at_once = _images_at_once(gradient.shape[2:], matrix.shape[1], gradient.element_size())
     for first in range(0, len(x), at_once):
         some = slice(first, first + at_once)
@@ -82,8 +82,8 @@ def input_gradient(
             of_patch, of_x = _overlap(a, maps.shape[1], size[0], geometry)
             for b in range(kernel[1]):
                 along_patch, along_x = _overlap(b, maps.shape[2], size[1], geometry)
-                x[some, of_x, along_x] += patches[:, of_patch, along_patch, a, b]
-    return x.permute(0, 3, 1, 2)
+                pixels[some, of_x, along_x] += patches[:, of_patch, along_patch, a, b]
+    return x
 
 
 def weight_gradient(
@@ -98,6 +98,12 @@ def weight_gradient(
     for part in parts:
         total += part
     return total.view(channels, *kernel, x.shape[1]).permute(0, 3, 1, 2).to(gradient.dtype)
+
+
+def _maps(like: Tensor, channels: int, size: Sequence[int]) -> Tensor:
+    """For as many images, to be written: no view, as a view that a Function returns could not be changed in place."""
+    shape = (len(like), channels, *size)
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
 
 
 def _matrix(weight: Float[Tensor, "d c k l"]) -> Float[Tensor, "d klc"]:
