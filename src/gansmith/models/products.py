@@ -1,8 +1,8 @@
 """Convolutions as products of matrices, for small maps of many channels on a processor.
 
-oneDNN's convolutions take one image after the other and read all the weights for each. Where these outweigh the
-map, they wait for memory; a product of the weights with the patches of many images at once does not. Nothing here
-has derivatives: ``convolution`` makes each of its three operations from one of these where it ``pays``.
+oneDNN's convolutions are slow where the weights outweigh the map, most likely as they read all of them for each
+image; a product of the weights with the patches of many images at once is not. Nothing here has derivatives:
+``convolution`` makes each of its three operations from one of these where it ``pays``.
 """
 
 from __future__ import annotations
