@@ -206,7 +206,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """[n d i j] to [n c h w]."""
-        assert output_size is None and self.groups == 1
+        assert output_size is None and self.groups == 1 and not any(self.output_padding)
         return convolve_transposed(x, self.weight, self.bias, stride=self.stride[0], padding=int(self.padding[0]))
 
 
