@@ -5,8 +5,8 @@
 
 Trains each of ``TRIALS``, or of those given, into a folder of its own below --work, where a training that was stopped
 goes on and a finished one is not made again. Then measures FID, label fidelity and classes of 10,000 images against
-the whole data set as `gansmith evaluate RUN --against DATA` does, for the best generator that was kept and for that
-of the end. FID over time is what training tracked: 1,000 images, which makes it higher. The TensorFlow tutorial is
+as many of the data set as `gansmith evaluate RUN --against DATA` does, for the best generator that was kept and for
+that of the end. FID over time is what training tracked: 1,000 images, which makes it higher. The TensorFlow tutorial is
 trained by peers/tensorflow_tutorial.py, and all its figures are of 10,000 images.
 
 Results are added to benchmarks/results/DATE-quality.json, with tables in .md and curves in .png; a trial and seed that
@@ -194,7 +194,7 @@ def limit(length: str) -> list[Any]:
 
 
 def judged(what: Path, trial: Trial, root: Path, num: int, snapshot: str = "best") -> Judgement:
-    """A run or a file of samples against the whole data set."""
+    """A run or a file of samples against the data set."""
     data, at = source(trial, root)
     return evaluate(what, data, root=at, metrics=METRICS, num=num, overrides={"snapshot": snapshot})
 

@@ -31,7 +31,7 @@ def tables(results: Sequence[Result], ours: str) -> str:
     machine = ", ".join(f"{name} {results[-1][name]}" for name in MACHINE)
     seeds = sorted({each["seed"] for each in results})
     head = f"Quality, {machine}, seeds {', '.join(map(str, seeds))}: medians over the seeds (lowest to highest)."
-    ends = "FID of so many images as stated against the whole data set; the lower the better."
+    ends = "FID of so many images as stated against as many of the data set, or all of it; the lower the better."
     moments = (
         "FID on the way, medians: of 1,000 images against the training part, so not to be compared with those above; "
         "TensorFlow's as above."

@@ -156,7 +156,7 @@ def line(result: dict[str, Any]) -> str:
 def tables(results: list[dict[str, Any]]) -> str:
     """A table for each data set, size, preset and length, the best variant first."""
     parts = [f"Variants, {', '.join(f'{name} {value}' for name, value in machine().items() if name in MACHINE)}."]
-    parts += ["FID of the end against the whole data set, medians over the seeds (lowest to highest)."]
+    parts += ["FID of the end against as many real images as were judged, medians over the seeds (lowest to highest)."]
     by_place = lambda each: tuple(str(each[part]) for part in KEY[:4])  # noqa: E731
     for place, group in itertools.groupby(sorted(results, key=by_place), by_place):
         data, size, preset, length = place
