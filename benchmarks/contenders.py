@@ -56,12 +56,22 @@ class Training:
 
 
 CIFAR10 = ImageSpec(height=32, width=32, channels=3, num_classes=10)
+SNGAN = {  # for CIFAR-10: Miyato et al. 2018, appendix B.4
+    "model": "resnet",
+    "model.width": 128,
+    "model.generator_width": 256,
+    "model.max_multiple": 1,
+    "model.spectral_norm": True,
+}
+R3GAN = {"model": "r3", "model.width": 96, "model.max_multiple": 8, "model.blocks": 2}  # for faces: Huang et al. 2024
 TRAININGS = {
     "dcgan-64": Training("dcgan-64", ImageSpec(height=64, width=64, channels=3), {"batch_size": 128}),
     "dcgan-mnist": Training("dcgan-mnist", ImageSpec(height=28, width=28, channels=1)),
     "dcgan-r1": Training("dcgan-r1", CIFAR10),
     "resnet": Training("dcgan-r1", CIFAR10, {"model": "resnet"}),
     "r3": Training("dcgan-r1", CIFAR10, {"model": "r3"}),
+    "resnet-published": Training("dcgan-r1", CIFAR10, SNGAN),
+    "r3-published": Training("dcgan-r1", CIFAR10, R3GAN),
 }
 SAMPLED = ImageSpec(height=32, width=32, channels=3)
 

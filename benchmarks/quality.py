@@ -145,6 +145,7 @@ def of_run(trial: Trial, seed: int, root: Path, path: Path, num: int) -> dict[st
         "seen": last.seen.digest,
         "curve_seen": tracked[-1].seen.digest if tracked else "",
         "curve": [point(each.generated.seconds, each.generated.nimg, each.figures["fid"].value) for each in tracked],
+        "alarms": [event["sentence"] for event in run.folder.read_events()],
     }
 
 

@@ -40,7 +40,7 @@ def tables(results: Sequence[Result], ours: str) -> str:
         f"When `{ours}` passed the others' best: on the way where both were tracked alike, else at the end of a "
         "training of that length. The last column compares the best generators at equal length, as in the first table."
     )
-    parts = [head, ends, final(results), moments, on_the_way(results)]
+    parts = [head, ends, final(results), alarms(results), moments, on_the_way(results)]
     rivals = overtakings(results, ours)
     return "\n\n".join([*parts, passing, rivals] if rivals else parts)
 
@@ -64,6 +64,15 @@ def final(results: Sequence[Result]) -> str:
         cells += [ranged(trial, lambda each: 1000 * each["kimg"] / max(each["seconds"], 1e-9), "{:,.0f}")]
         lines.append([*cells, ", ".join(sorted({each["commit"] for each in trial}))])
     return markdown(columns, lines)
+
+
+def alarms(results: Sequence[Result]) -> str:
+    """What the guard said of the trainings that it watched, which are all but those of other programs."""
+    watched = [each for each in results if "alarms" in each]
+    kimg = sum(each["kimg"] for each in watched)
+    head = f"The guard watched {len(watched)} of these trainings, {kimg:,.0f} kimg in all, and said"
+    said = [f"- {' '.join(named(each))}, seed {each['seed']}: {words}" for each in watched for words in each["alarms"]]
+    return "\n".join([f"{head}:", *said]) if said else f"{head} nothing."
 
 
 def on_the_way(results: Sequence[Result]) -> str:

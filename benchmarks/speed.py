@@ -8,6 +8,7 @@ alternating order, and so is each ratio one of the same round. The parts:
     dcgan-64     the DCGAN at 64 pixels and batch 128, against a plain PyTorch loop
     dcgan-mnist  the TensorFlow tutorial's network at batch 256, against TensorFlow's own
     dcgan-r1, resnet, r3   32 pixels, ten classes, batch 64, a relativistic loss with R1 and R2 every 4 steps
+    resnet-published, r3-published   likewise, as wide as SNGAN's network for CIFAR-10 and R3GAN's for faces
     sampling     10,000 images at 32 pixels
 
 "Limit" is the speed of the fastest of some usual convolutions, "own" that of all the convolutions in a step of this

@@ -234,6 +234,17 @@ def test_the_tables_tell_medians_and_who_passed_whom() -> None:
     assert "| mnist 28 px | other | 10 s | 41 | 8 | 4 | 1/2 | 1/3 of it |" in text
 
 
+def test_the_tables_tell_what_the_guard_said() -> None:
+    alarms = module("quality_tables").alarms
+    quiet = [{**each, "alarms": []} for each in OURS]
+    assert alarms([*quiet, *OTHERS]) == "The guard watched 2 of these trainings, 40 kimg in all, and said nothing."
+    loud = {**OURS[0], "alarms": ["D has won."]}
+    assert alarms([loud]).splitlines() == [
+        "The guard watched 1 of these trainings, 20 kimg in all, and said:",
+        "- mnist 28 px auto 10 s, seed 0: D has won.",
+    ]
+
+
 def test_the_curves_are_drawn(tmp_path: Path) -> None:
     path = module("quality_tables").plot(OURS + OTHERS, tmp_path / "x.png")
     assert path.read_bytes().startswith(b"\x89PNG")
