@@ -18,6 +18,7 @@ from gansmith.component import override
 from gansmith.config import Config
 from gansmith.data.npz import Npz
 from gansmith.devices import Compute
+from gansmith.metrics.metric import Estimate
 from gansmith.models.dcgan import DCGAN
 from gansmith.penalties import R1
 from gansmith.presets import preset
@@ -121,6 +122,43 @@ def test_few_images_are_augmented_by_what_is_safe_for_them() -> None:
     for kind in ("digits", "signs", "photos"):
         augment = settled(Stopwatch(), num_images=1000, kind=kind).augment
         assert augment is not None and ("mirror" in augment.operations) == (kind == "photos")
+
+
+def test_mirroring_is_left_out_where_it_shows() -> None:
+    one_sided, two_sided = (
+        Estimate(value=value, low=value - 0.05, high=value + 0.05, interval="Wilson") for value in (0.8, 0.57)
+    )
+    for told, mirrored in ((one_sided, False), (two_sided, True), (None, True)):
+        situation = {"num_images": 1000, "kind": "photos", "handedness": lambda told=told: told}
+        augment = settled(Stopwatch(), **situation).augment
+        assert augment is not None and ("mirror" in augment.operations) == mirrored
+
+
+@pytest.mark.parametrize("choice", ({}, {"preset": "dcgan-r1", "augment": "fixed"}))
+def test_letters_are_not_mirrored(
+    choice: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auto, "FEW_VIEWS", 0)
+    images = np.zeros((300, 8, 8, 1), np.uint8)
+    shades = np.random.default_rng(0).integers(100, 256, (300, 1, 1), np.uint8)
+    images[:, 1:7, 2], images[:, 6, 2:6] = shades, shades  # the letter L
+    np.savez(tmp_path / "letters.npz", images=images)
+    changes = {"tracking": None, **choice}
+    preset = changes.pop("preset", None)
+    run = api.train(tmp_path / "letters.npz", preset=preset, length="2 steps", run=tmp_path / "run", overrides=changes)
+    assert json.loads(run.folder.config.read_text())["augment"]["operations"] == [
+        "translation", "cutout", "brightness", "contrast"
+    ]  # fmt: skip
+    assert "no mirror, as 100% of the images can be told from their mirror images" in capsys.readouterr().out
+
+
+def test_nothing_is_learnt_of_left_and_right_where_it_does_not_matter() -> None:
+    def asked() -> None:
+        pytest.fail("learnt for nothing")
+
+    settled(Stopwatch(), handedness=asked, num_images=1000)  # signs
+    settled(Stopwatch(), handedness=asked, num_images=10**6, kind="photos")
+    settled(Stopwatch(), ("augment",), handedness=asked, num_images=1000, kind="photos")
 
 
 def test_classes_are_used_where_there_are_images_of_them() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -20,6 +20,8 @@ from gansmith.augment import SAFE_OPERATIONS, AdaptiveAugment, settled_operation
 from gansmith.component import override
 from gansmith.config import Config, differences
 from gansmith.devices import Compute
+from gansmith.metrics.handedness import without_mirror
+from gansmith.metrics.metric import Estimate
 from gansmith.models.dcgan import DCGAN
 from gansmith.penalties import R1, R2, scaled_gamma
 from gansmith.presets import PRESETS
@@ -63,6 +65,7 @@ class Situation:
         length: of the training.
         device: "cpu", "cuda" or "mps".
         free_bytes: its memory that is free; None where nobody can say.
+        handedness: learns which share of the images can be told from their mirror images; None if nobody can.
     """
 
     spec: ImageSpec
@@ -73,6 +76,7 @@ class Situation:
     length: Duration
     device: str
     free_bytes: int | None
+    handedness: Callable[[], Estimate | None] | None = None
 
 
 class Trials:
@@ -149,6 +153,8 @@ def settle(
         the whole configuration, and a line for each choice with its reason.
     """
     kept = {*given, *differences(PRESETS["auto"].config, config)}
+    if _touched("augment", kept):
+        situation = dataclasses.replace(situation, handedness=None)  # which takes seconds to learn
     reasons = []
     for choice in (_classes, _network, _batch, _penalties, _augmentation):
         changes, reason = choice(config, situation, trials)
@@ -246,11 +252,12 @@ def _augmentation(config: Config, situation: Situation, trials: Trials) -> Choic
     seen = f"each image is seen about {views:,.0f} times"
     if views < FEW_VIEWS or situation.kind not in SAFE_OPERATIONS:
         return {}, f"augment  nothing: {seen}"
-    names = settled_operations((), situation.kind, situation.spec.channels)
+    safe = settled_operations((), situation.kind, situation.spec.channels)
+    names, remark = without_mirror(safe, situation.handedness)
     augment = AdaptiveAugment(operations=names, kimg=KIMG_TO_FULL)
     if config.guard is not None and situation.num_held_out >= LEAST_HELD_OUT:
         augment = dataclasses.replace(augment, by="held-out")
-    return {"augment": augment}, f"augment  {', '.join(names)} as needed: {seen}"
+    return {"augment": augment}, f"augment  {', '.join(names)} as needed: {'; '.join(filter(None, (seen, remark)))}"
 
 
 def _pictures(situation: Situation) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from gansmith.facts import DataFacts
 from gansmith.guardian import Guardian, open_guardian, with_unwritten_rollback
 from gansmith.images import grid, labelled_rows, save_png, shown_classes
 from gansmith.loggers import Logger, LogWriter
+from gansmith.metrics.handedness import handedness, without_mirror
+from gansmith.metrics.metric import Estimate
 from gansmith.pictures import read_frame
 from gansmith.plots import plot_losses
 from gansmith.probes import LEAST_HELD_OUT, open_probes
@@ -99,7 +102,9 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool,
     training, held_out = split(store, config.held_out)
     reasons: Sequence[str] = ()
     if not resuming:
-        chosen = _chosen(config, given, store, (training, held_out), compute)  # in whose trials all ranks take part
+        chosen = _chosen(
+            config, given, store, (training, held_out), compute, console
+        )  # in whose trials all ranks take part
         config, reasons = dist.from_main(lambda: chosen)
     _refuse_blind_augmentation(config, held_out)
     spec = facts.spec(config.use_labels)
@@ -142,13 +147,19 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool,
 
 
 def _chosen(
-    config: Config, given: Collection[str], store: Store, parts: tuple[Indices, Indices], compute: Compute
+    config: Config,
+    given: Collection[str],
+    store: Store,
+    parts: tuple[Indices, Indices],
+    compute: Compute,
+    console: Console,
 ) -> tuple[Config, Sequence[str]]:
     """The configuration with nothing left open, and why the automatic choices are as they are."""
     reasons: Sequence[str] = ()
+    training, held_out = parts
+    told = _learning_handedness(store, training, console)
     if config.preset == "auto":
         spec = DataFacts.of(store).spec(config.use_labels)
-        training, held_out = parts
         labels = store.labels[training] if spec.num_classes and store.labels is not None else np.zeros(0, np.int64)
         situation = auto.Situation(
             spec=spec,
@@ -159,12 +170,24 @@ def _chosen(
             length=config.length,
             device=compute.device.type,
             free_bytes=free_bytes(compute.device),
+            handedness=told,
         )
         config, reasons = auto.settle(config, given, situation, auto.Trials(spec, compute))
     if config.augment is not None:
         operations = settled_operations(config.augment.operations, store.kind, store.spec.channels, "config.augment")
+        if not config.augment.operations:
+            operations, remark = without_mirror(operations, told)
+            reasons = (*reasons, f"augment  {remark}") if remark else reasons
         config = override(config, {"augment.operations": list(operations)})
     return config, reasons
+
+
+def _learning_handedness(store: Store, training: Indices, console: Console) -> Callable[[], Estimate | None]:
+    def learnt() -> Estimate | None:
+        with work_progress("looking for left and right", console) as progress:
+            return handedness(store, training, progress)
+
+    return functools.cache(lambda: dist.from_main(learnt))
 
 
 def _refuse_blind_augmentation(config: Config, held_out: Indices) -> None:
