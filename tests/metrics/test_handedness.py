@@ -60,7 +60,7 @@ def test_only_what_has_one_side_is_told() -> None:
     assert without_mirror(SAFE, lambda: two_sided) == (SAFE, "")
     rest, remark = without_mirror(SAFE, lambda: one_sided)
     assert rest == ("translation", "cutout")
-    assert remark == f"no mirror, as {one_sided.value:.0%} of the images can be told from their mirror images"
+    assert remark == f"no mirror, as {one_sided.value:.0%} can be told from their mirror images"
 
 
 def test_the_grain_of_a_format_is_not_taken_for_a_side() -> None:

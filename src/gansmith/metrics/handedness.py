@@ -89,7 +89,7 @@ def without_mirror(
     if told is None or told.value < TOLD or told.low <= 0.5:
         return tuple(operations), ""
     rest = tuple(name for name in operations if name != "mirror")
-    return rest, f"no mirror, as {told.value:.0%} of the images can be told from their mirror images"
+    return rest, f"no mirror, as {told.value:.0%} can be told from their mirror images"
 
 
 class _Window:
