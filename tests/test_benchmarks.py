@@ -27,7 +27,18 @@ from gansmith.steps import train_step
 from gansmith.types import Batch, ImageSpec
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-SCRIPTS = ("contenders", "convolutions", "corruptions", "data", "judging", "quality", "speed", "sweep", "whole_runs")
+SCRIPTS = (
+    "contenders",
+    "convolutions",
+    "corruptions",
+    "data",
+    "handedness",
+    "judging",
+    "quality",
+    "speed",
+    "sweep",
+    "whole_runs",
+)
 PEERS = ("peers/plain_torch", "peers/tensorflow_tutorial")
 
 SPEC = ImageSpec(height=8, width=8, channels=1)
@@ -124,6 +135,16 @@ def test_the_convolutions_in_some_work_can_be_done_again() -> None:
     assert (forward[1:], backward[1:]) == ((one, 2), (one, 1))  # the images need no gradient
     assert forward[0]().shape == (4, 3, 6, 6)
     assert backward[0]()[1].shape == layer.weight.shape
+
+
+def test_sides_are_told_of_digits_and_of_too_few_images_nothing_is_said(tmp_path: Path) -> None:
+    handedness = module("handedness")
+    digits = handedness.opened("digits", tmp_path)
+    some, few = (handedness.measured(digits, num, 0) for num in (300, 50))
+    assert (some["images"], few["images"]) == (300, 50)
+    assert some["told"][0] > 0.6 and few["told"] is None
+    lines = handedness.table([{"data": "digits", **each} for each in (some, few)]).splitlines()[2:]
+    assert f"| 300 | 0 | {some['told'][0]:.0%} | " in lines[0] and "| 50 | 0 | too few to judge |" in lines[1]
 
 
 def test_convolutions_and_products_are_measured_in_turn() -> None:

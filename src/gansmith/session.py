@@ -102,9 +102,8 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool,
     training, held_out = split(store, config.held_out)
     reasons: Sequence[str] = ()
     if not resuming:
-        chosen = _chosen(
-            config, given, store, (training, held_out), compute, console
-        )  # in whose trials all ranks take part
+        # All ranks take part in its trials.
+        chosen = _chosen(config, given, store, (training, held_out), compute, console)
         config, reasons = dist.from_main(lambda: chosen)
     _refuse_blind_augmentation(config, held_out)
     spec = facts.spec(config.use_labels)
