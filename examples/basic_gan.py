@@ -20,7 +20,9 @@ import gansmith
 RUN = Path("runs/basic-gan")
 
 
-def train(epochs: int = 100_000, data: str = "mnist", root: Path | None = None, run: Path = RUN) -> gansmith.Run:
+def train(
+    epochs: int = 100_000, data: str = "mnist", root: Path | None = None, run: Path = RUN, tracking: bool = True
+) -> gansmith.Run:
     """Train the GAN, or go on where an earlier call stopped; then show what it has learnt.
 
     Args:
@@ -28,11 +30,15 @@ def train(epochs: int = 100_000, data: str = "mnist", root: Path | None = None, 
         data: a source's name, or a folder of images.
         root: where a local copy of a named source lies.
         run: the folder of pictures, statistics and checkpoints.
+        tracking: measure quality on the way and keep the best generator. A classifier of the data learns first for
+            this, which takes minutes on a slow processor; --no-tracking starts at once and keeps the last one.
     """
+    print(f"training a basic GAN on {data} until epoch {epochs:,}, in {run}", flush=True)
+    length, overrides = f"{epochs} steps", {} if tracking else {"tracking": None}
     if (run / "config.json").exists():
-        trained = gansmith.resume(run, length=f"{epochs} steps")
+        trained = gansmith.resume(run, length=length, overrides=overrides)
     else:
-        trained = gansmith.train(data, root=root, preset="dense-mnist", length=f"{epochs} steps", run=run)
+        trained = gansmith.train(data, root=root, preset="dense-mnist", length=length, run=run, overrides=overrides)
     generate(run=run, out=run / "generated.png")
     return trained
 

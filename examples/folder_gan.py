@@ -123,7 +123,7 @@ def train(images: NDArray[np.float32], epochs: int = epochs) -> None:
         for start in range(0, len(order) - batch_size + 1, batch_size):
             train_step(images[order[start : start + batch_size]])
         means = trained.statistics.last_means()
-        print(f"epoch {epoch}: G {means['loss/generator']:.4f} D {means['loss/discriminator']:.4f}")
+        print(f"epoch {epoch}: G {means['loss/generator']:.4f} D {means['loss/discriminator']:.4f}", flush=True)
         if epoch % 100 == 0 or epoch == epochs:
             save_images(epoch)
 
@@ -151,3 +151,8 @@ if __name__ == "__main__":
         tyro.cli(main)
     except GansmithError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(
+            "interrupted; the pictures so far are beside this script; "
+            "to be able to continue: gansmith train FOLDER --preset dcgan-folder-128"
+        )

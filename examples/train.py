@@ -24,6 +24,7 @@ from gansmith import explore
 from gansmith.data.batches import split
 from gansmith.data.store import prepare
 from gansmith.devices import choose_compute
+from gansmith.errors import RunError
 from gansmith.presets import preset
 from gansmith.sample import Samples, TrainedGenerator
 from gansmith.state import TrainState
@@ -74,7 +75,8 @@ class Trainer:
         run: the folder of pictures, statistics and checkpoints; made, or gone on with.
         data: a source's name, or a folder of images.
         root: where a local copy of a named source lies.
-        fields: of the configuration, by dotted path, as {"batch_size": 32}.
+        fields: of the configuration, by dotted path, as {"batch_size": 32}. A run that is continued takes them too;
+            one that would need other networks or other images is refused.
     """
 
     def __init__(
@@ -85,17 +87,27 @@ class Trainer:
         root: Path | None = None,
         fields: dict[str, Any] | None = None,
     ) -> None:
-        self.run = run
+        self.run, self.fields = run, fields or {}
         logs = {"loggers": "wandb"} if os.environ.get("WANDB_API_KEY") else {}
         self.config = gansmith.configure(
-            data, root=root, preset=discriminator.preset_name, overrides={**logs, **(fields or {})}
+            data, root=root, preset=discriminator.preset_name, overrides={**logs, **self.fields}
         )
 
     def train(self, length: str = "200 epochs") -> gansmith.Run:
         """Train, or go on, until this length is reached."""
         if (self.run / "config.json").exists():
-            return gansmith.resume(self.run, length=length)
+            self._refuse_another_model_or_data()
+            return gansmith.resume(self.run, length=length, overrides=self.fields)
         return gansmith.train(self.config, length=length, run=self.run)
+
+    def _refuse_another_model_or_data(self) -> None:
+        trained = gansmith.open_run(self.run).config
+        for field in ("model", "data", "preparation"):
+            before, now = getattr(trained, field), getattr(self.config, field)
+            if before != now:
+                raise RunError(
+                    f"{self.run}: was trained with {field} {before}, not {now}; choose another folder for this Trainer"
+                )
 
     def evaluate(self, num: int = 10_000) -> dict[str, float]:
         """FID, precision, recall and the other figures of the best generator, against what it was trained on."""
@@ -146,6 +158,8 @@ def main(
     }
     for name, trainer in trainers.items():
         run = trainer.train(f"{epochs} epochs")
+        if run.status()["state"] != "finished":
+            return  # the run has said how to continue
         interpolate_and_generate(run.generator(), runs / name / "interpolation")
     for name, trainer in trainers.items():
         print(name, *(f"{key} {value:.4g}" for key, value in trainer.evaluate(num).items()), sep="\n  ")

@@ -8,6 +8,7 @@ import inspect
 import json
 import re
 import runpy
+import signal
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from gansmith.callbacks import LossLine
 from gansmith.component import override, to_plain
 from gansmith.data.batches import Batches
 from gansmith.data.store import prepare
+from gansmith.errors import GansmithError
 from gansmith.loggers import WeightsAndBiases
 from gansmith.optimizers import Adam
 from gansmith.presets import PRESETS, preset
@@ -152,7 +154,7 @@ def train_model(example: Example) -> ModuleType:
 
 
 def test_train_model_has_the_presets_networks_and_rates(example: Example) -> None:
-    assert example("train_model").config() == preset("dcgan-mnist")
+    assert example("train_model").config() == override(preset("dcgan-mnist"), {"held_out": 0.0})
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -160,8 +162,8 @@ def test_train_models_networks(channels: int, train_model: ModuleType) -> None:
     generator = train_model.make_generator_model(channels)
     discriminator = train_model.make_discriminator_model(channels)
     with torch.no_grad():
-        images = generator(torch.randn(3, 100), None)
-        assert discriminator(images, None).shape == (3,)
+        images = generator(torch.randn(3, 100))  # labels are optional, as in the tutorial
+        assert discriminator(images).shape == (3,)
     assert images.shape == (3, channels, 28, 28)
     assert -1 <= images.min() < -0.1 and 0.1 < images.max() <= 1
 
@@ -221,12 +223,43 @@ def test_train_model_equals_the_command_and_goes_on_exactly(
     whole = sitting("whole", 2)
     assert sitting("halved", 1) != whole
     assert sitting("halved", 2) == whole
-    assert steps == ["whole"] * 5 + ["halved"] * 5  # 10 of 12 images are trained on, 4 a step
+    assert steps == ["whole"] * 6 + ["halved"] * 6  # 12 images, none held out, 4 a step
     assert f"going on from {Path('training_checkpoints', '000003')}" in capsys.readouterr().out
     assert files(tmp_path / "halved" / "images", "*") == files(tmp_path / "whole" / "images", "*")
     words = {"preset": "dcgan-mnist", "length": "2 epochs", "run": tmp_path / "run"}
-    run = gansmith.train("mnist", root=mnist, overrides={"batch_size": 4}, **words)
+    run = gansmith.train("mnist", root=mnist, overrides={"batch_size": 4, "held_out": 0.0}, **words)
     assert files(run.folder.latest_checkpoint(), "*.safetensors") == whole
+
+
+def test_ctrl_c_in_train_model_saves_and_says_how_to_continue(
+    train_model: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mnist = write_mnist(tmp_path / "mnist")
+    train_step = train_model.train_step
+    with monkeypatch.context() as interrupted:
+        step = lambda images: (train_step(images), signal.raise_signal(signal.SIGINT))  # noqa: E731
+        interrupted.setattr(train_model, "train_step", step)
+        train_model.main("mnist", mnist, epochs=2)
+    checkpoint = Path("training_checkpoints", "000001")
+    said = f"stopped in epoch 1; the same command continues from {checkpoint}"
+    assert capsys.readouterr().out.splitlines()[-1] == said
+    assert checkpoint.is_dir() and not Path("dcgan.gif").exists()
+    train_model.main("mnist", mnist, epochs=1)
+    assert train_model.state(1).step == 3
+
+
+@pytest.mark.parametrize("name", ["cifar10_gan", "folder_gan"])
+def test_ctrl_c_in_a_script_without_checkpoints_is_one_line(
+    name: str, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train_step", interrupt)
+    root = ["--root", str(write_cifar10(tmp_path / "cifar10"))]
+    words = root if name == "cifar10_gan" else [str(write_images(tmp_path / "images"))]
+    with pytest.raises(SystemExit, match=r"^interrupted; .*gansmith train"):
+        script(name, *words)
 
 
 def test_train_model_says_mistakes_in_one_line(script: Script) -> None:
@@ -253,6 +286,17 @@ def test_basic_gan_prints_the_stated_line_goes_on_and_generates(
     script("basic_gan", "generate", "--num", "3", "--run", "run", "--out", "made.npz")
     with np.load(tmp_path / "made.npz") as made:
         assert made["images"].shape == (3, 28, 28, 1)
+
+
+def test_basic_gan_says_at_once_what_it_does_and_trains_without_tracking_if_asked(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shrink(monkeypatch, "dense-mnist")
+    root = write_mnist(tmp_path / "mnist")
+    script("basic_gan", "train", "--root", str(root), "--run", "run", "--epochs", "2", "--no-tracking")
+    assert capsys.readouterr().out.startswith("training a basic GAN on mnist until epoch 2, in run\n")
+    run = gansmith.open_run("run")
+    assert run.config.tracking is None and run.judgements() == []
 
 
 def test_basic_gan_generates_nothing_before_it_is_trained(script: Script) -> None:
@@ -318,6 +362,20 @@ def test_a_loaded_checkpoint_goes_on_exactly(train: ModuleType, signs: Path, tmp
     assert trainer("halved").train("4 steps").status()["step"] == 4
 
 
+def test_a_trainer_applies_changed_fields_to_a_run_that_it_continues(
+    train: ModuleType, signs: Path, tmp_path: Path
+) -> None:
+    def trainer(**fields: Any) -> Any:
+        return train.Trainer(train.Discriminator, tmp_path / "run", "gtsrb", signs, {**SMALL, **fields})
+
+    trainer().train("1 steps")
+    assert trainer(batch_size=6).train("2 steps").config.batch_size == 6
+    with pytest.raises(GansmithError, match=r"run: was trained with model .*, not .*; choose another folder"):
+        trainer(**{"model.width": 5}).train("3 steps")
+    with pytest.raises(GansmithError, match=r"run: was trained with data .*, not "):
+        train.Trainer(train.Discriminator, tmp_path / "run", str(tmp_path), fields=SMALL).train("3 steps")
+
+
 def test_weights_and_biases_follows_only_with_a_key_in_the_environment(
     train: ModuleType, signs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -372,7 +430,7 @@ def cifar10_gan(example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_cifar10_gan_has_the_presets_networks_and_rates_and_the_stated_lengths(example: Example) -> None:
     module = example("cifar10_gan")
-    assert module.config() == preset("dcgan-cifar10")
+    assert module.config() == override(preset("dcgan-cifar10"), {"held_out": 0.0})
     assert inspect.signature(module.train).parameters["epochs"].default == 1000
     assert inspect.signature(module.create_gif_from_images).parameters["num_epochs"].default == 10
 
@@ -391,7 +449,7 @@ def test_cifar10_gan_leaves_the_stated_files(
         with Image.open(path) as picture:
             assert (picture.mode, picture.size) == ("RGB", (5 * 34 - 2, 5 * 34 - 2))
     assert num_frames(working / "progress.gif") == 2
-    assert len(seen) == 3 * 2  # epochs, batches of the 20 images that are trained on
+    assert len(seen) == 3 * 3  # epochs, batches of the 30 images, none held out
     for images in seen:
         assert images.shape == (10, 3, 32, 32)
         assert -1 <= images.min() < -0.99 and 0.99 < images.max() <= 1
@@ -406,8 +464,8 @@ def test_the_5x5_grid_shows_real_images(cifar10_gan: ModuleType, tmp_path: Path)
 def test_cifar10_gans_networks(cifar10_gan: ModuleType) -> None:
     generator, discriminator = cifar10_gan.make_generator_model(), cifar10_gan.make_discriminator_model()
     with torch.no_grad():
-        images = generator(torch.randn(2, 100), None)
-        assert discriminator(images, None).shape == (2,)
+        images = generator(torch.randn(2, 100))
+        assert discriminator(images).shape == (2,)
     assert images.shape == (2, 3, 32, 32)
     assert -1 <= images.min() < 0 < images.max() <= 1
 
@@ -421,7 +479,7 @@ def test_a_second_call_of_train_goes_on(cifar10_gan: ModuleType, tmp_path: Path)
     dataset = cifar10_gan.load_dataset(write_cifar10(tmp_path / "cifar10"))
     cifar10_gan.train(dataset, epochs=1)
     cifar10_gan.train(dataset, epochs=2)
-    assert cifar10_gan.state().nimg == 2 * 20
+    assert cifar10_gan.state().nimg == 2 * 30
 
 
 @pytest.mark.parametrize("name", ["train_model", "cifar10_gan"])
@@ -477,8 +535,8 @@ def test_train_step_loses_nothing_of_the_images(folder_gan: ModuleType, monkeypa
 def test_the_networks_and_the_rates_follow_the_variables(folder_gan: ModuleType) -> None:
     folder_gan.discriminator_optimizer = Adam(lr=1e-5)
     with torch.no_grad():
-        images = folder_gan.build_generator()(torch.randn(2, 7), None)
-        assert folder_gan.build_discriminator()(images, None).shape == (2,)
+        images = folder_gan.build_generator()(torch.randn(2, 7))
+        assert folder_gan.build_discriminator()(images).shape == (2,)
     assert images.shape == (2, 3, 12, 16)
     assert images.min() >= 0 and images.max() <= 1
     folder_gan.train_step(np.zeros((4, 12, 16, 3), np.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import signal
 import sys
@@ -36,7 +37,7 @@ def watching(length: Duration, console: Console | None = None) -> Iterator[Watch
 
 @contextmanager
 def work_progress(what: str, console: Console | None = None) -> Iterator[Callable[[int, int], None]]:
-    """A callback (done, total) that draws a bar while work is done; nothing when not on a terminal.
+    """Yield a callback (done, total) that draws a bar while work is done; elsewhere than on a terminal, one line.
 
     Args:
         what: the work: "preparing images".
@@ -44,7 +45,11 @@ def work_progress(what: str, console: Console | None = None) -> Iterator[Callabl
     """
     console = console or Console()
     columns = [TextColumn(what), BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn()]
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    if not console.is_terminal:
+        calls = itertools.count()
+        yield lambda done, total: None if next(calls) else _print_plain(console, f"{what} ...")
+        return
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -76,7 +81,7 @@ def show(picture: Path) -> None:
     if ipython and ipython.get_ipython():
         ipython.display.display(ipython.display.Image(filename=str(picture)))
     else:
-        print(picture)
+        print(picture, flush=True)
 
 
 class _Bar(Watcher):
@@ -124,6 +129,10 @@ class _Lines(Watcher):
 
     def notice(self, sentence: str) -> None:
         self.console.print(f"     {sentence}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _print_plain(console: Console, line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _losses(record: dict[str, float]) -> str:

@@ -139,7 +139,7 @@ class _Generator(GeneratorNetwork):
                 self.stages.extend(_normalized(model, outputs, spec))
         layers.initialize(self, model.init)
 
-    def forward(self, z: Latents, labels: Labels | None) -> Images:
+    def forward(self, z: Latents, labels: Labels | None = None) -> Images:
         if self.embedding is not None:
             z = torch.cat([z, self.embedding(labels)], dim=1)
         start = self.flat_stages(self.stem(z), labels)
@@ -166,7 +166,7 @@ class _Discriminator(DiscriminatorNetwork):
         if model.spectral_norm:
             layers.spectrally_normalized(self)
 
-    def forward(self, images: Images, labels: Labels | None) -> Logits:
+    def forward(self, images: Images, labels: Labels | None = None) -> Logits:
         features = self.stages(images).permute(0, 2, 3, 1)  # as it lies in memory, so that nothing is copied
         logits: Logits = self.head(features.flatten(1), labels)
         return logits

@@ -68,7 +68,7 @@ class _Generator(GeneratorNetwork):
         self.layers = nn.Sequential(*hidden, nn.Linear(widths[-1], spec.channels * spec.height * spec.width))
         layers.initialize(self, model.init)
 
-    def forward(self, z: Latents, labels: Labels | None) -> Images:
+    def forward(self, z: Latents, labels: Labels | None = None) -> Images:
         if self.embedding is not None:
             z = torch.cat([z, self.embedding(labels)], dim=1)
         return layers.bound(self.layers(z), self.output).view(-1, *self.shape)
@@ -88,6 +88,6 @@ class _Discriminator(DiscriminatorNetwork):
         if model.spectral_norm:
             layers.spectrally_normalized(self)
 
-    def forward(self, images: Images, labels: Labels | None) -> Logits:
+    def forward(self, images: Images, labels: Labels | None = None) -> Logits:
         logits: Logits = self.head(self.layers(images.flatten(1)), labels)
         return logits

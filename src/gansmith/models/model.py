@@ -20,7 +20,7 @@ class GeneratorNetwork(nn.Module, ABC):
     """Latents and labels to images."""
 
     @abstractmethod
-    def forward(self, z: Latents, labels: Labels | None) -> Images:
+    def forward(self, z: Latents, labels: Labels | None = None) -> Images:
         """Make one image per latent.
 
         Args:
@@ -36,7 +36,7 @@ class DiscriminatorNetwork(nn.Module, ABC):
     """Images and labels to logits."""
 
     @abstractmethod
-    def forward(self, images: Images, labels: Labels | None) -> Logits:
+    def forward(self, images: Images, labels: Labels | None = None) -> Logits:
         """Score each image; returns float32 [n], higher means "real"."""
 
 

@@ -88,7 +88,7 @@ class _Generator(GeneratorNetwork):
         self.to_pixels = Conv2d(inputs, spec.channels, 1, bias=False)
         _initialize(self, model.leak)
 
-    def forward(self, z: Latents, labels: Labels | None) -> Images:
+    def forward(self, z: Latents, labels: Labels | None = None) -> Images:
         if self.embedding is not None:
             z = torch.cat([z, self.embedding(labels)], dim=1)
         strength = self.modulation(z)
@@ -113,7 +113,7 @@ class _Discriminator(DiscriminatorNetwork):
         self.head = layers.ProjectionHead(channels, spec.num_classes)
         _initialize(self, model.leak)
 
-    def forward(self, images: Images, labels: Labels | None) -> Logits:
+    def forward(self, images: Images, labels: Labels | None = None) -> Logits:
         maps = self.stages(self.from_pixels(images))
         logits: Logits = self.head((maps.float() * self.window).sum(dim=(2, 3)), labels)
         return logits

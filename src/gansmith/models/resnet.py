@@ -113,7 +113,7 @@ class _Generator(GeneratorNetwork):
         )
         _initialize(self, model.init)
 
-    def forward(self, z: Latents, labels: Labels | None) -> Images:
+    def forward(self, z: Latents, labels: Labels | None = None) -> Images:
         if self.embedding is not None:
             z = torch.cat([z, self.embedding(labels)], dim=1)
         channels, height, width = self.start
@@ -138,7 +138,7 @@ class _Discriminator(DiscriminatorNetwork):
         if model.spectral_norm:
             layers.spectrally_normalized(self)
 
-    def forward(self, images: Images, labels: Labels | None) -> Logits:
+    def forward(self, images: Images, labels: Labels | None = None) -> Logits:
         maps = self.blocks(images).float()
         features = maps.sum(dim=(2, 3)) if self.pooling == "sum" else maps.mean(dim=(2, 3))
         logits: Logits = self.head(features, labels)
