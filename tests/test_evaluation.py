@@ -441,8 +441,42 @@ def test_samples_of_classes_that_nobody_knows(photos: Path, tmp_path: Path) -> N
     draw = np.random.default_rng(2)
     for name in ("stop", "yield"):
         save_images(tmp_path / "fake" / name, draw.integers(0, 256, (3, 8, 8, 3), np.uint8))
-    message = refused(MetricError, tmp_path / "fake", photos)
-    assert "the samples have a class 'stop', which photos has not" in message
+    judgement = evaluate(
+        tmp_path / "fake", photos, extractor=QuarterColours(), metrics="kid,classes,intra-fid,label-fidelity"
+    )
+    assert {"kid", "classes_covered"} <= set(judgement.figures)
+    assert set(judgement.failures) == {"intra-fid", "label-fidelity"}
+    for why in judgement.failures.values():
+        assert why.startswith("needs labels: the samples have a class 'stop', which photos has not; name them")
+
+
+def test_a_run_of_other_classes_is_measured_without_labels(own_run: Path, tmp_path: Path) -> None:
+    draw = np.random.default_rng(4)
+    for name in ("stop", "yield"):
+        save_images(tmp_path / "real" / name, draw.integers(0, 256, (12, 8, 8, 3), np.uint8))
+    judgement = evaluate(own_run, tmp_path / "real", num=20, **BY)
+    assert judgement.figures["labels"].value == -1
+
+
+@pytest.mark.parametrize(("other", "part"), [("test", "its folder train/"), ("more", "")])
+def test_the_reference_says_which_folder_was_read(samples: Path, tmp_path: Path, other: str, part: str) -> None:
+    draw = np.random.default_rng(5)
+    for name, num in (("train", 9), (other, 4)):
+        save_images(tmp_path / "set" / name, draw.integers(0, 256, (num, 8, 8, 3), np.uint8))
+    reference = evaluate(samples, tmp_path / "set", **BY).reference
+    assert (reference.part, reference.num) == (part, 9 if part else 13)
+
+
+def test_the_reference_says_which_split_was_read(tmp_path: Path) -> None:
+    records = np.random.default_rng(6).integers(0, 10, (30, 3073), np.uint8)
+    for name in (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"):
+        records.tofile(tmp_path / name)
+    np.savez(tmp_path / "samples.npz", images=records[:20, 1:].reshape(20, 32, 32, 3))
+    for split_, part in (("train", "its split 'train'"), ("all", "")):
+        reference = evaluate(
+            tmp_path / "samples.npz", "cifar10", root=tmp_path, overrides={"against.split": split_}, **BY
+        ).reference
+        assert reference.part == part
 
 
 def test_labels_are_needed_by_some_metrics_only(samples: Path, photos: Path, tmp_path: Path) -> None:

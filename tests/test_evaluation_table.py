@@ -63,9 +63,9 @@ def test_where_the_figures_come_from_stands_above_them() -> None:
 def test_a_row_has_figure_interval_direction_and_note() -> None:
     lines = shown(JUDGEMENT, width=110).splitlines()
     (row,) = (line for line in lines if line.lstrip().startswith("FID"))
-    assert words(row) == words("FID 12.35 11.9 to 12.8 lower a note [of 3] words")
+    assert words(row) == words("FID (classifier) 12.35 11.9 to 12.8 lower a note [of 3] words")
     (row,) = (line for line in lines if line.lstrip().startswith("KID"))
-    assert words(row) == words("KID 0.001235 -0.0001 to 1,234 lower")
+    assert words(row) == words("KID (classifier) 0.001235 -0.0001 to 1,234 lower")
 
 
 def test_what_was_not_computed_is_said_with_its_reason_and_no_number() -> None:
@@ -78,11 +78,39 @@ def test_what_was_not_computed_is_said_with_its_reason_and_no_number() -> None:
 def test_several_stand_side_by_side() -> None:
     text = shown(JUDGEMENT, WITHOUT_KID)
     assert "#1: runs/signs" in text and "#2: elsewhere" in text
-    assert text.count("seen by") == text.count("classifier") == 1  # what is true of both is said once
+    assert text.count("seen by") == text.count("classifier, held-out") == 1  # what is true of both is said once
     said = " ".join(words(text))
     assert "not computed" in said
     assert "#2: kid not computed: 500 images are too few" in said
     assert "#1 and #2 cannot be compared side by side: the number of real images differs (9,500 and 500)" in said
+
+
+def test_what_is_not_applicable_is_one_line_at_the_end() -> None:
+    needs = dict.fromkeys(("intra-fid", "label-fidelity"), "needs labels: the generated images have none; add some")
+    judgement = dataclasses.replace(
+        JUDGEMENT, figures={"fid": JUDGEMENT.figures["fid"]}, failures={"kid": "needs x"} | needs
+    )
+    text = shown(judgement)
+    assert "not computed" not in text and "KID" not in text
+    said = " ".join(words(text))
+    assert "skipped: 1 metric needs x (kid) skipped: 2 metrics need labels (intra-fid, label-fidelity): the gen" in said
+    assert said.count("the generated images have none; add some") == 1
+    both = " ".join(words(shown(judgement, judgement, JUDGEMENT)))
+    assert "#1, #2: skipped: 2 metrics need labels (intra-fid, label-fidelity): the generated" in both
+
+
+def test_published_values_are_spoken_of_once_and_only_of_other_features() -> None:
+    assert shown(JUDGEMENT).count("not comparable with published FIDs") == 1
+    assert shown(JUDGEMENT, JUDGEMENT).count("(classifier) are not") == 1
+    text = shown(dataclasses.replace(JUDGEMENT, seen=Seen(extractor="inception", digest="d" * 64)))
+    assert "FID (inception)" in text and "not comparable" not in text
+
+
+def test_the_part_of_a_set_that_was_read_is_named() -> None:
+    reference = dataclasses.replace(JUDGEMENT.reference, split="all", part="its folder train/")
+    assert "9,500 images of its folder train/;" in " ".join(
+        words(shown(dataclasses.replace(JUDGEMENT, reference=reference)))
+    )
 
 
 def test_a_reason_that_holds_for_several_is_said_once() -> None:

@@ -42,7 +42,13 @@ def said(words: Sequence[object], capsys: pytest.CaptureFixture[str], status: in
 def test_a_run_is_judged_against_what_it_was_trained_on(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = said([run, *CHEAP], capsys)
     assert max(map(len, text.splitlines()[:-1])) <= 80  # but for the path at the end
-    for part in ("seeds 0 to 29", "30 images of the training part", "random-conv", "KID", "95 % interval"):
+    for part in (
+        "seeds 0 to 29",
+        "30 images of the training part",
+        "random-conv",
+        "KID (random-conv)",
+        "95 % interval",
+    ):
         assert part in " ".join(text.split())
     assert f"added to {run / 'metrics.jsonl'}" in text
     assert (run / "nearest.png").exists()
@@ -61,7 +67,10 @@ def test_files_beside_a_run(run: Path, photos: Path, tmp_path: Path, capsys: pyt
     before = len(api.open_run(run).folder.read_judgements())
     text = said([run, samples, "--against", photos, *CHEAP, "--out", out], capsys)
     assert "#1" in text and "#2" in text and "cannot be compared" not in text
-    assert "#1, #2: memorisation not computed" in " ".join(text.split())
+    assert "#1, #2: skipped: 1 metric needs training images (memorisation): leave out --against" in " ".join(
+        text.split()
+    )
+    assert text.count("not comparable with published FIDs") == 1 and "KID (random-conv)" in text
     first, second = map(Judgement.from_plain, json.loads(out.read_text(encoding="utf-8")))
     assert first.figures["kid"].value == pytest.approx(second.figures["kid"].value)
     assert second.generated.path == str(samples)

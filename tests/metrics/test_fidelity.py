@@ -55,7 +55,7 @@ def test_the_real_images_need_no_labels() -> None:
 
 def test_label_fidelity_needs_labels_that_there_can_be() -> None:
     real = seen([0, 1])
-    with pytest.raises(MetricError, match="the generated images have no labels; judge a conditional model"):
+    with pytest.raises(MetricError, match=r"^needs labels: the generated images have none; measure a conditional"):
         LabelFidelity().measure(comparison(real, seen([0, 1])))
     with pytest.raises(MetricError, match="labels of the generated images reach from 1 to 4; expected 0 to 3"):
         LabelFidelity().measure(comparison(real, seen([0, 1], labels=[1, 4])))
@@ -65,7 +65,7 @@ def test_label_fidelity_needs_labels_that_there_can_be() -> None:
 def test_both_need_a_classifier_of_these_classes(metric: LabelFidelity | ClassCoverage) -> None:
     labelled = seen([0, 1], labels=[0, 1])
     bare = Features(values=labelled.values, logits=None, labels=labelled.labels, images=labelled.images)
-    with pytest.raises(MetricError, match="generated images have no logits"):
+    with pytest.raises(MetricError, match=r"^needs a classifier: .*; choose --extractor classifier$"):
         metric.measure(comparison(labelled, bare))
     broken = Features(values=labelled.values, logits=labelled.values / 0, labels=labelled.labels, images=bare.images)
     with pytest.raises(MetricError, match="logits of the generated images are not all numbers"):

@@ -256,5 +256,5 @@ def test_classes_with_too_few_images_are_left_out_and_named() -> None:
 def test_without_labels_there_are_no_classes() -> None:
     labelled, bare = classes((50, 50), (0, 0), seed=0), features(drawn(100, 4, 0))
     for real, fake, whose in ((bare, labelled, "real"), (labelled, bare, "generated")):
-        with pytest.raises(MetricError, match=f"the {whose} images have no labels; "):
+        with pytest.raises(MetricError, match=f"^needs labels: the {whose} images have none; "):
             IntraClassFID().measure(Comparison(real=real, fake=fake))

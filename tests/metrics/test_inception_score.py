@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -71,5 +72,7 @@ def test_small_splits_are_remarked_on_and_too_small_ones_refused() -> None:
 
 
 def test_it_needs_a_classifier() -> None:
-    with pytest.raises(MetricError, match=r"generated images have no logits, .*; choose --extractor classifier"):
+    with pytest.raises(MetricError, match=r"^needs labels: the real images have none"):
         InceptionScore().measure(comparison(None))
+    with pytest.raises(MetricError, match=r"^needs a classifier: .*; choose --extractor classifier$"):
+        InceptionScore().measure(dataclasses.replace(comparison(None), class_names=("stop", "go")))

@@ -169,15 +169,18 @@ def test_what_is_missing_and_how_to_get_it_is_said_in_one_line() -> None:
     cases = [
         (
             Comparison(real=some, fake=some, held_out=some),
-            "known of runs alone: give gansmith evaluate the run's folder, without --against",
+            "^needs training images: leave out --against for a run; for images in files, .* --held-out DATA",
         ),
-        (Comparison(real=some, fake=some, training=some), r"train with --held_out 0.05 .* --held-out DATA$"),
+        (
+            Comparison(real=some, fake=some, training=some),
+            r"^needs real images .* never saw: name some with --held-out DATA, or train with --held_out 0.05",
+        ),
     ]
     for missing, message in cases:
         with pytest.raises(MetricError, match=message) as caught:
             Memorisation().measure(missing)
         assert "\n" not in str(caught.value)
-    with pytest.raises(MetricError, match="known of runs alone"):
+    with pytest.raises(MetricError, match="needs training images"):
         closest_pairs(cases[0][0])
 
 

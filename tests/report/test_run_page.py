@@ -86,12 +86,13 @@ def test_it_says_how_training_went_and_how_good_it_is(run_report: Path) -> None:
 
 def test_it_shows_figures_with_interval_direction_failures_and_origin(run_report: Path) -> None:
     text = " ".join(Page(run_report.read_text(encoding="utf-8")).text.split())
-    assert "KID 0.00810 0.00780 to 0.00840 0.00810 ↓ lower" in text
+    assert "KID (classifier) 0.00810 0.00780 to 0.00840 0.00810 ↓ lower" in text
     assert "mypkg:sharpness 3.00 2.90 to 3.10 3.00 \N{EN DASH}" in text
     assert "0.10 % among held-out images; Wilson" in text
     assert "intra-fid class 2 has too few images" in text
     assert "5,000 images of the best generator at 30.7 kimg, averaged weights, seeds 0 to 4,999." in text
     assert "570 real images of signs, the part it was trained on (data d1d1d1d1d1d1, choice 5e5e5e5e5e5e)" in text
+    assert text.count("Values marked (classifier) are not comparable with published FIDs") == 1
     assert "classifier: held-out accuracy 98.7 % (weights c1c1c1c1c1c1)" in text
     assert "best at 25.6 kimg, 2026-01-02: the number of generated images differs (5,000 and 1,000)" in text
 

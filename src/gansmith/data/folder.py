@@ -22,7 +22,7 @@ from gansmith.data.labels import folder_labels, numbered_labels, read_dataset_js
 from gansmith.data.source import Records, Size, Source
 from gansmith.errors import DataError, UnreadableImage
 
-__all__ = ["SUFFIXES", "Folder", "known_set"]
+__all__ = ["SPLITS", "SUFFIXES", "Folder", "known_set"]
 
 SUFFIXES = (  # of what decode reads
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"),

@@ -14,7 +14,7 @@ from gansmith.errors import ConfigError, RunError
 from gansmith.evaluation.judge import Judge, all_metrics, quantities
 from gansmith.evaluation.options import Evaluation
 from gansmith.evaluation.real import other_images, own_images
-from gansmith.evaluation.samples import digest_of, made, numbers_of_classes, opened, read
+from gansmith.evaluation.samples import digest_of, made, matched_classes, opened, read
 from gansmith.images import save_png
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.judgement import Generated, Judgement
@@ -89,7 +89,7 @@ def evaluate_run(folder: RunFolder, options: Evaluation, console: Console | None
         real = own_images(folder, options, console)
     else:
         real = other_images(options.against, generator.spec, options, console)
-    numbers = numbers_of_classes(real.store, generator.class_names)
+    numbers, unlabelled = matched_classes(real.store, generator.class_names)
     judge = Judge.of(real, options, console)
     fake = made(generator, judge, numbers)
     generated = Generated(
@@ -103,7 +103,7 @@ def evaluate_run(folder: RunFolder, options: Evaluation, console: Console | None
         seconds=snapshot.seconds,
         digest=digest_of(fake),
     )
-    comparison = judge.compare(fake)
+    comparison = judge.compare(fake, unlabelled)
     judgement = judge.judge(comparison, generated)
     if dist.is_main():
         folder.append_judgement(judgement.to_plain())
@@ -126,8 +126,8 @@ def evaluate_files(path: Path, options: Evaluation, console: Console | None = No
     store = opened(path, options, console)
     known = options.held_out is not None
     real = other_images(options.against, store.spec, options, console, trained_on=known)
-    numbers = numbers_of_classes(real.store, store.class_names)
+    numbers, unlabelled = matched_classes(real.store, store.class_names)
     judge = Judge.of(real, options, console)
     fake = read(store, judge, numbers)
     generated = Generated(path=str(path), num=len(fake), digest=digest_of(fake))
-    return judge.judge(judge.compare(fake), generated)
+    return judge.judge(judge.compare(fake, unlabelled), generated)

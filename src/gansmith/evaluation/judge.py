@@ -55,8 +55,13 @@ class Judge:
         with work_progress(what, self.console) as progress:
             return features_of_store(self.network, part.store, part.indices, counted(progress, len(part.indices)))
 
-    def compare(self, fake: Features) -> Comparison:
-        """The samples beside all real images that the metrics look at."""
+    def compare(self, fake: Features, unlabelled: str = "") -> Comparison:
+        """Put the samples beside all real images that the metrics look at.
+
+        Args:
+            fake: the samples.
+            unlabelled: why they have no labels; see ``Comparison``.
+        """
         real, chosen = self.real, self._chosen
         training = held_out = None
         if any(metric.needs_training for metric in self.metrics):
@@ -72,6 +77,7 @@ class Judge:
             training=training,
             held_out=held_out,
             class_names=real.store.class_names,
+            unlabelled=unlabelled,
             seed=self.options.seed,
         )
 
@@ -82,7 +88,7 @@ class Judge:
             kind="evaluation",
             when=datetime.now(UTC).isoformat(timespec="seconds"),
             generated=generated,
-            reference=Reference.of(self.real.store, self.real.split, self._chosen),
+            reference=Reference.of(self.real.store, self.real.split, self._chosen, self.real.part),
             seen=Seen.of(self.network),
             figures=figures,
             failures=failures,

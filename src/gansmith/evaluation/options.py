@@ -64,7 +64,7 @@ class Evaluation(Component):
             against: real images: a source's name, or a path.
             root: where a local copy lies of the source that ``against`` names.
             held_out: real images that the generator never saw: a source's name, or a path.
-            overrides: any field by dotted path, as {"metrics": "fid,kid", "metrics.0.replicates": 50}.
+            overrides: any field by dotted path, as {"metrics": "fid,density-coverage", "metrics.1.neighbours": 9}.
 
         Raises:
             ConfigError: an unknown name or field, or a value that does not fit.

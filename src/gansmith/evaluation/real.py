@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,7 @@ from gansmith import dist
 from gansmith.config import load_config
 from gansmith.console import work_progress
 from gansmith.data.batches import Indices, split
+from gansmith.data.folder import SPLITS, Folder
 from gansmith.data.source import Source
 from gansmith.data.store import Preparation, Store, prepare
 from gansmith.data.survey import survey
@@ -45,11 +47,13 @@ class Real(Part):
         split: which part of the store this is.
         trained_on: whether the generator is known to have learned from exactly these images.
         held_out: real images that it never saw, or None.
+        part: what was read of the data set where that is not all of it; see ``Reference``.
     """
 
     split: Split
     trained_on: bool
     held_out: Part | None
+    part: str = ""
 
 
 def own_images(folder: RunFolder, options: Evaluation, console: Console) -> Real:
@@ -88,7 +92,25 @@ def other_images(
     """
     part = _in_shape(source, spec, options, console)
     held_out = None if options.held_out is None else _in_shape(options.held_out, spec, options, console)
-    return Real(store=part.store, indices=part.indices, split="all", trained_on=trained_on, held_out=held_out)
+    return Real(
+        store=part.store,
+        indices=part.indices,
+        split="all",
+        trained_on=trained_on,
+        held_out=held_out,
+        part=_part_read(source),
+    )
+
+
+def _part_read(source: Source) -> str:
+    """Which split or sub-folder of a source is read, in words; empty if all of it is."""
+    named = getattr(source, "split", "auto")
+    if named != "auto":
+        return "" if named == "all" else f"its split '{named}'"
+    if not isinstance(source, Folder):
+        return ""
+    shared = os.path.commonpath([os.path.dirname(f"/{name}") for name in source.records().names]).strip("/")
+    return f"its folder {shared}/" if any(folder.lower() in SPLITS for folder in shared.split("/")) else ""
 
 
 def prepared(source: Source, preparation: Preparation, console: Console) -> Store:

@@ -23,18 +23,18 @@ from gansmith.evaluation.real import CHANNELS, Part, prepared
 from gansmith.metrics.features import Features, features_of_batches, some_of
 from gansmith.sample import TrainedGenerator
 
-__all__ = ["digest_of", "made", "numbers_of_classes", "opened", "read"]
+__all__ = ["digest_of", "made", "matched_classes", "numbers_of_classes", "opened", "read"]
 
 BLOCK = 128  # images whose bytes are hashed at once
 
 
-def made(generator: TrainedGenerator, judge: Judge, numbers: Indices) -> Features:
+def made(generator: TrainedGenerator, judge: Judge, numbers: Indices | None) -> Features:
     """What a generator makes; each rank makes its share, and all get all of it.
 
     Args:
         generator: what makes them.
         judge: how many of which seeds, and who looks at them.
-        numbers: of its classes, as of ``numbers_of_classes``.
+        numbers: of its classes, as of ``matched_classes``.
     """
     first, num = judge.options.seed, judge.options.num
     if num < dist.world_size():
@@ -46,7 +46,7 @@ def made(generator: TrainedGenerator, judge: Judge, numbers: Indices) -> Feature
     return _renumbered(fake, numbers)
 
 
-def read(store: Store, judge: Judge, numbers: Indices) -> Features:
+def read(store: Store, judge: Judge, numbers: Indices | None) -> Features:
     """Samples in files, ``num`` of them at most; the arguments are those of ``made``."""
     chosen = some_of(np.arange(len(store)), judge.options.num)
     fake = judge.features(Part(store=store, indices=chosen), "looking at the samples")
@@ -87,6 +87,20 @@ def digest_of(fake: Features) -> str:
     return digest.hexdigest()
 
 
+def matched_classes(store: Store, names: Sequence[str]) -> tuple[Indices | None, str]:
+    """Match classes as ``numbers_of_classes`` does; if a name is unknown, the samples count as unlabelled.
+
+    Metrics that need no labels are measured all the same.
+
+    Returns:
+        The numbers, or None; and why there are none, else empty.
+    """
+    try:
+        return numbers_of_classes(store, names), ""
+    except MetricError as error:
+        return None, str(error)
+
+
 def numbers_of_classes(store: Store, names: Sequence[str]) -> Indices:
     """Which of the real images' classes the samples' classes are, by their names or their numbers.
 
@@ -112,6 +126,7 @@ def numbers_of_classes(store: Store, names: Sequence[str]) -> Indices:
     return np.array([known[name] for name in names], np.int64)
 
 
-def _renumbered(fake: Features, numbers: Indices) -> Features:
-    labels = None if fake.labels is None or not len(numbers) else numbers[fake.labels]
+def _renumbered(fake: Features, numbers: Indices | None) -> Features:
+    known = fake.labels is not None and numbers is not None and len(numbers) > 0
+    labels = numbers[fake.labels] if known and numbers is not None else None
     return dataclasses.replace(fake, labels=labels)

@@ -11,12 +11,21 @@ from rich.table import Table
 from rich.text import Text
 
 from gansmith.component import member_name
-from gansmith.metrics.judgement import Generated, Judgement, Reference, Seen, incomparable
+from gansmith.metrics.judgement import (
+    PUBLISHED_EXTRACTOR,
+    Generated,
+    Judgement,
+    Reference,
+    Seen,
+    incomparable,
+    unpublished,
+)
 from gansmith.metrics.metric import Estimate, Metric
 
 __all__ = ["show_judgements"]
 
 SPLITS = {"training": "the training part", "held-out": "the part held out", "all": "the whole set"}
+NEEDS = "needs "  # how a metric's error begins where it is not applicable, as "needs labels: the real images have none"
 
 
 def show_judgements(
@@ -37,7 +46,7 @@ def show_judgements(
         origins.add_row(what, Text(said))
     console.print(origins)
     console.print(_side_by_side(called, metrics) if numbered else _single(judgements[0], metrics))
-    for line in (*_failures(called), *_warnings(called)):
+    for line in (*_failures(called), *_warnings(called), *_skipped(called), *_unpublished(called, metrics)):
         console.print(Text(line))
 
 
@@ -73,7 +82,7 @@ def _generated(generated: Generated) -> str:
 
 
 def _reference(reference: Reference) -> str:
-    part = SPLITS[reference.split]
+    part = reference.part or SPLITS[reference.split]
     return f"{reference.title}: {reference.num:,} images of {part}; digest {reference.digest[:8]}"
 
 
@@ -96,8 +105,9 @@ def _single(judgement: Judgement, metrics: Sequence[Metric]) -> Table:
             estimate = judgement.figures.get(name)
             if estimate is not None:
                 interval = f"{_number(estimate.low)} to {_number(estimate.high)}"
-                table.add_row(quantity.title, _number(estimate.value), interval, quantity.better, Text(estimate.note))
-            elif member_name(metric) in judgement.failures:
+                title = Text(quantity.titled(judgement.seen.extractor))
+                table.add_row(title, _number(estimate.value), interval, quantity.better, Text(estimate.note))
+            elif not judgement.failures.get(member_name(metric), NEEDS).startswith(NEEDS):
                 table.add_row(quantity.title, "", "not computed", "", "")
     return table
 
@@ -107,10 +117,12 @@ def _side_by_side(called: Mapping[str, Judgement], metrics: Sequence[Metric]) ->
     table.add_column("better", no_wrap=True)
     for name in called:
         table.add_column(name, justify="right")
+    extractors = " / ".join(dict.fromkeys(each.seen.extractor for each in called.values()))
     for metric in metrics:
         for name, quantity in metric.quantities.items():
-            cells = [_cell(each.figures.get(name)) for each in called.values()]
-            table.add_row(quantity.title, quantity.better, *cells)
+            estimates = [each.figures.get(name) for each in called.values()]
+            if any(estimates):
+                table.add_row(Text(quantity.titled(extractors)), quantity.better, *map(_cell, estimates))
     return table
 
 
@@ -134,13 +146,46 @@ def _number(value: float, digits: int = 4) -> str:
 
 
 def _failures(called: Mapping[str, Judgement]) -> Iterator[str]:
-    """Each reason once, with the called of all that it holds for."""
+    """Each reason once, with the names of all that it holds for."""
     found: dict[tuple[str, str], list[str]] = {}
     for name, judgement in called.items():
-        for failure in judgement.failures.items():
-            found.setdefault(failure, []).append(name)
+        for metric, why in judgement.failures.items():
+            if not why.startswith(NEEDS):
+                found.setdefault((metric, why), []).append(name)
     for (metric, why), concerned in found.items():
         yield f"{_by(', '.join(concerned))}{metric} not computed: {why}"
+
+
+def _skipped(called: Mapping[str, Judgement]) -> Iterator[str]:
+    """What is not applicable, by what is missing: "skipped: 2 metrics need labels (intra-fid, label-fidelity): why"."""
+    found: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
+    for name, judgement in called.items():
+        for what, (metrics, why) in _needs(judgement).items():
+            found.setdefault((what, tuple(metrics), "; ".join(why)), []).append(name)
+    for (what, named, reasons), concerned in found.items():
+        need = f"{len(named)} metrics need" if len(named) > 1 else "1 metric needs"
+        which = f"({', '.join(named)})" + (f": {reasons}" if reasons else "")
+        yield f"{_by(', '.join(concerned))}skipped: {need} {what} {which}"
+
+
+def _needs(judgement: Judgement) -> dict[str, tuple[list[str], dict[str, None]]]:
+    """What is missing, with the metrics that need it and the reasons why it is."""
+    found: dict[str, tuple[list[str], dict[str, None]]] = {}
+    for metric, failure in judgement.failures.items():
+        if failure.startswith(NEEDS):
+            what, _, why = failure.removeprefix(NEEDS).partition(": ")
+            metrics, reasons = found.setdefault(what, ([], {}))
+            metrics.append(metric)
+            reasons |= {why: None} if why else {}
+    return found
+
+
+def _unpublished(called: Mapping[str, Judgement], metrics: Sequence[Metric]) -> Iterator[str]:
+    """One line if a value has a published namesake that another feature network measures."""
+    published = {name for metric in metrics for name, quantity in metric.quantities.items() if quantity.published}
+    own = [each for each in called.values() if each.seen.extractor != PUBLISHED_EXTRACTOR]
+    if any(published & each.figures.keys() for each in own):
+        yield unpublished(own[0].seen.extractor)
 
 
 def _warnings(called: Mapping[str, Judgement]) -> Iterator[str]:

@@ -16,20 +16,22 @@ from gansmith.metrics.features import Features
 __all__ = ["labels_of", "listed", "logits_of", "predicted_classes"]
 
 
-def labels_of(features: Features, whose: str, class_names: Sequence[str]) -> NDArray[np.int64]:
+def labels_of(features: Features, whose: str, class_names: Sequence[str], missing: str = "") -> NDArray[np.int64]:
     """The classes that the images have or were made for, int64 [n].
 
     Args:
         features: of the images.
         whose: "real" or "generated", for the message.
         class_names: of the classes that there can be; empty where nobody knows them.
+        missing: why the images have no labels, for the message; a general reason if empty.
 
     Raises:
         MetricError: they have none, or some that there cannot be.
     """
     labels = features.labels
     if labels is None:
-        raise MetricError(f"the {whose} images have no labels; judge a conditional model against labelled data")
+        reason = missing or f"the {whose} images have none; measure a conditional model against labelled data"
+        raise MetricError(f"needs labels: {reason}")
     if class_names and not 0 <= labels.min() <= labels.max() < len(class_names):
         raise MetricError(
             f"labels of the {whose} images reach from {labels.min()} to {labels.max()}; expected 0 to "
@@ -38,18 +40,17 @@ def labels_of(features: Features, whose: str, class_names: Sequence[str]) -> NDA
     return labels
 
 
-def logits_of(features: Features, whose: str) -> Float[Tensor, "n k"]:
-    """A classifier's logits of the images; the arguments are those of ``labels_of``.
+def logits_of(features: Features, whose: str, class_names: Sequence[str]) -> Float[Tensor, "n k"]:
+    """Return a classifier's logits of the images; the arguments are those of ``labels_of``.
 
     Raises:
         MetricError: the feature network classifies nothing, or not these images.
     """
     logits = features.logits
     if logits is None:
-        raise MetricError(
-            f"the {whose} images have no logits, for the feature network classifies nothing; "
-            "choose --extractor classifier"
-        )
+        if class_names:
+            raise MetricError("needs a classifier: this feature network is none; choose --extractor classifier")
+        raise MetricError("needs labels: the real images have none, so no classifier can be trained on them")
     if not bool(torch.isfinite(logits).all()):
         raise MetricError(
             f"logits of the {whose} images are not all numbers; the feature network does not fit these images: "
@@ -64,7 +65,7 @@ def predicted_classes(features: Features, whose: str, class_names: Sequence[str]
     Raises:
         MetricError: the feature network is no classifier, or one of other classes.
     """
-    logits = logits_of(features, whose)
+    logits = logits_of(features, whose, class_names)
     if class_names and logits.shape[1] != len(class_names):
         raise MetricError(
             f"the feature network tells {logits.shape[1]:,} classes apart; expected the {len(class_names):,} of the "

@@ -34,7 +34,7 @@ class LabelFidelity(Metric):
 
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
         names = comparison.class_names
-        asked = labels_of(comparison.fake, "generated", names)
+        asked = labels_of(comparison.fake, "generated", names, comparison.unlabelled)
         right = predicted_classes(comparison.fake, "generated", names) == asked
         classes = np.unique(asked).tolist()
         shares = [wilson(int(right[asked == number].sum()), int((asked == number).sum())) for number in classes]

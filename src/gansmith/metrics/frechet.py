@@ -109,16 +109,11 @@ class FID(Metric):
 
     It is biased upward, the more so the fewer images there are: compare it only at equal numbers of images, or take
     ``FIDInfinity``. The interval is about what other images of the same two kinds would have given at the same
-    numbers; it does not cover the bias. It is laid around the figure by the replicates' deviation, for their own
-    values are biased upward once more, so that their percentiles would miss the figure. It errs on the wide side, the
-    more so the fewer images a feature there are: see docs/explain/precision.md.
-
-    Args:
-        replicates: bootstrap replicates of both sides; fewer are made where there are so many features that they
-            would take more than some seconds, and the interval says how many.
+    numbers, to first order (delta method); it does not cover the bias. It errs on the wide side, the more so the fewer
+    images a feature there are: see docs/explain/precision.md.
     """
 
-    quantities: ClassVar[Mapping[str, Quantity]] = {"fid": Quantity(title="FID", better="lower")}
+    quantities: ClassVar[Mapping[str, Quantity]] = {"fid": Quantity(title="FID", better="lower", published=True)}
 
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
         real, fake = comparison.real.values, comparison.fake.values
@@ -140,7 +135,9 @@ class FIDInfinity(Metric):
     interval is that of ``FID``: to first order, all parts of a sample together err as the whole sample does.
     """
 
-    quantities: ClassVar[Mapping[str, Quantity]] = {"fid_infinity": Quantity(title="FID∞", better="lower")}
+    quantities: ClassVar[Mapping[str, Quantity]] = {
+        "fid_infinity": Quantity(title="FID∞", better="lower", published=True)
+    }
 
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
         real, fake = comparison.real.values, comparison.fake.values
@@ -162,7 +159,9 @@ class IntraClassFID(Metric):
     are features on both sides; with few more, its FID is mostly bias (see ``FID``).
     """
 
-    quantities: ClassVar[Mapping[str, Quantity]] = {"intra_fid": Quantity(title="FID within classes", better="lower")}
+    quantities: ClassVar[Mapping[str, Quantity]] = {
+        "intra_fid": Quantity(title="FID within classes", better="lower", published=True)
+    }
 
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
         pairs, note = _pairs_by_class(comparison)
@@ -174,7 +173,8 @@ class IntraClassFID(Metric):
 def _pairs_by_class(comparison: Comparison) -> tuple[list[tuple[Tensor, Tensor]], str]:
     """The real and the generated features of each class that has enough of both, and which classes those are."""
     real, fake, names = comparison.real, comparison.fake, comparison.class_names
-    real_labels, fake_labels = labels_of(real, "real", names), labels_of(fake, "generated", names)
+    real_labels = labels_of(real, "real", names)
+    fake_labels = labels_of(fake, "generated", names, comparison.unlabelled)
     num_classes = len(names) or int(max(real_labels.max(), fake_labels.max())) + 1
     features = real.values.shape[1]
     pairs, left_out = [], []

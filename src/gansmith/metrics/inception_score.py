@@ -34,13 +34,13 @@ class InceptionScore(Metric):
     """
 
     quantities: ClassVar[Mapping[str, Quantity]] = {
-        "inception_score": Quantity(title="Inception score", better="higher")
+        "inception_score": Quantity(title="Inception score", better="higher", published=True)
     }
 
     splits: Annotated[int, AtLeast(2)] = 10
 
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
-        logits = logits_of(comparison.fake, "generated")
+        logits = logits_of(comparison.fake, "generated", comparison.class_names)
         num, num_classes = logits.shape
         if num < 2 * self.splits:
             raise MetricError(

@@ -18,9 +18,11 @@ from gansmith.errors import GansmithError, MetricError
 from gansmith.metrics.features import FeatureNetwork
 from gansmith.metrics.metric import Estimate
 
-__all__ = ["Generated", "Judgement", "Reference", "Seen", "Split", "incomparable"]
+__all__ = ["PUBLISHED_EXTRACTOR", "Generated", "Judgement", "Reference", "Seen", "Split", "incomparable", "unpublished"]
 
 Split: TypeAlias = Literal["training", "held-out", "all"]
+
+PUBLISHED_EXTRACTOR = "inception"  # the feature network of published values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,7 @@ class Reference:
         num: how many images of it.
         digest: SHA-256 of the prepared data set: shape, pixels, labels.
         selection: SHA-256 of which images were taken.
+        part: what was read of the data set where that is not all of it, as "its folder train/"; else empty.
     """
 
     title: str
@@ -67,12 +70,15 @@ class Reference:
     num: int
     digest: str
     selection: str
+    part: str = ""
 
     @classmethod
-    def of(cls, store: Store, split: Split, indices: NDArray[np.int64]) -> Reference:
-        """Some images of a store."""
+    def of(cls, store: Store, split: Split, indices: NDArray[np.int64], part: str = "") -> Reference:
+        """Describe some images of a store."""
         selection = hashlib.sha256(indices.tobytes()).hexdigest()
-        return cls(title=store.title, split=split, num=len(indices), digest=store.digest, selection=selection)
+        return cls(
+            title=store.title, split=split, num=len(indices), digest=store.digest, selection=selection, part=part
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +158,14 @@ def incomparable(one: Judgement, other: Judgement) -> list[str]:
         ("the number of generated images", one.generated.num, other.generated.num),
     ]
     return [f"{what} differs ({_short(left)} and {_short(right)})" for what, left, right in pairs if left != right]
+
+
+def unpublished(extractor: str) -> str:
+    """Say that values in a feature network's features are not comparable with published ones, and how to get those."""
+    return (
+        f"values marked ({extractor}) are not comparable with published FIDs, which use Inception's features; "
+        "for those: --inception FILE, or --extractor inception, which downloads the file"
+    )
 
 
 def _check(value: Any, where: str) -> None:

@@ -29,7 +29,7 @@ class KID(Metric):
     so nothing is drawn at random. The interval is asymptotic, see ``kernel_distance``.
     """
 
-    quantities: ClassVar[Mapping[str, Quantity]] = {"kid": Quantity(title="KID", better="lower")}
+    quantities: ClassVar[Mapping[str, Quantity]] = {"kid": Quantity(title="KID", better="lower", published=True)}
 
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
         real, fake = comparison.real.values, comparison.fake.values

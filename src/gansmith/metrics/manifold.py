@@ -41,8 +41,8 @@ class PrecisionRecall(Metric):
     """
 
     quantities: ClassVar[Mapping[str, Quantity]] = {
-        "precision": Quantity(title="Precision", better="higher"),
-        "recall": Quantity(title="Recall", better="higher"),
+        "precision": Quantity(title="Precision", better="higher", published=True),
+        "recall": Quantity(title="Recall", better="higher", published=True),
     }
 
     neighbours: PositiveInt = 3
@@ -74,8 +74,8 @@ class DensityCoverage(Metric):
     """
 
     quantities: ClassVar[Mapping[str, Quantity]] = {
-        "density": Quantity(title="Density", better="higher"),
-        "coverage": Quantity(title="Coverage", better="higher"),
+        "density": Quantity(title="Density", better="higher", published=True),
+        "coverage": Quantity(title="Coverage", better="higher", published=True),
     }
 
     neighbours: PositiveInt = 5

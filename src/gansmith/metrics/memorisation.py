@@ -116,8 +116,8 @@ def _known(comparison: Comparison) -> tuple[Features, Features]:
     training = _training(comparison)
     if comparison.held_out is None:
         raise MetricError(
-            "memorisation needs real images that the generator never saw: train with --held_out 0.05 "
-            "(a run trained with 0 has none), or name some with gansmith evaluate ... --held-out DATA"
+            "needs real images that the generator never saw: name some with --held-out DATA, or train with "
+            "--held_out 0.05 (a run trained with 0 has none)"
         )
     for kind, features, remedy in (
         ("held-out", comparison.held_out, "train with a larger --held_out, or name others with --held-out DATA"),
@@ -132,8 +132,8 @@ def _known(comparison: Comparison) -> tuple[Features, Features]:
 def _training(comparison: Comparison) -> Features:
     if comparison.training is None:
         raise MetricError(
-            "memorisation needs the images that the generator was trained on, which are known of runs alone: "
-            "give gansmith evaluate the run's folder, without --against"
+            "needs training images: leave out --against for a run; for images in files, name real images that the "
+            "generator never saw with --held-out DATA, and those of --against count as its training images"
         )
     return comparison.training
 

@@ -23,10 +23,16 @@ class Quantity:
     Args:
         title: as tables show it, with its unit if it has one.
         better: which way is better; "nearer 1" for ratios of generated to real.
+        published: whether papers report it in Inception's features; tables then name the feature network beside it.
     """
 
     title: str
     better: Literal["lower", "higher", "nearer 1"]
+    published: bool = False
+
+    def titled(self, extractor: str) -> str:
+        """Return the title with the feature network where published values use another: "FID (classifier)"."""
+        return f"{self.title} ({extractor})" if self.published else self.title
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +72,7 @@ class Comparison:
         training: all real images that the generator was trained on, or None where nobody knows.
         held_out: real images that it never saw, or None.
         class_names: k names; empty without labels.
+        unlabelled: why the generated images have no labels, with the remedy; empty if nothing more is known.
         seed: of whatever a metric draws at random.
     """
 
@@ -74,6 +81,7 @@ class Comparison:
     training: Features | None = None
     held_out: Features | None = None
     class_names: tuple[str, ...] = ()
+    unlabelled: str = ""
     seed: int = 0
 
 

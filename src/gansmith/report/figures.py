@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gansmith.component import member, members
 from gansmith.errors import RunError
-from gansmith.metrics.judgement import Judgement, incomparable
+from gansmith.metrics.judgement import PUBLISHED_EXTRACTOR, Judgement, incomparable, unpublished
 from gansmith.metrics.metric import Estimate, Metric, Quantity
 from gansmith.report.words import between, count, kimg, plural, precise
 
@@ -84,6 +84,12 @@ def title_of(name: str) -> str:
     return known.title if known else name
 
 
+def _title_in(name: str, extractor: str) -> str:
+    """The title with the feature network, where published values use another."""
+    known = quantity(name)
+    return known.titled(extractor) if known else name
+
+
 def _better(name: str) -> str:
     """Which way a figure is better, or empty where nobody knows."""
     known = quantity(name)
@@ -130,10 +136,19 @@ def evaluation(judgements: Sequence[Judgement], path: str) -> Evaluation:
         failures=tuple((name, reason) for name, reason in newest.failures.items()),
         provenance=(
             *provenance(newest),
+            *_not_published(newest),
             *([f"Intervals: {method}, where the note says nothing else."] if method else []),
         ),
         incomparable=tuple(apart),
     )
+
+
+def _not_published(judgement: Judgement) -> list[str]:
+    known = filter(None, map(quantity, judgement.figures))
+    if judgement.seen.extractor == PUBLISHED_EXTRACTOR or not any(one.published for one in known):
+        return []
+    sentence = unpublished(judgement.seen.extractor)
+    return [f"{sentence[0].upper()}{sentence[1:]}."]
 
 
 def _in_order(figures: Mapping[str, Estimate]) -> list[str]:
@@ -155,7 +170,7 @@ def _row(name: str, judgements: Sequence[Judgement], method: str) -> Figure:
         for estimate in estimates
     ]
     return Figure(
-        title=title_of(name),
+        title=_title_in(name, judgements[0].seen.extractor),
         values=tuple(values),
         interval=between(newest.low, newest.high),
         better=_better(name),
@@ -181,7 +196,7 @@ def provenance(judgement: Judgement) -> list[str]:
     splits = {"training": "the part it was trained on", "held-out": "the part held out of training", "all": "all of it"}
     return [
         f"Measured: {plural(made.num, 'image')} of {source}{at}{weights}{seeds}.",
-        f"Against: {plural(real.num, 'real image')} of {real.title}, {splits[real.split]} "
+        f"Against: {plural(real.num, 'real image')} of {real.title}, {real.part or splits[real.split]} "
         f"(data {real.digest[:12]}, choice {real.selection[:12]}).",
         f"Seen through: {seen.extractor}{note} (weights {seen.digest[:12]}).",
         f"On {judgement.when[:10]}, with gansmith {judgement.gansmith}.",

@@ -146,7 +146,7 @@ class Comparison(Component):
         p_t: of the paired t-test.
         p_permutation: of the exact test that flips the signs of the differences.
         p_mcnemar: of the exact test of shares, in place of the two others.
-        p_holm: p_t or p_mcnemar, corrected for the number of headline measures; None for the others.
+        p_holm: p_t corrected for the number of headline measures (Holm); None for other measures and for shares.
         effect: Hedges' g of paired differences (mean difference by its deviation, small-sample corrected).
         detectable: the size of a true difference that these seeds would have shown with 80 % probability.
         note: what a reader has to know, or empty.
