@@ -33,6 +33,7 @@ SCRIPTS = (
     "corruptions",
     "data",
     "handedness",
+    "integrity",
     "judging",
     "quality",
     "speed",

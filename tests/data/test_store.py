@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import threading
 import time
@@ -21,6 +20,7 @@ from PIL import Image
 
 from gansmith.data import survey, writer
 from gansmith.data.folder import Folder
+from gansmith.data.integrity import sealed, unsealed
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size, Source
 from gansmith.data.store import Preparation, Store, prepare
@@ -346,9 +346,9 @@ def test_a_missing_or_damaged_store_is_refused_in_a_line(tmp_path: Path) -> None
 
 def test_a_store_of_another_format_is_refused(tmp_path: Path) -> None:
     path = prepare(Noise(), cache=tmp_path).path
-    about = json.loads((path / "store.json").read_text()) | {"format": 0}
-    (path / "store.json").write_text(json.dumps(about))
-    with pytest.raises(DataError, match="a store of format 0, expected 1"):
+    about = unsealed((path / "store.json").read_text()) | {"format": 1}
+    (path / "store.json").write_text(sealed(about))
+    with pytest.raises(DataError, match="format 1, expected 2"):
         Store.open(path)
 
 

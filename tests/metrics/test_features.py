@@ -216,8 +216,38 @@ def of_another_thing(path: Path) -> None:
     save_file({"weights": torch.zeros(3, 5)}, path)
 
 
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 8
+    path.write_bytes(content)
+
+
+def of_an_earlier_version(path: Path) -> None:
+    save_file({"values": torch.zeros(3, 5), "logits": torch.zeros(3, 4)}, path)
+
+
+def of_other_images(path: Path) -> None:
+    content = path.read_bytes()
+    features_of_store(Looking("b"), store_of(noise(20, seed=1), digest="e"), np.array([3, 1, 2]))
+    (other,) = set(cached()) - {path}
+    other.replace(path)
+    assert path.read_bytes() != content
+
+
 @pytest.mark.parametrize(
-    "damage", [cut, overwritten, emptied, of_fewer_images, of_another_type, of_another_thing], ids=lambda f: f.__name__
+    "damage",
+    [
+        flipped,
+        of_an_earlier_version,
+        of_other_images,
+        cut,
+        overwritten,
+        emptied,
+        of_fewer_images,
+        of_another_type,
+        of_another_thing,
+    ],
+    ids=lambda f: f.__name__,
 )
 def test_a_damaged_file_is_made_anew(damage: Callable[[Path], None]) -> None:
     store, indices = store_of(noise(20)), np.array([3, 1, 19])

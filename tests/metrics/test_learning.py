@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 from gansmith.data.batches import split
 from gansmith.data.store import Store
-from gansmith.errors import DataError, MetricError
+from gansmith.errors import DataError
 from gansmith.metrics.backbone import Backbone
 from gansmith.metrics.classifier import Classifier
 from gansmith.metrics.learning import learnt_once, parted
@@ -84,14 +86,47 @@ def test_what_is_kept_can_be_read_by_a_person(cache: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["about.json", "weights.safetensors"]
 
 
+def emptied(path: Path) -> None:
+    path.write_bytes(b"{}")
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 8
+    path.write_bytes(content)
+
+
+def missing(path: Path) -> None:
+    path.unlink()
+
+
+def of_an_earlier_version(path: Path) -> None:
+    about = json.loads(path.with_name("about.json").read_text())
+    path.with_name("about.json").write_text(json.dumps({name: about[name] for name in ("extractor", "data", "note")}))
+
+
 @pytest.mark.parametrize("name", ["weights.safetensors", "about.json"])
-def test_a_damaged_cache_says_what_to_delete(name: str, cache: Path) -> None:
+@pytest.mark.parametrize("damage", [emptied, flipped, missing, of_an_earlier_version], ids=lambda f: f.__name__)
+def test_a_damaged_cache_is_made_anew(name: str, damage: Callable[[Path], None], cache: Path) -> None:
     store = store_of(np.arange(60) % 3)
-    SMALL.network(store, np.arange(50))
+    first = SMALL.network(store, np.arange(50))
     (folder,) = kept(cache)
-    (folder / name).write_bytes(b"{}")
-    with pytest.raises(MetricError, match=r"classifier-\w+: damaged \(.*\); delete it, and it will be made again"):
-        SMALL.network(store, np.arange(50))
+    damage(folder / name)
+    again: list[int] = []
+    second = SMALL.network(store, np.arange(50), lambda done, total: again.append(done))
+    assert again and second.digest == first.digest and second.note == first.note
+    SMALL.network(store, np.arange(50), lambda done, total: pytest.fail("learnt again"))
+
+
+def test_a_network_in_the_place_of_another_is_not_taken_for_it(cache: Path) -> None:
+    store = store_of(np.arange(60) % 3)
+    digest = SMALL.network(store, np.arange(50)).digest
+    (mine,) = kept(cache)
+    SMALL.network(store, np.arange(40))
+    (other,) = set(kept(cache)) - {mine}
+    shutil.rmtree(mine)
+    other.rename(mine)
+    assert SMALL.network(store, np.arange(50)).digest == digest
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

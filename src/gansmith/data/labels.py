@@ -12,9 +12,29 @@ from numpy.typing import NDArray
 
 from gansmith.errors import DataError
 
-__all__ = ["CLASS_LIMIT", "folder_labels", "natural_order", "numbered_labels", "read_dataset_json"]
+__all__ = ["CLASS_LIMIT", "check_labels", "folder_labels", "natural_order", "numbered_labels", "read_dataset_json"]
 
 CLASS_LIMIT = 100_000  # a network keeps a vector a class
+
+
+def check_labels(labels: NDArray[Any], num: int, num_classes: int, where: str) -> None:
+    """Refuse labels that cannot be the classes of some images.
+
+    Args:
+        labels: expected to be whole numbers [n].
+        num: how many images there are, n.
+        num_classes: labels lie below it; 0 if it is not known.
+        where: what has the labels, for the message.
+
+    Raises:
+        DataError: they are not.
+    """
+    if labels.shape != (num,) or labels.dtype.kind not in "iu":
+        found = f"{labels.dtype} {list(labels.shape)}"
+        raise DataError(f"{where}: labels are {found}; expected one whole number for each of {num:,} images")
+    most = num_classes or CLASS_LIMIT
+    if num and not 0 <= int(labels.min()) <= int(labels.max()) < most:
+        raise DataError(f"{where}: labels run from {labels.min()} to {labels.max()}; expected 0 to {most - 1} at most")
 
 
 def natural_order(names: Iterable[str]) -> list[str]:

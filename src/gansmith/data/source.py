@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gansmith.component import Component
+from gansmith.data.labels import check_labels
 from gansmith.types import PixelArray
 
 __all__ = ["Record", "Records", "Size", "Source", "cache_folder"]
@@ -46,6 +47,10 @@ class Records(ABC):
     factors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.labels is not None:
+            check_labels(self.labels, len(self), len(self.class_names), "data")
 
     def __len__(self) -> int:
         return len(self.names)

@@ -1,4 +1,4 @@
-"""Every data set as one memory map of uint8 pixels: made once, atomically, and opened in no time."""
+"""Every data set as one memory map of uint8 pixels: made once, atomically, and checked when it is opened."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from gansmith.component import Component, Fraction, PositiveInt, to_plain
 from gansmith.data.decode import Fit
+from gansmith.data.integrity import Altered, check_files, digest_of, sealed, unsealed
+from gansmith.data.labels import check_labels
 from gansmith.data.source import Records, Source, cache_folder
 from gansmith.data.survey import Facts, propose_channels, propose_size, survey
 from gansmith.data.writer import Progress, made_at_once, write_images
@@ -23,7 +25,8 @@ from gansmith.types import ImageSpec, PixelArray
 
 __all__ = ["Preparation", "Store", "prepare", "propose_spec"]
 
-FORMAT = 1  # a store of another number is built anew
+FORMAT = 2  # a store of another number is built anew
+KEY = 1  # raise it when the same source and preparation give other pixels
 SAMPLE = 128  # images that are looked at to find size and channels
 CHANNELS = {"gray": 1, "rgb": 3, "rgba": 4}
 FACTOR = "factor-"
@@ -83,45 +86,56 @@ class Store:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __post_init__(self) -> None:
+        if self.labels is not None:
+            check_labels(self.labels, len(self.images), len(self.class_names), str(self.path))
+
     @classmethod
     def open(cls, path: Path) -> Store:
-        """Open a store that ``prepare`` made; no pixel is read.
+        """Open a store that ``prepare`` made, after comparing its files with their digests.
+
+        Files of more than 256 MiB are read for this only if they may have changed since: see ``integrity``.
 
         Raises:
             DataError: there is none, or it is damaged.
         """
         try:
-            about = json.loads((path / "store.json").read_text("utf-8"))
-            if about["format"] != FORMAT:
-                raise DataError(
-                    f"{path}: a store of format {about['format']}, expected {FORMAT}; prepare the data again"
-                )
-            return cls._of(path, about)
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            return _open(path)
+        except _UNUSABLE as error:
             raise DataError(f"{path}: no usable store ({error}); delete it and prepare the data again") from error
 
-    @classmethod
-    def _of(cls, path: Path, about: dict[str, Any]) -> Store:
-        spec = ImageSpec(**about["spec"])
-        shape = (about["num_images"], spec.height, spec.width, spec.channels)
-        images: PixelArray = np.load(path / "images.npy", mmap_mode="r", allow_pickle=False)
-        if images.dtype != np.uint8 or images.shape != shape:
-            raise ValueError(f"images.npy is {images.dtype} {list(images.shape)}, expected uint8 {list(shape)}")
-        arrays = {name: np.load(path / f"{name}.npy", allow_pickle=False) for name in about["arrays"]}
-        return cls(
-            path=path,
-            title=about["title"],
-            kind=about["kind"],
-            spec=spec,
-            images=images,
-            labels=arrays.pop("labels", None),
-            class_names=tuple(about["class_names"]),
-            groups=arrays.pop("groups", None),
-            factors={name.removeprefix(FACTOR): array for name, array in arrays.items()},
-            digest=about["digest"],
-            skipped=tuple((name, reason) for name, reason in about["skipped"]),
-            notes=tuple(about["notes"]),
-        )
+
+_UNUSABLE = (OSError, ValueError, KeyError, TypeError, EOFError, DataError)
+
+
+def _open(path: Path, key: str | None = None) -> Store:
+    """Open a store, if it is that of a key."""
+    about = unsealed((path / "store.json").read_text("utf-8"))
+    if about["format"] != FORMAT:
+        raise Altered(f"format {about['format']}, expected {FORMAT}")
+    if key is not None and about["key"] != key:
+        raise Altered("it is the store of another source or preparation")
+    check_files(path, about["files"])
+    spec = ImageSpec(**about["spec"])
+    shape = (about["num_images"], spec.height, spec.width, spec.channels)
+    images: PixelArray = np.load(path / "images.npy", mmap_mode="r", allow_pickle=False)
+    if images.dtype != np.uint8 or images.shape != shape:
+        raise Altered(f"images.npy is {images.dtype} {list(images.shape)}, expected uint8 {list(shape)}")
+    arrays = {name: np.load(path / f"{name}.npy", allow_pickle=False) for name in about["arrays"]}
+    return Store(
+        path=path,
+        title=about["title"],
+        kind=about["kind"],
+        spec=spec,
+        images=images,
+        labels=arrays.pop("labels", None),
+        class_names=tuple(about["class_names"]),
+        groups=arrays.pop("groups", None),
+        factors={name.removeprefix(FACTOR): array for name, array in arrays.items()},
+        digest=about["digest"],
+        skipped=tuple((name, reason) for name, reason in about["skipped"]),
+        notes=tuple(about["notes"]),
+    )
 
 
 def prepare(
@@ -131,7 +145,9 @@ def prepare(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Store:
-    """The store of a source: opened if it was made before and neither source nor preparation has changed.
+    """Return the store of a source: opened if it was made before and neither source nor preparation has changed.
+
+    A store that is damaged, or was made by an earlier version, is made anew, and a note says so.
 
     Args:
         source: what to read.
@@ -146,21 +162,45 @@ def prepare(
     records = source.records(preparation.size or source.native_size)
     key = _key(source, records, preparation)
     path = (cache or cache_folder() / "stores") / f"{re.sub('[^A-Za-z0-9_-]+', '-', source.title)}-{key[:16]}"
-    if not path.exists():
-        spec = _spec_of(source, records, preparation)
-        if preparation.size is None and source.native_size is None:
-            records = source.records((spec.height, spec.width))
+    flaw: Exception | None = None
+    if path.exists():
         try:
-            with made_at_once(path) as unfinished:
-                _build(unfinished, source, records, preparation, spec, progress)
-        except OSError as error:
-            remedy = "make room there, or set GANSMITH_CACHE to another folder"
-            raise DataError(f"{path.parent}: cannot be written ({error}); {remedy}") from error
-    return Store.open(path)
+            return _open(path, key)
+        except _UNUSABLE as error:
+            flaw = error
+    _make(path, key, source, records, preparation, progress, flaw)
+    store = Store.open(path)
+    if flaw is None:
+        return store
+    return replace(store, notes=(*store.notes, f"{path}: no usable store ({flaw}); made anew from {source.title}"))
+
+
+def _make(
+    path: Path,
+    key: str,
+    source: Source,
+    records: Records,
+    preparation: Preparation,
+    progress: Progress | None,
+    flaw: Exception | None,
+) -> None:
+    """Make a store, in place of one that has a flaw if there is one."""
+    spec = _spec_of(source, records, preparation)
+    if preparation.size is None and source.native_size is None:
+        records = source.records((spec.height, spec.width))
+    try:
+        with made_at_once(path, replacing=flaw is not None) as unfinished:
+            about = _build(unfinished, source, records, preparation, spec, progress)
+            files = {file.name: digest_of(file) for file in sorted(unfinished.iterdir())}
+            (unfinished / "store.json").write_text(sealed({**about, "key": key, "files": files}), "utf-8")
+    except OSError as error:
+        remedy = "make room there, or set GANSMITH_CACHE to another folder"
+        reason = f"{error}; the store there cannot be used: {flaw}" if flaw else str(error)
+        raise DataError(f"{path.parent}: cannot be written ({reason}); {remedy}") from error
 
 
 def _key(source: Source, records: Records, preparation: Preparation) -> str:
-    described = [FORMAT, to_plain(source), records.fingerprint, to_plain(preparation)]
+    described = [KEY, to_plain(source), records.fingerprint, to_plain(preparation)]
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
 
@@ -201,7 +241,8 @@ def _build(
     preparation: Preparation,
     spec: ImageSpec,
     progress: Progress | None,
-) -> None:
+) -> dict[str, Any]:
+    """Write a store's arrays, and return what is known of them."""
     written = write_images(path / "images.npy", records, spec, preparation.fit, progress)
     num_failed, total = len(written.failed), len(records)
     if num_failed == total or num_failed > preparation.max_unreadable * total:
@@ -211,7 +252,7 @@ def _build(
         np.save(path / f"{name}.npy", values, allow_pickle=False)
     if "labels" in arrays:
         written.digest.update(arrays["labels"].tobytes())
-    about = {
+    return {
         "format": FORMAT,
         "title": source.title,
         "kind": source.kind,
@@ -223,9 +264,8 @@ def _build(
         "class_names": _class_names(records),
         "digest": written.digest.hexdigest(),
         "skipped": [*records.skipped, *written.failed],
-        "notes": records.notes,
+        "notes": list(records.notes),
     }
-    (path / "store.json").write_text(json.dumps(about, indent=1), "utf-8")
 
 
 def _arrays(records: Records) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -20,7 +20,7 @@ from gansmith.data.source import Records
 from gansmith.errors import UnreadableImage
 from gansmith.types import ImageSpec
 
-__all__ = ["Progress", "Written", "made_at_once", "write_images"]
+__all__ = ["Progress", "Written", "discard", "made_at_once", "write_images"]
 
 Progress: TypeAlias = Callable[[int, int], None]  # images done, images in all
 
@@ -91,22 +91,40 @@ def _decode(records: Records, indices: range, spec: ImageSpec, fit: Fit) -> _Chu
 
 
 @contextlib.contextmanager
-def made_at_once(path: Path) -> Iterator[Path]:
+def made_at_once(path: Path, *, replacing: bool = False) -> Iterator[Path]:
     """A new folder that takes its place when the block has ended well, and else vanishes.
 
     What processes that were killed have left beside it vanishes too, once it is an hour old.
+
+    Args:
+        path: its place.
+        replacing: whether a folder that is there already gives way; it stays if not.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob("*.unfinished-*"):
         if _age_seconds(left) > STALE_SECONDS:
             shutil.rmtree(left, ignore_errors=True)
-    unfinished = path.with_name(f"{path.name}.unfinished-{uuid.uuid4().hex[:8]}")
+    unfinished = _beside(path)
     unfinished.mkdir()
     try:
         yield unfinished
+        if replacing:
+            discard(path)
         _move(unfinished, path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def discard(path: Path) -> None:
+    """Remove a folder, if it is there, in one step for all who look for it."""
+    unfinished = _beside(path)
+    with contextlib.suppress(FileNotFoundError):  # another process was quicker
+        path.rename(unfinished)
+    shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.unfinished-{uuid.uuid4().hex[:8]}")
 
 
 def _move(unfinished: Path, path: Path) -> None:

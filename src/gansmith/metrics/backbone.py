@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gansmith.data.integrity import digest_of_tensors
 from gansmith.errors import MetricError
 from gansmith.images import to_float
 from gansmith.metrics.features import FeatureNetwork
@@ -88,7 +88,7 @@ class BackboneNetwork(FeatureNetwork):
         self.name, self.note, self.device = name, note, device
         self.spec = dataclasses.replace(spec, num_classes=0)
         self.backbone = backbone.eval().requires_grad_(False).to(device)
-        self.digest = _digest(backbone.state_dict())
+        self.digest = digest_of_tensors(backbone.state_dict())
         self.num_classes = 0 if backbone.head is None else backbone.head.out_features
 
     def __call__(self, pixels: Pixels) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"] | None]:
@@ -99,12 +99,3 @@ class BackboneNetwork(FeatureNetwork):
             raise MetricError(f"images are {given}, but {self.name} was made for {self.spec}; give it such images")
         found: tuple[Tensor, Tensor | None] = self.backbone(to_float(pixels.to(self.device)))
         return found
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of named tensors."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

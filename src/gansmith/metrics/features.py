@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from gansmith import dist
+from gansmith.data.integrity import digest_of_tensors
 from gansmith.data.source import cache_folder
 from gansmith.data.store import Store
 from gansmith.errors import MetricError
@@ -231,20 +232,28 @@ def _cached_path(network: FeatureNetwork, store: Store, indices: NDArray[np.int6
 def _read(path: Path, num: int) -> dict[str, Tensor] | None:
     """What the file holds; None if it is not there, or is not what was written."""
     try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except (OSError, SafetensorError):
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError, RuntimeError, MemoryError):
         return None
     whole = all(
         tensor.dtype == torch.float32 and tensor.dim() == 2 and len(tensor) == num for tensor in tensors.values()
     )
-    return tensors if whole and {"values"} <= tensors.keys() <= {"values", "logits"} else None
+    unchanged = whole and metadata == _metadata(path, tensors)
+    return tensors if unchanged and {"values"} <= tensors.keys() <= {"values", "logits"} else None
+
+
+def _metadata(path: Path, tensors: dict[str, Tensor]) -> dict[str, str]:
+    """What shows that a file is unchanged, and has its own name and not that of another."""
+    return {"name": path.name, "digest": digest_of_tensors(tensors)}
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f".unfinished-{uuid.uuid4().hex[:8]}")  # two processes may write at once
     try:
-        save_file(tensors, unfinished)
+        save_file(tensors, unfinished, _metadata(path, tensors))
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

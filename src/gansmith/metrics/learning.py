@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from gansmith import dist
 from gansmith.component import member_name, to_plain
 from gansmith.data.batches import Batches, Indices, split
+from gansmith.data.integrity import check_files, digest_of, sealed, unsealed
 from gansmith.data.source import cache_folder
 from gansmith.data.store import Store
 from gansmith.data.writer import made_at_once
 from gansmith.devices import choose_compute
-from gansmith.errors import DataError, MetricError
+from gansmith.errors import DataError
 from gansmith.metrics.backbone import Backbone, BackboneNetwork
 from gansmith.metrics.extractor import Extractor
 from gansmith.types import Batch
@@ -35,6 +36,7 @@ Progress: TypeAlias = Callable[[int, int], object]
 
 RECIPE = 1  # raise it when anything here or in the backbone changes what is learnt: all is then learnt anew
 LEARNING_SEED = 0
+WEIGHTS = "weights.safetensors"
 BATCH_SIZE = 64
 MOST_EPOCHS = 30  # of a data set too small for the kimg asked for
 RATE, WARM_UP, WEIGHT_DECAY = 4e-3, 0.25, 0.05
@@ -49,6 +51,8 @@ def learnt_once(
 
     Of several programs that ask at the same time one teaches and the others wait.
 
+    What is damaged in the cache, or was kept by an earlier version, is learnt anew.
+
     Args:
         extractor: the recipe.
         store: the real images.
@@ -57,24 +61,41 @@ def learnt_once(
         teach: teaches it on a device, and says in one clause how good it has become.
 
     Raises:
-        MetricError: what the cache holds is damaged.
         DataError: the cache cannot be written.
     """
     device, path = choose_compute("auto", "auto").device, _cached_path(extractor, store, training)
-    with dist.main_first(), _alone(path):
-        if not path.exists():
-            _keep(path, backbone, {"extractor": to_plain(extractor), "data": store.title, "note": teach(device)})
+    with dist.main_first():
+        note = _load(path, backbone)
+        if note is None:
+            note = _teach(
+                path, backbone, {"extractor": to_plain(extractor), "data": store.title}, lambda: teach(device)
+            )
+    return BackboneNetwork(member_name(extractor), backbone, store.spec, device, note)
+
+
+def _teach(path: Path, backbone: Backbone, about: Mapping[str, Any], teach: Callable[[], str]) -> str:
+    with _alone(path):
+        note = _load(path, backbone)  # another process may have taught it meanwhile
+        if note is None:
+            note = teach()
+            _keep(path, backbone, {**about, "note": note})
+        return note
+
+
+def _load(path: Path, backbone: Backbone) -> str | None:
+    """Give a backbone the weights that are kept, and return what is known of them; None if they cannot be used."""
     try:
-        backbone.load_state_dict(load_file(path / "weights.safetensors"))
-        note = json.loads((path / "about.json").read_text(encoding="utf-8"))["note"]
-    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise MetricError(f"{path}: damaged ({error}); delete it, and it will be made again") from error
-    return BackboneNetwork(member_name(extractor), backbone, store.spec, device, str(note))
+        about = unsealed((path / "about.json").read_text(encoding="utf-8"))
+        if about["name"] != path.name:
+            return None
+        check_files(path, about["files"])
+        backbone.load_state_dict(load_file(path / WEIGHTS))
+        return str(about["note"])
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _alone(path: Path) -> contextlib.AbstractContextManager[object]:
-    if path.exists():
-        return contextlib.nullcontext()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(f"{path}.lock").acquire()
@@ -85,9 +106,10 @@ def _alone(path: Path) -> contextlib.AbstractContextManager[object]:
 def _keep(path: Path, backbone: Backbone, about: Mapping[str, Any]) -> None:
     weights = {name: tensor.cpu().contiguous() for name, tensor in backbone.state_dict().items()}
     try:
-        with made_at_once(path) as unfinished:
-            save_file(weights, unfinished / "weights.safetensors")
-            (unfinished / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        with made_at_once(path, replacing=True) as unfinished:
+            save_file(weights, unfinished / WEIGHTS)
+            kept = {**about, "name": path.name, "files": {WEIGHTS: digest_of(unfinished / WEIGHTS)}}
+            (unfinished / "about.json").write_text(sealed(kept), encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise _unwritable(path, error) from error
 

@@ -1,0 +1,129 @@
+"""Digests that show whether a file of the cache is still what was written."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from gansmith.data.parallel import map_in_order
+
+__all__ = ["Altered", "check_files", "digest_of", "digest_of_tensors", "sealed", "unsealed"]
+
+BLOCK_BYTES = 2**22
+ALWAYS_BYTES = 2**28  # files up to this size are read and checked each time
+SETTLED_SECONDS = 2.0  # a file that changed later than this before its check could change again within one clock tick
+CHECKED = "checked.json"
+
+
+class Altered(ValueError):
+    """What was read is not what was written; the message says what, and the caller adds where."""
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of the SHA-256s of a file's blocks of 4 MiB, which several threads compute."""
+    starts = range(0, path.stat().st_size, BLOCK_BYTES)
+    whole = hashlib.sha256()
+    for block in map_in_order(lambda start: _digest_of_block(path, start), starts):
+        whole.update(block)
+    return whole.hexdigest()
+
+
+def _digest_of_block(path: Path, start: int) -> bytes:
+    with path.open("rb", buffering=0) as file:
+        file.seek(start)
+        return hashlib.sha256(file.read(BLOCK_BYTES)).digest()
+
+
+def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of named tensors: names, dtypes, shapes and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def sealed(plain: Mapping[str, Any]) -> str:
+    """Return plain values as JSON, with the digest of that JSON as the last of them; ``unsealed`` reads it."""
+    return json.dumps({**plain, "seal": _seal(plain)}, indent=1) + "\n"
+
+
+def unsealed(text: str) -> dict[str, Any]:
+    """Read what ``sealed`` has written.
+
+    Raises:
+        Altered: it is no JSON, or another than was written.
+    """
+    try:
+        plain = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Altered(f"not JSON: {error}") from error
+    if not isinstance(plain, dict) or "seal" not in plain:
+        raise Altered("it has no digest, as files of earlier versions")
+    if plain.pop("seal") != _seal(plain):
+        raise Altered("it differs from its own digest")
+    return plain
+
+
+def _seal(plain: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain, indent=1).encode()).hexdigest()
+
+
+def check_files(folder: Path, digests: Mapping[str, str]) -> None:
+    """Compare the files of a folder with their digests.
+
+    Files of more than 256 MiB are read once: ``checked.json`` beside them keeps size, times of change, inode and device
+    of what was read, and while these are the same the file is not read again. A copy has another inode, and the time of
+    the last change of an inode cannot be set back.
+
+    Args:
+        folder: where the files are.
+        digests: by file name, as ``digest_of`` returns them.
+
+    Raises:
+        Altered: a file is not what was written.
+        OSError: a file is missing or cannot be read.
+    """
+    known, found = _known(folder), {}
+    for name, digest in digests.items():
+        identity = _identity(folder / name, digest)
+        if name in known and known[name] == identity:
+            found[name] = identity
+            continue
+        started = time.time()
+        if digest_of(folder / name) != digest:
+            raise Altered(f"{name} differs from its digest")
+        status = (folder / name).stat()
+        settled = max(status.st_mtime, status.st_ctime) < started - SETTLED_SECONDS
+        if status.st_size > ALWAYS_BYTES and settled and identity == _identity(folder / name, digest):
+            found[name] = identity
+    if found != known and os.name != "nt":  # Windows does not tell when an inode was last changed
+        _remember(folder, found)
+
+
+def _identity(path: Path, digest: str) -> list[Any]:
+    status = path.stat()
+    return [digest, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
+
+
+def _known(folder: Path) -> dict[str, Any]:
+    try:
+        return unsealed((folder / CHECKED).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _remember(folder: Path, found: Mapping[str, Any]) -> None:
+    unfinished = folder / f".{CHECKED}.{uuid.uuid4().hex[:8]}"
+    with contextlib.suppress(OSError):  # a cache that cannot be written is checked each time
+        unfinished.write_text(sealed(found), "utf-8")
+        unfinished.replace(folder / CHECKED)
