@@ -200,8 +200,8 @@ def test_labels_json_needs_the_file(place: Path) -> None:
 
 
 def test_files_that_are_no_images_are_named(place: Path) -> None:
-    records = Folder(path=write(place, "a.png", notes__txt="text", photo__heic=b"x")).records()
-    assert records.skipped == (("notes.txt", "not an image, by its name"), ("photo.heic", "not an image, by its name"))
+    records = Folder(path=write(place, "a.png", notes__txt="text", photo__psd=b"x")).records()
+    assert records.skipped == (("notes.txt", "not an image, by its name"), ("photo.psd", "not an image, by its name"))
 
 
 def test_a_folder_without_images_is_refused(place: Path) -> None:

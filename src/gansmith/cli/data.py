@@ -9,6 +9,7 @@ from typing import Any, Literal
 import tyro
 
 from gansmith.cli.options import Required, Text, parse_with_overrides
+from gansmith.errors import DataError
 
 __all__ = ["main"]
 
@@ -50,7 +51,10 @@ def _check(config: Any) -> None:
 
     with work_progress("preparing images") as progress:
         findings = check(config.data, config.preparation, progress=progress)
-    print("\n".join(findings.lines()))
+    print("\n".join(findings.lines()), flush=True)
+    if findings.spec is None:
+        name, reason = findings.unreadable[0]
+        raise DataError(f"{findings.title}: none of {findings.num_images:,} images can be read, first {name}: {reason}")
 
 
 def _prepare(config: Any) -> None:

@@ -69,6 +69,7 @@ def _named(name: str, root: Path | None) -> Source:
 
 def _at_path(text: str) -> Source:
     from gansmith.data.folder import Folder, known_set
+    from gansmith.data.formats import pointer_at
     from gansmith.data.npz import Npz
 
     path = Path(text).expanduser().absolute()
@@ -76,6 +77,9 @@ def _at_path(text: str) -> Source:
         raise DataError(
             f"data: no data set is called '{text}', and no such folder or file is there; {did_you_mean(text, SOURCES)}"
         )
+    pointer = pointer_at(path)
+    if pointer:
+        raise DataError(f"{path}: {pointer}")
     if path.suffix.lower() == ".npz":
         return Npz(path=path)
     if path.is_dir() or zipfile.is_zipfile(path):

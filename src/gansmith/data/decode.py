@@ -17,19 +17,20 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
+from gansmith.data.formats import FORMATS, RAW, explain, readable_formats
 from gansmith.data.source import Record, Size
 from gansmith.errors import UnreadableImage
 from gansmith.types import PixelArray
 
-__all__ = ["FORMATS", "PIXEL_LIMIT", "WIDE_MODES", "Fit", "convert", "decode", "to_pixels"]
+__all__ = ["PIXEL_LIMIT", "WIDE_MODES", "Fit", "convert", "decode", "to_pixels"]
 
 Fit: TypeAlias = Literal["crop", "pad", "stretch"]
 
-FORMATS = ("PNG", "JPEG", "PPM", "GIF", "BMP", "WEBP", "TIFF")
 PIXEL_LIMIT = 100_000_000  # more than any camera for the pocket takes; three bytes each while decoding
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")  # gray in more than 8 bit
+_STRETCH = {"L;2": 85, "L;4": 17}
 REDUCING_GAP = 3.0  # Pillow: indistinguishable from plain Lanczos, and quick on large images
 
 UPRIGHT = {
@@ -46,12 +47,13 @@ UPRIGHT = {
 # --- bytes to an image -------------------------------------------------------------------------------------
 
 
-def decode(file: bytes | BinaryIO, size: Size | None = None) -> Image.Image:
+def decode(file: bytes | BinaryIO, size: Size | None = None, name: str = "") -> Image.Image:
     """Decode an image file, upright as its EXIF data say; of a GIF the first frame.
 
     Args:
         file: its bytes, or the open file.
         size: height and width that will be wanted; a large JPEG is decoded coarsely, never below twice this.
+        name: the file's, which tells RAW photographs from the thumbnails inside them.
 
     Returns:
         A loaded image of any mode; its ``format`` is kept.
@@ -62,11 +64,14 @@ def decode(file: bytes | BinaryIO, size: Size | None = None) -> Image.Image:
     data = file if isinstance(file, bytes) else file.read()
     if not data:
         raise UnreadableImage("the file is empty")
+    if name.lower().endswith(RAW):
+        raise UnreadableImage(str(explain(data, name)))
     try:
         with _quiet_pillow:
             return _decoded(data, size)
     except UnidentifiedImageError as error:
-        raise UnreadableImage(f"not an image of a known format ({', '.join(FORMATS)})") from error
+        reason = explain(data, name) or f"not an image of a known format ({', '.join(FORMATS)})"
+        raise UnreadableImage(reason) from error
     except Image.DecompressionBombError as error:
         raise UnreadableImage(f"more than the limit of {PIXEL_LIMIT:,} pixels") from error
     except UnreadableImage:
@@ -76,17 +81,31 @@ def decode(file: bytes | BinaryIO, size: Size | None = None) -> Image.Image:
 
 
 def _decoded(data: bytes, size: Size | None) -> Image.Image:
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    image = Image.open(io.BytesIO(data), formats=readable_formats())
     if image.width * image.height > PIXEL_LIMIT:
         reason = f"{image.width}x{image.height} pixels, more than the limit of {PIXEL_LIMIT:,}"
         raise UnreadableImage(reason)
     if size is not None:
         side = 2 * max(size)  # both ways, for EXIF may yet turn the image
         image.draft(None, (side, side))
+    _scale_transparent_colour(image)
     image.load()
     upright = _upright(image)
     upright.format = image.format
     return upright
+
+
+def _scale_transparent_colour(image: Image.Image) -> None:
+    """Bring the colour that a PNG declares transparent to the depth that Pillow decodes its pixels to.
+
+    Pillow keeps the declared value while it stretches 2 and 4 bits to 8 and cuts 16 bits of colour to their upper 8.
+    """
+    colour, tile = image.info.get("transparency"), getattr(image, "tile", None)
+    rawmode = tile[0][3] if tile else None
+    if rawmode in _STRETCH and isinstance(colour, int):
+        image.info["transparency"] = colour * _STRETCH[rawmode]
+    elif rawmode == "RGB;16B" and isinstance(colour, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -165,7 +184,7 @@ def convert(record: Record, channels: int) -> Image.Image:
     mode = MODES[channels]
     image = _as_image(record)
     if image.mode in WIDE_MODES:
-        image = _eight_bit(image)
+        image = _with_alpha(_eight_bit(image), image)
     try:
         if image.has_transparency_data:
             image = image.convert("RGBA")
@@ -191,6 +210,15 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
     expected = "0 to 1 or 0 to 255" if image.mode == "F" else "0 to 65535"
     raise UnreadableImage(f"values from {low:g} to {high:g}; expected {expected}")
+
+
+def _with_alpha(gray: Image.Image, wide: Image.Image) -> Image.Image:
+    """Gray with an alpha channel, if the wide image that it comes from declares a transparent value."""
+    transparent = wide.info.get("transparency")
+    if not isinstance(transparent, int):
+        return gray
+    opaque = np.asarray(wide) != transparent
+    return Image.merge("LA", (gray, Image.fromarray(opaque.astype(np.uint8) * 255)))
 
 
 # Pillow itself multiplies by alpha before it resizes RGBA, and divides afterwards.

@@ -18,16 +18,13 @@ from PIL import Image
 
 from gansmith.data.archive import Archive, open_archive
 from gansmith.data.decode import decode
+from gansmith.data.formats import SUFFIXES, images_by_name
 from gansmith.data.labels import folder_labels, numbered_labels, read_dataset_json
 from gansmith.data.source import Records, Size, Source
 from gansmith.errors import DataError, UnreadableImage
 
-__all__ = ["SPLITS", "SUFFIXES", "Folder", "known_set"]
+__all__ = ["SPLITS", "Folder", "known_set"]
 
-SUFFIXES = (  # of what decode reads
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm"),
-)
 TRAINING = ("train", "training")
 SPLITS = (*TRAINING, "test", "testing", "val", "valid", "validation")
 JSON_NAME = "dataset.json"
@@ -58,7 +55,7 @@ class Folder(Source):
     def records(self, size: Size | None = None) -> Records:
         """Find the images; see ``Source.records``."""
         archive = open_archive(self.path)
-        names = [name for name in archive.names if _is_image(name)]
+        names, others = images_by_name(archive.names)
         if not names:
             raise DataError(_no_images(archive))
         layout = _layout(archive, names, self.labels)
@@ -70,7 +67,7 @@ class Folder(Source):
             class_names=layout.class_names,
             notes=layout.notes + _hints(archive),
             fingerprint=layout.fingerprint(archive),
-            skipped=archive.skipped + _others(archive),
+            skipped=archive.skipped + tuple(entry for entry in others if not entry[0].endswith(JSON_NAME)),
         )
 
 
@@ -84,7 +81,7 @@ class _FolderRecords(Records):
             data = self.archive.read(self.names[index])
         except DataError as error:
             raise UnreadableImage(str(error)) from error
-        return decode(data, self.size)
+        return decode(data, self.size, self.names[index])
 
 
 # --- what the layout says ----------------------------------------------------------------------------------
@@ -216,12 +213,3 @@ def _no_images(archive: Archive) -> str:
         return f"{archive.path}: no image files that can be read; {count:,} skipped, first {name}: {reason}"
     expected = " ".join(SUFFIXES)
     return f"{archive.path}: no image files among {len(archive.names):,}; expected names that end in {expected}"
-
-
-def _others(archive: Archive) -> tuple[tuple[str, str], ...]:
-    others = (name for name in archive.names if not _is_image(name) and not name.endswith(JSON_NAME))
-    return tuple((name, "not an image, by its name") for name in others)
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES)
