@@ -36,6 +36,7 @@ SCRIPTS = (
     "integrity",
     "judging",
     "quality",
+    "seed_bias",
     "speed",
     "sweep",
     "whole_runs",
@@ -146,6 +147,26 @@ def test_sides_are_told_of_digits_and_of_too_few_images_nothing_is_said(tmp_path
     assert some["told"][0] > 0.6 and few["told"] is None
     lines = handedness.table([{"data": "digits", **each} for each in (some, few)]).splitlines()[2:]
     assert f"| 300 | 0 | {some['told'][0]:.0%} | " in lines[0] and "| 50 | 0 | too few to judge |" in lines[1]
+
+
+def test_a_kept_generator_is_too_good_on_the_seeds_that_selected_it() -> None:
+    seed_bias = module("seed_bias")
+    runs = [
+        {
+            "seed": seed,
+            "measurements": 50,
+            "kept at kimg": 20.0,
+            "selecting": 9.0 + seed / 10,
+            "others": [9.5, 10.5],
+            "before": 9.9 + seed / 10,
+            "now": 10.0 + seed / 10,
+        }
+        for seed in range(3)
+    ]
+    text = seed_bias.table(runs)
+    assert "| 1 | 50 | 20.0 | 9.100 | 10.000 (0.707) | 10.000 | 10.100 |" in text
+    assert "FID of 1,000 images: -9.0 % (95 % interval -11.5 to -6.5 %)" in text
+    assert "FID of 10,000 images: -1.0 %" in text
 
 
 def test_convolutions_and_products_are_measured_in_turn() -> None:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 import gansmith
 from gansmith import api
-from gansmith.component import member_name
+from gansmith.component import member_name, override
 from gansmith.data.batches import Indices, split
 from gansmith.data.store import Store, prepare
 from gansmith.errors import ConfigError, DataError, GansmithError, MetricError, RunError
@@ -31,6 +31,8 @@ from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork
 from gansmith.metrics.judgement import Judgement
 from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.tracker import MOST_TO_DECIDE
+from gansmith.tracking import Tracking
 from gansmith.types import Pixels
 
 CLASSES = 3
@@ -170,6 +172,20 @@ def test_a_judgement_of_a_run_says_where_it_comes_from(own_run: Path, photos: Pa
     assert judgement.kind == "evaluation" and judgement.gansmith == gansmith.__version__
 
 
+def test_no_seed_selects_and_reports() -> None:
+    """Tracking measures seeds 0 to num - 1, and the decision at the end at most MOST_TO_DECIDE times as many after."""
+    with pytest.raises(ConfigError, match=r"tracking\.num: 100001 is out of range"):
+        override(Tracking(), {"num": 100_001}, "tracking")
+    assert override(Tracking(), {"num": 100_000}, "tracking").num * (1 + MOST_TO_DECIDE) <= Evaluation().seed
+
+
+def test_the_range_of_seeds_is_recorded(own_run: Path) -> None:
+    generated = evaluate(own_run, num=20, **BY).generated
+    assert (generated.seed, generated.num) == (1_000_000, 20)
+    sampled = api.open_run(own_run).generator().sample(20, seed=1_000_000).images
+    assert generated.digest == hashlib.sha256(sampled.tobytes()).hexdigest()
+
+
 def test_a_judgement_of_a_run_is_added_to_its_metrics(own_run: Path) -> None:
     judgements = [evaluate(own_run, num=num, **BY) for num in (10, 20)]
     lines = api.open_run(own_run).folder.read_judgements()
@@ -239,7 +255,7 @@ def test_two_processes_equal_one(own_run: Path) -> None:
 def test_a_folder_an_npz_and_the_run_say_the_same(own_run: Path, samples: Path, photos: Path, tmp_path: Path) -> None:
     with np.load(samples) as arrays:
         folder = save_images(tmp_path / "pngs", arrays["images"])
-    of_run = evaluate(own_run, photos, num=20, **BY)
+    of_run = evaluate(own_run, photos, num=20, overrides={"seed": 0}, **BY)
     of_npz, of_folder = (evaluate(path, photos, num=20, **BY) for path in (samples, folder))
     assert of_npz.generated.digest == of_folder.generated.digest == of_run.generated.digest
     assert of_npz.figures == of_run.figures

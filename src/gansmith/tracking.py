@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from gansmith.component import AtLeast, Component, Fraction
+from gansmith.component import AtLeast, Between, Component, Fraction
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.metric import Metric
 from gansmith.schedules import Duration
@@ -31,6 +31,6 @@ class Tracking(Component):
     metric: Metric | None = None
     extractor: Extractor | None = None
     every: Duration = Duration(2, "%")
-    num: Annotated[int, AtLeast(2)] = 1000
+    num: Annotated[int, Between(2, 100_000)] = 1000
     num_real: Annotated[int, AtLeast(2)] = 5000
     max_share: Fraction = 0.05

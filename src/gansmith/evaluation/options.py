@@ -16,7 +16,9 @@ from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.metric import Metric
 from gansmith.snapshots import Which
 
-__all__ = ["Evaluation"]
+__all__ = ["FIRST_SEED", "Evaluation"]
+
+FIRST_SEED = 1_000_000  # beyond all that tracking selects by: see ``Tracking.num`` and ``Tracker.decide``
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,8 @@ class Evaluation(Component):
         metrics: what is measured; None measures all there is.
         extractor: the feature network; None takes the one that suits the data: see ``metrics.default_extractor``.
         num: generated images, and real ones at most.
-        seed: the first generated image's; of a run.
+        seed: the first generated image's; of a run. Training selects the best generator by images of seeds below
+            1,000,000, so the default takes none of those.
         snapshot: the best generator that training kept, or that of the newest checkpoint; of a run.
         ema: with the averaged weights; of a run.
         against: the real images; None takes those that the run was trained on.
@@ -41,7 +44,7 @@ class Evaluation(Component):
     metrics: tuple[Metric, ...] | None = None
     extractor: Extractor | None = None
     num: Annotated[int, AtLeast(2)] = 10_000
-    seed: Annotated[int, AtLeast(0)] = 0
+    seed: Annotated[int, AtLeast(0)] = FIRST_SEED
     snapshot: Which = "best"
     ema: bool = True
     against: Source | None = None

@@ -109,9 +109,9 @@ def _evaluate(job: Job) -> None:
     for which in _SNAPSHOTS:
         options = replace(job.evaluation, snapshot=which, device=job.device or job.evaluation.device)
         snapshot = find_snapshot(folder, which, ema=options.ema)
-        wanted = (snapshot.which, snapshot.nimg, options.num)
+        wanted = (snapshot.which, snapshot.nimg, options.num, options.seed)
         there = [line.generated for line in judged if line.kind == "evaluation"]
-        if wanted not in [(generated.snapshot, generated.nimg, generated.num) for generated in there]:
+        if wanted not in [(made.snapshot, made.nimg, made.num, made.seed) for made in there]:
             judged.append(evaluate_run(folder, options))
 
 
