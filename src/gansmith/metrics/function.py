@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gansmith.component import imported
@@ -23,6 +25,8 @@ from gansmith.metrics.learning import Progress
 from gansmith.types import Pixels
 
 __all__ = ["Function", "FunctionPath"]
+
+OWN = 16  # of the probes, taken from the data
 
 
 @dataclass(frozen=True)
@@ -54,25 +58,50 @@ class FunctionPath:
 class Function(Extractor):
     """Features made by a function of yours.
 
+    Metrics are comparable, and features of real images are read from the cache, while its digest is the same: that of
+    its name, of the file that defines it, and of the features of 39 probe images in the shape of the data, 16 of them
+    real. So a change in a helper module or in weights is noticed if it changes any bit of these. Features that differ
+    in the last bits on another machine have another digest; so has a function that is not deterministic.
+
     Args:
         path: "package.module:function". It is given uint8 images [n c h w] on the CPU, any number of them, and
-            returns floating-point features [n d], those of an image whatever other images come with it. A change in
-            the file that defines it makes its figures incomparable with earlier ones.
+            returns floating-point features [n d], those of an image whatever other images come with it.
+        version: takes the place of the probes' features in the digest. You then change it whenever the function
+            computes something else: without that, features of the former function are read from the cache.
     """
 
     path: FunctionPath
+    version: str | None = None
 
     def network(self, store: Store, training: Indices, progress: Progress | None = None) -> FeatureNetwork:
         """See ``Extractor.network``."""
-        return _FunctionNetwork(self.path)
+        return _FunctionNetwork(self.path, self.version, store)
 
 
 class _FunctionNetwork(FeatureNetwork):
     name = "function"
 
-    def __init__(self, path: FunctionPath) -> None:
+    def __init__(self, path: FunctionPath, version: str | None, store: Store) -> None:
         self.path, self.note = path, str(path)
-        self.digest = hashlib.sha256(f"{path} ".encode() + _source(path)).hexdigest()
+        source = _source(path)
+        computed = self._features_of_probes(store) if version is None else f"version {version}".encode()
+        self.digest = hashlib.sha256(b"\0".join([str(path).encode(), source, computed])).hexdigest()
+
+    def _features_of_probes(self, store: Store) -> bytes:
+        """What the function makes of the probes on one thread, for the number of threads may change the last bits."""
+        pixels, threads = _probes(store), torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with torch.no_grad():
+                first, second = (self(pixels.clone())[0].cpu() for _ in range(2))
+        finally:
+            torch.set_num_threads(threads)
+        if first.shape != second.shape or not torch.allclose(first, second, rtol=1e-3, equal_nan=True):
+            raise MetricError(
+                f"{self.path}: returned other features of the same images when called again; expected the same ones: "
+                "seed what is random in it, and set its networks to evaluation mode"
+            )
+        return f"{list(first.shape)}".encode() + first.contiguous().numpy().tobytes()
 
     def __call__(self, pixels: Pixels) -> tuple[Float[Tensor, "n d"], None]:
         features = self.path.function(pixels)
@@ -81,6 +110,41 @@ class _FunctionNetwork(FeatureNetwork):
         if features.dim() != 2 or len(features) != len(pixels):
             raise MetricError(f"{self.path}: returned {_described(features)}; expected [{len(pixels)} d]")
         return features.to(torch.float32), None
+
+
+def _probes(store: Store) -> Pixels:
+    """Flat, structured, dark, bright and noisy images in the shape of a store's, and some of the store's own."""
+    shape = height, width, channels = store.images.shape[1:]
+    draw = np.random.default_rng(0)
+    rows, columns = np.mgrid[:height, :width]
+    planes = [
+        rows * 255 // max(height - 1, 1),
+        columns * 255 // max(width - 1, 1),
+        (rows + columns) % 2 * 255,
+        (rows // 4 + columns // 4) % 2 * 255,
+        (rows < height / 2) * 255,
+        (np.hypot(rows - height / 2, columns - width / 2) < min(height, width) / 3) * 255,
+    ]
+    tints = [np.where(np.arange(4)[:channels] == channel, 255, 64) for channel in range(4)]
+    ranges = ((0, 256), (0, 32), (224, 256), (112, 144), (0, 2))
+    noises = [draw.integers(low, high, shape) for low, high in ranges]
+    coarse = [_blocks(draw, shape, side) for side in (2, 4, 8)]
+    made = [
+        *(np.full(shape, level) for level in (0, 64, 128, 192, 255)),
+        *(np.broadcast_to(plane[..., np.newaxis], shape) for plane in planes),
+        *(np.broadcast_to(tint, shape) for tint in tints),
+        *noises,
+        *coarse,
+    ]
+    own = store.images[np.linspace(0, len(store) - 1, OWN).round().astype(int)]
+    return torch.from_numpy(np.concatenate([np.stack(made).astype(np.uint8), own])).permute(0, 3, 1, 2)
+
+
+def _blocks(draw: np.random.Generator, shape: tuple[int, ...], side: int) -> NDArray[np.int64]:
+    """Noise whose pixels are blocks of some pixels' side."""
+    height, width, channels = shape
+    noise = draw.integers(0, 256, (-(-height // side), -(-width // side), channels))
+    return noise.repeat(side, axis=0).repeat(side, axis=1)[:height, :width]
 
 
 def _source(path: FunctionPath) -> bytes:
