@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,11 @@ def test_floats_are_converted_back_exactly(tmp_path: Path, dtype: Any) -> None:
     assert np.array_equal(read(saved(tmp_path, unit * 2 - 1)), PIXELS)
 
 
-@pytest.mark.parametrize("value", [-1.01, 1.01, 255.0, np.nan])
+@pytest.mark.parametrize("value", [-1.01, 1.01, 63.0, 256.0, np.nan, np.inf])
 def test_floats_out_of_range_are_refused(tmp_path: Path, value: float) -> None:
     values = np.zeros((2, 4, 4), np.float32)
     values[0, 0, 0] = value
-    with pytest.raises(DataError, match="expected 0 to 1 or -1 to 1, or uint8"):
+    with pytest.raises(DataError, match="expected floats that use 0 to 1, -1 to 1 or 0 to 255"):
         saved(tmp_path, values).records().read(1)
 
 
@@ -59,13 +60,13 @@ def test_labels(tmp_path: Path, shape: tuple[int, ...]) -> None:
     records = saved(tmp_path, x_train=PIXELS, y_train=labels, x_test=PIXELS).records()
     assert records.labels is not None and records.labels.dtype == np.int64
     assert records.labels.tolist() == [2, 0, 1, 1, 2] and records.class_names == ("0", "1", "2")
-    assert records.notes == ("not read: x_test",)
+    assert records.notes == ("only x_train is read; not read: x_test; --data.split all reads all splits",)
 
 
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"other": PIXELS}, "holds other; expected the images as one of images, x_train"),
+        ({"other": PIXELS}, "holds other; expected the images as one of images, arr_0, x, x_train, train_images"),
         ({}, "holds nothing"),
         ({"images": PIXELS.astype(np.int64)}, "images is int64 [5 6 7 3]; expected uint8 or float"),
         ({"images": PIXELS[..., :2]}, "with 1, 3 or 4 channels"),
@@ -117,9 +118,9 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_array_is_refused_when_read(tmp_path: Path) -> None:
     path = tmp_path / "set.npz"
-    np.savez(path, images=PIXELS.repeat(20, axis=0))
+    np.savez(path, images=PIXELS.repeat(60, axis=0))
     data = bytearray(path.read_bytes())
-    data[9000] ^= 255
+    data[30_000] ^= 255
     path.write_bytes(data)
     with pytest.raises(DataError, match="images cannot be read"):
         Npz(path=path).records().read(0)
@@ -140,3 +141,97 @@ def test_the_fingerprint_follows_values_without_loading_them(tmp_path: Path) -> 
     assert saved(tmp_path, PIXELS).records().fingerprint == first
     assert saved(tmp_path, 255 - PIXELS).records().fingerprint != first
     assert saved(tmp_path, PIXELS, np.arange(5)).records().fingerprint != first
+
+
+# --- ranges ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-1, 1), (0, 255)])
+@pytest.mark.parametrize("beyond", [-1e-6, 1e-6])
+def test_a_hair_beyond_the_range_changes_nothing(tmp_path: Path, low: int, high: int, beyond: float) -> None:
+    values = (PIXELS / 255 * (high - low) + low).astype(np.float32)
+    values[0, 0, 0] = low + beyond if beyond < 0 else high + beyond
+    wanted = PIXELS.copy()
+    wanted[0, 0, 0] = 0 if beyond < 0 else 255
+    assert np.array_equal(read(saved(tmp_path, images=values)), wanted)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.5, 0.5), (0, 0.06), (0, 16), (-2.1, 2.6), (0, 4095), (0, 1.3)])
+def test_a_range_that_fits_none_is_refused_with_what_was_found(tmp_path: Path, low: float, high: float) -> None:
+    values = np.linspace(low, high, 2 * 4 * 4, dtype=np.float32).reshape(2, 4, 4)
+    with pytest.raises(DataError, match=f"from {low:g} to {high:g}; expected floats that use 0 to 1"):
+        saved(tmp_path, images=values).records().read(0)
+
+
+# --- keys and splits ---------------------------------------------------------------------------------------
+
+
+def medmnist(folder: Path) -> Path:
+    arrays = {f"{split}_images": PIXELS[:n] for split, n in (("train", 5), ("val", 2), ("test", 3))}
+    labels = {f"{split}_labels": np.arange(n)[:, None] % 3 for split, n in (("train", 5), ("val", 2), ("test", 3))}
+    return saved(folder, **arrays, **labels).path
+
+
+@pytest.mark.parametrize(("split", "indices"), [("train", range(5)), ("val", range(2)), ("test", range(3))])
+def test_medmnist_splits(tmp_path: Path, split: Any, indices: range) -> None:
+    source = Npz(path=medmnist(tmp_path), split=split)
+    records = source.records()
+    assert records.labels is not None and records.labels.tolist() == [i % 3 for i in indices]
+    assert np.array_equal(read(source), PIXELS[: len(indices)]) and "--data.split all" in records.notes[0]
+
+
+def test_all_splits_are_joined_with_their_labels(tmp_path: Path) -> None:
+    source = Npz(path=medmnist(tmp_path), split="all")
+    records = source.records()
+    assert records.labels is not None and records.labels.tolist() == [0, 1, 2, 0, 1, 0, 1, 0, 1, 2]
+    assert np.array_equal(read(source), np.concatenate([PIXELS, PIXELS[:2], PIXELS[:3]])) and records.notes == ()
+
+
+def test_keys_by_option(tmp_path: Path) -> None:
+    path = saved(tmp_path, pictures=PIXELS, kinds=np.arange(5)).path
+    records = Npz(path=path, images_key="pictures", labels_key="kinds").records()
+    assert records.labels is not None and records.labels.tolist() == [0, 1, 2, 3, 4]
+    assert Npz(path=path, images_key="pictures").records().labels is None
+    with pytest.raises(DataError, match="no array is called 'picture'; did you mean 'pictures'"):
+        Npz(path=path, images_key="picture").records()
+    with pytest.raises(DataError, match=r"holds pictures, kinds; .* --data.images_key KEY --data.labels_key KEY"):
+        Npz(path=path).records()
+
+
+def test_labels_of_several_numbers_name_the_remedy(tmp_path: Path) -> None:
+    path = saved(tmp_path, train_images=PIXELS, train_labels=np.zeros((5, 14), np.uint8)).path
+    with pytest.raises(DataError, match=r"leave them out with --data.labels_key none"):
+        Npz(path=path).records()
+    assert Npz(path=path, labels_key="none").records().labels is None
+
+
+# --- members that promise more than they hold ----------------------------------------------------------------
+
+
+def promising(path: Path, shape: tuple[int, ...], data: bytes, **sizes: int) -> Npz:
+    """An .npz whose member says that it has another shape than its bytes."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images.npy", header.getvalue() + data)
+        for name, value in sizes.items():
+            setattr(archive.infolist()[0], name, value)
+    return Npz(path=path)
+
+
+def test_a_shape_that_the_member_has_no_bytes_for_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"images is uint8 \[1000000000 28 28\], which needs 784,000,000,000 bytes"):
+        promising(tmp_path / "a.npz", (10**9, 28, 28), b"x" * 784).records()
+
+
+def test_a_size_that_deflate_cannot_reach_is_refused_at_once(tmp_path: Path) -> None:
+    lying = promising(tmp_path / "a.npz", (10**6, 28, 28), b"x" * 784, file_size=128 + 784 * 10**6)
+    with pytest.raises(DataError, match="which needs 784,000,000 bytes, but the file has at most"):
+        lying.records()
+
+
+def test_more_images_than_any_set_has_are_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "many.npz"
+    np.savez_compressed(path, images=np.zeros((2**26 + 1, 1, 1), np.uint8))
+    with pytest.raises(DataError, match="67,108,865 images; at most 67,108,864 are read"):
+        Npz(path=path).records()

@@ -20,11 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from gansmith.data.formats import PHOTOGRAPHS, SUFFIXES
 from gansmith.errors import DataError
 
-__all__ = ["FILE_LIMIT", "Archive", "open_archive"]
+__all__ = ["FILE_LIMIT", "LINK_OUT", "Archive", "open_archive"]
 
 FILE_LIMIT = 2**29  # bytes; an uncompressed image of decode's pixel limit is smaller
+LINK_OUT = "a link that leads out of the folder"
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control codes, and bytes in no known encoding
 
@@ -57,8 +59,13 @@ class Archive(ABC):
         """
 
 
-def open_archive(path: Path) -> Archive:
+def open_archive(path: Path, *, follow_links: bool = False) -> Archive:
     """List a folder or a zip.
+
+    Args:
+        path: the folder or zip.
+        follow_links: whether links out of a folder are read if they lead to a regular file of the user's own with an
+            image's suffix; links in a zip never are.
 
     Raises:
         DataError: it is not there, or is neither.
@@ -66,7 +73,7 @@ def open_archive(path: Path) -> Archive:
     path = path.expanduser()
     try:
         if path.is_dir():
-            return _open_folder(path)
+            return _open_folder(path, follow_links)
         if zipfile.is_zipfile(path):
             return _open_zip(path)
     except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
@@ -105,8 +112,8 @@ class _Folder(Archive):
         return data
 
 
-def _open_folder(path: Path) -> Archive:
-    walk = _Walk(os.path.realpath(path))
+def _open_folder(path: Path, follow_links: bool) -> Archive:
+    walk = _Walk(os.path.realpath(path), follow_links)
     found = sorted(walk.found)
     names = tuple(name for name, _, _ in found)
     return _Folder(path=path, names=names, fingerprint=_fingerprint(found), skipped=tuple(sorted(walk.skipped)))
@@ -115,8 +122,9 @@ def _open_folder(path: Path) -> Archive:
 class _Walk:
     """The files below a folder; each folder is read under its own name and at most once through a link."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, follow_links: bool) -> None:
         self.root = root
+        self.follow_links = follow_links
         self.found: list[Found] = []
         self.skipped: list[tuple[str, str]] = []
         self.followed: set[str] = set()
@@ -154,7 +162,7 @@ class _Walk:
         if not os.path.exists(real):
             return "a link that leads nowhere"
         if not _is_within(real, self.root):
-            return "a link that leads out of the folder"
+            return _refusal_outside(real) if self.follow_links else LINK_OUT
         if not os.path.isdir(real):
             return None if os.path.isfile(real) else "not a regular file"
         if real == os.path.join(self.root, *name.split("/")):
@@ -165,6 +173,19 @@ class _Walk:
             return "a link to a folder that another link leads to"
         self.followed.add(real)
         return None
+
+
+def _refusal_outside(real: str) -> str | None:
+    """Why a link out of the folder is not followed even where links are."""
+    if os.path.isdir(real):
+        return "a link to a folder outside; link its files, or give that folder itself"
+    if not os.path.isfile(real):
+        return "not a regular file"
+    if not real.lower().endswith((*SUFFIXES, *PHOTOGRAPHS)):
+        return "a link to a file that is no image by its name"
+    if hasattr(os, "geteuid") and os.stat(real).st_uid != os.geteuid():
+        return "a link to a file of another user"
+    return None
 
 
 def _is_within(path: str, folder: str) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gansmith.data.archive import Archive, open_archive
+from gansmith.data.archive import LINK_OUT, Archive, open_archive
 from gansmith.data.decode import decode
 from gansmith.data.formats import SUFFIXES, images_by_name
 from gansmith.data.labels import folder_labels, numbered_labels, read_dataset_json
@@ -47,14 +47,16 @@ class Folder(Source):
         labels: where classes come from. "auto" takes a ``dataset.json`` if there is one, else the first folder of
             each image if all images lie in such folders, there are at least two of them, and they hold two
             images or more on average; else there are no classes. "json", "folders" and "none" insist on one.
+        follow_links: read symbolic links out of the folder too, if they lead to regular image files that the user owns.
     """
 
     path: Path
     labels: Literal["auto", "json", "folders", "none"] = "auto"
+    follow_links: bool = False
 
     def records(self, size: Size | None = None) -> Records:
         """Find the images; see ``Source.records``."""
-        archive = open_archive(self.path)
+        archive = open_archive(self.path, follow_links=self.follow_links)
         names, others = images_by_name(archive.names)
         if not names:
             raise DataError(_no_images(archive))
@@ -65,7 +67,7 @@ class Folder(Source):
             names=layout.names,
             labels=layout.labels,
             class_names=layout.class_names,
-            notes=layout.notes + _hints(archive),
+            notes=layout.notes + _hints(archive) + _link_notes(archive),
             fingerprint=layout.fingerprint(archive),
             skipped=archive.skipped + tuple(entry for entry in others if not entry[0].endswith(JSON_NAME)),
         )
@@ -204,12 +206,21 @@ def _hints(archive: Archive) -> tuple[str, ...]:
     return (f"this looks like {known}; '{known} --root {archive.path}' knows more about it",) if known else ()
 
 
+def _link_notes(archive: Archive) -> tuple[str, ...]:
+    count = sum(reason == LINK_OUT for _, reason in archive.skipped)
+    return (f"{count:,} links lead out of the folder and are left out; {_FOLLOW}",) if count else ()
+
+
+_FOLLOW = "--data.follow_links true reads those that lead to your own image files"
+
+
 def _no_images(archive: Archive) -> str:
     known = known_set(archive.names)
     if known:
         return f"{archive.path}: no image files, but it looks like {known}; use '{known} --root {archive.path}'"
     if archive.skipped:
         (name, reason), count = archive.skipped[0], len(archive.skipped)
-        return f"{archive.path}: no image files that can be read; {count:,} skipped, first {name}: {reason}"
+        remedy = f"; {_FOLLOW}" if reason == LINK_OUT else ""
+        return f"{archive.path}: no image files that can be read; {count:,} skipped, first {name}: {reason}{remedy}"
     expected = " ".join(SUFFIXES)
     return f"{archive.path}: no image files among {len(archive.names):,}; expected names that end in {expected}"

@@ -3,65 +3,138 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import threading
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gansmith.data.labels import numbered_labels
 from gansmith.data.source import Records, Size, Source
-from gansmith.errors import DataError
+from gansmith.errors import DataError, did_you_mean
 from gansmith.types import PixelArray
 
 __all__ = ["ARRAY_LIMIT", "Npz"]
 
 ARRAY_LIMIT = 2**34  # bytes; the images have to fit into memory while the store is built
-IMAGE_KEYS = ("images", "x_train", "arr_0", "x")
-LABEL_KEYS = ("labels", "y_train", "arr_1", "y")
+DEFLATE_LIMIT = 1033  # a byte of deflate unpacks to 1,032 at most
+IMAGE_LIMIT = 2**26
+HEADER_LIMIT = 2**14  # bytes of a member's start that may be its header
+IMAGE_KEYS = ("images", "arr_0", "x")
+LABEL_KEYS = {"images": "labels", "arr_0": "arr_1", "x": "y"}
+SPLITS = ("train", "val", "test")
 CHANNELS = (1, 3, 4)
+TOLERANCE = 1e-3  # of the range: what rounding and resizing add beyond its ends
+RANGES = ((0.0, 1.0, 0.25), (-1.0, 1.0, 0.5), (0.0, 255.0, 64.0))  # low, high, and what the largest size must exceed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Npz(Source):
     """Arrays as ``numpy.savez`` writes them; nothing pickled is loaded.
 
-    Images are found as ``images``, ``x_train``, ``arr_0`` or ``x``: [n h w], [n h w c] or [n c h w]; uint8, or float
-    in [0, 1], or else in [-1, 1]. Labels are found as ``labels``, ``y_train``, ``arr_1`` or ``y``: whole numbers, [n]
-    or [n 1].
+    Images are found as ``images``, ``arr_0`` or ``x``, with labels ``labels``, ``arr_1`` or ``y``; or by splits, as
+    ``x_train`` and ``y_train`` (Keras) or ``train_images`` and ``train_labels`` (MedMNIST), likewise val and test.
+    Images are [n h w], [n h w c] or [n c h w]; uint8, or float in [0, 1], [-1, 1] or [0, 255]. Labels are whole
+    numbers, [n] or [n 1].
 
     Args:
         path: the file.
+        split: which images, where the file has splits; "all" joins them.
+        images_key: the name of the images' array; "auto" finds it.
+        labels_key: the name of the labels' array; "auto" finds it, "none" reads none.
     """
 
     path: Path
+    split: Literal["train", "val", "test", "all"] = "train"
+    images_key: str = "auto"
+    labels_key: str = "auto"
 
     def records(self, size: Size | None = None) -> Records:
         """Find the images, which are loaded when the first one is read; see ``Source.records``."""
         path = self.path.expanduser()
         headers = _read_headers(path)
-        image_key, label_key = _find(IMAGE_KEYS, headers), _find(LABEL_KEYS, headers)
-        if image_key is None:
-            found = ", ".join(headers) or "nothing"
-            raise DataError(f"{path}: holds {found}; expected the images as one of {', '.join(IMAGE_KEYS)}")
-        images, labels = headers[image_key], None if label_key is None else headers[label_key]
-        others = ", ".join(key for key in headers if key not in (image_key, label_key))
-        _check_images(images, path)
-        values, class_names = (None, ()) if labels is None else _read_labels(labels, len(images), path)
+        pairs = self._pairs(headers, path)
+        images = [headers[image] for image, _ in pairs]
+        labels = [headers[label] for _, label in pairs if label is not None]
+        for header in images:
+            _check_images(header, path)
+        if len({_image_shape(header) for header in images}) > 1:
+            raise DataError(f"{path}: {' and '.join(map(str, images))}; images of one shape are joined, name one split")
+        values, class_names = _read_labels(labels, [len(header) for header in images], path)
+        count = sum(map(len, images))
+        if count > IMAGE_LIMIT:
+            raise DataError(f"{path}: {count:,} images; at most {IMAGE_LIMIT:,} are read")
         return _NpzRecords(
             lazy=_LazyImages(path, images),
-            names=[str(i) for i in range(len(images))],
+            names=_Numbers(range(count)),
             labels=values,
             class_names=class_names,
-            notes=(f"not read: {others}",) if others else (),
+            notes=_notes(headers, pairs),
             fingerprint=hashlib.sha256(repr((images, labels)).encode()).hexdigest(),
         )
+
+    def _pairs(self, headers: Mapping[str, _Header], path: Path) -> list[tuple[str, str | None]]:
+        """The keys of images and labels to read, by option or by name."""
+        if self.images_key != "auto":
+            pairs: list[tuple[str, str | None]] = [(self.images_key, None)]
+            guess = _label_key(self.images_key)
+        else:
+            pairs = self._found(headers, path)
+            guess = None
+        if self.labels_key != "auto":
+            pairs = [(image, self._stated_labels(image, len(pairs), path)) for image, _ in pairs]
+        elif guess in headers and guess != self.images_key:
+            pairs = [(self.images_key, guess)]
+        missing = [key for pair in pairs for key in pair if key is not None and key not in headers]
+        if missing:
+            raise DataError(f"{path}: no array is called '{missing[0]}'; {did_you_mean(missing[0], headers)}")
+        return pairs
+
+    def _stated_labels(self, image: str, num_pairs: int, path: Path) -> str | None:
+        if self.labels_key == "none":
+            return None
+        if num_pairs > 1:
+            raise DataError(f"{path}: labels_key names one array, but {num_pairs} splits are read; leave it out")
+        return self.labels_key
+
+    def _found(self, headers: Mapping[str, _Header], path: Path) -> list[tuple[str, str | None]]:
+        whole = next((key for key in IMAGE_KEYS if key in headers), None)
+        if whole is not None:
+            label = next((key for key in (LABEL_KEYS[whole], "labels", "y") if key in headers), None)
+            return [(whole, label)]
+        wanted = SPLITS if self.split == "all" else (self.split,)
+        found = [key for split in wanted for key in (f"{split}_images", f"x_{split}") if key in headers]
+        if not found:
+            names = ", ".join(headers) or "nothing"
+            expected = f"{', '.join(IMAGE_KEYS)}, x_{wanted[0]}, {wanted[0]}_images"
+            remedy = "name them with --data.images_key KEY --data.labels_key KEY"
+            raise DataError(f"{path}: holds {names}; expected the images as one of {expected}; {remedy}")
+        labels = [(key, _label_key(key)) for key in found]
+        return [(key, label if label in headers else None) for key, label in labels]
+
+
+def _label_key(images_key: str) -> str:
+    """The labels' usual name beside the images'."""
+    if images_key in LABEL_KEYS:
+        return LABEL_KEYS[images_key]
+    return images_key.replace("images", "labels").replace("image", "label").replace("x_", "y_").replace("X_", "y_")
+
+
+def _notes(headers: Mapping[str, _Header], pairs: Sequence[tuple[str, str | None]]) -> tuple[str, ...]:
+    read = {key for pair in pairs for key in pair}
+    others = [key for key in headers if key not in read]
+    if not others:
+        return ()
+    splits = [key for key in others if any(split in key.split("_") for split in SPLITS)]
+    remedy = "; --data.split all reads all splits" if splits and len(pairs) == 1 else ""
+    return (f"only {', '.join(image for image, _ in pairs)} is read; not read: {', '.join(others)}{remedy}",)
 
 
 @dataclass(frozen=True)
@@ -73,11 +146,32 @@ class _Header:
     dtype: np.dtype[Any]
     checksum: int
 
+    @property
+    def num_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
     def __len__(self) -> int:
         return self.shape[0] if self.shape else 0
 
     def __str__(self) -> str:
         return f"{self.key} is {self.dtype} [{' '.join(map(str, self.shape))}]"
+
+
+class _Numbers(Sequence[str]):
+    """The numbers of images as their names, made when asked for."""
+
+    def __init__(self, numbers: range) -> None:
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> _Numbers: ...
+    def __getitem__(self, index: int | slice) -> str | _Numbers:
+        return _Numbers(self.numbers[index]) if isinstance(index, slice) else str(self.numbers[index])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,31 +185,46 @@ class _NpzRecords(Records):
 @dataclass
 class _LazyImages:
     path: Path
-    header: _Header
+    headers: list[_Header]
     turn: threading.Lock = field(default_factory=threading.Lock)
     values: NDArray[Any] | None = None  # [n h w c]
-    low: float = 0.0  # the smallest value of all, which tells [0, 1] from [-1, 1]
+    low: float = 0.0  # what becomes black
+    high: float = 255.0  # what becomes white
 
     def read(self, index: int) -> PixelArray:
         with self.turn:
             if self.values is None:
                 self.values = self._load()
-        image: NDArray[Any] = self.values[index]
+        image: PixelArray = self.values[index]
         if image.dtype == np.uint8:
             return image
-        wide = image.astype(np.float64)
-        return np.rint((wide if self.low >= 0 else (wide + 1) / 2) * 255).astype(np.uint8)
+        unit = (image.astype(np.float64) - self.low) / (self.high - self.low)
+        pixels: PixelArray = np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
+        return pixels
 
     def _load(self) -> NDArray[Any]:
-        values = _load(self.path, self.header)
+        num_bytes = sum(header.num_bytes for header in self.headers)
+        if num_bytes > ARRAY_LIMIT:
+            names = " and ".join(map(str, self.headers))
+            raise DataError(f"{self.path}: {names}, {num_bytes:,} bytes; at most {ARRAY_LIMIT:,} are read")
+        parts = [_load(self.path, header) for header in self.headers]
+        values = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if values.dtype != np.uint8:
-            self.low, high = float(values.min()), float(values.max())
-            if not (self.low >= -1 and high <= 1):
-                expected = "expected 0 to 1 or -1 to 1, or uint8"
-                raise DataError(f"{self.path}: {self.header} from {self.low:g} to {high:g}; {expected}")
+            self.low, self.high = _range_of(values, f"{self.path}: {self.headers[0]}")
         if values.ndim == 3:
             return values[..., np.newaxis]
         return values if values.shape[3] in CHANNELS else np.moveaxis(values, 1, 3)
+
+
+def _range_of(values: NDArray[Any], where: str) -> tuple[float, float]:
+    """The one of ``RANGES`` that all values use."""
+    least, most = float(values.min()), float(values.max())
+    for low, high, needed in RANGES:
+        slack = TOLERANCE * (high - low)
+        if low - slack <= least and most <= high + slack and max(-least, most) > needed:
+            return low, high
+    expected = "expected floats that use 0 to 1, -1 to 1 or 0 to 255, or uint8"
+    raise DataError(f"{where} from {least:g} to {most:g}; {expected}; scale them to one of these")
 
 
 # --- reading no more than is allowed -----------------------------------------------------------------------
@@ -133,16 +242,26 @@ def _read_headers(path: Path) -> dict[str, _Header]:
 
 
 def _read_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Header:
+    """Read what a member says of itself, and compare it with how many bytes the file really has for it."""
     with archive.open(info) as stream:
-        read = _HEADER_READERS[np.lib.format.read_magic(stream)]
-        shape, _, dtype = read(stream)
-    return _Header(info.filename.removesuffix(".npy"), shape, dtype, info.CRC)
+        start = io.BytesIO(stream.read(min(info.file_size, HEADER_LIMIT)))
+    read = _HEADER_READERS[np.lib.format.read_magic(start)]
+    shape, _, dtype = read(start)
+    header = _Header(info.filename.removesuffix(".npy"), shape, dtype, info.CRC)
+    if dtype.hasobject:
+        return header
+    room = info.file_size - start.tell()
+    packed = info.compress_size * (DEFLATE_LIMIT if info.compress_type == zipfile.ZIP_DEFLATED else 1)
+    if header.num_bytes != room or info.file_size > packed + HEADER_LIMIT:
+        raise ValueError(
+            f"{header}, which needs {header.num_bytes:,} bytes, but the file has at most {min(room, packed):,}"
+        )
+    return header
 
 
 def _load(path: Path, header: _Header) -> NDArray[Any]:
-    num_bytes = math.prod(header.shape) * header.dtype.itemsize
-    if num_bytes > ARRAY_LIMIT:
-        raise DataError(f"{path}: {header}, {num_bytes:,} bytes; at most {ARRAY_LIMIT:,} are read")
+    if header.num_bytes > ARRAY_LIMIT:
+        raise DataError(f"{path}: {header}, {header.num_bytes:,} bytes; at most {ARRAY_LIMIT:,} are read")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             values: NDArray[Any] = arrays[header.key]
@@ -151,8 +270,8 @@ def _load(path: Path, header: _Header) -> NDArray[Any]:
         raise DataError(f"{path}: {header.key} cannot be read ({error})") from error
 
 
-def _find(keys: tuple[str, ...], headers: Mapping[str, _Header]) -> str | None:
-    return next((key for key in keys if key in headers), None)
+def _image_shape(header: _Header) -> tuple[Any, ...]:
+    return (header.dtype, *header.shape[1:])
 
 
 def _check_images(header: _Header, path: Path) -> None:
@@ -163,7 +282,14 @@ def _check_images(header: _Header, path: Path) -> None:
         raise DataError(f"{path}: {header}; {expected}")
 
 
-def _read_labels(header: _Header, num_images: int, path: Path) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    if header.shape not in ((num_images,), (num_images, 1)):
-        raise DataError(f"{path}: {header}; expected one whole number for each of {num_images:,} images")
-    return numbered_labels(_load(path, header).reshape(-1), f"{path}: {header.key}")
+def _read_labels(
+    headers: Sequence[_Header], counts: Sequence[int], path: Path
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    if len(headers) < len(counts):
+        return None, ()
+    for header, count in zip(headers, counts, strict=True):
+        if header.shape not in ((count,), (count, 1)):
+            expected = f"expected one whole number for each of {count:,} images"
+            raise DataError(f"{path}: {header}; {expected}; leave them out with --data.labels_key none")
+    values = np.concatenate([_load(path, header).reshape(-1) for header in headers])
+    return numbered_labels(values, f"{path}: {headers[0].key}")
