@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 
 from gansmith.errors import RunError
+from gansmith.guard.journal import Event
+from gansmith.metrics.judgement import Judgement
+from gansmith.plain_json import read_lines
 from gansmith.runs import RunFolder, write_json
 
 
@@ -182,11 +185,51 @@ def test_a_last_line_that_was_cut_off_is_left_out(run: RunFolder) -> None:
     assert run.read_stats() == [record(64), record(128)]
 
 
-def test_another_line_that_is_damaged_is_named(run: RunFolder) -> None:
+def test_a_half_line_anywhere_is_skipped_with_a_note(run: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
     run.stats.write_text('{"progress/nimg": 1}\n{oops\n{"progress/nimg": 3}\n', encoding="utf-8")
-    with pytest.raises(RunError) as caught:
-        run.read_stats()
-    assert message(caught) == f"{run.stats}: line 2 is no JSON; remove the line"
+    assert [line["progress/nimg"] for line in run.read_stats()] == [1, 3]
+    assert caplog.messages == [f"note: {run.stats}: line 2 was only half written or is damaged; it is skipped"]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 10])
+def test_a_half_line_is_mended_before_the_next_is_appended(cut: int, run: RunFolder) -> None:
+    for path, append, read in (
+        (run.stats, run.append_stats, run.read_stats),
+        (run.metrics, run.append_judgement, run.read_judgements),
+        (run.events, run.append_event, run.read_events),
+    ):
+        append(record(64))
+        append(record(128))
+        path.write_bytes(path.read_bytes()[:-cut])  # 1: whole but for its end
+        append(record(192))
+        assert read() == [record(64), *([record(128)] if cut == 1 else []), record(192)]
+        assert path.read_text(encoding="utf-8").count("\n") == len(read())
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("[1]", "cannot be used (it is not an object); remove the line"),
+        ("{}", "has no field 'progress/nimg'; remove the line"),
+        ('{"progress/nimg": "5"}', "cannot be used (progress/nimg is not a number); remove the line"),
+        ('{"progress/nimg": 5, "loss/g": []}', "cannot be used (loss/g is not a number); remove the line"),
+    ],
+)
+def test_a_line_that_holds_no_statistics_is_named(line: str, reason: str, run: RunFolder) -> None:
+    run.stats.write_text(f'{{"progress/nimg": 1}}\n{line}\n', encoding="utf-8")
+    for read in (run.read_stats, lambda: run.forget_after(1, 0)):
+        with pytest.raises(RunError) as caught:
+            read()
+        assert message(caught) == f"{run.stats}: line 2: {reason}"
+
+
+@pytest.mark.parametrize("line", ['{"kind": "tracking"}', '{"what": 3}', "7", "null"])
+def test_a_judgement_or_an_event_of_another_form_is_named(line: str, run: RunFolder) -> None:
+    for path, make in ((run.metrics, Judgement.from_plain), (run.events, Event.from_plain)):
+        path.write_text(f"\n{line}\n", encoding="utf-8")
+        with pytest.raises(RunError) as caught:
+            list(read_lines(path, make))
+        assert message(caught).startswith(f"{path}: line 2: cannot be used (")
 
 
 def test_lines_that_will_be_written_again_are_forgotten(run: RunFolder) -> None:

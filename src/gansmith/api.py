@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,10 @@ from gansmith import explore, session, snapshots
 from gansmith.component import override
 from gansmith.config import Config, load_config
 from gansmith.data import parse_size
+from gansmith.errors import RunError
 from gansmith.evaluation import evaluate
 from gansmith.metrics.judgement import Judgement
+from gansmith.plain_json import read_json, read_lines
 from gansmith.presets import configure
 from gansmith.report import write_report
 from gansmith.runs import RunFolder
@@ -42,8 +43,12 @@ class Run:
 
     def status(self) -> dict[str, Any]:
         """What status.json says: "state" is running, finished, stopped or failed; "step" and "nimg" how far."""
-        status: dict[str, Any] = json.loads(self.folder.status.read_text(encoding="utf-8"))
-        return status
+        try:
+            return dict(read_json(self.folder.status))
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(
+                f"{self.folder.status}: cannot be read ({error}); resume the run to write it again"
+            ) from error
 
     def stats(self) -> list[dict[str, Any]]:
         """The lines of stats.jsonl."""
@@ -67,7 +72,7 @@ class Run:
 
     def judgements(self) -> list[Judgement]:
         """The lines of metrics.jsonl: what was tracked while training, and evaluations."""
-        return [Judgement.from_plain(line) for line in self.folder.read_judgements()]
+        return list(read_lines(self.folder.metrics, Judgement.from_plain))
 
     def evaluate(self, against: str | Path | None = None, **options: Any) -> Judgement:
         """Measure its images against what it was trained on, or other images; see ``gansmith.evaluate``."""

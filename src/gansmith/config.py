@@ -32,6 +32,7 @@ from gansmith.models.model import Model
 from gansmith.optimizers import Adam, Optimizer
 from gansmith.penalties import Penalty
 from gansmith.pictures import PictureWriter, SampleGrid
+from gansmith.plain_json import read_json
 from gansmith.schedules import Duration, Length
 from gansmith.tracking import Tracking
 
@@ -145,7 +146,7 @@ def load_config(path: Path) -> Config:
         ConfigError: no JSON, not the fields of a configuration, or components that $GANSMITH_TRUST does not name.
     """
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = read_json(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot read the configuration ({error})") from error
     with from_outside():

@@ -5,6 +5,7 @@
     ├── DataError            a data set cannot be used
     │   └── UnreadableImage  one image cannot be decoded; the store skips it and counts it
     ├── RunError             a run folder cannot be used
+    │   └── DamagedCheckpoint  a checkpoint's files are not those that were saved
     ├── MetricError          a figure cannot be had from these images
     ├── MissingExtra         an optional package is not installed
     └── TrainingDiverged     a loss or a weight is no longer a number
@@ -15,10 +16,13 @@ Every message says where, what, what was expected and what to do, in one line.
 from __future__ import annotations
 
 import difflib
+import functools
+import logging
 from collections.abc import Iterable
 
 __all__ = [
     "ConfigError",
+    "DamagedCheckpoint",
     "DataError",
     "GansmithError",
     "MetricError",
@@ -27,6 +31,7 @@ __all__ = [
     "TrainingDiverged",
     "UnreadableImage",
     "did_you_mean",
+    "tell",
 ]
 
 
@@ -48,6 +53,10 @@ class UnreadableImage(DataError):
 
 class RunError(GansmithError):
     """A run folder cannot be used."""
+
+
+class DamagedCheckpoint(RunError):
+    """The files of a checkpoint are not those that were saved."""
 
 
 class MetricError(GansmithError):
@@ -78,3 +87,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if near:
         return f"did you mean '{near[0]}'?"
     return f"expected one of {', '.join(names)}" if names else "nothing is expected here"
+
+
+@functools.lru_cache(maxsize=1000)
+def tell(sentence: str) -> None:
+    """Print a note to standard error, once a process: something was worked around. It is logged as "gansmith"."""
+    logging.getLogger("gansmith").warning("note: %s", sentence)

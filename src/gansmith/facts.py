@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from gansmith.data.store import Store
 from gansmith.errors import RunError
+from gansmith.plain_json import read_json
 from gansmith.runs import write_json
 from gansmith.types import ImageSpec
 
@@ -66,7 +66,7 @@ class DataFacts:
             RunError: the file is missing or damaged.
         """
         try:
-            plain = json.loads(path.read_text(encoding="utf-8"))
+            plain = read_json(path)
             names, counts = (tuple(plain.pop(key)) for key in ("class_names", "class_counts"))
             facts = cls(class_names=names, class_counts=counts, **plain)
             facts._check()

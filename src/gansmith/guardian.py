@@ -16,6 +16,7 @@ from gansmith.guard.journal import Event, going_on, news
 from gansmith.guard.remedies import Remedy, choose_remedy
 from gansmith.guard.sightings import chance, not_finite, sightings
 from gansmith.penalties import scaled_gamma
+from gansmith.plain_json import read_lines
 from gansmith.probes import Probes
 from gansmith.runs import RunFolder, write_json
 from gansmith.schedules import Progress
@@ -182,7 +183,7 @@ def open_guardian(
     journal: list[Event] = []
     if dist.is_main():
         history += run.read_stats()
-        journal += map(Event.from_plain, run.read_events())
+        journal += read_lines(run.events, Event.from_plain)
     return Guardian(
         guard=guard,
         probes=probes,
@@ -197,7 +198,7 @@ def open_guardian(
 def with_unwritten_rollback(config: Config, run: RunFolder) -> Config:
     """The configuration with what the newest rollback changed, should a kill have kept it from being written."""
     saved = read_state(run.latest_checkpoint())
-    events = [Event.from_plain(line) for line in run.read_events()[: saved["num_events"]]]
+    events = list(read_lines(run.events, Event.from_plain))[: saved["num_events"]]
     if not events or events[-1].what != "rollback" or events[-1].back_to != saved["nimg"]:
         return config
     plain, changes = to_plain(config), events[-1].changes

@@ -34,6 +34,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gansmith.errors import RunError
+from gansmith.plain_json import parse_json, read_json, read_lines
 
 __all__ = ["RunFolder", "write_json"]
 
@@ -219,8 +220,12 @@ class RunFolder:
         _append_line(self.stats, record)
 
     def read_stats(self) -> list[dict[str, Any]]:
-        """The lines of stats.jsonl; a last line that was cut off is left out."""
-        return list(_json_lines(self.stats))
+        """The lines of stats.jsonl; a line that was cut off is left out.
+
+        Raises:
+            RunError: a line holds no statistics.
+        """
+        return list(read_lines(self.stats, _statistics))
 
     def append_judgement(self, judgement: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""
@@ -228,7 +233,7 @@ class RunFolder:
 
     def read_judgements(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, as ``metrics.judgement.Judgement.from_plain`` takes them."""
-        return list(_json_lines(self.metrics))
+        return list(read_lines(self.metrics, dict))
 
     def append_event(self, event: Mapping[str, Any]) -> None:
         """Add a line to events.jsonl."""
@@ -236,7 +241,7 @@ class RunFolder:
 
     def read_events(self) -> list[dict[str, Any]]:
         """The lines of events.jsonl, as ``guard.journal.Event.from_plain`` takes them."""
-        return list(_json_lines(self.events))
+        return list(read_lines(self.events, dict))
 
     def forget_after(self, nimg: int, num_events: int) -> None:
         """Drop the lines that training will write again when it goes on from a checkpoint.
@@ -245,7 +250,7 @@ class RunFolder:
             nimg: of the checkpoint.
             num_events: the lines of events.jsonl that it knows. Images do not tell: a rollback turns them back.
         """
-        _keep_lines(self.stats, lambda record: record["progress/nimg"] <= nimg)
+        _keep_lines(self.stats, lambda record: _statistics(record)["progress/nimg"] <= nimg)
         _keep_lines(self.metrics, lambda line: line["kind"] != "tracking" or line["generated"]["nimg"] <= nimg)
         known = itertools.count(1)
         _keep_lines(self.events, lambda event: next(known) <= num_events)
@@ -259,7 +264,7 @@ class RunFolder:
 
     def add_note(self, sentence: str) -> None:
         """Add to the notes of environment.json what was downgraded on the way."""
-        about = json.loads(self.environment.read_text(encoding="utf-8"))
+        about = read_json(self.environment)
         write_json(self.environment, {**about, "notes": [*about["notes"], sentence]})
 
     @contextmanager
@@ -296,24 +301,48 @@ def _write_whole(path: Path, text: str) -> None:
 
 
 def _append_line(path: Path, record: Mapping[str, Any]) -> None:
+    _end_last_line(path)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
 
 
+def _end_last_line(path: Path) -> None:
+    """Mend a file whose last line has no end, as a kill or a full disk leaves it: a half line is taken away."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        text = file.read()
+        start = text.rfind(b"\n") + 1
+        try:
+            parse_json(text[start:])
+            file.write(b"\n")
+        except ValueError:
+            file.truncate(start)
+
+
 def _keep_lines(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
     if path.exists():
-        _write_whole(path, "".join(json.dumps(record) + "\n" for record in _json_lines(path) if keep(record)))
+        lines = [json.dumps(line) + "\n" for line, kept in read_lines(path, lambda line: (line, keep(line))) if kept]
+        _write_whole(path, "".join(lines))
 
 
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""  # damage shows as no JSON
-    lines = text.splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            yield json.loads(line)
-        except ValueError as error:
-            if number < len(lines):
-                raise RunError(f"{path}: line {number} is no JSON; remove the line") from error
+def _statistics(line: dict[str, Any]) -> dict[str, Any]:
+    """A line of stats.jsonl, if it is one.
+
+    Raises:
+        KeyError: it does not say when.
+        TypeError: something is not a number.
+    """
+    for name, value in {"progress/nimg": line["progress/nimg"], **line}.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{name} is not a number")
+    return line
 
 
 def _flush_folder(folder: Path) -> None:

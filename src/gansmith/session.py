@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -31,6 +30,7 @@ from gansmith.loggers import Logger, LogWriter
 from gansmith.metrics.handedness import handedness, without_mirror
 from gansmith.metrics.metric import Estimate
 from gansmith.pictures import read_frame
+from gansmith.plain_json import read_json
 from gansmith.plots import plot_losses
 from gansmith.probes import LEAST_HELD_OUT, open_probes
 from gansmith.runs import RunFolder, write_json
@@ -271,7 +271,7 @@ def _first_command(folder: RunFolder) -> list[str]:
 
 def _environment_before(folder: RunFolder) -> dict[str, Any]:
     try:
-        plain = json.loads(folder.environment.read_text(encoding="utf-8"))
+        plain = read_json(folder.environment)
     except (OSError, ValueError):
         return {}
     return plain if isinstance(plain, dict) else {}

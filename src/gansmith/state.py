@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from gansmith.devices import Compute, keep_freed_memory
 from gansmith.ema import ema_decay, update_ema
 from gansmith.errors import ConfigError, RunError
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork
+from gansmith.plain_json import read_json
 from gansmith.runs import write_json
 from gansmith.schedules import Progress
 from gansmith.statistics import Statistics
@@ -301,7 +301,7 @@ def read_state(folder: Path) -> Mapping[str, Any]:
         RunError: it is damaged.
     """
     try:
-        plain = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        plain = read_json(folder / "state.json")
         [plain[key] + 0 for key in ("nimg", "step", "seconds")]
         return {**_ABSENT_IN_OLD_CHECKPOINTS, **plain}
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import tyro
 
 from gansmith.errors import ConfigError
+from gansmith.plain_json import parse_json
 
 __all__ = ["Count", "Number", "Required", "Text", "parse", "parse_with_overrides"]
 
@@ -57,6 +57,6 @@ def parse_with_overrides(options: type[T], verb: str, arguments: Sequence[str]) 
 
 def _read(text: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text

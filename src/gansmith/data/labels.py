@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansmith.errors import DataError
+from gansmith.plain_json import parse_json
 
 __all__ = ["CLASS_LIMIT", "check_labels", "folder_labels", "natural_order", "numbered_labels", "read_dataset_json"]
 
@@ -95,8 +95,8 @@ def read_dataset_json(data: bytes, names: Sequence[str], where: str) -> NDArray[
         DataError: it is something else, or files and labels do not match one to one.
     """
     try:
-        content = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(data)
+    except ValueError as error:
         raise DataError(f"{where}: not JSON ({error}); mend it, or set labels=folders or labels=none") from error
     if not isinstance(content, dict) or "labels" not in content:
         raise DataError(f'{where}: expected {{"labels": [["file.png", 0], ...]}} as StyleGAN\'s tools write')

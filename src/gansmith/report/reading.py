@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from gansmith.data.decode import decode
 from gansmith.errors import GansmithError, RunError
 from gansmith.guard.journal import Event
 from gansmith.metrics.judgement import Judgement
+from gansmith.plain_json import read_json, read_lines
 from gansmith.runs import RunFolder
 from gansmith.types import PixelArray
 
@@ -69,7 +69,7 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         RunError: it is missing, too large, or holds something else.
     """
-    plain = _sound(path, lambda: json.loads(path.read_text(encoding="utf-8")))
+    plain = _sound(path, lambda: read_json(path))
     if not isinstance(plain, dict):
         raise RunError(f"{path.name} cannot be read: it holds no object.")
     return plain
@@ -83,7 +83,7 @@ def read_stats(folder: RunFolder) -> list[dict[str, Any]]:
     """
     if not folder.stats.exists():
         raise RunError("No statistics were written yet.")
-    records = [record for record in _sound(folder.stats, folder.read_stats) if isinstance(record, dict)]
+    records = _sound(folder.stats, folder.read_stats)
     if not records:
         raise RunError("No statistics were written yet.")
     return records
@@ -94,10 +94,8 @@ def read_judgements(folder: RunFolder) -> list[Judgement]:
 
     Raises:
         RunError: they cannot be read.
-        MetricError: one of them is no judgement.
     """
-    lines = _sound(folder.metrics, folder.read_judgements) if folder.metrics.exists() else []
-    return [Judgement.from_plain(line) for line in lines]
+    return _sound(folder.metrics, lambda: list(read_lines(folder.metrics, Judgement.from_plain)))
 
 
 def read_events(folder: RunFolder) -> list[Event]:
@@ -106,8 +104,7 @@ def read_events(folder: RunFolder) -> list[Event]:
     Raises:
         RunError: they cannot be read.
     """
-    lines = _sound(folder.events, folder.read_events) if folder.events.exists() else []
-    return [Event.from_plain(line) for line in lines]
+    return _sound(folder.events, lambda: list(read_lines(folder.events, Event.from_plain)))
 
 
 def read_picture(path: Path) -> PixelArray:
@@ -132,7 +129,7 @@ def read_picture(path: Path) -> PixelArray:
 
 def _sound(path: Path, read: Callable[[], T]) -> T:
     try:
-        if path.stat().st_size > LARGEST_TEXT:
+        if path.exists() and path.stat().st_size > LARGEST_TEXT:
             raise RunError(f"{path.name} cannot be read: it has {path.stat().st_size:,} bytes.")
         return read()
     except FileNotFoundError as error:

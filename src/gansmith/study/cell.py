@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -22,6 +21,7 @@ from gansmith.errors import GansmithError, TrainingDiverged
 from gansmith.evaluation import evaluate_run
 from gansmith.evaluation.options import Evaluation
 from gansmith.metrics.judgement import Judgement
+from gansmith.plain_json import read_json, read_lines
 from gansmith.runs import RunFolder
 from gansmith.snapshots import Which, find_snapshot
 from gansmith.study.record import MAY_MOVE
@@ -105,7 +105,7 @@ def _evaluate(job: Job) -> None:
     if job.evaluation is None:
         return
     folder = RunFolder.open(job.run)
-    judged = [Judgement.from_plain(line) for line in folder.read_judgements()]
+    judged = list(read_lines(folder.metrics, Judgement.from_plain))
     for which in _SNAPSHOTS:
         options = replace(job.evaluation, snapshot=which, device=job.device or job.evaluation.device)
         snapshot = find_snapshot(folder, which, ema=options.ema)
@@ -120,8 +120,8 @@ _SNAPSHOTS: tuple[Which, ...] = ("last", "best")
 
 def _state(run: Path) -> str:
     try:
-        return str(json.loads(RunFolder.open(run).status.read_text(encoding="utf-8"))["state"])
-    except (OSError, ValueError, KeyError):  # it was ended before it could say
+        return str(read_json(RunFolder.open(run).status)["state"])
+    except (OSError, ValueError, KeyError, TypeError):  # it was ended before it could say
         return "unknown"
 
 

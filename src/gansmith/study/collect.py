@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from gansmith.evaluation.judge import quantities
 from gansmith.facts import DataFacts
 from gansmith.metrics.judgement import Judgement, incomparable
 from gansmith.metrics.metric import Quantity
+from gansmith.plain_json import read_json, read_lines
 from gansmith.runs import RunFolder
 from gansmith.study.compare import SIGNIFICANT, least_p_of_signs
 from gansmith.study.curves import choose_thresholds, curve_of
@@ -104,7 +104,7 @@ def _setting(record: Record, folder: StudyFolder, data: DataSetting) -> SettingR
 
 def _read(folder: StudyFolder, cell: Cell, tracked: str, num: int) -> _Run:
     run = RunFolder(folder.run(cell.title))
-    judgements = [Judgement.from_plain(line) for line in run.read_judgements()]
+    judgements = list(read_lines(run.metrics, Judgement.from_plain))
     ours = [line for line in judgements if line.kind == "evaluation" and line.generated.num == num]
     judged = {line.generated.snapshot: line for line in ours}
     last = judged.get("last")
@@ -120,16 +120,17 @@ def _read(folder: StudyFolder, cell: Cell, tracked: str, num: int) -> _Run:
 
 def _machine(run: RunFolder) -> tuple[object, ...]:
     try:
-        environment = json.loads(run.environment.read_text(encoding="utf-8"))
+        environment = read_json(run.environment)
     except (OSError, ValueError):
         return ()
-    return tuple(environment.get(key) for key in MACHINE)
+    return tuple(environment.get(key) for key in MACHINE) if isinstance(environment, dict) else ()
 
 
 def _tracked(folder: StudyFolder, cells: Sequence[Cell]) -> list[str]:
     """The names of the figures that the runs tracked; one, unless their configurations differ."""
-    lines = [line for cell in cells for line in RunFolder(folder.run(cell.title)).read_judgements()]
-    return list(dict.fromkeys(name for line in lines if line.get("kind") == "tracking" for name in line["figures"]))
+    paths = [RunFolder(folder.run(cell.title)).metrics for cell in cells]
+    lines = [line for path in paths for line in read_lines(path, Judgement.from_plain)]
+    return list(dict.fromkeys(name for line in lines if line.kind == "tracking" for name in line.figures))
 
 
 def _quantities(study: Study, cells: Sequence[Cell]) -> dict[str, Quantity]:

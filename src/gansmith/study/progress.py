@@ -12,6 +12,8 @@ from rich import progress
 from rich.console import Console
 
 from gansmith.errors import GansmithError
+from gansmith.metrics.judgement import Judgement
+from gansmith.plain_json import read_lines
 from gansmith.runs import RunFolder
 from gansmith.schedules import Progress
 from gansmith.study.plan import Cell
@@ -111,13 +113,14 @@ class _Bars(Display):
 def how_far(cell: Cell, run: Path) -> tuple[float, str]:
     """The share of a cell's training that is done, and a few words; found in its folder."""
     try:
-        records = RunFolder.open(run).read_stats()
-        judgements = RunFolder.open(run).read_judgements()
+        folder = RunFolder.open(run)
+        moments = list(read_lines(folder.stats, _moment))
+        judgements = list(read_lines(folder.metrics, Judgement.from_plain))
     except (GansmithError, OSError):
         return 0.0, "starting"
-    if not records:
+    if not moments:
         return 0.0, "training"
-    now = _moment(records[-1])
+    now = moments[-1]
     fraction = cell.config.length.fraction(now)
     doing = "judging" if fraction >= 1 else f"{now.nimg / 1000:.0f} kimg"
     return fraction, ", ".join([doing, *_newest_figures(judgements)])
@@ -133,7 +136,7 @@ def _moment(record: dict[str, Any]) -> Progress:
     )
 
 
-def _newest_figures(judgements: list[dict[str, Any]]) -> list[str]:
-    tracked = [line for line in judgements if line.get("kind") == "tracking"]
-    figures = tracked[-1]["figures"] if tracked else {}
-    return [f"{name} {estimate['value']:.3g}" for name, estimate in figures.items()]
+def _newest_figures(judgements: list[Judgement]) -> list[str]:
+    tracked = [line for line in judgements if line.kind == "tracking"]
+    figures = tracked[-1].figures if tracked else {}
+    return [f"{name} {estimate.value:.3g}" for name, estimate in figures.items()]

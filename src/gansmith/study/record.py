@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from gansmith import __version__
 from gansmith.component import Component, from_outside, from_plain, to_plain
 from gansmith.config import differences
 from gansmith.errors import ConfigError, RunError
+from gansmith.plain_json import read_json
 from gansmith.runs import write_json
 from gansmith.study.folder import StudyFolder
 from gansmith.study.plan import Cell, Study, cells
@@ -76,7 +76,7 @@ def read_record(folder: StudyFolder) -> Record:
     """
     StudyFolder.open(folder.path)
     try:
-        plain = json.loads(folder.plan.read_text(encoding="utf-8"))
+        plain = read_json(folder.plan)
         with from_outside():
             record: Record = from_plain(Record, plain, "record")
     except (OSError, ValueError, ConfigError) as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from gansmith.component import Component, from_outside, from_plain, to_plain
 from gansmith.errors import ConfigError, RunError
+from gansmith.plain_json import read_json
 from gansmith.runs import write_json
 
 __all__ = [
@@ -272,7 +272,7 @@ def read_results(path: Path) -> StudyResults:
         RunError: the file is missing or damaged.
     """
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = read_json(path)
         with from_outside():
             results: StudyResults = from_plain(StudyResults, plain, path.name)
     except (OSError, ValueError, ConfigError) as error:
