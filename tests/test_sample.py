@@ -181,3 +181,23 @@ def test_a_notebook_shows_the_sheet(small_generator: TrainedGenerator) -> None:
     samples = small_generator.sample(4)
     with Image.open(io.BytesIO(samples._repr_png_())) as shown:
         assert shown.format == "PNG" and np.array_equal(np.asarray(shown), samples.sheet())
+
+
+# --- against a few plain lines -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("output", "low"), [("tanh", -1.0), ("sigmoid", 0.0)])
+@pytest.mark.parametrize("truncation", [1.0, 0.25])
+def test_pixels_are_those_of_the_network_in_its_own_range(
+    small_generator: TrainedGenerator, output: str, low: float, truncation: float
+) -> None:
+    model = dataclasses.replace(small_generator.model, output=output)
+    network = model.generator(small_generator.spec)
+    generator = dataclasses.replace(small_generator, model=model, network=network)
+    z = torch.cat([torch.randn(1, 8, generator=torch.Generator().manual_seed(seed)) for seed in (7, 8, 9)])
+    with torch.no_grad():
+        made = network.eval()(z * truncation)
+    wanted = ((made.permute(0, 2, 3, 1).numpy() - low) / (1 - low) * 255).round()
+    found = as_int(generator.sample(3, seed=7, truncation=truncation))
+    assert np.abs(found - wanted).max() <= 1 and np.abs(found - wanted).mean() < 0.01
+    assert found.min() > 60 and found.max() < 200  # an untrained network paints middle gray in either range
