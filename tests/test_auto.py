@@ -124,6 +124,23 @@ def test_few_images_are_augmented_by_what_is_safe_for_them() -> None:
         assert augment is not None and ("mirror" in augment.operations) == (kind == "photos")
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model.width": 8}, "network  convolutions of width 8"),
+        ({"batch_size": 24}, "batch    24 images, rate "),
+        ({"generator_optimizer.lr": 0.5}, "rates G 0.5 and D "),
+        ({"ema_ramp": 0.5}, "half of the average is of the last 50%"),
+        ({"penalties.0.gamma": 7.0}, "penalty  R1 with gamma 7 every"),
+        ({"augment": "fixed"}, "augment  as it was given"),
+    ],
+)
+def test_what_is_said_is_what_was_settled(changes: dict[str, Any], said: str) -> None:
+    config = override(preset("auto"), changes)
+    _, reasons = auto.settle(config, changes, dataclasses.replace(SIGNS, kind="photos"), Stopwatch())
+    assert said in "\n".join(reasons)
+
+
 def test_mirroring_is_left_out_where_it_shows() -> None:
     one_sided, two_sided = (
         Estimate(value=value, low=value - 0.05, high=value + 0.05, interval="Wilson") for value in (0.8, 0.57)

@@ -280,6 +280,22 @@ def test_a_collapse_goes_back_to_before_it_began_and_changes_gamma(
     assert rollback.changes == {"penalties.0.gamma": [1.0, 2.0], "penalties.1.gamma": [1.0, 2.0]}
 
 
+def test_a_rollback_does_not_mirror_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(
+        monkeypatch,
+        diversity=lambda state: 0.8 if state.nimg <= 192 else 0.01,
+        overfitting=lambda state: 0.9,
+    )
+    images = np.zeros((400, 8, 8, 1), np.uint8)
+    shades = np.random.default_rng(0).integers(100, 256, (400, 1, 1), np.uint8)
+    images[:, 1:7, 2], images[:, 6, 2:6] = shades, shades  # the letter L
+    np.savez(tmp_path / "letters.npz", images=images)
+    with pytest.raises(TrainingDiverged):
+        train(tmp_path / "letters.npz", tmp_path / "run", 90, **{"guard.max_rollbacks": 1, "guard.patience": 2})
+    augment = api.open_run(tmp_path / "run").config.augment
+    assert augment is not None and augment.operations == ("translation", "cutout", "brightness", "contrast")
+
+
 def test_a_collapse_of_what_is_known_by_heart_turns_augmentation_on(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

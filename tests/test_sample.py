@@ -171,6 +171,22 @@ def test_saving_a_folder(class_generator: TrainedGenerator, small_generator: Tra
     assert sorted(path.name for path in plain.iterdir()) == ["00000.png", "00001.png"]
 
 
+@pytest.mark.parametrize("name", ["out_psi0.7", "fakes.v2", "run.2026/", "there.png", "here.png/"])
+def test_a_name_without_a_known_ending_is_a_folder(
+    name: str, small_generator: TrainedGenerator, tmp_path: Path
+) -> None:
+    (tmp_path / "there.png").mkdir()
+    path = small_generator.sample(2).save(f"{tmp_path}/{name}")
+    assert len(list(path.glob("*.png"))) == 2
+
+
+@pytest.mark.parametrize(("name", "magic"), [("x.PNG", b"\x89PNG"), ("x.v2.Png", b"\x89PNG"), ("x.NPZ", b"PK")])
+def test_a_known_ending_in_any_case_is_a_file(
+    name: str, magic: bytes, small_generator: TrainedGenerator, tmp_path: Path
+) -> None:
+    assert small_generator.sample(1).save(tmp_path / name).read_bytes().startswith(magic)
+
+
 def test_other_files_are_refused(small_generator: TrainedGenerator, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         small_generator.sample(1).save(tmp_path / "x.jpg")

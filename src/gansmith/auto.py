@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from gansmith import dist
-from gansmith.augment import SAFE_OPERATIONS, AdaptiveAugment, settled_operations
+from gansmith.augment import SAFE_OPERATIONS, AdaptiveAugment
 from gansmith.component import override
 from gansmith.config import Config, differences
 from gansmith.devices import Compute
-from gansmith.metrics.handedness import without_mirror
+from gansmith.metrics.handedness import safe_operations
 from gansmith.metrics.metric import Estimate
 from gansmith.models.dcgan import DCGAN
-from gansmith.penalties import R1, R2, scaled_gamma
+from gansmith.penalties import R1, R2, Penalty, scaled_gamma
 from gansmith.presets import PRESETS
 from gansmith.probes import LEAST_HELD_OUT
 from gansmith.schedules import Duration, Progress
@@ -157,10 +157,10 @@ def settle(
         situation = dataclasses.replace(situation, handedness=None)  # which takes seconds to learn
     reasons = []
     for choice in (_classes, _network, _batch, _penalties, _augmentation):
-        changes, reason = choice(config, situation, trials)
+        topic, changes, describe = choice(config, situation, trials)
         config = _changed(config, changes, kept)
         as_given = bool(changes) and all(_touched(path, kept) for path in changes)
-        reasons.append(f"{reason.split()[0]:8} {AS_GIVEN}" if as_given else reason)
+        reasons.append(f"{topic:8} {AS_GIVEN if as_given else describe(config)}")
     return _changed(config, _pictures(situation), kept), tuple(reasons)
 
 
@@ -175,32 +175,40 @@ def _touched(path: str, kept: Collection[str]) -> bool:
 
 # --- the choices, in their order ---------------------------------------------------------------------------
 
-Choice: TypeAlias = tuple[dict[str, Any], str]  # fields by dotted path, and the reason
+# A word for what is chosen, new values of fields by dotted path, and a clause about the configuration that comes of it,
+# in which the user may have set some of these fields.
+Choice: TypeAlias = tuple[str, dict[str, Any], Callable[[Config], str]]
 
 
 def _classes(config: Config, situation: Situation, trials: Trials) -> Choice:
     counts = sorted(situation.class_counts)
     if not counts or not config.use_labels:
-        return {}, "classes  none: all images are one kind"
+        return "classes", {}, lambda settled: "none: all images are one kind"
     if len(counts) < 2 or counts[len(counts) // 2] < FEWEST_OF_A_CLASS:
-        return {"use_labels": False}, f"classes  {len(counts)} of so few images ({counts[0]} and more) are left out"
+        few = f"{len(counts)} of so few images ({counts[0]} and more) are left out"
+        return "classes", {"use_labels": False}, lambda settled: few
     uneven = counts[-1] >= LONG_TAIL * counts[0]
     how = "the rare ones are shown more often" if uneven else "each as often as the data have it"
     sizes = f"{counts[0]:,}" if counts[0] == counts[-1] else f"{counts[0]:,} to {counts[-1]:,}"
-    reason = f"classes  {len(counts)}, of {sizes} images: {how}"
-    return {"balance": 0.5 if uneven else 0.0}, reason
+    return "classes", {"balance": 0.5 if uneven else 0.0}, lambda settled: f"{len(counts)}, of {sizes} images: {how}"
 
 
 def _network(config: Config, situation: Situation, trials: Trials) -> Choice:
     if not isinstance(config.model, DCGAN):
-        return {}, f"network  {AS_GIVEN}"
+        return "network", {}, lambda settled: AS_GIVEN
     averaged = situation.kind == "photos" and config.model.stride == 2  # digits and signs did not gain by it
     resampling = AVERAGING if averaged else {}
     num = _num_images(override(config, resampling), situation, trials)
     width = max(width for fewest, width in WIDTHS if num >= fewest)
     seen = f"{config.length} are {_in_words(num)} images for one of width {config.model.width}"
-    how = ", which average pixels" if averaged else ""
-    return {"model.width": width, **resampling}, f"network  convolutions of width {width}{how}: {seen}"
+
+    def describe(settled: Config) -> str:
+        assert isinstance(settled.model, DCGAN)
+        averages = (settled.model.upsampling, settled.model.downsampling) == tuple(AVERAGING.values())
+        how = ", which average pixels" if averages else ""
+        return f"convolutions of width {settled.model.width}{how}: {seen}"
+
+    return "network", {"model.width": width, **resampling}, describe
 
 
 def _batch(config: Config, situation: Situation, trials: Trials) -> Choice:
@@ -215,11 +223,21 @@ def _batch(config: Config, situation: Situation, trials: Trials) -> Choice:
     ramp = _ramp(num)
     changes: dict[str, Any] = {"batch_size": size, "micro_batch": fitting, "ema_ramp": ramp}
     changes |= {f"{network}_optimizer.lr": rate for network in ("generator", "discriminator")}
-    at_once = f", {fitting} at once" if fitting else ""
     free = "" if situation.free_bytes is None else f" of {situation.free_bytes / 2**20:,.0f} that are free"
-    memory = f"they take {size * needed / 2**20:,.0f} MiB{free}"
-    average = f"half of the average is of the last {ramp:.0%}"
-    return changes, f"batch    {size} images{at_once}, rate {rate:g}, {average}: {memory}"
+
+    def describe(settled: Config) -> str:
+        at_once = settled.micro_batch or settled.batch_size
+        in_parts = f", {at_once} at once" if at_once < settled.batch_size else ""
+        memory = f"they take {at_once * needed / 2**20:,.0f} MiB{free}"
+        average = f"half of the average is of the last {settled.ema_ramp:.0%}"
+        return f"{settled.batch_size} images{in_parts}, {_rates(settled)}, {average}: {memory}"
+
+    return "batch", changes, describe
+
+
+def _rates(config: Config) -> str:
+    generator, discriminator = config.generator_optimizer.lr, config.discriminator_optimizer.lr
+    return f"rate {generator:g}" if generator == discriminator else f"rates G {generator:g} and D {discriminator:g}"
 
 
 def _haste(num_steps: float) -> float:
@@ -241,23 +259,28 @@ def _penalties(config: Config, situation: Situation, trials: Trials) -> Choice:
     gamma = float(f"{scaled_gamma(situation.spec, config.batch_size, GAMMA):.2g}")
     each = {f"penalties.{i}.gamma": gamma for i, penalty in enumerate(config.penalties) if isinstance(penalty, R1 | R2)}
     if not each:
-        return {}, f"penalty  {AS_GIVEN}"
-    every = config.penalties[0].every
+        return "penalty", {}, lambda settled: AS_GIVEN
     reason = f"for {situation.spec.width}x{situation.spec.height} pixels and {config.batch_size} images a step"
-    return each, f"penalty  R1 and R2, gamma {gamma:g} every {every} steps: {reason}"
+    return "penalty", each, lambda settled: f"{', '.join(map(_in_short, settled.penalties))}: {reason}"
+
+
+def _in_short(penalty: Penalty) -> str:
+    if not isinstance(penalty, R1 | R2):
+        return type(penalty).__name__
+    return f"{type(penalty).__name__} with gamma {penalty.gamma:g} every {penalty.every} steps"
 
 
 def _augmentation(config: Config, situation: Situation, trials: Trials) -> Choice:
     views = _num_images(config, situation, trials) / situation.num_images
     seen = f"each image is seen about {views:,.0f} times"
     if views < FEW_VIEWS or situation.kind not in SAFE_OPERATIONS:
-        return {}, f"augment  nothing: {seen}"
-    safe = settled_operations((), situation.kind, situation.spec.channels)
-    names, remark = without_mirror(safe, situation.handedness)
+        return "augment", {}, lambda settled: f"nothing: {seen}" if settled.augment is None else AS_GIVEN
+    names, remark = safe_operations(situation.kind, situation.spec.channels, situation.handedness)
     augment = AdaptiveAugment(operations=names, kimg=KIMG_TO_FULL)
     if config.guard is not None and situation.num_held_out >= LEAST_HELD_OUT:
         augment = dataclasses.replace(augment, by="held-out")
-    return {"augment": augment}, f"augment  {', '.join(names)} as needed: {'; '.join(filter(None, (seen, remark)))}"
+    chosen = f"{', '.join(names)} as needed: {'; '.join(filter(None, (seen, remark)))}"
+    return "augment", {"augment": augment}, lambda settled: chosen
 
 
 def _pictures(situation: Situation) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from gansmith.errors import ConfigError
-from gansmith.images import grid, save_png
+from gansmith.images import file_kind, grid, save_png
 from gansmith.sample import Samples, TrainedGenerator
 from gansmith.types import PixelArray
 from gansmith.video import write_animation
@@ -76,11 +76,11 @@ def interpolate(
 
 def save_walk(samples: Samples, path: Path | str, fps: float = 10.0) -> Path:
     """Write a walk: x.png in one row, x.gif or x.mp4 to and fro, or a folder of numbered PNGs."""
-    path = Path(path)
-    if path.suffix in (".gif", ".mp4"):
-        return write_animation(_to_and_fro(list(samples.images)), path, fps)
-    if path.suffix == ".png":
-        return save_png(grid(samples.images, columns=len(samples)), path)
+    kind = file_kind(path)
+    if kind in ("gif", "mp4"):
+        return write_animation(_to_and_fro(list(samples.images)), Path(path), fps)
+    if kind == "png":
+        return save_png(grid(samples.images, columns=len(samples)), Path(path))
     return samples.save(path)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,8 @@ class Guardian:
         probes: look at the networks.
         run: where the journal is written.
         guess: what guessing costs D.
-        operations: of augmentation, should it have to be added; empty if none is known to be safe.
+        operations: chooses those of augmentation, should it have to be added, in the main process; empty if none is
+            known to be safe.
         history: the lines of stats.jsonl.
         journal: the lines of events.jsonl.
     """
@@ -46,7 +47,7 @@ class Guardian:
     probes: Probes
     run: RunFolder
     guess: float
-    operations: Sequence[str]
+    operations: Callable[[], Sequence[str]]
     history: list[Mapping[str, float]] = field(default_factory=list)
     journal: list[Event] = field(default_factory=list)
 
@@ -118,13 +119,14 @@ class Guardian:
             sentence = self._last_words(failure, tried, target)
             self.write(state, replace(failure, what="stopped", sentence=sentence))
             raise TrainingDiverged(f"training stopped at step {state.step}: {sentence}")
+        seen = going_on(self.journal)
         remedy = choose_remedy(
             failure.kind,
-            going_on(self.journal),
+            seen,
             [event.remedy for event in tried],
             to_plain(state.config),
             gamma=scaled_gamma(state.spec, state.config.batch_size),
-            operations=self.operations,
+            operations=self.operations() if "overfitting" in seen else (),  # which may take seconds to learn
         )
         return target, remedy
 
@@ -168,7 +170,7 @@ class Guardian:
 
 
 def open_guardian(
-    guard: Guard, probes: Probes, run: RunFolder, state: TrainState, operations: Sequence[str]
+    guard: Guard, probes: Probes, run: RunFolder, state: TrainState, operations: Callable[[], Sequence[str]]
 ) -> Guardian:
     """A guardian with what it knew when the state was saved.
 
@@ -177,7 +179,7 @@ def open_guardian(
         probes: look at the networks.
         run: whose lines after the state's are forgotten already.
         state: where training goes on.
-        operations: of augmentation, should it have to be added.
+        operations: chooses those of augmentation, should it have to be added.
     """
     history: list[Mapping[str, float]] = []
     journal: list[Event] = []

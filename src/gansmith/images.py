@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import math
+import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ __all__ = [
     "SIGNED",
     "UNIT",
     "ValueRange",
+    "file_kind",
     "grid",
     "labelled_rows",
     "png_bytes",
@@ -43,6 +45,27 @@ UNIT: ValueRange = (0.0, 1.0)
 GAP = 2  # pixels between the images of a grid
 PAPER = 255
 MOST_CLASSES = 100  # named rows of one sheet; of more classes so many are shown
+FILE_KINDS = {
+    *(
+        "png",
+        "jpg",
+        "jpeg",
+        "webp",
+        "bmp",
+        "tif",
+        "tiff",
+        "svg",
+        "pdf",
+        "gif",
+        "apng",
+        "mp4",
+        "avi",
+        "mov",
+        "webm",
+        "mkv",
+    ),
+    *("npz", "npy", "zip", "tar", "json", "html"),
+}  # endings that a person means as one file's, written here or not
 LONGEST_NAME = 32  # letters of a class's name on a sheet
 FONT = (
     Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
@@ -183,6 +206,17 @@ def _letters(path: Path) -> frozenset[str]:
         return frozenset(map(chr, FT2Font(str(path)).get_charmap()))
     except (OSError, RuntimeError):  # damaged, or of coloured pictures
         return frozenset()
+
+
+def file_kind(path: Path | str) -> str:
+    """Return the kind of file that a path to write asks for: "png", in lower case; "" for a folder.
+
+    A known ending in any case is a file. Anything else ("out_psi0.7", "fakes.v2"), an existing folder and a path with
+    a slash at its end is a folder.
+    """
+    kind = Path(path).suffix[1:].lower()
+    is_folder = str(path).endswith(("/", os.sep)) or Path(path).is_dir()
+    return kind if kind in FILE_KINDS and not is_folder else ""
 
 
 def save_png(image: PixelArray, path: Path) -> Path:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from gansmith.errors import ConfigError, did_you_mean
-from gansmith.images import grid, labelled_rows, png_bytes, save_png, shown_classes, to_array, to_uint8
+from gansmith.images import file_kind, grid, labelled_rows, png_bytes, save_png, shown_classes, to_array, to_uint8
 from gansmith.models.model import GeneratorNetwork, Model
 from gansmith.types import ImageSpec, Labels, Latents, PixelArray
 
@@ -58,22 +58,26 @@ class Samples:
     def save(self, path: Path | str) -> Path:
         """Write them: one sheet (``x.png``), arrays (``x.npz``), or one PNG each (a folder).
 
+        Args:
+            path: decides by ``file_kind`` what is written.
+
         Returns:
             what was written.
 
         Raises:
-            ConfigError: another kind of file.
+            ConfigError: a kind of file that is not written here.
         """
-        path = Path(path)
-        if path.suffix == ".png":
+        kind, path = file_kind(path), Path(path)
+        if kind == "png":
             return save_png(self.sheet(), path)
-        if path.suffix == ".npz":
+        if kind == "npz":
             path.parent.mkdir(parents=True, exist_ok=True)
             arrays = {"images": self.images} if self.labels is None else {"images": self.images, "labels": self.labels}
-            np.savez_compressed(path, allow_pickle=False, **arrays)
+            with path.open("wb") as file:  # to a path, numpy adds ".npz" where the ending has capitals
+                np.savez_compressed(file, allow_pickle=False, **arrays)
             return path
-        if path.suffix:
-            raise ConfigError(f"{path}: cannot write {path.suffix} files; expected x.png, x.npz, or a folder")
+        if kind:
+            raise ConfigError(f"{path}: cannot write .{kind} files; expected x.png, x.npz, or a folder")
         for i, image in enumerate(self.images):
             save_png(image, path / f"{self._stem(i)}.png")
         return path

@@ -27,7 +27,7 @@ from gansmith.facts import DataFacts
 from gansmith.guardian import Guardian, open_guardian, with_unwritten_rollback
 from gansmith.images import grid, labelled_rows, save_png, shown_classes
 from gansmith.loggers import Logger, LogWriter
-from gansmith.metrics.handedness import handedness, without_mirror
+from gansmith.metrics.handedness import handedness, safe_operations
 from gansmith.metrics.metric import Estimate
 from gansmith.pictures import read_frame
 from gansmith.plain_json import read_json
@@ -100,10 +100,11 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool,
     if resuming:
         _refuse_other_data(folder, facts)
     training, held_out = split(store, config.held_out)
+    told = _learning_handedness(store, training, console)
     reasons: Sequence[str] = ()
     if not resuming:
         # All ranks take part in its trials.
-        chosen = _chosen(config, given, store, (training, held_out), compute, console)
+        chosen = _chosen(config, given, store, (training, held_out), compute, told)
         config, reasons = dist.from_main(lambda: chosen)
     _refuse_blind_augmentation(config, held_out)
     spec = facts.spec(config.use_labels)
@@ -117,7 +118,7 @@ def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool,
         _write_facts(folder, state, facts)
         save_png(_real_sheet(store, spec), folder.images / "real.png")
         _introduce(console, folder, state, store, tracker, reasons, notes)
-    guardian = _guardian(state, store, training, held_out, folder, facts)
+    guardian = _guardian(state, store, training, held_out, folder, facts, told)
     batches = Batches(
         store=store, batch_size=config.batch_size, seed=config.seed, balance=config.balance, subset=training
     )
@@ -151,12 +152,12 @@ def _chosen(
     store: Store,
     parts: tuple[Indices, Indices],
     compute: Compute,
-    console: Console,
+    told: Callable[[], Estimate | None],
 ) -> tuple[Config, Sequence[str]]:
     """The configuration with nothing left open, and why the automatic choices are as they are."""
     reasons: Sequence[str] = ()
     training, held_out = parts
-    told = _learning_handedness(store, training, console)
+    told_everywhere = functools.partial(dist.from_main, told)
     if config.preset == "auto":
         spec = DataFacts.of(store).spec(config.use_labels)
         labels = store.labels[training] if spec.num_classes and store.labels is not None else np.zeros(0, np.int64)
@@ -169,14 +170,15 @@ def _chosen(
             length=config.length,
             device=compute.device.type,
             free_bytes=free_bytes(compute.device),
-            handedness=told,
+            handedness=told_everywhere,
         )
         config, reasons = auto.settle(config, given, situation, auto.Trials(spec, compute))
     if config.augment is not None:
-        operations = settled_operations(config.augment.operations, store.kind, store.spec.channels, "config.augment")
+        shape = store.kind, store.spec.channels
+        operations, remark = settled_operations(config.augment.operations, *shape, "config.augment"), ""
         if not config.augment.operations:
-            operations, remark = without_mirror(operations, told)
-            reasons = (*reasons, f"augment  {remark}") if remark else reasons
+            operations, remark = safe_operations(*shape, told_everywhere, "config.augment")
+        reasons = (*reasons, f"augment  {remark}") if remark else reasons
         config = override(config, {"augment.operations": list(operations)})
     return config, reasons
 
@@ -186,7 +188,7 @@ def _learning_handedness(store: Store, training: Indices, console: Console) -> C
         with work_progress("looking for left and right", console) as progress:
             return handedness(store, training, progress)
 
-    return functools.cache(lambda: dist.from_main(learnt))
+    return functools.cache(learnt)
 
 
 def _refuse_blind_augmentation(config: Config, held_out: Indices) -> None:
@@ -215,15 +217,23 @@ def _tracker(
 
 
 def _guardian(
-    state: TrainState, store: Store, training: Indices, held_out: Indices, folder: RunFolder, facts: DataFacts
+    state: TrainState,
+    store: Store,
+    training: Indices,
+    held_out: Indices,
+    folder: RunFolder,
+    facts: DataFacts,
+    told: Callable[[], Estimate | None],
 ) -> Guardian | None:
     """What watches over the training, if anything shall."""
     if state.config.guard is None:
         return None
     sampler = make_sampler(state.generator, state.config, facts)
     probes = open_probes(state.config.guard.num, store, training, held_out, sampler)
-    known = store.kind in SAFE_OPERATIONS
-    operations = settled_operations((), store.kind, store.spec.channels) if known else ()
+
+    def operations() -> Sequence[str]:
+        return safe_operations(store.kind, store.spec.channels, told)[0] if store.kind in SAFE_OPERATIONS else ()
+
     return open_guardian(state.config.guard, probes, folder, state, operations)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from gansmith.errors import ConfigError, MissingExtra
+from gansmith.images import file_kind
 from gansmith.types import PixelArray
 
 __all__ = ["can_write_mp4", "thinned", "write_animation"]
@@ -31,9 +32,10 @@ def write_animation(frames: Iterable[PixelArray], path: Path, fps: float = 10.0)
         ConfigError: another kind of file, no frames, frames of several sizes, or a speed that is none.
         MissingExtra: MP4 without imageio-ffmpeg.
     """
-    writers = {".gif": _write_gif, ".mp4": _write_mp4}
-    if path.suffix not in writers:
-        raise ConfigError(f"{path}: cannot write {path.suffix or 'such'} files; expected x.gif or x.mp4")
+    writers = {"gif": _write_gif, "mp4": _write_mp4}
+    kind = file_kind(path)
+    if kind not in writers:
+        raise ConfigError(f"{path}: cannot write {f'.{kind}' if kind else 'such'} files; expected x.gif or x.mp4")
     if not fps > 0:
         raise ConfigError(f"fps: {fps} is no speed; expected more than 0")
     pictures = [_rgb(frame) for frame in frames]
@@ -42,7 +44,7 @@ def write_animation(frames: Iterable[PixelArray], path: Path, fps: float = 10.0)
     if len({picture.shape for picture in pictures}) > 1:
         raise ConfigError(f"{path}: the frames differ in size; they must come from one run with one grid")
     path.parent.mkdir(parents=True, exist_ok=True)
-    writers[path.suffix](pictures, path, fps)
+    writers[kind](pictures, path, fps)
     return path
 
 

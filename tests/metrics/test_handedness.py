@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gansmith.augment import SAFE_OPERATIONS
 from gansmith.data.folder import Folder
 from gansmith.data.gtsrb import Gtsrb
 from gansmith.data.source import Source
 from gansmith.data.store import Preparation, Store, prepare
-from gansmith.metrics.handedness import handedness, without_mirror
+from gansmith.metrics.handedness import handedness, safe_operations
 from gansmith.metrics.metric import Estimate
 from gansmith.types import ImageSpec, PixelArray
 
-SAFE = ("mirror", "translation", "cutout")
+SAFE = SAFE_OPERATIONS["photos"]
 
 
 def store(images: PixelArray) -> Store:
@@ -57,9 +58,9 @@ def test_only_what_has_one_side_is_told() -> None:
     one_sided, two_sided = (found(hooks(400, either_side=either_side)) for either_side in (False, True))
     assert one_sided.value > 0.9 and one_sided.low > 0.8
     assert two_sided.low < 0.5
-    assert without_mirror(SAFE, lambda: two_sided) == (SAFE, "")
-    rest, remark = without_mirror(SAFE, lambda: one_sided)
-    assert rest == ("translation", "cutout")
+    assert safe_operations("photos", 3, lambda: two_sided) == (SAFE, "")
+    rest, remark = safe_operations("photos", 3, lambda: one_sided)
+    assert rest == tuple(name for name in SAFE if name != "mirror")
     assert remark == f"no mirror, as {one_sided.value:.0%} can be told from their mirror images"
 
 
@@ -71,13 +72,13 @@ def test_the_grain_of_a_format_is_not_taken_for_a_side() -> None:
 
 def test_nobody_can_say_of_few_images_or_narrow_ones() -> None:
     assert handedness(store(hooks(60, either_side=False)), np.arange(60)) is None
-    assert without_mirror(SAFE, lambda: None) == (SAFE, "")
+    assert safe_operations("photos", 3, lambda: None) == (SAFE, "")
     assert found(hooks(300, either_side=False)[:, :, :1]).value <= 0.6
 
 
 def test_it_is_not_asked_where_nothing_would_be_mirrored() -> None:
-    assert without_mirror(("cutout",), lambda: pytest.fail("asked")) == (("cutout",), "")
-    assert without_mirror(SAFE, None) == (SAFE, "")
+    assert safe_operations("digits", 1, lambda: pytest.fail("asked")) == (SAFE_OPERATIONS["digits"], "")
+    assert safe_operations("photos", 3, None) == (SAFE, "")
 
 
 @pytest.mark.slow
@@ -91,4 +92,4 @@ def test_signs_have_sides_and_flowers_have_none() -> None:
     for source, size, one_sided in sources:
         images = prepare(source, Preparation(size=(size, size)))
         told = handedness(images, np.arange(len(images)))
-        assert ("mirror" not in without_mirror(SAFE, lambda told=told: told)[0]) == one_sided
+        assert ("mirror" not in safe_operations("photos", 3, lambda told=told: told)[0]) == one_sided

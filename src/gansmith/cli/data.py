@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -51,10 +52,33 @@ def _check(config: Any) -> None:
 
     with work_progress("preparing images") as progress:
         findings = check(config.data, config.preparation, progress=progress)
-    print("\n".join(findings.lines()), flush=True)
+    print("\n".join(_without_harmful_mirror(findings, config).lines()), flush=True)
     if findings.spec is None:
         name, reason = findings.unreadable[0]
         raise DataError(f"{findings.title}: none of {findings.num_images:,} images can be read, first {name}: {reason}")
+
+
+def _without_harmful_mirror(findings: Any, config: Any) -> Any:
+    """The findings, without "mirror" among the proposed augmentations if these images have a left and a right."""
+    from gansmith.console import work_progress
+    from gansmith.data.batches import split
+    from gansmith.data.store import prepare
+    from gansmith.errors import DataError
+    from gansmith.metrics.handedness import handedness, safe_operations
+
+    def measure() -> Any:
+        try:
+            store = prepare(config.data, config.preparation)
+        except DataError:  # too little can be read, as the findings say
+            return None
+        with work_progress("looking for left and right") as progress:
+            return handedness(store, split(store, config.held_out)[0], progress)
+
+    if findings.spec is None:
+        return findings
+    names, remark = safe_operations(config.data.kind, findings.spec.channels, measure)
+    notes = (*findings.notes, remark) if remark else findings.notes
+    return dataclasses.replace(findings, augmentations=names, notes=notes)
 
 
 def _prepare(config: Any) -> None:

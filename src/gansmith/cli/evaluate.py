@@ -96,7 +96,7 @@ def _out(options: Evaluate) -> Path | None:
     if options.out is None:
         return None
     path = Path(options.out)
-    if path.suffix != ".json":
+    if path.suffix.lower() != ".json":
         raise ConfigError(f"{path}: figures are written as JSON; name a file x.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gansmith.augment import settled_operations
 from gansmith.data.batches import Indices
 from gansmith.data.store import Store
 from gansmith.devices import choose_compute
@@ -21,7 +22,7 @@ from gansmith.metrics.learning import LEARNING_SEED, Progress, learn, parted
 from gansmith.metrics.metric import Estimate
 from gansmith.types import Batch, Images, ImageSpec, Pixels
 
-__all__ = ["handedness", "without_mirror"]
+__all__ = ["handedness", "safe_operations"]
 
 SIDE = 32  # pixels; larger images are looked at from further away, where the grain of a file format is not seen
 MARGIN = 8  # one part of so many of each side is cut off, here or there
@@ -73,21 +74,30 @@ def handedness(store: Store, training: Indices, progress: Progress | None = None
     return wilson(int((leads > 0).sum()), len(leads))
 
 
-def without_mirror(
-    operations: Sequence[str], handedness: Callable[[], Estimate | None] | None
+def safe_operations(
+    kind: str, channels: int, handedness: Callable[[], Estimate | None] | None, where: str = "augment.operations"
 ) -> tuple[tuple[str, ...], str]:
-    """Operations that are safe for a kind of images, less "mirror" if these images are told from their mirror images.
+    """Choose the operations that leave images' meaning alone: those of their kind, less "mirror" if it changes them.
+
+    Everything that augments or proposes to, without being told how, asks this function.
 
     Args:
-        operations: names of ``gansmith.augment.OPERATIONS``.
-        handedness: asked only if it matters; None if nobody can say.
+        kind: of the data, as ``Source.kind``.
+        channels: of the images.
+        handedness: measures which share of these images can be told from their mirror images; called only if the
+            answer matters. None if it cannot be measured.
+        where: for messages.
 
     Returns:
-        the operations, and if one is left out, why.
+        Names of ``gansmith.augment.OPERATIONS``, and why "mirror" is left out; "" if it is not.
+
+    Raises:
+        ConfigError: no operation is known to be safe for this kind.
     """
+    operations = settled_operations((), kind, channels, where)
     told = handedness() if handedness is not None and "mirror" in operations else None
     if told is None or told.value < TOLD or told.low <= 0.5:
-        return tuple(operations), ""
+        return operations, ""
     rest = tuple(name for name in operations if name != "mirror")
     return rest, f"no mirror, as {told.value:.0%} can be told from their mirror images"
 
