@@ -63,7 +63,6 @@ def _without_harmful_mirror(findings: Any, config: Any) -> Any:
     from gansmith.console import work_progress
     from gansmith.data.batches import split
     from gansmith.data.store import prepare
-    from gansmith.errors import DataError
     from gansmith.metrics.handedness import handedness, safe_operations
 
     def measure() -> Any:
