@@ -55,7 +55,7 @@ def test_from_nowhere_it_stays_finite() -> None:
 
 @pytest.mark.parametrize("steps", [1, 0, -3])
 def test_a_walk_has_two_ends(steps: int) -> None:
-    with pytest.raises(ConfigError, match=rf"^steps: {steps} is too few; expected at least 2, the two ends$"):
+    with pytest.raises(ConfigError, match=rf"^steps: {steps} is out of range; expected 2, the two ends, to 10,000$"):
         walk(START, END, steps)
 
 

@@ -32,6 +32,8 @@ __all__ = [
     "NonNegative",
     "Positive",
     "PositiveInt",
+    "Seed",
+    "Side",
     "from_outside",
     "from_plain",
     "imported",
@@ -79,7 +81,9 @@ class Between:
         return f"{low} {self.low} {high} {self.high}"
 
 
-PositiveInt = Annotated[int, AtLeast(1)]
+PositiveInt = Annotated[int, Between(1, 1_000_000)]  # what takes memory has a bound of its own, where it stands
+Seed = Annotated[int, Between(0, 2**63 - 1)]
+Side = Annotated[int, Between(1, 4096)]  # of an image, in pixels
 Positive = Annotated[float, Between(0, math.inf, open_low=True, open_high=True)]
 NonNegative = Annotated[float, AtLeast(0)]
 Fraction = Annotated[float, Between(0, 1)]

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 from gansmith.augment import Augment
 from gansmith.callbacks import Callback
 from gansmith.component import (
-    AtLeast,
     Between,
     Component,
     Fraction,
     NonNegative,
     PositiveInt,
+    Seed,
     from_outside,
     from_plain,
     to_plain,
@@ -92,14 +92,14 @@ class Config(Component):
     augment: Augment | None = None
     generator_optimizer: Optimizer = Adam()
     discriminator_optimizer: Optimizer = Adam()
-    discriminator_steps: PositiveInt = 1
+    discriminator_steps: Annotated[int, Between(1, 1000)] = 1
     reuse_fakes: bool = True
-    batch_size: Annotated[int, AtLeast(2)] = 64
-    micro_batch: PositiveInt | None = None
+    batch_size: Annotated[int, Between(2, 65_536)] = 64
+    micro_batch: Annotated[int, Between(1, 65_536)] | None = None
     ema_halflife_kimg: NonNegative = 10.0
     ema_ramp: Annotated[float, Between(0, 1)] = 0.05
     length: Length = Duration(10, "min")
-    seed: Annotated[int, AtLeast(0)] = 0
+    seed: Seed = 0
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     log_every: Duration = Duration(5, "kimg")

@@ -15,7 +15,15 @@ import torch
 from gansmith import __version__, dist
 from gansmith.errors import ConfigError
 
-__all__ = ["Compute", "choose_compute", "describe_environment", "free_bytes", "keep_freed_memory", "out_of_memory"]
+__all__ = [
+    "Compute",
+    "choose_compute",
+    "describe_environment",
+    "free_bytes",
+    "keep_freed_memory",
+    "out_of_memory",
+    "require_bytes",
+]
 
 # Of glibc's malloc.h, for mallopt: how much freed memory is given back, and which blocks are given back at once.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -75,6 +83,24 @@ def free_bytes(device: torch.device) -> int | None:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
     except (OSError, StopIteration, ValueError):
         return None
+
+
+def require_bytes(num_bytes: int, device: torch.device, where: str, what: str) -> None:
+    """Refuse at once what cannot fit into the memory that is free.
+
+    Args:
+        num_bytes: the least that it takes.
+        device: where.
+        where: the option to change, for the message.
+        what: what takes the memory, in the plural.
+
+    Raises:
+        ConfigError: more than is free.
+    """
+    free = free_bytes(device)
+    if free is not None and num_bytes > free:
+        needed = f"need at least {num_bytes / 2**20:,.0f} MiB of memory, of which {free / 2**20:,.0f} MiB are free"
+        raise ConfigError(f"{where}: {what} {needed}; choose less")
 
 
 def keep_freed_memory() -> None:

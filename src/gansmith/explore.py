@@ -18,6 +18,8 @@ from gansmith.video import write_animation
 
 __all__ = ["Method", "interpolate", "save_walk", "walk"]
 
+MOST_STEPS = 10_000
+
 Method: TypeAlias = Literal["slerp", "lerp"]
 
 
@@ -34,10 +36,10 @@ def walk(
             have; "lerp" goes straight.
 
     Raises:
-        ConfigError: fewer than 2 steps.
+        ConfigError: fewer than 2 steps, or too many.
     """
-    if steps < 2:
-        raise ConfigError(f"steps: {steps} is too few; expected at least 2, the two ends")
+    if not 2 <= steps <= MOST_STEPS:
+        raise ConfigError(f"steps: {steps} is out of range; expected 2, the two ends, to {MOST_STEPS:,}")
     t = torch.linspace(0, 1, steps, dtype=torch.float64)[:, None]
     a, b = start.double(), end.double()
     cosine = torch.dot(a, b) / (a.norm() * b.norm()).clamp_min(1e-12)

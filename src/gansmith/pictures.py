@@ -6,13 +6,16 @@ import re
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
 from PIL import Image
 
-from gansmith.component import Component, PositiveInt
+from gansmith.component import (
+    Between,
+    Component,
+)
 from gansmith.errors import ConfigError
 from gansmith.images import grid, labelled_rows, save_png, shown_classes
 from gansmith.runs import RunFolder
@@ -59,8 +62,8 @@ class SampleGrid(PictureWriter):
         columns: images a row.
     """
 
-    rows: PositiveInt = 8
-    columns: PositiveInt = 8
+    rows: Annotated[int, Between(1, 100)] = 8
+    columns: Annotated[int, Between(1, 100)] = 8
 
     def write(self, generator: TrainedGenerator, progress: Progress, run: RunFolder) -> Path:
         path = run.images / filled(self.filename, progress)
@@ -91,7 +94,7 @@ class SampleFiles(PictureWriter):
     """
 
     filename: str = "generated_image_epoch_{epoch:03}_{index}.png"
-    num: PositiveInt = 32
+    num: Annotated[int, Between(1, 10_000)] = 32
 
     def write(self, generator: TrainedGenerator, progress: Progress, run: RunFolder) -> Path:
         if "{index" not in self.filename:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gansmith.devices import require_bytes
 from gansmith.errors import ConfigError, did_you_mean
 from gansmith.images import file_kind, grid, labelled_rows, png_bytes, save_png, shown_classes, to_array, to_uint8
 from gansmith.models.model import GeneratorNetwork, Model
@@ -22,6 +23,8 @@ from gansmith.types import ImageSpec, Labels, Latents, PixelArray
 __all__ = ["Samples", "TrainedGenerator"]
 
 BATCH_SIZE = 64
+MOST_IMAGES = 10_000_000
+MOST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,9 +125,13 @@ class TrainedGenerator:
         Raises:
             ConfigError: no such class, a label for an unconditional model, or a truncation out of range.
         """
+        if not 1 <= num <= MOST_IMAGES:
+            raise ConfigError(f"num: {num} images cannot be sampled; expected 1 to {MOST_IMAGES:,}")
+        if not -MOST_SEED <= seed <= MOST_SEED - num:
+            raise ConfigError(f"seed: {seed} is out of range; expected from {-MOST_SEED} to {MOST_SEED - num}")
+        pixels = self.spec.height * self.spec.width * self.spec.channels
+        require_bytes(2 * num * pixels, torch.device("cpu"), "num", f"{num:,} images of {self.spec}")
         batches = list(self.batches(range(seed, seed + num), label=label, truncation=truncation))
-        if not batches:
-            raise ConfigError(f"num: {num} images cannot be sampled; expected at least 1")
         labels = None if batches[0].labels is None else np.concatenate([batch.labels for batch in batches])
         images = np.concatenate([batch.images for batch in batches])
         return Samples(images=images, labels=labels, seeds=tuple(range(seed, seed + num)), class_names=self.class_names)

@@ -17,7 +17,7 @@ from gansmith import dist
 from gansmith.augment import AdaptiveAugment, FixedAugment
 from gansmith.component import to_plain
 from gansmith.config import Config
-from gansmith.devices import Compute, keep_freed_memory
+from gansmith.devices import Compute, keep_freed_memory, require_bytes
 from gansmith.ema import ema_decay, update_ema
 from gansmith.errors import ConfigError, RunError
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork
@@ -105,6 +105,8 @@ class TrainState:
         """Fresh networks, the model's or those of ``networks``; their weights are a function of the seed."""
         if compute.device.type == "cpu":
             keep_freed_memory()
+        if networks is None:
+            _require_memory(config, spec, compute)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_stream(config.seed).initial_seed())
             pair = networks() if networks else (config.model.generator(spec), config.model.discriminator(spec))
@@ -286,6 +288,23 @@ class TrainState:
                 optimizer.state[parameter] = {
                     kind: _like(parameter, value, path) for kind, value in found.items() if "." not in kind
                 }
+
+
+def _require_memory(config: Config, spec: ImageSpec, compute: Compute) -> None:
+    """Refuse networks and batches that cannot fit, before anything is made of them.
+
+    Networks take their weights, gradients and two averages of an optimizer; a batch its real and generated images.
+    """
+    try:
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            pair = (config.model.generator(spec), config.model.discriminator(spec))
+    except (NotImplementedError, RuntimeError):  # a model of the user's that cannot be made without memory
+        return
+    num_weights = sum(weight.numel() for network in pair for weight in network.parameters())
+    require_bytes(16 * num_weights, compute.device, "config.model", f"networks of {num_weights:,} weights")
+    num_values = config.batch_size // dist.world_size() * spec.height * spec.width * spec.channels
+    images = f"batches of {config.batch_size:,} images of {spec}"
+    require_bytes(8 * num_values, compute.device, "config.batch_size", images)
 
 
 def settle(network: nn.Module, device: torch.device) -> nn.Module:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from gansmith.component import AtLeast, Between, Component, Fraction
+from gansmith.component import (
+    Between,
+    Component,
+    Fraction,
+)
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.metric import Metric
 from gansmith.schedules import Duration
@@ -32,5 +36,5 @@ class Tracking(Component):
     extractor: Extractor | None = None
     every: Duration = Duration(2, "%")
     num: Annotated[int, Between(2, 100_000)] = 1000
-    num_real: Annotated[int, AtLeast(2)] = 5000
+    num_real: Annotated[int, Between(2, 1_000_000)] = 5000
     max_share: Fraction = 0.05

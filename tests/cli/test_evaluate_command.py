@@ -96,7 +96,7 @@ def test_what_cannot_be_compared_is_said(run: Path, photos: Path, capsys: pytest
             ["RUN", "--metrics", "density-coverage", "--metrics.0.neighbours", "0"],
             "evaluate.metrics[0].neighbours: 0 is",
         ),
-        (["RUN", "--num", "1"], "evaluate.num: 1 is out of range; expected at least 2"),
+        (["RUN", "--num", "1"], "evaluate.num: 1 is out of range; expected from 2 to 1000000"),
         (["RUN", "--out", "figures.csv"], "figures.csv: figures are written as JSON; name a file x.json"),
         (["RUN", "--root", "."], "evaluate.root: says where the data set of --against lies"),
         (["RUN", "--size", "16"], "evaluate.preparation: a run's own images stay as it was trained on them"),

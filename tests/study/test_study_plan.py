@@ -81,7 +81,7 @@ def test_a_study_survives_json(file: Path) -> None:
     ("change", "error"),
     [
         (("seeds = 2", "sedes = 2"), "study.sedes: no such field of Study; did you mean 'seeds'?"),
-        (("seeds = 2", "seeds = 0"), "study.seeds: expected a whole number at least 1 or"),
+        (("seeds = 2", "seeds = 0"), "study.seeds: expected a whole number from 1 to 1000 or"),
         (("preset =", "preste ="), "study.variants[0].preste: no such field of Variant; did you mean 'preset'?"),
         (('"dcgan-64"', '"dcgan-46"'), "preset: none is called 'dcgan-46'; did you mean 'dcgan-64'?"),
         (("width = 8", "widht = 8"), "study.variants[1].overrides.model.widht: no such field of Dense"),

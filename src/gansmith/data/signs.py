@@ -12,7 +12,11 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from gansmith.component import AtLeast, Fraction, PositiveInt
+from gansmith.component import (
+    Between,
+    Fraction,
+    Seed,
+)
 from gansmith.data import (
     sign_backgrounds,
     sign_faces,
@@ -52,8 +56,8 @@ class Signs(Source):
     kind: ClassVar[str] = "signs"
     native_size: ClassVar[Size | None] = (32, 32)
 
-    num: PositiveInt = 12_900
-    seed: Annotated[int, AtLeast(0)] = 0
+    num: Annotated[int, Between(1, 10_000_000)] = 12_900
+    seed: Seed = 0
     frequencies: Literal["equal", "gtsrb"] = "equal"
     difficulty: Fraction = 0.5
 

@@ -13,7 +13,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gansmith.component import Component, Fraction, PositiveInt, to_plain
+from gansmith.component import (
+    Component,
+    Fraction,
+    Side,
+    to_plain,
+)
 from gansmith.data.decode import Fit
 from gansmith.data.integrity import Altered, check_files, digest_of, sealed, unsealed
 from gansmith.data.labels import check_labels
@@ -45,7 +50,7 @@ class Preparation(Component):
         max_unreadable: the share of images that may be unreadable; they are left out and named.
     """
 
-    size: tuple[PositiveInt, PositiveInt] | None = None
+    size: tuple[Side, Side] | None = None
     channels: Literal["auto", "gray", "rgb", "rgba"] = "auto"
     fit: Fit = "crop"
     max_unreadable: Fraction = 0.05

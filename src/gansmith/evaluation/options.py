@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from gansmith.component import AtLeast, Component, override
+from gansmith.component import (
+    Between,
+    Component,
+    Seed,
+    override,
+)
 from gansmith.data import resolve
 from gansmith.data.source import Source
 from gansmith.data.store import Preparation
@@ -43,8 +48,8 @@ class Evaluation(Component):
 
     metrics: tuple[Metric, ...] | None = None
     extractor: Extractor | None = None
-    num: Annotated[int, AtLeast(2)] = 10_000
-    seed: Annotated[int, AtLeast(0)] = FIRST_SEED
+    num: Annotated[int, Between(2, 1_000_000)] = 10_000
+    seed: Seed = FIRST_SEED
     snapshot: Which = "best"
     ema: bool = True
     against: Source | None = None

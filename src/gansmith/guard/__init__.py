@@ -10,7 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from gansmith.component import AtLeast, Component, Fraction, Positive, PositiveInt
+from gansmith.component import (
+    Between,
+    Component,
+    Fraction,
+    Positive,
+)
 from gansmith.schedules import Duration
 
 __all__ = ["Guard"]
@@ -40,10 +45,10 @@ class Guard(Component):
     """
 
     action: Literal["rollback", "warn", "stop"] = "rollback"
-    max_rollbacks: Annotated[int, AtLeast(0)] = 3
+    max_rollbacks: Annotated[int, Between(0, 1000)] = 3
     every: Duration = Duration(2, "%")
-    num: Annotated[int, AtLeast(2)] = 256
-    patience: PositiveInt = 3
+    num: Annotated[int, Between(2, 100_000)] = 256
+    patience: Annotated[int, Between(1, 1000)] = 3
     won: Fraction = 0.005
     lost: Positive = 1.5
     exploded: Positive = 30.0

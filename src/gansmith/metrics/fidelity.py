@@ -10,7 +10,9 @@ from typing import Annotated, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gansmith.component import AtLeast, Between
+from gansmith.component import (
+    Between,
+)
 from gansmith.errors import MetricError
 from gansmith.metrics.classes import labels_of, listed, predicted_classes
 from gansmith.metrics.intervals import bootstrap, mean_of_shares, normal, wilson
@@ -74,7 +76,7 @@ class ClassCoverage(Metric):
     }
 
     least: Annotated[float, Between(0, 1, open_low=True)] = 0.1
-    replicates: Annotated[int, AtLeast(2)] = 200
+    replicates: Annotated[int, Between(2, 100_000)] = 200
 
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
         real = predicted_classes(comparison.real, "real", comparison.class_names)

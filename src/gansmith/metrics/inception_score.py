@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gansmith.component import AtLeast
+from gansmith.component import (
+    Between,
+)
 from gansmith.errors import MetricError
 from gansmith.metrics.classes import logits_of
 from gansmith.metrics.intervals import normal
@@ -37,7 +39,7 @@ class InceptionScore(Metric):
         "inception_score": Quantity(title="Inception score", better="higher", published=True)
     }
 
-    splits: Annotated[int, AtLeast(2)] = 10
+    splits: Annotated[int, Between(2, 1000)] = 10
 
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
         logits = logits_of(comparison.fake, "generated", comparison.class_names)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from gansmith.component import PositiveInt
+from gansmith.component import (
+    Between,
+)
 from gansmith.errors import MetricError
 from gansmith.metrics.features import Features
 from gansmith.metrics.intervals import bootstrap, normal, wilson
@@ -45,7 +47,7 @@ class PrecisionRecall(Metric):
         "recall": Quantity(title="Recall", better="higher", published=True),
     }
 
-    neighbours: PositiveInt = 3
+    neighbours: Annotated[int, Between(1, 1000)] = 3
 
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
         real, fake = _values(comparison, self.neighbours)
@@ -78,7 +80,7 @@ class DensityCoverage(Metric):
         "coverage": Quantity(title="Coverage", better="higher", published=True),
     }
 
-    neighbours: PositiveInt = 5
+    neighbours: Annotated[int, Between(1, 1000)] = 5
 
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
         real, fake = _values(comparison, self.neighbours)

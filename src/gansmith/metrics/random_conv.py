@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from gansmith.component import PositiveInt
+from gansmith.component import (
+    Between,
+)
 from gansmith.data.batches import Indices
 from gansmith.data.store import Store
 from gansmith.devices import choose_compute
@@ -27,8 +30,8 @@ class RandomConv(Extractor):
         num_features: d.
     """
 
-    width: PositiveInt = 48
-    num_features: PositiveInt = 64
+    width: Annotated[int, Between(1, 1024)] = 48
+    num_features: Annotated[int, Between(1, 4096)] = 64
 
     def network(self, store: Store, training: Indices, progress: Progress | None = None) -> BackboneNetwork:
         """See ``Extractor.network``."""

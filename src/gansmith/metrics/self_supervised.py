@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -10,7 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gansmith.component import Positive, PositiveInt
+from gansmith.component import (
+    Between,
+    Positive,
+)
 from gansmith.data.batches import Indices
 from gansmith.data.store import Store
 from gansmith.errors import MetricError
@@ -43,8 +47,8 @@ class SelfSupervised(Extractor):
         kimg: thousands of images that it learns from, repetitions counted; small data sets are seen 30 times.
     """
 
-    width: PositiveInt = 48
-    num_features: PositiveInt = 64
+    width: Annotated[int, Between(1, 1024)] = 48
+    num_features: Annotated[int, Between(1, 4096)] = 64
     kimg: Positive = 40.0
 
     def network(self, store: Store, training: Indices, progress: Progress | None = None) -> BackboneNetwork:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from jaxtyping import Float32, Float64, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gansmith.component import PositiveInt
+from gansmith.component import (
+    Between,
+)
 from gansmith.errors import MetricError
 from gansmith.metrics.features import Pictures
 from gansmith.metrics.intervals import normal
@@ -54,7 +56,7 @@ class SlicedWasserstein(Metric):
         "sliced_wasserstein": Quantity(title="Sliced Wasserstein distance x 1,000", better="lower")
     }
 
-    projections: PositiveInt = 256
+    projections: Annotated[int, Between(1, 65_536)] = 256
 
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
         real, fake = comparison.real.images, comparison.fake.images

@@ -9,7 +9,9 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from gansmith.component import Between, PositiveInt
+from gansmith.component import (
+    Between,
+)
 from gansmith.models import layers
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork, Model
 from gansmith.types import Images, ImageSpec, Labels, Latents, Logits
@@ -34,7 +36,7 @@ class Dense(Model):
         init: how weights start.
     """
 
-    width: PositiveInt = 256
+    width: Annotated[int, Between(1, 16_384)] = 256
     depth: Annotated[int, Between(1, 64)] = 1
     activation: layers.Activation = "relu"
     leak: float = 0.2

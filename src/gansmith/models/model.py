@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import nn
 
-from gansmith.component import Component, PositiveInt
+from gansmith.component import (
+    Between,
+    Component,
+)
 from gansmith.images import SIGNED, UNIT, ValueRange
 from gansmith.types import Images, ImageSpec, Labels, Latents, Logits
 
@@ -53,7 +56,7 @@ class Model(Component):
 
     table: ClassVar[str] = "gansmith.models:MODELS"
 
-    z_dim: PositiveInt = 100
+    z_dim: Annotated[int, Between(1, 16_384)] = 100
     latent: Literal["normal", "uniform"] = "normal"
     output: Literal["tanh", "sigmoid"] = "tanh"
 

@@ -13,7 +13,9 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from gansmith.component import Between, PositiveInt
+from gansmith.component import (
+    Between,
+)
 from gansmith.models import layers
 from gansmith.models.convolution import Conv2d, double, halve
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork, Model
@@ -43,7 +45,7 @@ class R3(Model):
         leak: slope of a leaky ReLU's negative half.
     """
 
-    z_dim: PositiveInt = 64
+    z_dim: Annotated[int, Between(1, 16_384)] = 64
     width: Annotated[int, Between(1, 4096)] = 16
     max_multiple: Annotated[int, Between(1, 64)] = 16
     blocks: Annotated[int, Between(1, 64)] = 1

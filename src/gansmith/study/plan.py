@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from gansmith.component import AtLeast, Component, Positive, from_outside, from_plain, override
+from gansmith.component import (
+    Between,
+    Component,
+    Positive,
+    Seed,
+    Side,
+    from_outside,
+    from_plain,
+    override,
+)
 from gansmith.config import Config
 from gansmith.data import parse_size
 from gansmith.errors import ConfigError, GansmithError
@@ -67,7 +76,7 @@ class DataSetting(Component):
     title: str
     source: str
     root: str | None = None
-    size: int | str | None = None
+    size: Side | str | None = None
     length: Length | None = None
     overrides: Overrides = field(default_factory=dict)
     thresholds: tuple[Positive, ...] = ()
@@ -96,7 +105,7 @@ class Study(Component):
     note: str = ""
     preset: str = DEFAULT_PRESET
     length: Length | None = None
-    seeds: Annotated[int, AtLeast(1)] | tuple[Annotated[int, AtLeast(0)], ...] = 5
+    seeds: Annotated[int, Between(1, 1000)] | tuple[Seed, ...] = 5
     overrides: Overrides = field(default_factory=dict)
     variants: tuple[Variant, ...]
     data: tuple[DataSetting, ...]
@@ -125,7 +134,7 @@ class Cell(Component):
     title: str
     data: str
     variant: str
-    seed: int
+    seed: Seed
     config: Config
     state: State = "unfinished"
     reason: str = ""

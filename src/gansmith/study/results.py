@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from gansmith.component import Component, from_outside, from_plain, to_plain
+from gansmith.component import (
+    Between,
+    Component,
+    Seed,
+    from_outside,
+    from_plain,
+    to_plain,
+)
 from gansmith.errors import ConfigError, RunError
 from gansmith.plain_json import read_json
 from gansmith.runs import write_json
@@ -101,10 +108,10 @@ class RunResults(Component):
     cell: str
     path: str
     variant: str
-    seed: int
+    seed: Seed
     state: State
     reason: str = ""
-    curve: tuple[tuple[int, float, float], ...] = ()
+    curve: tuple[tuple[Annotated[int, Between(0, 2**63 - 1)], float, float], ...] = ()
     measures: tuple[Measured, ...] = ()
 
     def value(self, measure: str) -> float | None:
@@ -127,7 +134,7 @@ class Summary(Component):
 
     measure: str
     variant: str
-    num: int
+    num: Annotated[int, Between(0, 1_000_000)]
     mean: Interval
     deviation: float | None = None
     note: str = ""
@@ -156,7 +163,7 @@ class Comparison(Component):
     measure: str
     first: str
     second: str
-    num: int
+    num: Annotated[int, Between(0, 1_000_000)]
     difference: Interval | None = None
     p_t: float | None = None
     p_permutation: float | None = None
@@ -255,7 +262,7 @@ class StudyResults(Component):
     command: str = ""
     gansmith: str
     when: str
-    seeds: tuple[int, ...]
+    seeds: tuple[Seed, ...]
     variants: tuple[VariantFacts, ...]
     settings: tuple[SettingResults, ...]
 
