@@ -94,6 +94,8 @@ def test_a_study_survives_json(file: Path) -> None:
         (('name = "dense"', 'name = "os:system"'), "would run code from outside gansmith"),
         (("seeds = 2", "seeds = []"), "nothing to run"),
         (("seeds = 2", "seeds = "), "cannot read the study"),
+        (("seeds = 2", "seeds = " + "[" * 10**5), "cannot read the study"),
+        (("seeds = 2", "seeds = 1000000000"), "study.seeds: expected a whole number from 1 to 1000 or"),
     ],
 )
 def test_a_mistake_names_the_file_and_the_field(change: tuple[str, str], error: str, file: Path) -> None:

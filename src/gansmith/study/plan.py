@@ -153,7 +153,7 @@ def read_study(path: Path) -> Study:
     """
     try:
         plain = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last for lists in lists in lists
         raise ConfigError(
             f"{path}: cannot read the study ({error}); expected a TOML file or a study's folder"
         ) from error
