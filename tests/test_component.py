@@ -7,6 +7,7 @@ import dataclasses
 import json
 import sys
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -21,7 +22,6 @@ from gansmith.component import (
     NonNegative,
     Positive,
     PositiveInt,
-    from_outside,
     from_plain,
     member,
     member_name,
@@ -31,6 +31,7 @@ from gansmith.component import (
 )
 from gansmith.errors import ConfigError
 from gansmith.schedules import Duration
+from gansmith.trust import from_the_user
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,8 @@ FULL = Drawing(
 
 @pytest.mark.parametrize("drawing", [FULL, Drawing(title="")])
 def test_a_tree_survives_json(drawing: Drawing) -> None:
-    assert from_plain(Drawing, json.loads(json.dumps(to_plain(drawing))), "drawing") == drawing
+    with from_the_user():
+        assert from_plain(Drawing, json.loads(json.dumps(to_plain(drawing))), "drawing") == drawing
 
 
 def test_plain_data_are_readable() -> None:
@@ -209,7 +211,9 @@ def test_members_are_found_by_name_and_named_again() -> None:
     for name in members(Shape):
         assert member_name(member(Shape, name, "d")()) == name
     outside = f"{__name__}:Hexagon"
-    assert member(Shape, outside, "d") is Hexagon and member_name(Hexagon()) == outside
+    with from_the_user():
+        assert member(Shape, outside, "d") is Hexagon
+    assert member_name(Hexagon()) == outside
 
 
 @pytest.mark.parametrize(
@@ -218,34 +222,76 @@ def test_members_are_found_by_name_and_named_again() -> None:
         ("pathlib:Path", f"d: pathlib:Path is not a Shape; derive it from {__name__}.Shape"),
         ("pathlib:nothing", "d: cannot import 'pathlib:nothing' "),
         ("no_such_module:X", "d: cannot import 'no_such_module:X' "),
-        (":X", "d: cannot import ':X' "),
     ],
 )
 def test_what_is_no_member_is_refused(name: str, message: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with from_the_user(), pytest.raises(ConfigError) as caught:
         member(Shape, name, "d")
     assert str(caught.value).startswith(message)
 
 
-def test_code_from_outside_runs_only_where_it_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "stranger.py").write_text("raise RuntimeError('it ran')", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delenv("GANSMITH_TRUST", raising=False)
+    yield
+    assert "stranger" not in sys.modules
+
+
+@pytest.mark.usefixtures("stranger")
+def test_code_from_outside_runs_only_where_it_is_trusted() -> None:
     refusal = "d: 'stranger:X' would run code from outside gansmith; allow it with GANSMITH_TRUST=stranger"
-    with from_outside(), pytest.raises(ConfigError) as caught:
-        member(Shape, "stranger:X", "d")
-    assert str(caught.value) == refusal and "stranger" not in sys.modules
+    for read in (
+        lambda: member(Shape, "stranger:X", "d"),
+        lambda: from_plain(Shape, {"name": "stranger:X"}, "d"),
+        lambda: override(FULL, {"shape": "stranger:X"}, "d"),
+        lambda: Drawing(title="x", shape="stranger:X"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ConfigError) as caught:
+            read()
+        assert str(caught.value).partition(": ")[2] == refusal.partition(": ")[2]
+
+
+@pytest.mark.usefixtures("stranger")
+@pytest.mark.parametrize("trust", ["", ",", " ", "stranger.deeper", "strange"])
+@pytest.mark.parametrize("path", ["stranger:X", "stranger.deeper:X"])
+def test_an_empty_or_other_trust_trusts_nothing(path: str, trust: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANSMITH_TRUST", trust)
+    with pytest.raises(ConfigError, match="would run code from outside gansmith; allow it with GANSMITH_TRUST=strange"):
+        member(Shape, path, "d")
+
+
+@pytest.mark.parametrize("path", [":", ":Y", ".x:Y", "x:", "..:Y", "x..y:Z", "x.:Y", "x y:Z", "x:Y:Z", "x:.Y", "1:2"])
+@pytest.mark.parametrize("trust", ["", "x", ".x", ",", "x,"])
+def test_what_names_nothing_is_refused(path: str, trust: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANSMITH_TRUST", trust)
+    message = f"d: '{path}' names nothing to import; write it as package.module:name"
+    with pytest.raises(ConfigError) as caught:
+        member(Shape, path, "d")
+    assert str(caught.value) == message
+    with from_the_user(), pytest.raises(ConfigError) as caught:
+        member(Shape, path, "d")
+    assert str(caught.value) == message
 
 
 def test_trust_is_given_by_package_and_ends_with_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"{__name__}:Hexagon"
     monkeypatch.setenv("GANSMITH_TRUST", f"other,{__name__}")
-    with from_outside():
-        assert member(Shape, name, "d") is Hexagon and member(Shape, "box", "d") is Box
+    assert member(Shape, name, "d") is Hexagon and member(Shape, "box", "d") is Box
     monkeypatch.setenv("GANSMITH_TRUST", "other")
-    with pytest.raises(ConfigError), from_outside():
+    with from_the_user():
+        assert member(Shape, name, "d") is Hexagon
+        assert override(FULL, {"shape": name}).shape == Hexagon()
+    with pytest.raises(ConfigError):
         member(Shape, name, "d")
-    assert member(Shape, name, "d") is Hexagon
+
+
+def test_a_component_from_outside_that_is_there_already_may_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GANSMITH_TRUST", raising=False)
+    own = Drawing(title="x", shape=Hexagon())
+    assert override(own, {"title": "y"}) == Drawing(title="y", shape=Hexagon())
+    assert override(FULL, {"shape": Hexagon()}).shape == Hexagon()
 
 
 # --- overrides ---------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gansmith import explore, session, snapshots
-from gansmith.component import override
+from gansmith.component import override_as_user
 from gansmith.config import Config, load_config
 from gansmith.data import parse_size
 from gansmith.errors import RunError
@@ -139,7 +139,7 @@ def train(
     """
     changes = {**_named(length=length, seed=seed, size=size), **(overrides or {})}
     if isinstance(data, Config):
-        config = override(data, changes)
+        config = override_as_user(data, changes)
     else:
         config = configure(data, root=root, preset=preset, overrides=changes)
     return Run(session.begin(config, Path(run) if run else None, given=changes))

@@ -2,27 +2,25 @@
 
 A component is a frozen dataclass of hyper-parameters. A family (all losses, say) is an abstract component that
 names its table, the literal dict at the foot of the family's file that maps names to classes. Anything written
-``module:Class`` is a member too, without an entry.
+``module:Class`` is a member too, without an entry; it is imported only where the user wrote it, never because a file
+names it: see ``trust``.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
 import math
-import os
 import types
 import typing
 from abc import ABC
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from gansmith.errors import ConfigError, did_you_mean
+from gansmith.trust import from_the_user, import_path, import_trusted, is_from_the_user, trusting
 
 __all__ = [
     "AtLeast",
@@ -34,13 +32,12 @@ __all__ = [
     "PositiveInt",
     "Seed",
     "Side",
-    "from_outside",
     "from_plain",
-    "imported",
     "member",
     "member_name",
     "members",
     "override",
+    "override_as_user",
     "to_plain",
 ]
 
@@ -106,15 +103,15 @@ class Component(ABC):  # noqa: B024 (families have the abstract methods)
 
 def members(family: type[Component]) -> dict[str, type[Component] | str]:
     """The family's table: name to class, or to "module:Class" where importing must wait."""
-    table: dict[str, type[Component] | str] = _imported(family.table, family.__name__)
+    table: dict[str, type[Component] | str] = import_path(family.table, family.__name__)
     return table
 
 
 def member(family: type[C], name: str, where: str) -> type[C]:
-    """The class behind a name: one of the family's own, or anything written "module:Class".
+    """The class behind a name: one of the family's own, or "module:Class" where that is trusted.
 
     Raises:
-        ConfigError: no such name, or the class is not of this family.
+        ConfigError: no such name, the class is not of this family, or it is not trusted.
     """
     table = members(family)
     target = table.get(name, name if ":" in name else None)
@@ -122,28 +119,14 @@ def member(family: type[C], name: str, where: str) -> type[C]:
         kind = family.__name__.lower()
         raise ConfigError(f"{where}: no {kind} is called '{name}'; {did_you_mean(name, table)}")
     if name not in table:
-        found = imported(name, where)
+        found = import_trusted(name, where)
     else:
-        found = _imported(target, where) if isinstance(target, str) else target
+        found = import_path(target, where) if isinstance(target, str) else target
     if not (inspect.isclass(found) and issubclass(found, family)) or inspect.isabstract(found):
         raise ConfigError(
             f"{where}: {name} is not a {family.__name__}; derive it from {family.__module__}.{family.__name__}"
         )
     return found
-
-
-def imported(path: str, where: str) -> Any:
-    """What "module:name" means, unless it comes from outside and is not trusted: see ``from_outside``.
-
-    Raises:
-        ConfigError: it is not trusted, or cannot be imported.
-    """
-    package = path.partition(":")[0].partition(".")[0]
-    if _OUTSIDE.get() and package not in os.environ.get("GANSMITH_TRUST", "").split(","):
-        raise ConfigError(
-            f"{where}: '{path}' would run code from outside gansmith; allow it with GANSMITH_TRUST={package}"
-        )
-    return _imported(path, where)
 
 
 def member_name(component: Component) -> str:
@@ -156,28 +139,27 @@ def member_name(component: Component) -> str:
     return path
 
 
-@contextmanager
-def from_outside() -> Iterator[None]:
-    """While the block lasts, "module:Class" is imported only from packages named in $GANSMITH_TRUST.
-
-    For configurations that came with a file: whoever wrote it shall not choose what code runs here.
-    """
-    token = _OUTSIDE.set(True)
-    try:
-        yield
-    finally:
-        _OUTSIDE.reset(token)
-
-
-_OUTSIDE = ContextVar("_OUTSIDE", default=False)
+def _paths_in(value: Any) -> Iterator[str]:
+    """Yield each "module:name" that has been imported for a component already."""
+    if isinstance(value, Component):
+        if value.table and ":" in (name := member_name(value)):
+            yield name
+        for field in _fields(type(value)):
+            yield from _paths_in(getattr(value, field))
+    elif isinstance(value, (Mapping, tuple, list)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _paths_in(item)
+    elif hasattr(value, "from_text"):
+        yield str(value)
 
 
-def _imported(path: str, where: str) -> Any:
-    module, _, name = path.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{where}: cannot import '{path}' ({error}); write it as package.module:name") from error
+def _texts_in(value: Any) -> Iterator[str]:
+    """Yield each text in plain data; one that lists several components by commas gives several."""
+    if isinstance(value, str):
+        yield from value.split(",")
+    elif isinstance(value, (Mapping, tuple, list)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts_in(item)
 
 
 # --- to and from plain values (JSON, TOML, command line) ---------------------------------------------------
@@ -206,7 +188,7 @@ def from_plain(annotation: Any, value: Any, where: str) -> Any:
         where: the field's dotted path, for the message.
 
     Raises:
-        ConfigError: the value does not fit.
+        ConfigError: the value does not fit, or names code that is not trusted: see ``trust``.
     """
     origin = get_origin(annotation)
     if origin is Annotated:
@@ -235,8 +217,18 @@ def override(component: C, changes: Mapping[str, Any], where: str = "config") ->
     plain = to_plain(component)
     for path in sorted(changes, key=lambda path: path.count(".")):
         _set_path(type(component), plain, path, changes[path], where)
-    made: C = from_plain(type(component), plain, where)
+    trusted = {*_paths_in(component), *_paths_in(changes)}
+    if is_from_the_user():  # what the user wrote, not what else the component holds
+        trusted |= set(_texts_in(changes))
+    with trusting(trusted):
+        made: C = from_plain(type(component), plain, where)
     return made
+
+
+def override_as_user(component: C, changes: Mapping[str, Any]) -> C:
+    """Do what ``override`` does with changes that the user typed or wrote in Python: "module:Class" is imported."""
+    with from_the_user():
+        return override(component, changes)
 
 
 def _set_path(cls: type[Component] | None, plain: Any, path: str, value: Any, where: str) -> None:

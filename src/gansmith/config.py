@@ -17,7 +17,6 @@ from gansmith.component import (
     NonNegative,
     PositiveInt,
     Seed,
-    from_outside,
     from_plain,
     to_plain,
 )
@@ -149,6 +148,5 @@ def load_config(path: Path) -> Config:
         plain = read_json(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot read the configuration ({error})") from error
-    with from_outside():
-        config: Config = from_plain(Config, plain, path.name)
+    config: Config = from_plain(Config, plain, path.name)
     return config

@@ -26,8 +26,9 @@ from gansmith.optimizers import Adam
 from gansmith.penalties import R1, R2
 from gansmith.pictures import SampleFiles, SampleGrid
 from gansmith.schedules import Duration
+from gansmith.trust import from_the_user
 
-__all__ = ["DEFAULT_PRESET", "PRESETS", "Preset", "configure", "preset"]
+__all__ = ["DEFAULT_PRESET", "PRESETS", "Preset", "build_config", "configure", "preset"]
 
 DEFAULT_PRESET = "auto"
 
@@ -61,7 +62,7 @@ def configure(
     preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Config:
-    """The configuration that ``train`` would use.
+    """The configuration that ``train`` would use; "module:Class" in the arguments is imported.
 
     Args:
         data: a source's name or a path; the preset's own data if not given.
@@ -73,6 +74,18 @@ def configure(
         ConfigError: an unknown name or field, or a value that does not fit.
         DataError: neither a source nor a path.
     """
+    with from_the_user():
+        return build_config(data, root=root, preset=preset, overrides=overrides)
+
+
+def build_config(
+    data: str | Path | None = None,
+    *,
+    root: str | Path | None = None,
+    preset: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """Return what ``configure`` does, from arguments that stand in a file: "module:Class" is not trusted."""
     config = _named(preset or DEFAULT_PRESET)
     if data is not None:
         config = dataclasses.replace(config, data=resolve(str(data), Path(root) if root else None))

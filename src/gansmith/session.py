@@ -15,7 +15,7 @@ from rich.console import Console
 
 from gansmith import auto, dist
 from gansmith.augment import SAFE_OPERATIONS, AdaptiveAugment, settled_operations
-from gansmith.component import override, to_plain
+from gansmith.component import override, override_as_user, to_plain
 from gansmith.config import Config, differences, load_config
 from gansmith.console import stop_on_signal, watching, work_progress
 from gansmith.data.batches import Batches, Indices, split
@@ -80,7 +80,7 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
         GansmithError: no run, no checkpoint, or a configuration or data that have changed behind its back.
     """
     folder = RunFolder.open(path)
-    config = override(with_unwritten_rollback(load_config(folder.config), folder), changes)
+    config = override_as_user(with_unwritten_rollback(load_config(folder.config), folder), changes)
     compute = choose_compute(config.device, config.precision)
     with dist.process_group(compute.device), _claimed(folder):
         dist.local_share(config.batch_size)

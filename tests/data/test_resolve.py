@@ -17,6 +17,7 @@ from gansmith.data.folder import Folder
 from gansmith.data.idx import Mnist
 from gansmith.data.npz import Npz
 from gansmith.errors import ConfigError, DataError, GansmithError
+from gansmith.trust import from_the_user
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name not in ("folder", "npz")])
@@ -30,7 +31,8 @@ def test_a_root_reaches_the_source(tmp_path: Path) -> None:
 
 
 def test_a_class_from_outside_is_a_source() -> None:
-    assert resolve("gansmith.data.digits:Digits") == Digits()
+    with from_the_user():
+        assert resolve("gansmith.data.digits:Digits") == Digits()
 
 
 def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +91,7 @@ def test_files_of_no_kind_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused(text: str, root: str | None, message: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with from_the_user(), pytest.raises(ConfigError) as caught:
         resolve(text, None if root is None else Path(root))
     assert message in str(caught.value)
 

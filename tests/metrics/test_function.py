@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from gansmith.component import from_outside, from_plain, to_plain
+from gansmith.component import from_plain, override, to_plain
 from gansmith.data.store import Store
 from gansmith.errors import ConfigError, MetricError
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork, features_of_store
+from gansmith.tracking import Tracking
+from gansmith.trust import from_the_user
 from gansmith.types import ImageSpec
 
 STORE = Store(
@@ -70,8 +72,13 @@ def forget() -> None:
 
 
 def extractor(function: str, version: str | None = None) -> Extractor:
-    plain = {"name": "function", "path": f"users_features:{function}", "version": version}
-    made: Extractor = from_plain(Extractor, plain, "extractor")
+    return extractor_at(f"users_features:{function}", version)
+
+
+def extractor_at(path: str, version: str | None = None) -> Extractor:
+    plain = {"name": "function", "path": path, "version": version}
+    with from_the_user():
+        made: Extractor = from_plain(Extractor, plain, "extractor")
     return made
 
 
@@ -200,23 +207,36 @@ def test_other_values_are_refused(function: str, found: str) -> None:
 )
 def test_a_path_that_names_no_function(path: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        from_plain(Extractor, {"name": "function", "path": path}, "extractor")
+        extractor_at(path)
 
 
 @pytest.mark.usefixtures("own")
 def test_a_function_without_source_is_refused() -> None:
-    made = from_plain(Extractor, {"name": "function", "path": "torch:relu"}, "extractor")
+    made = extractor_at("torch:relu")
     with pytest.raises(MetricError, match="torch:relu: its source cannot be read"):
         made.network(STORE, np.arange(1))
 
 
-def test_from_outside_it_is_imported_only_if_trusted(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_names_it_does_not_import_it(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GANSMITH_TRUST", raising=False)
     refusal = "'users_features:means' would run code from outside gansmith; allow it with GANSMITH_TRUST=users_features"
-    with from_outside(), pytest.raises(ConfigError, match=refusal):
-        extractor("means")
+    plain = {"name": "function", "path": "users_features:means"}
+    with pytest.raises(ConfigError, match=refusal):
+        from_plain(Extractor, plain, "extractor")
     assert not own.with_name("imported").exists()
     monkeypatch.setenv("GANSMITH_TRUST", "users_features")
-    with from_outside():
-        extractor("means")
+    from_plain(Extractor, plain, "extractor")
     assert own.with_name("imported").exists()
+
+
+def test_a_text_that_the_user_did_not_write_is_not_trusted_with_what_he_did(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GANSMITH_TRUST", raising=False)
+    from_a_file = from_plain(Tracking, {"extractor": {"name": "inception", "path": "users_features:means"}}, "tracking")
+    with from_the_user(), pytest.raises(ConfigError, match="GANSMITH_TRUST=users_features"):
+        override(from_a_file, {"extractor.name": "function"})
+    assert not own.with_name("imported").exists()
+    with from_the_user():
+        changed = override(from_a_file, {"extractor.name": "function", "extractor.path": "users_features:means"})
+    assert override(changed, {"num": 7}).extractor == changed.extractor

@@ -20,6 +20,7 @@ from gansmith.errors import ConfigError
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.metric import Metric
 from gansmith.snapshots import Which
+from gansmith.trust import from_the_user
 
 __all__ = ["FIRST_SEED", "Evaluation"]
 
@@ -81,8 +82,9 @@ class Evaluation(Component):
         if root is not None and against is None:
             raise ConfigError("evaluate.root: says where the data set of --against lies; name that too")
         sources: dict[str, Any] = {}
-        if against is not None:
-            sources["against"] = resolve(str(against), None if root is None else Path(root))
-        if held_out is not None:
-            sources["held_out"] = resolve(str(held_out))
-        return override(cls(), sources | dict(overrides or {}), "evaluate")
+        with from_the_user():
+            if against is not None:
+                sources["against"] = resolve(str(against), None if root is None else Path(root))
+            if held_out is not None:
+                sources["held_out"] = resolve(str(held_out))
+            return override(cls(), sources | dict(overrides or {}), "evaluate")

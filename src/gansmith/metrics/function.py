@@ -15,13 +15,13 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gansmith.component import imported
 from gansmith.data.batches import Indices
 from gansmith.data.store import Store
 from gansmith.errors import ConfigError, MetricError
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork
 from gansmith.metrics.learning import Progress
+from gansmith.trust import import_trusted
 from gansmith.types import Pixels
 
 __all__ = ["Function", "FunctionPath"]
@@ -45,7 +45,7 @@ class FunctionPath:
         """
         if ":" not in text:
             raise ConfigError(f"{where}: '{text}' names no function; write it as package.module:function")
-        function = imported(text, where)
+        function = import_trusted(text, where)
         if not callable(function):
             raise ConfigError(f"{where}: '{text}' is no function; expected one that turns images into features")
         return cls(text, function)

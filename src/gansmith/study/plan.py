@@ -16,7 +16,6 @@ from gansmith.component import (
     Positive,
     Seed,
     Side,
-    from_outside,
     from_plain,
     override,
 )
@@ -24,7 +23,7 @@ from gansmith.config import Config
 from gansmith.data import parse_size
 from gansmith.errors import ConfigError, GansmithError
 from gansmith.evaluation.options import Evaluation
-from gansmith.presets import DEFAULT_PRESET, configure
+from gansmith.presets import DEFAULT_PRESET, build_config
 from gansmith.schedules import Duration, Length
 from gansmith.study.results import State
 
@@ -158,8 +157,7 @@ def read_study(path: Path) -> Study:
             f"{path}: cannot read the study ({error}); expected a TOML file or a study's folder"
         ) from error
     try:
-        with from_outside():
-            study: Study = from_plain(Study, plain, "study")
+        study: Study = from_plain(Study, plain, "study")
         cells(study)
     except GansmithError as error:
         raise ConfigError(f"{path}: {error}") from error
@@ -228,10 +226,9 @@ def _configured(study: Study) -> Iterator[tuple[DataSetting, Variant, Config]]:
                 f"study.data[{i}].overrides": _dotted(data.overrides),
                 f"study.variants[{j}].overrides": _dotted(variant.overrides),
             }
-            with from_outside():
-                config = configure(data.source, root=data.root, preset=variant.preset or study.preset)
-                for where, changes in layers.items():
-                    config = override(config, changes, where)
+            config = build_config(data.source, root=data.root, preset=variant.preset or study.preset)
+            for where, changes in layers.items():
+                config = override(config, changes, where)
             yield data, variant, config
 
 

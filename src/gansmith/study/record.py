@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 
 from gansmith import __version__
-from gansmith.component import Component, from_outside, from_plain, to_plain
+from gansmith.component import Component, from_plain, to_plain
 from gansmith.config import differences
 from gansmith.errors import ConfigError, RunError
 from gansmith.plain_json import read_json
@@ -77,8 +77,7 @@ def read_record(folder: StudyFolder) -> Record:
     StudyFolder.open(folder.path)
     try:
         plain = read_json(folder.plan)
-        with from_outside():
-            record: Record = from_plain(Record, plain, "record")
+        record: Record = from_plain(Record, plain, "record")
     except (OSError, ValueError, ConfigError) as error:
         raise RunError(f"{folder.plan}: cannot be read ({error}); bring the file back from a copy") from error
     return record

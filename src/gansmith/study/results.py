@@ -10,7 +10,6 @@ from gansmith.component import (
     Between,
     Component,
     Seed,
-    from_outside,
     from_plain,
     to_plain,
 )
@@ -280,8 +279,7 @@ def read_results(path: Path) -> StudyResults:
     """
     try:
         plain = read_json(path)
-        with from_outside():
-            results: StudyResults = from_plain(StudyResults, plain, path.name)
+        results: StudyResults = from_plain(StudyResults, plain, path.name)
     except (OSError, ValueError, ConfigError) as error:
         raise RunError(f"{path}: cannot be read ({error}); make it anew with: gansmith study") from error
     return results
