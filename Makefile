@@ -6,13 +6,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check format docs clean
+.PHONY: demo test mutants check format docs clean
 
 demo: $(VENV)/.core
 	$(BIN)/gansmith demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+mutants: $(VENV)/.dev
+	$(BIN)/python tests/mutants.py $(MUTANTS)
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
