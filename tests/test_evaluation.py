@@ -449,8 +449,8 @@ def test_an_npz_of_floats(photos: Path, samples: Path, tmp_path: Path) -> None:
         evaluate(tmp_path / "unit.npz", photos, **BY).generated.digest
         == evaluate(samples, photos, **BY).generated.digest
     )
-    np.savez(tmp_path / "wide.npz", images=images.astype(np.float32))
-    assert "expected 0 to 1 or -1 to 1" in refused(DataError, tmp_path / "wide.npz", photos)
+    np.savez(tmp_path / "wide.npz", images=images.astype(np.float32) * 2)
+    assert "expected floats that use 0 to 1, -1 to 1 or 0 to 255" in refused(DataError, tmp_path / "wide.npz", photos)
 
 
 def test_samples_of_classes_that_nobody_knows(photos: Path, tmp_path: Path) -> None:
@@ -463,7 +463,7 @@ def test_samples_of_classes_that_nobody_knows(photos: Path, tmp_path: Path) -> N
     assert {"kid", "classes_covered"} <= set(judgement.figures)
     assert set(judgement.failures) == {"intra-fid", "label-fidelity"}
     for why in judgement.failures.values():
-        assert why.startswith("needs labels: the samples have a class 'stop', which photos has not; name them")
+        assert why.startswith("needs labels: the samples' classes do not match: photos: no class is called 'stop'; ")
 
 
 def test_a_run_of_other_classes_is_measured_without_labels(own_run: Path, tmp_path: Path) -> None:

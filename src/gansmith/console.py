@@ -30,7 +30,12 @@ def watching(length: Duration, console: Console | None = None) -> Iterator[Watch
     if not (console.is_terminal or console.is_jupyter):
         yield _Lines(console, length)
         return
-    columns = [BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}")]
+    columns = [
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+    ]
     with Progress(*columns, console=console, transient=True) as bar:
         yield _Bar(bar, length)
 
@@ -44,7 +49,7 @@ def work_progress(what: str, console: Console | None = None) -> Iterator[Callabl
         console: where to draw.
     """
     console = console or Console()
-    columns = [TextColumn(what), BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn()]
+    columns = [TextColumn(what, markup=False), BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn()]
     if not console.is_terminal:
         calls = itertools.count()
         yield lambda done, total: None if next(calls) else _print_plain(console, f"{what} ...")
@@ -104,7 +109,7 @@ class _Bar(Watcher):
         self.figures = f" · {_figures(judgement)}"
 
     def notice(self, sentence: str) -> None:
-        self.bar.console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+        _print_plain(self.bar.console, sentence)
 
 
 class _Lines(Watcher):
@@ -119,16 +124,16 @@ class _Lines(Watcher):
         left = progress.seconds * (1 - fraction) / max(fraction, 1e-9)
         done = f"{fraction:4.0%} step {progress.step}, {progress.nimg / 1000:.0f} kimg"
         line = f"{done}, {_losses(record)}, {_clock(left)} left"
-        self.console.print(line, highlight=False, soft_wrap=True)
+        _print_plain(self.console, line)
 
     def picture(self, path: str) -> None:
-        self.console.print(f"     {path}", highlight=False, soft_wrap=True)
+        _print_plain(self.console, f"     {path}")
 
     def judgement(self, judgement: Judgement) -> None:
-        self.console.print(f"     {_figures(judgement)}", highlight=False, soft_wrap=True)
+        _print_plain(self.console, f"     {_figures(judgement)}")
 
     def notice(self, sentence: str) -> None:
-        self.console.print(f"     {sentence}", highlight=False, soft_wrap=True, markup=False)
+        _print_plain(self.console, f"     {sentence}")
 
 
 def _print_plain(console: Console, line: str) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gansmith.data.class_names import class_index
 from gansmith.devices import require_bytes
-from gansmith.errors import ConfigError, did_you_mean
+from gansmith.errors import ConfigError
 from gansmith.images import file_kind, grid, labelled_rows, png_bytes, save_png, shown_classes, to_array, to_uint8
 from gansmith.models.model import GeneratorNetwork, Model
 from gansmith.types import ImageSpec, Labels, Latents, PixelArray
@@ -185,7 +186,7 @@ class TrainedGenerator:
         return np.concatenate(made)
 
     def class_number(self, label: int | str | None) -> int | None:
-        """The number of a class given by number or name.
+        """The number of a class given by its name, or by its number where no class has a number for its name.
 
         Raises:
             ConfigError: no such class, or the model knows none.
@@ -196,13 +197,11 @@ class TrainedGenerator:
             raise ConfigError(
                 f"label: {label!r} was asked for, but this model was trained without labels; leave it out"
             )
-        if isinstance(label, str) and label in self.class_names:
-            return self.class_names.index(label)
-        if not str(label).isdigit():
-            raise ConfigError(f"label: no class is called {label!r}; {did_you_mean(str(label), self.class_names)}")
-        if int(label) >= self.spec.num_classes:
-            raise ConfigError(f"label: there is no class {label}; they are numbered 0 to {self.spec.num_classes - 1}")
-        return int(label)
+        names = self.class_names or tuple(map(str, range(self.spec.num_classes)))
+        number = class_index(names, label)
+        if self.class_counts and not self.class_counts[number]:
+            raise ConfigError(f"label: class {names[number]} had no image in training, so its images mean nothing")
+        return number
 
     def _samples(self, images: PixelArray, labels: Labels | None, seeds: Sequence[int]) -> Samples:
         numbers = None if labels is None else labels.numpy()

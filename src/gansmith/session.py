@@ -305,13 +305,13 @@ def _introduce(
     notes: Sequence[str],
 ) -> None:
     config = state.config
-    labels = f"{state.spec.num_classes} classes" if state.spec.num_classes else "no labels"
+    first = ", ".join(store.class_names[:3]) + (", ..." if len(store.class_names) > 3 else "")
+    labels = f"{state.spec.num_classes} classes ({first})" if state.spec.num_classes else "no labels"
     if store.labels is not None and not config.use_labels:
         labels = f"its {len(store.class_names)} classes unused (--use_labels true trains with them)"
     spec = ImageSpec(height=state.spec.height, width=state.spec.width, channels=state.spec.channels)
     skipped = f", {len(store.skipped)} files skipped" if store.skipped else ""
-    held_out = len(store) - state.epoch_size
-    kept = f", {held_out:,} of them held out" if held_out else ""
+    kept = f", {held_out:,} of them held out" if (held_out := len(store) - state.epoch_size) else ""
     judge = tracker.summary() if tracker else "nothing is measured on the way"
     lines = [
         f"data    {store.title}: {len(store):,} images{kept}, {spec}, {labels}{skipped}",

@@ -121,7 +121,9 @@ def test_the_training_part_is_read_and_the_rest_is_named(place: Path) -> None:
     records = Folder(path=path).records()
     assert [name.split("/")[0] for name in records.names] == ["Train"] * 4
     assert records.class_names == ("a", "b")
-    assert records.notes == ("only Train/ is read; test/ (4 images) left for tests, to be read by its own path",)
+    assert records.notes == (
+        "only Train/ is read; test/ (4 images) left for tests, to be read by its own path; --data.split all reads all",
+    )
 
 
 def test_a_class_called_train_is_a_class(place: Path) -> None:

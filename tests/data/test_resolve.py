@@ -51,7 +51,9 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_folder_called_like_a_source_needs_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mnist").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert resolve("mnist") == Mnist()
+    assert resolve("mnist", tmp_path / "mnist") == Mnist(root=tmp_path / "mnist")
+    with pytest.raises(ConfigError, match=r"write \./mnist for the folder"):
+        resolve("mnist")
     assert resolve("./mnist") == Folder(path=tmp_path / "mnist")
 
 

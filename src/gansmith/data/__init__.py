@@ -36,16 +36,21 @@ def resolve(text: str, root: Path | None = None) -> Source:
 
     Args:
         text: a name of ``SOURCES``, or "package.module:Class", or else a path: a folder, a zip or an .npz. A folder
-            that is called like a source is meant by ``./name``.
+            that is called like a source is meant by ``./name``; the bare name is then refused.
         root: where a local copy of a named source lies.
 
     Returns:
         The source; its paths are absolute, so that a run can be resumed from anywhere.
 
     Raises:
-        ConfigError: ``root`` has no place in this source.
+        ConfigError: ``root`` has no place in this source, or the name is a source's and a folder's.
         DataError: neither a source nor a path.
     """
+    if text in SOURCES and root is None and Path(text).is_dir():
+        raise ConfigError(
+            f"data: '{text}' is a data set's name and a folder here; write ./{text} for the folder, "
+            f"or rename it to read the data set"
+        )
     if text in SOURCES or re.fullmatch(r"[\w.]{2,}:\w+", text):  # one letter before the colon is a drive
         return _named(text, root)
     if root is not None:

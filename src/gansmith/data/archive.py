@@ -231,7 +231,7 @@ def _open_zip(path: Path) -> Archive:
     members: dict[str, zipfile.ZipInfo] = {}
     skipped = []
     for member in reader.file.infolist():
-        written = member.filename.replace("\\", "/")
+        written = _name_of(member).replace("\\", "/")
         parts = [part for part in written.split("/") if part not in ("", ".")]
         name = "/".join(parts)
         if written.endswith("/") or any(_is_junk(part) for part in parts if part != ".."):
@@ -251,6 +251,16 @@ def _open_zip(path: Path) -> Archive:
         reader=reader,
         members=members,
     )
+
+
+def _name_of(member: zipfile.ZipInfo) -> str:
+    """A member's name; without the flag for UTF-8, which macOS leaves out, it is UTF-8 all the same where it can be."""
+    if member.flag_bits & 0x800:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member.filename
 
 
 def _zip_refusal(member: zipfile.ZipInfo, written: str, parts: list[str]) -> str | None:

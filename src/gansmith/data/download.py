@@ -159,7 +159,7 @@ def _flaw(path: Path, file: RemoteFile) -> str | None:
 def _bar(name: str) -> Iterator[Progress]:
     from rich import console, progress  # only here: a download is rare, and rich takes a while to import
 
-    columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.DownloadColumn())
+    columns = (progress.TextColumn("{task.description}", markup=False), progress.BarColumn(), progress.DownloadColumn())
     speed = (progress.TransferSpeedColumn(), progress.TimeRemainingColumn())
     bar = progress.Progress(*columns, *speed, console=console.Console(stderr=True))
     task = bar.add_task(name, total=None)

@@ -19,15 +19,16 @@ from PIL import Image
 from gansmith.data.archive import LINK_OUT, Archive, open_archive
 from gansmith.data.decode import decode
 from gansmith.data.formats import SUFFIXES, images_by_name
-from gansmith.data.labels import folder_labels, numbered_labels, read_dataset_json
+from gansmith.data.labels import folder_labels, natural_order, numbered_labels, read_dataset_json
 from gansmith.data.source import Records, Size, Source
+from gansmith.data.split_names import is_split, is_training_split
 from gansmith.errors import DataError, UnreadableImage
 
-__all__ = ["SPLITS", "Folder", "known_set"]
+__all__ = ["Folder", "known_set"]
 
-TRAINING = ("train", "training")
-SPLITS = (*TRAINING, "test", "testing", "val", "valid", "validation")
 JSON_NAME = "dataset.json"
+SHOWN = 5  # names of a message
+TABLE = re.compile(r"(?i)(^|/)([^/]*labels?|metadata|train(ing)?|annotations?|classes)\.(csv|tsv|jsonl)$")
 KNOWN_FILES = re.compile(
     r"(?P<gtsrb>GT-000\d\d\.csv|\d{5}_\d{5}_\d{5}\.png)$"
     r"|(?P<mnist>train-images[-.]idx3-ubyte)"
@@ -40,18 +41,21 @@ class Folder(Source):
     """Images in a folder or a zip, at any depth.
 
     Folders that hold everything are seen through, so ``flowers/daisy/1.jpg`` and ``daisy/1.jpg`` are the same.
-    If what remains is ``train/`` beside ``test/`` or ``val/``, only the training images are read.
+    If what remains is ``train/`` beside ``test/`` or ``val/``, in any of their usual spellings, only the training
+    images are read unless ``split`` is "all".
 
     Args:
         path: the folder or zip.
         labels: where classes come from. "auto" takes a ``dataset.json`` if there is one, else the first folder of
             each image if all images lie in such folders, there are at least two of them, and they hold two
             images or more on average; else there are no classes. "json", "folders" and "none" insist on one.
+        split: of a folder with ``train/`` beside others: "auto" reads that, "all" reads all of them.
         follow_links: read symbolic links out of the folder too, if they lead to regular image files that the user owns.
     """
 
     path: Path
     labels: Literal["auto", "json", "folders", "none"] = "auto"
+    split: Literal["auto", "all"] = "auto"
     follow_links: bool = False
 
     def records(self, size: Size | None = None) -> Records:
@@ -60,7 +64,7 @@ class Folder(Source):
         names, others = images_by_name(archive.names)
         if not names:
             raise DataError(_no_images(archive))
-        layout = _layout(archive, names, self.labels)
+        layout = _layout(archive, names, self.labels, self.split)
         return _FolderRecords(
             archive=archive,
             size=size,
@@ -102,17 +106,28 @@ class _Layout:
         return hashlib.sha256(chosen + (b"" if self.labels is None else self.labels.tobytes())).hexdigest()
 
 
-def _layout(archive: Archive, names: list[str], labels: str) -> _Layout:
+def _layout(archive: Archive, names: list[str], labels: str, split: str) -> _Layout:
     json_name = _find_json(archive, names)
     if labels == "json" and json_name is None:
         raise DataError(f"{archive.path}: labels=json, but there is no dataset.json")
     if json_name is not None and labels in ("auto", "json"):
         return _by_json(archive, names, json_name)
-    names, notes = _training_part(names)
+    names, folders, notes = _chosen_split(names, split)
     if labels == "none":
         return _Layout(names, notes=notes)
-    layout = _by_given_folders(archive.path, names) if labels == "folders" else _by_likely_folders(names)
-    return dataclasses.replace(layout, notes=notes + layout.notes)
+    if labels == "folders":
+        layout = _by_given_folders(archive.path, names, folders)
+    else:
+        if folders == _first_folders(names):  # no splits lie above the classes
+            _refuse_alike_folders(archive.path, names)
+        layout = _by_likely_folders(names, folders)
+    return dataclasses.replace(layout, notes=notes + layout.notes + _unread_tables(archive, layout))
+
+
+def _unread_tables(archive: Archive, layout: _Layout) -> tuple[str, ...]:
+    """Names of tables beside unlabelled images that look as if they held their labels."""
+    tables = [name for name in archive.names if TABLE.search(name)] if layout.labels is None else []
+    return (f"{tables[0]} may hold labels and is not read; put each class into a folder of its own",) if tables else ()
 
 
 def _by_json(archive: Archive, names: list[str], json_name: str) -> _Layout:
@@ -123,11 +138,22 @@ def _by_json(archive: Archive, names: list[str], json_name: str) -> _Layout:
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
     labels = read_dataset_json(data, [name[start:] for name in names], where)
-    return _Layout(names) if labels is None else _Layout(names, *numbered_labels(labels, where))
+    if labels is None:
+        return _Layout(names)
+    numbers, class_names = numbered_labels(labels, where)
+    return _Layout(names, numbers, class_names, _empty_classes(numbers, class_names, json_name))
 
 
-def _by_given_folders(path: Path, names: list[str]) -> _Layout:
-    pairs = [(name, folder) for name, folder in zip(names, _first_folders(names), strict=True) if folder]
+def _empty_classes(labels: NDArray[np.int64], class_names: Sequence[str], where: str) -> tuple[str, ...]:
+    empty = np.flatnonzero(np.bincount(labels, minlength=len(class_names)) == 0).tolist()
+    named = ", ".join(class_names[label] for label in empty[:SHOWN]) + (", ..." if len(empty) > SHOWN else "")
+    return (
+        (f"{where} has no image of class {named}; such classes are not trained and cannot be sampled",) if empty else ()
+    )
+
+
+def _by_given_folders(path: Path, names: list[str], given: list[str]) -> _Layout:
+    pairs = [(name, folder) for name, folder in zip(names, given, strict=True) if folder]
     folders = [folder for _, folder in pairs]
     if len(set(folders)) < 2:
         raise DataError(f"{path}: labels=folders, but there are no two folders of images; use labels=none")
@@ -136,8 +162,7 @@ def _by_given_folders(path: Path, names: list[str]) -> _Layout:
     return _Layout([name for name, _ in pairs], *folder_labels(folders), notes)
 
 
-def _by_likely_folders(names: list[str]) -> _Layout:
-    folders = _first_folders(names)
+def _by_likely_folders(names: list[str], folders: list[str]) -> _Layout:
     num_classes, loose = len(set(folders)), folders.count("")
     if num_classes == 1:
         return _Layout(names)
@@ -158,16 +183,40 @@ def _nesting(names: list[str]) -> tuple[str, ...]:
     return (f"the folders within the classes ({deeper:,} images) are not told apart",) if deeper else ()
 
 
-def _training_part(names: list[str]) -> tuple[list[str], tuple[str, ...]]:
-    """What lies below ``train/``, if that stands beside ``test/`` or ``val/`` and nothing else."""
+def _chosen_split(names: list[str], split: str) -> tuple[list[str], list[str], tuple[str, ...]]:
+    """The images to read, the class folder of each, and a note, if ``train/`` stands beside other splits alone."""
     folders = _first_folders(names)
     counts = Counter(folders)
-    training = [folder for folder in counts if folder.lower() in TRAINING]
-    if len(counts) < 2 or len(training) != 1 or any(folder.lower() not in SPLITS for folder in counts):
-        return names, ()
+    training = [folder for folder in counts if is_training_split(folder)]
+    if len(counts) < 2 or len(training) != 1 or not all(map(is_split, counts)):
+        return names, folders, ()
+    if split == "all":
+        start = len(_shared_folder(names))
+        below = [name[start + len(folder) + 1 :] for name, folder in zip(names, folders, strict=True)]
+        return names, _first_folders(below), ()
     kept = [name for name, folder in zip(names, folders, strict=True) if folder == training[0]]
     others = ", ".join(f"{folder}/ ({count:,} images)" for folder, count in counts.items() if folder != training[0])
-    return kept, (f"only {training[0]}/ is read; {others} left for tests, to be read by its own path",)
+    note = (
+        f"only {training[0]}/ is read; {others} left for tests, to be read by its own path; --data.split all reads all"
+    )
+    return kept, _first_folders(kept), (note,)
+
+
+def _refuse_alike_folders(path: Path, names: list[str]) -> None:
+    """Ask which folders are the classes where each folder holds the same two or more sub-folders."""
+    start = len(_shared_folder(names))
+    inside: dict[str, set[str]] = {}
+    for name in names:
+        folder, *deeper = name[start:].split("/")[:-1] or [""]
+        inside.setdefault(folder, set()).add(deeper[0] if deeper else "")
+    alike = next(iter(inside.values()))
+    if len(inside) < 2 or len(alike) < 2 or "" in alike or any(found != alike for found in inside.values()):
+        return
+    outer, inner = (", ".join(natural_order(found)[:SHOWN]) for found in (inside, alike))
+    raise DataError(
+        f"{path}: the folders {outer} hold the same sub-folders {inner}, so either may be the classes; name one part "
+        "by its path, or choose --data.labels folders for the outer ones, --data.labels none for no classes"
+    )
 
 
 def _first_folders(names: list[str]) -> list[str]:
@@ -178,7 +227,7 @@ def _first_folders(names: list[str]) -> list[str]:
 
 def _shared_folder(names: list[str]) -> str:
     """The folder that holds all images, as "a/b/", or ""."""
-    first, last = (name.split("/")[:-1] for name in (names[0], names[-1]))  # sorted: all others lie between
+    first, last = (name.split("/")[:-1] for name in (min(names), max(names)))  # all others lie between
     shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
     return "".join(f"{part}/" for part, _ in shared)
 

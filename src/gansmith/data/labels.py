@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gansmith.data.class_names import composed
 from gansmith.errors import DataError
 from gansmith.plain_json import parse_json
 
@@ -52,8 +53,9 @@ def folder_labels(folders: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str,
     """Labels from the name of the folder that each image lies in.
 
     Returns:
-        int64 [n], and the classes' names in natural order.
+        int64 [n], and the classes' names in natural order, in composed Unicode.
     """
+    folders = [composed(folder) for folder in folders]
     class_names = tuple(natural_order(set(folders)))
     index = {name: label for label, name in enumerate(class_names)}
     return np.fromiter((index[folder] for folder in folders), np.int64, len(folders)), class_names
@@ -113,12 +115,18 @@ def _labels_by_name(pairs: Any, where: str) -> dict[str, int]:
         if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
             raise DataError(f'{where}: expected entries such as ["file.png", 0], got {_short(pair)}')
         name, label = pair
+        if isinstance(label, list):
+            raise DataError(
+                f"{where}: the label of {name} is a vector of {len(label)} numbers; expected a whole number from 0 on; "
+                "train without labels: --data.labels none"
+            )
         if type(label) is not int or not 0 <= label < CLASS_LIMIT:
             expected = f"expected a whole number from 0 to {CLASS_LIMIT - 1}"
             raise DataError(f"{where}: the label of {name} is {_short(label)}; {expected}")
+        name = name.replace("\\", "/")
         if name in labels:
             raise DataError(f"{where}: {name} is labelled twice")
-        labels[name.replace("\\", "/")] = label
+        labels[name] = label
     return labels
 
 

@@ -14,8 +14,9 @@ from gansmith import dist
 from gansmith.config import load_config
 from gansmith.console import work_progress
 from gansmith.data.batches import Indices, split
-from gansmith.data.folder import SPLITS, Folder
+from gansmith.data.folder import Folder
 from gansmith.data.source import Source
+from gansmith.data.split_names import is_split
 from gansmith.data.store import Preparation, Store, prepare
 from gansmith.data.survey import survey
 from gansmith.errors import ConfigError, DataError, MetricError, RunError
@@ -110,7 +111,7 @@ def _part_read(source: Source) -> str:
     if not isinstance(source, Folder):
         return ""
     shared = os.path.commonpath([os.path.dirname(f"/{name}") for name in source.records().names]).strip("/")
-    return f"its folder {shared}/" if any(folder.lower() in SPLITS for folder in shared.split("/")) else ""
+    return f"its folder {shared}/" if any(is_split(folder) for folder in shared.split("/")) else ""
 
 
 def prepared(source: Source, preparation: Preparation, console: Console) -> Store:

@@ -14,6 +14,7 @@ from gansmith import dist
 from gansmith.console import work_progress
 from gansmith.data import resolve
 from gansmith.data.batches import Indices
+from gansmith.data.class_names import class_index
 from gansmith.data.store import Store
 from gansmith.data.survey import propose_channels, survey
 from gansmith.errors import ConfigError, DataError, MetricError
@@ -116,14 +117,11 @@ def numbers_of_classes(store: Store, names: Sequence[str]) -> Indices:
     """
     if not names or not store.class_names:
         return np.empty(0, np.int64)
-    known = {name: number for number, name in enumerate(store.class_names)}
-    if not known.keys() >= set(names):
-        known = {name: int(name) for name in names if name.isdecimal() and int(name) < len(store.class_names)}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        remedy = "name them as it does, or by its numbers, or leave them out (one folder, or no labels)"
-        raise MetricError(f"the samples have a class '{unknown[0]}', which {store.title} has not; {remedy}")
-    return np.array([known[name] for name in names], np.int64)
+    try:
+        return np.array([class_index(store.class_names, name, store.title) for name in names], np.int64)
+    except ConfigError as error:
+        remedy = "name the samples' classes as the real images' are, or leave them out (one folder, or no labels)"
+        raise MetricError(f"the samples' classes do not match: {error}; {remedy}") from error
 
 
 def _renumbered(fake: Features, numbers: Indices | None) -> Features:

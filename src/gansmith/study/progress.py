@@ -55,11 +55,11 @@ def displayed(all_cells: tuple[Cell, ...], console: Console) -> Iterator[Display
         yield _Lines(console, done, len(all_cells))
         return
     columns = [
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(bar_width=24),
         progress.TaskProgressColumn(),
         progress.TimeRemainingColumn(),
-        progress.TextColumn("{task.fields[text]}"),
+        progress.TextColumn("{task.fields[text]}", markup=False),
     ]
     with progress.Progress(*columns, console=console, transient=True) as bars:
         yield _Bars(bars, done, len(all_cells))

@@ -1,0 +1,24 @@
+"""Folders that are parts of a data set (training, validation, test) by their usual names, not classes."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["is_split", "is_training_split"]
+
+_SPLIT = re.compile(
+    r"(?P<training>train|training)?(?P<other>test|testing|val|valid|validation|dev|eval|evaluation|holdout)?"
+    r"(?:[ _.-]?(?:set|data|dataset|images|imgs|split|part|samples))?"
+)
+
+
+def is_split(folder: str) -> bool:
+    """Whether a folder's name is that of a split: train, Training_Set, test-images, val, ..."""
+    found = _SPLIT.fullmatch(folder.casefold())
+    return bool(found and (found["training"] or found["other"]) and not (found["training"] and found["other"]))
+
+
+def is_training_split(folder: str) -> bool:
+    """Whether it is the name of the split to train on."""
+    found = _SPLIT.fullmatch(folder.casefold())
+    return bool(found and found["training"] and not found["other"])
