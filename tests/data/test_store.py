@@ -21,6 +21,7 @@ from PIL import Image
 from gansmith.data import survey, writer
 from gansmith.data.folder import Folder
 from gansmith.data.integrity import sealed, unsealed
+from gansmith.data.levels import Span
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size, Source
 from gansmith.data.store import Preparation, Store, prepare
@@ -285,7 +286,9 @@ def test_gray_in_colour_files_is_gray_and_opaque_alpha_is_none() -> None:
     assert not facts_of(gray.convert("RGBA")).transparent
     assert facts_of(Image.new("RGBA", (8, 8), (0, 0, 0, 254))).transparent
     assert facts_of(NOISE[0]) == facts(size=(6, 8), format="array", coloured=True)
-    assert facts_of(Image.new("I;16", (8, 4))) == facts(size=(4, 8), mode="I;16", format="array")
+    assert facts_of(Image.new("I;16", (8, 4))) == facts(
+        size=(4, 8), mode="I;16", format="array", span=Span(0, 0, False)
+    )
 
 
 @pytest.mark.parametrize(("channels", "expected"), [("auto", 1), ("gray", 1), ("rgb", 3), ("rgba", 4)])

@@ -13,13 +13,14 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from gansmith.augment import settled_operations
-from gansmith.data.decode import convert
+from gansmith.data.decode import convert, lost_by_crop
+from gansmith.data.levels import settle
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size, Source
-from gansmith.data.store import Preparation, propose_spec
-from gansmith.data.survey import Facts, facts_of
+from gansmith.data.store import Preparation, crop_notes, propose_spec
+from gansmith.data.survey import CLIPPED, Facts, facts_of
 from gansmith.data.writer import Progress
-from gansmith.errors import UnreadableImage
+from gansmith.errors import DataError, UnreadableImage
 from gansmith.types import ImageSpec
 
 __all__ = ["Findings", "check"]
@@ -104,8 +105,9 @@ def check(source: Source, preparation: Preparation | None = None, *, progress: P
             alike[found[1]].append(index)
         if progress is not None:
             progress(index + 1, len(records))
+    preparation = preparation or Preparation()
     duplicates = [indices for indices in alike.values() if len(indices) > 1]
-    spec = propose_spec(source, records, preparation or Preparation(), facts) if facts else None
+    spec = propose_spec(source, records, preparation, facts) if facts else None
     return Findings(
         title=source.title,
         num_images=len(records),
@@ -115,12 +117,24 @@ def check(source: Source, preparation: Preparation | None = None, *, progress: P
         classes=_classes(records),
         unreadable=tuple(unreadable),
         skipped=records.skipped,
-        notes=records.notes,
+        notes=(*records.notes, *_notes(facts, spec, preparation)),
         duplicates=_named(records, duplicates),
         conflicts=_named(records, [indices for indices in duplicates if _in_conflict(records, indices)]),
         spec=spec,
         augmentations=settled_operations((), source.kind, spec.channels if spec else 3),
     )
+
+
+def _notes(facts: Sequence[Facts], spec: ImageSpec | None, preparation: Preparation) -> Names:
+    """What the images' values and shapes come to in a store."""
+    try:
+        _, notes = settle([fact.span for fact in facts if fact.span], preparation.levels)
+    except DataError as error:
+        notes = (str(error),)
+    if spec is None:
+        return notes
+    cropped = sum(lost_by_crop(fact.size, (spec.height, spec.width)) > 1 / 3 for fact in facts)
+    return (*notes, *crop_notes(cropped, len(facts), spec, preparation.fit))
 
 
 def _counted(values: Iterable[T]) -> dict[T, int]:
@@ -137,7 +151,7 @@ def _look(records: Records, index: int) -> tuple[Facts, bytes] | str:
 
 def _digest(record: Record) -> bytes:
     """Equal for equal pictures, whatever files and modes they are kept in."""
-    image = convert(record, 4)
+    image = convert(record, 4, CLIPPED)
     return hashlib.blake2b(image.tobytes(), digest_size=16, salt=f"{image.width}x{image.height}".encode()).digest()
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 import threading
 import warnings
-from typing import BinaryIO, Literal, TypeAlias
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 from PIL import (
@@ -18,18 +19,18 @@ from PIL import (
 )
 
 from gansmith.data.formats import FORMATS, RAW, explain, readable_formats
+from gansmith.data.levels import LOW_BYTES, Levels, eight_bit
 from gansmith.data.source import Record, Size
 from gansmith.errors import UnreadableImage
 from gansmith.types import PixelArray
 
-__all__ = ["PIXEL_LIMIT", "WIDE_MODES", "Fit", "convert", "decode", "to_pixels"]
+__all__ = ["PIXEL_LIMIT", "Fit", "convert", "decode", "lost_by_crop", "to_pixels"]
 
 Fit: TypeAlias = Literal["crop", "pad", "stretch"]
 
 PIXEL_LIMIT = 100_000_000  # more than any camera for the pocket takes; three bytes each while decoding
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")  # gray in more than 8 bit
 _STRETCH = {"L;2": 85, "L;4": 17}
 REDUCING_GAP = 3.0  # Pillow: indistinguishable from plain Lanczos, and quick on large images
 
@@ -88,20 +89,48 @@ def _decoded(data: bytes, size: Size | None) -> Image.Image:
     if size is not None:
         side = 2 * max(size)  # both ways, for EXIF may yet turn the image
         image.draft(None, (side, side))
-    _scale_transparent_colour(image)
+    rawmode = _rawmode(image)
+    _scale_transparent_colour(image, rawmode)
     image.load()
     upright = _upright(image)
     upright.format = image.format
+    low_bytes = _low_bytes(data, rawmode)
+    if low_bytes is not None:
+        upright.info[LOW_BYTES] = _upright(low_bytes)
     return upright
 
 
-def _scale_transparent_colour(image: Image.Image) -> None:
+def _low_bytes(data: bytes, rawmode: str | None) -> Image.Image | None:
+    """The lower bytes of 16-bit colours, of which Pillow keeps the upper: the file read in the other byte order."""
+    colour, _, order = (rawmode or "").partition(";16")
+    if colour not in ("RGB", "RGBA") or order not in ("B", "L", "N"):
+        return None
+    image = Image.open(io.BytesIO(data), formats=readable_formats())
+    other = "L" if order == "B" or (order == "N" and sys.byteorder == "big") else "B"
+    image.tile = [_in_mode(tile, f"{colour};16{other}") for tile in image.tile]
+    image.load()
+    return image
+
+
+def _in_mode(tile: Any, rawmode: str) -> Any:
+    codec, extents, offset, options = tile
+    return type(tile)(codec, extents, offset, rawmode if isinstance(options, str) else (rawmode, *options[1:]))
+
+
+def _rawmode(image: Image.Image) -> str | None:
+    """Pillow's name of how the file keeps its pixels."""
+    tile = getattr(image, "tile", None)
+    options = tile[0][3] if tile else None
+    mode = options[0] if isinstance(options, tuple) and options else options
+    return mode if isinstance(mode, str) else None
+
+
+def _scale_transparent_colour(image: Image.Image, rawmode: str | None) -> None:
     """Bring the colour that a PNG declares transparent to the depth that Pillow decodes its pixels to.
 
     Pillow keeps the declared value while it stretches 2 and 4 bits to 8 and cuts 16 bits of colour to their upper 8.
     """
-    colour, tile = image.info.get("transparency"), getattr(image, "tile", None)
-    rawmode = tile[0][3] if tile else None
+    colour = image.info.get("transparency")
     if rawmode in _STRETCH and isinstance(colour, int):
         image.info["transparency"] = colour * _STRETCH[rawmode]
     elif rawmode == "RGB;16B" and isinstance(colour, tuple):
@@ -147,7 +176,7 @@ _quiet_pillow = _QuietPillow()
 # --- an image to pixels ------------------------------------------------------------------------------------
 
 
-def to_pixels(record: Record, size: Size, channels: int, fit: Fit = "crop") -> PixelArray:
+def to_pixels(record: Record, size: Size, channels: int, fit: Fit = "crop", levels: Levels | None = None) -> PixelArray:
     """Any image as pixels of the wanted shape; what has that shape already passes bit for bit.
 
     Args:
@@ -157,6 +186,7 @@ def to_pixels(record: Record, size: Size, channels: int, fit: Fit = "crop") -> P
         fit: what to do about another aspect ratio. "crop" keeps the middle, "stretch" distorts, "pad" keeps all
             and fills up with the median colour of the image's own edge, which shows least on a plain ground,
             be it black, white or transparent.
+        levels: of images of more than 8 bits; see ``convert``.
 
     Returns:
         uint8 [h w c].
@@ -167,24 +197,23 @@ def to_pixels(record: Record, size: Size, channels: int, fit: Fit = "crop") -> P
     if isinstance(record, np.ndarray) and record.shape == (*size, channels):
         return record
     height, width = size
-    image = convert(record, channels)
+    image = convert(record, channels, levels)
     if image.size != (width, height):
         image = _FITS[fit](image, width, height)
     return np.asarray(image).reshape(height, width, channels)
 
 
-def convert(record: Record, channels: int) -> Image.Image:
+def convert(record: Record, channels: int, levels: Levels | None = None) -> Image.Image:
     """The image in mode L, RGB or RGBA at its own size.
 
-    16-bit values are scaled to 8 bit (v / 257, rounded), floats from [0, 1] or [0, 255].
+    Without levels, 16-bit values are scaled to 8 bit (v / 257, rounded), floats from [0, 1] or [0, 255].
 
     Raises:
         UnreadableImage: the mode cannot be converted, with the reason.
     """
     mode = MODES[channels]
     image = _as_image(record)
-    if image.mode in WIDE_MODES:
-        image = _with_alpha(_eight_bit(image), image)
+    image = eight_bit(image, levels or Levels())
     try:
         if image.has_transparency_data:
             image = image.convert("RGBA")
@@ -201,27 +230,13 @@ def _as_image(record: Record) -> Image.Image:
     return Image.fromarray(record[..., 0] if record.shape[-1] == 1 else record)
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    values = np.asarray(image)
-    low, high = values.min(), values.max()
-    if image.mode == "F" and low >= 0 and high <= 255:
-        return Image.fromarray(np.rint(values * (255 if high <= 1 else 1)).astype(np.uint8))
-    if image.mode != "F" and low >= 0 and high <= 65535:
-        return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
-    expected = "0 to 1 or 0 to 255" if image.mode == "F" else "0 to 65535"
-    raise UnreadableImage(f"values from {low:g} to {high:g}; expected {expected}")
-
-
-def _with_alpha(gray: Image.Image, wide: Image.Image) -> Image.Image:
-    """Gray with an alpha channel, if the wide image that it comes from declares a transparent value."""
-    transparent = wide.info.get("transparency")
-    if not isinstance(transparent, int):
-        return gray
-    opaque = np.asarray(wide) != transparent
-    return Image.merge("LA", (gray, Image.fromarray(opaque.astype(np.uint8) * 255)))
-
-
 # Pillow itself multiplies by alpha before it resizes RGBA, and divides afterwards.
+
+
+def lost_by_crop(size: Size, wanted: Size) -> float:
+    """The share of an image's area that cropping it to another shape cuts off."""
+    scale = min(size[0] / wanted[0], size[1] / wanted[1])
+    return 1 - wanted[0] * scale * wanted[1] * scale / (size[0] * size[1])
 
 
 def _crop(image: Image.Image, width: int, height: int) -> Image.Image:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansmith.data.labels import numbered_labels
+from gansmith.data.levels import fitting_range
 from gansmith.data.source import Records, Size, Source
 from gansmith.errors import DataError, did_you_mean
 from gansmith.types import PixelArray
@@ -31,8 +32,6 @@ IMAGE_KEYS = ("images", "arr_0", "x")
 LABEL_KEYS = {"images": "labels", "arr_0": "arr_1", "x": "y"}
 SPLITS = ("train", "val", "test")
 CHANNELS = (1, 3, 4)
-TOLERANCE = 1e-3  # of the range: what rounding and resizing add beyond its ends
-RANGES = ((0.0, 1.0, 0.25), (-1.0, 1.0, 0.5), (0.0, 255.0, 64.0))  # low, high, and what the largest size must exceed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,10 +218,9 @@ class _LazyImages:
 def _range_of(values: NDArray[Any], where: str) -> tuple[float, float]:
     """The one of ``RANGES`` that all values use."""
     least, most = float(values.min()), float(values.max())
-    for low, high, needed in RANGES:
-        slack = TOLERANCE * (high - low)
-        if low - slack <= least and most <= high + slack and max(-least, most) > needed:
-            return low, high
+    found = fitting_range(least, most)
+    if found is not None:
+        return found
     expected = "expected floats that use 0 to 1, -1 to 1 or 0 to 255, or uint8"
     raise DataError(f"{where} from {least:g} to {most:g}; {expected}; scale them to one of these")
 

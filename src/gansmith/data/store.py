@@ -22,13 +22,14 @@ from gansmith.component import (
 from gansmith.data.decode import Fit
 from gansmith.data.integrity import Altered, check_files, digest_of, sealed, unsealed
 from gansmith.data.labels import check_labels
+from gansmith.data.levels import Levels, settle
 from gansmith.data.source import Records, Source, cache_folder
 from gansmith.data.survey import Facts, propose_channels, propose_size, survey
-from gansmith.data.writer import Progress, made_at_once, write_images
+from gansmith.data.writer import Progress, Written, made_at_once, write_images
 from gansmith.errors import DataError
 from gansmith.types import ImageSpec, PixelArray
 
-__all__ = ["Preparation", "Store", "prepare", "propose_spec"]
+__all__ = ["Preparation", "Store", "crop_notes", "prepare", "propose_spec"]
 
 FORMAT = 2  # a store of another number is built anew
 KEY = 1  # raise it when the same source and preparation give other pixels
@@ -47,12 +48,15 @@ class Preparation(Component):
         channels: "auto" finds them from a sample: RGBA if most images show transparency, gray if none shows
             colour, else RGB. Transparency is laid on white for gray and RGB.
         fit: what to do about another aspect ratio: see ``decode.to_pixels``.
+        levels: the values of images of more than 8 bits that become black and white; values beyond are clipped. None
+            chooses once for the whole set: see ``levels.settle``.
         max_unreadable: the share of images that may be unreadable; they are left out and named.
     """
 
     size: tuple[Side, Side] | None = None
     channels: Literal["auto", "gray", "rgb", "rgba"] = "auto"
     fit: Fit = "crop"
+    levels: tuple[float, float] | None = None
     max_unreadable: Fraction = 0.05
 
 
@@ -248,7 +252,7 @@ def _build(
     progress: Progress | None,
 ) -> dict[str, Any]:
     """Write a store's arrays, and return what is known of them."""
-    written = write_images(path / "images.npy", records, spec, preparation.fit, progress)
+    written, levels, notes = _write(path / "images.npy", source, records, preparation, spec, progress)
     num_failed, total = len(written.failed), len(records)
     if num_failed == total or num_failed > preparation.max_unreadable * total:
         raise _too_many_unreadable(source, total, written.failed, preparation)
@@ -257,6 +261,8 @@ def _build(
         np.save(path / f"{name}.npy", values, allow_pickle=False)
     if "labels" in arrays:
         written.digest.update(arrays["labels"].tobytes())
+    if levels != Levels():
+        written.digest.update(repr(levels).encode())
     return {
         "format": FORMAT,
         "title": source.title,
@@ -269,8 +275,38 @@ def _build(
         "class_names": _class_names(records),
         "digest": written.digest.hexdigest(),
         "skipped": [*records.skipped, *written.failed],
-        "notes": list(records.notes),
+        "levels": {"integers": list(levels.integers), "floats": levels.floats and list(levels.floats)},
+        "notes": [*records.notes, *notes, *crop_notes(written.num_cropped, len(written.kept), spec, preparation.fit)],
     }
+
+
+def _write(
+    path: Path,
+    source: Source,
+    records: Records,
+    preparation: Preparation,
+    spec: ImageSpec,
+    progress: Progress | None,
+) -> tuple[Written, Levels, tuple[str, ...]]:
+    """Write the pixels; once more if images of more than 8 bits turn out to need other levels than assumed."""
+    assumed = Levels.of(preparation.levels)
+    written = write_images(path, records, spec, preparation.fit, assumed, progress)
+    try:
+        levels, notes = settle(written.spans, preparation.levels)
+    except DataError as error:
+        raise DataError(f"{source.title}: {error}") from error
+    if levels != assumed:
+        written = write_images(path, records, spec, preparation.fit, levels, progress)
+    return written, levels, notes
+
+
+def crop_notes(num_cropped: int, num_images: int, spec: ImageSpec, fit: Fit) -> tuple[str, ...]:
+    """Say so if more than a tenth of the images lose more than a third of themselves by cropping."""
+    if fit != "crop" or num_cropped * 10 <= num_images:
+        return ()
+    lost = f"{num_cropped:,} of {num_images:,} images lose more than a third of themselves"
+    shape = f"cropping to {spec.width}x{spec.height} (width x height)"
+    return (f"{lost} by {shape}; keep all with --preparation.fit pad, or choose a shape like theirs with --size",)
 
 
 def _arrays(records: Records) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from gansmith.data.decode import WIDE_MODES, convert
+from gansmith.data.decode import convert
+from gansmith.data.levels import WIDE_MODES, Levels, Span, span_of
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size
 from gansmith.errors import UnreadableImage
 
-__all__ = ["Facts", "facts_of", "propose_channels", "propose_size", "survey"]
+__all__ = ["CLIPPED", "Facts", "facts_of", "propose_channels", "propose_size", "survey"]
 
+CLIPPED = Levels(floats=(0, 255), stated=True)  # whatever the values: of interest are colour and transparency
 SIDES = (8, 16, 32, 48, 64, 96, 128)
 GRAY_MODES = ("1", "L", "LA", *WIDE_MODES)
 
@@ -30,6 +32,7 @@ class Facts:
         format: of its file; "array" if it came from none.
         coloured: some pixel is not gray.
         transparent: some pixel is not opaque.
+        span: the range of its values, if they have more than 8 bits.
     """
 
     size: Size
@@ -37,6 +40,7 @@ class Facts:
     format: str
     coloured: bool
     transparent: bool
+    span: Span | None = None
 
 
 def survey(records: Records, indices: Iterable[int]) -> tuple[list[Facts], list[tuple[str, str]]]:
@@ -80,16 +84,17 @@ def facts_of(record: Record) -> Facts:
         format=kind,
         coloured=maybe_coloured and _is_coloured(record),
         transparent=maybe_transparent and _is_transparent(record),
+        span=span_of(record) if isinstance(record, Image.Image) else None,
     )
 
 
 def _is_coloured(record: Record) -> bool:
-    red, green, blue = (band.tobytes() for band in convert(record, 3).split())
+    red, green, blue = (band.tobytes() for band in convert(record, 3, CLIPPED).split())
     return not red == green == blue
 
 
 def _is_transparent(record: Record) -> bool:
-    alpha = np.asarray(convert(record, 4).getchannel("A"))
+    alpha = np.asarray(convert(record, 4, CLIPPED).getchannel("A"))
     return bool(alpha.min() < 255)
 
 

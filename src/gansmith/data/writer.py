@@ -8,15 +8,17 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
+from PIL import Image
 
-from gansmith.data.decode import Fit, to_pixels
+from gansmith.data.decode import Fit, lost_by_crop, to_pixels
+from gansmith.data.levels import Levels, Span, span_of
 from gansmith.data.parallel import map_in_order
-from gansmith.data.source import Records
+from gansmith.data.source import Record, Records, Size
 from gansmith.errors import UnreadableImage
 from gansmith.types import ImageSpec
 
@@ -37,14 +39,20 @@ class Written:
         kept: the indices of those that were written, in order.
         failed: the names of the others, each with the reason.
         digest: SHA-256 of the pixels and their shape, open for more.
+        spans: the ranges of those of more than 8 bits.
+        num_cropped: how many lose more than a third of themselves if they are cropped.
     """
 
     kept: list[int]
     failed: list[tuple[str, str]]
     digest: hashlib._Hash
+    spans: list[Span] = field(default_factory=list)
+    num_cropped: int = 0
 
 
-def write_images(path: Path, records: Records, spec: ImageSpec, fit: Fit, progress: Progress | None) -> Written:
+def write_images(
+    path: Path, records: Records, spec: ImageSpec, fit: Fit, levels: Levels, progress: Progress | None
+) -> Written:
     """Decode all images in threads and write them, in order, as one .npy file."""
     total, shape = len(records), (spec.height, spec.width, spec.channels)
     step = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // int(np.prod(shape))))
@@ -52,12 +60,14 @@ def write_images(path: Path, records: Records, spec: ImageSpec, fit: Fit, progre
     written = Written([], [], hashlib.sha256())
     with path.open("wb") as file:
         _write_header(file, (total, *shape))
-        for chunk in map_in_order(lambda indices: _decode(records, indices, spec, fit), chunks):
+        for chunk in map_in_order(lambda indices: _decode(records, indices, spec, fit, levels), chunks):
             pixels = b"".join(chunk.pixels)
             file.write(pixels)
             written.digest.update(pixels)
             written.kept += chunk.kept
             written.failed += chunk.failed
+            written.spans += chunk.spans
+            written.num_cropped += chunk.num_cropped
             if progress is not None:
                 progress(len(written.kept) + len(written.failed), total)
         file.seek(0)
@@ -76,13 +86,25 @@ class _Chunk:
     pixels: list[bytes]
     kept: list[int]
     failed: list[tuple[str, str]]
+    spans: list[Span] = field(default_factory=list)
+    num_cropped: int = 0
+
+    def look(self, record: Record, wanted: Size) -> None:
+        """Note what only the whole image tells."""
+        size = record.size[::-1] if isinstance(record, Image.Image) else record.shape[:2]
+        self.num_cropped += lost_by_crop((size[0], size[1]), wanted) > 1 / 3
+        span = span_of(record) if isinstance(record, Image.Image) else None
+        if span is not None:
+            self.spans.append(span)
 
 
-def _decode(records: Records, indices: range, spec: ImageSpec, fit: Fit) -> _Chunk:
+def _decode(records: Records, indices: range, spec: ImageSpec, fit: Fit, levels: Levels) -> _Chunk:
     chunk = _Chunk([], [], [])
     for index in indices:
         try:
-            pixels = to_pixels(records.read(index), (spec.height, spec.width), spec.channels, fit)
+            record = records.read(index)
+            chunk.look(record, (spec.height, spec.width))
+            pixels = to_pixels(record, (spec.height, spec.width), spec.channels, fit, levels)
             chunk.pixels.append(pixels.tobytes())
             chunk.kept.append(index)
         except UnreadableImage as error:
