@@ -21,7 +21,7 @@ STREET = (
     ("data", "models", "metrics"),
     ("runs", "facts", "sample", "pictures", "video", "callbacks", "loggers", "tracking", "guard"),
     ("config", "presets"),
-    ("statistics", "state", "steps", "snapshots", "tracker", "probes", "auto", "guardian", "training"),
+    ("statistics", "checkpoint", "state", "steps", "snapshots", "tracker", "probes", "auto", "guardian", "training"),
     ("plots", "console", "explore", "session"),
     ("evaluation", "study", "report", "api"),
     ("cli", "__main__"),

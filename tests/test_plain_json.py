@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from gansmith.checkpoint import read_state
 from gansmith.config import load_config
 from gansmith.errors import GansmithError
 from gansmith.facts import DataFacts
 from gansmith.plain_json import MOST_DEPTH, parse_json, read_json
 from gansmith.report.reading import read_object
-from gansmith.state import read_state
 from gansmith.study.results import read_results
 
 

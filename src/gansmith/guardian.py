@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from gansmith import dist
+from gansmith.checkpoint import open_checkpoint, read_state
 from gansmith.component import override, to_plain
 from gansmith.config import Config
-from gansmith.errors import TrainingDiverged
+from gansmith.errors import DamagedCheckpoint, TrainingDiverged
 from gansmith.guard import Guard
 from gansmith.guard.journal import Event, going_on, news
 from gansmith.guard.remedies import Remedy, choose_remedy
@@ -20,7 +21,7 @@ from gansmith.plain_json import read_lines
 from gansmith.probes import Probes
 from gansmith.runs import RunFolder, write_json
 from gansmith.schedules import Progress
-from gansmith.state import TrainState, read_state
+from gansmith.state import TrainState
 
 __all__ = ["Guardian", "open_guardian", "with_unwritten_rollback"]
 
@@ -132,7 +133,7 @@ class Guardian:
 
     def _good_checkpoint(self, since: int) -> Path | None:
         """The newest checkpoint of a time when all was well, else the oldest that is left."""
-        saved = self.run.checkpoints()
+        saved = [folder for folder in self.run.checkpoints() if _is_whole(folder)]
         good = [folder for folder in saved if read_state(folder)["nimg"] <= since]
         return good[-1] if good else next(iter(saved), None)
 
@@ -197,15 +198,22 @@ def open_guardian(
     )
 
 
-def with_unwritten_rollback(config: Config, run: RunFolder) -> Config:
+def with_unwritten_rollback(config: Config, run: RunFolder, saved: Mapping[str, Any]) -> Config:
     """The configuration with what the newest rollback changed, should a kill have kept it from being written."""
-    saved = read_state(run.latest_checkpoint())
     events = list(read_lines(run.events, Event.from_plain))[: saved["num_events"]]
     if not events or events[-1].what != "rollback" or events[-1].back_to != saved["nimg"]:
         return config
     plain, changes = to_plain(config), events[-1].changes
     unwritten = {path: new for path, (old, new) in changes.items() if _at(plain, path) == old}
     return override(config, unwritten)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        open_checkpoint(folder, needed=())
+    except DamagedCheckpoint:
+        return False
+    return True
 
 
 def _old_and_new(plain: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -23,8 +23,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ from filelock import FileLock, Timeout
 from gansmith.errors import RunError
 from gansmith.plain_json import parse_json, read_json, read_lines
 
-__all__ = ["RunFolder", "write_json"]
+__all__ = ["RunFolder", "set_aside", "write_json"]
 
 _STATE = "state.json"
 _LOCK = ".lock"
@@ -136,10 +136,16 @@ class RunFolder:
 
     # --- checkpoints ---------------------------------------------------------------------------------------
 
-    def checkpoints(self) -> list[Path]:
-        """The whole checkpoints, oldest first."""
-        found = self.checkpoint_folder.glob(f"*/{_STATE}")
-        return sorted((path.parent for path in found if path.parent.name.isdigit()), key=lambda path: int(path.name))
+    def checkpoints(self, *, damaged: bool = False) -> list[Path]:
+        """The checkpoints, oldest first; without ``damaged``, only those that have a state.json."""
+        found = [path for path in self.checkpoint_folder.glob("*") if path.name.isdecimal() and path.name.isascii()]
+        return sorted((path for path in found if damaged or (path / _STATE).exists()), key=lambda path: int(path.name))
+
+    def set_damaged_aside(self, step: int) -> None:
+        """Rename the checkpoints of later steps, which are damaged."""
+        for checkpoint in self.checkpoints(damaged=True):
+            if int(checkpoint.name) > step:
+                set_aside(checkpoint)
 
     def latest_checkpoint(self) -> Path:
         """The newest whole checkpoint.
@@ -170,7 +176,7 @@ class RunFolder:
         """
         for leftover in self.path.glob(f".unfinished-{_BEST}-*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".unfinished-{_BEST}-", dir=self.path))
+        unfinished = _make_folder(self.path, f".unfinished-{_BEST}-")
         write(unfinished)
         _flush_folder(unfinished)
         best, former = self.path / _BEST, self.path / _FORMER_BEST
@@ -193,7 +199,7 @@ class RunFolder:
         self.checkpoint_folder.mkdir(exist_ok=True)
         for leftover in self.checkpoint_folder.glob(".unfinished-*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=self.checkpoint_folder))
+        unfinished = _make_folder(self.checkpoint_folder, ".unfinished-")
         write(unfinished)
         _flush_folder(unfinished)
         if target.exists():  # the same step again: state.json, written last, is what makes a checkpoint whole
@@ -204,14 +210,14 @@ class RunFolder:
             unfinished.rename(target)
         for checkpoint in self.checkpoints()[:-keep]:
             if checkpoint != spared:
-                shutil.rmtree(checkpoint)
+                _remove(checkpoint)
         return target
 
     def drop_checkpoints_after(self, step: int) -> None:
         """Remove the checkpoints of later steps, the newest first."""
         for checkpoint in reversed(self.checkpoints()):
             if int(checkpoint.name) > step:
-                shutil.rmtree(checkpoint)
+                _remove(checkpoint)
 
     # --- statistics ----------------------------------------------------------------------------------------
 
@@ -283,6 +289,27 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+
+def set_aside(folder: Path) -> None:
+    """Rename a damaged folder, so that it counts no more and can still be looked at."""
+    aside = folder.with_name(f"{folder.name}.damaged")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+
+
+def _make_folder(parent: Path, prefix: str) -> Path:
+    """A new folder that nobody can foresee, with the permissions that the umask gives."""
+    path = parent / f"{prefix}{secrets.token_hex(8)}"
+    path.mkdir()
+    return path
+
+
+def _remove(checkpoint: Path) -> None:
+    """Remove a checkpoint; who reads beside us finds all of it or nothing."""
+    unfinished = checkpoint.with_name(f".unfinished-{secrets.token_hex(8)}")
+    checkpoint.rename(unfinished)
+    shutil.rmtree(unfinished)
 
 
 def _is_unused(folder: Path) -> bool:

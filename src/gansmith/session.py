@@ -15,6 +15,7 @@ from rich.console import Console
 
 from gansmith import auto, dist
 from gansmith.augment import SAFE_OPERATIONS, AdaptiveAugment, settled_operations
+from gansmith.checkpoint import Checkpoint, newest_checkpoint
 from gansmith.component import override, override_as_user, to_plain
 from gansmith.config import Config, differences, load_config
 from gansmith.console import stop_on_signal, watching, work_progress
@@ -25,7 +26,7 @@ from gansmith.devices import Compute, choose_compute, describe_environment, free
 from gansmith.errors import ConfigError, MetricError, RunError
 from gansmith.facts import DataFacts
 from gansmith.guardian import Guardian, open_guardian, with_unwritten_rollback
-from gansmith.images import grid, labelled_rows, save_png, shown_classes
+from gansmith.images import save_png
 from gansmith.loggers import Logger, LogWriter
 from gansmith.metrics.handedness import handedness, safe_operations
 from gansmith.metrics.metric import Estimate
@@ -35,11 +36,11 @@ from gansmith.plots import plot_losses
 from gansmith.probes import LEAST_HELD_OUT, open_probes
 from gansmith.runs import RunFolder, write_json
 from gansmith.sample import TrainedGenerator
-from gansmith.snapshots import make_sampler
-from gansmith.state import TrainState, read_state
+from gansmith.snapshots import make_sampler, real_sheet, set_damage_aside
+from gansmith.state import TrainState
 from gansmith.tracker import Tracker, open_tracker
 from gansmith.training import train
-from gansmith.types import ImageSpec, PixelArray
+from gansmith.types import ImageSpec
 from gansmith.video import can_write_mp4, thinned, write_animation
 
 __all__ = ["begin", "go_on"]
@@ -62,7 +63,7 @@ def begin(config: Config, path: Path | None, given: Collection[str] = ()) -> Run
         folder = dist.from_main(lambda: RunFolder.create(path or _free_path(config)))
         try:
             with _claimed(folder):
-                _sit(folder, config, compute, resuming=False, given=given)
+                _sit(folder, config, compute, given=given)
         finally:
             if dist.is_main():
                 folder.remove_if_unused()
@@ -80,43 +81,57 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
         GansmithError: no run, no checkpoint, or a configuration or data that have changed behind its back.
     """
     folder = RunFolder.open(path)
-    config = override_as_user(with_unwritten_rollback(load_config(folder.config), folder), changes)
+    saved, damage = newest_checkpoint(folder)
+    config = override_as_user(with_unwritten_rollback(load_config(folder.config), folder, saved.state), changes)
     compute = choose_compute(config.device, config.precision)
     with dist.process_group(compute.device), _claimed(folder):
         dist.local_share(config.batch_size)
-        _refuse_unnamed_changes(folder, config, changes)
-        _sit(folder, config, compute, resuming=True)
+        _refuse_unnamed_changes(folder, config, changes, saved.state["config"])
+        _sit(folder, config, compute, saved=saved, damage=damage)
     return folder
 
 
 # --- the sitting -------------------------------------------------------------------------------------------
 
 
-def _sit(folder: RunFolder, config: Config, compute: Compute, *, resuming: bool, given: Collection[str] = ()) -> None:
+def _sit(
+    folder: RunFolder,
+    config: Config,
+    compute: Compute,
+    *,
+    saved: Checkpoint | None = None,
+    damage: Sequence[str] = (),
+    given: Collection[str] = (),
+) -> None:
     console = Console(quiet=not dist.is_main())
     with dist.main_first(), work_progress("preparing images", console) as progress:
         store = prepare(config.data, config.preparation, progress=progress)
     facts = DataFacts.of(store)
-    if resuming:
+    if saved:
         _refuse_other_data(folder, facts)
     training, held_out = split(store, config.held_out)
     told = _learning_handedness(store, training, console)
     reasons: Sequence[str] = ()
-    if not resuming:
+    if not saved:
         # All ranks take part in its trials.
         chosen = _chosen(config, given, store, (training, held_out), compute, told)
         config, reasons = dist.from_main(lambda: chosen)
     _refuse_blind_augmentation(config, held_out)
     spec = facts.spec(config.use_labels)
     state = TrainState.create(config, spec, compute, epoch_size=len(training))
-    if resuming:
-        state.load(folder.latest_checkpoint())
+    if saved:
+        state.load(saved)
+        dist.barrier()
+        if dist.is_main():
+            damage = (*damage, *set_damage_aside(folder, state.step))
     sampler = make_sampler(state.generator_ema, config, facts)
     tracker, trouble = _tracker(config, store, training, folder, sampler, console)
     if dist.is_main():
-        notes = (*store.notes, *compute.notes, *trouble, *(_changed_machine(folder, compute) if resuming else ()))
+        notes = (*damage, *store.notes, *compute.notes, *trouble, *(_changed_machine(folder, compute) if saved else ()))
         _write_facts(folder, state, facts)
-        save_png(_real_sheet(store, spec), folder.images / "real.png")
+        for note in damage:
+            folder.add_note(note)
+        save_png(real_sheet(store, spec), folder.images / "real.png")
         _introduce(console, folder, state, store, tracker, reasons, notes)
     guardian = _guardian(state, store, training, held_out, folder, facts, told)
     batches = Batches(
@@ -361,20 +376,6 @@ def _leave_pictures(folder: RunFolder, config: Config) -> None:
 # --- what both begin and go_on need ------------------------------------------------------------------------
 
 
-def _real_sheet(store: Store, spec: ImageSpec, columns: int = 8) -> PixelArray:
-    """Real images laid out as the samples are: rows of classes, or a square."""
-    order = np.random.default_rng(0).permutation(len(store.images))
-    if not spec.num_classes or store.labels is None:
-        return grid(store.images[np.sort(order[: columns * columns])], columns)
-    rows, shown = [], shown_classes(spec.num_classes)
-    for label in shown:
-        chosen = order[store.labels[order] == label][:columns]
-        row = np.full((columns, *store.images.shape[1:]), 255, np.uint8)
-        row[: len(chosen)] = store.images[chosen]
-        rows.append(row)
-    return labelled_rows(rows, store.class_names, shown)
-
-
 def _refuse_other_data(folder: RunFolder, facts: DataFacts) -> None:
     if DataFacts.read(folder.data).digest != facts.digest:
         raise RunError(
@@ -383,8 +384,9 @@ def _refuse_other_data(folder: RunFolder, facts: DataFacts) -> None:
         )
 
 
-def _refuse_unnamed_changes(folder: RunFolder, config: Config, changes: Mapping[str, Any]) -> None:
-    trained_with = read_state(folder.latest_checkpoint())["config"]
+def _refuse_unnamed_changes(
+    folder: RunFolder, config: Config, changes: Mapping[str, Any], trained_with: Mapping[str, Any]
+) -> None:
     changed = differences(trained_with, config)
     named = [path for path in changed if any(path == name or path.startswith(f"{name}.") for name in changes)]
     for path, (old, new) in changed.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,31 +11,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gansmith import dist
 from gansmith.augment import AdaptiveAugment, FixedAugment
+from gansmith.checkpoint import Checkpoint, open_checkpoint, read_tensors, write_files
 from gansmith.component import to_plain
 from gansmith.config import Config
 from gansmith.devices import Compute, keep_freed_memory, require_bytes
 from gansmith.ema import ema_decay, update_ema
-from gansmith.errors import ConfigError, RunError
+from gansmith.errors import ConfigError, DamagedCheckpoint, RunError
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork
-from gansmith.plain_json import read_json
-from gansmith.runs import write_json
 from gansmith.schedules import Progress
 from gansmith.statistics import Statistics
 from gansmith.types import ImageSpec, Logits
 
 LOGIT_DECAY = 0.99  # of the logits' moving averages, a step (Tseng et al. 2021)
 
-_ABSENT_IN_OLD_CHECKPOINTS: dict[str, Any] = {
-    "statistics": [], "config": {}, "tracking_seconds": 0, "num_tracked": 0, "augment_p": 0, "overfitting": 0,
-    "logit_averages": [0, 0], "num_events": 0,
-}  # fmt: skip
-
-__all__ = ["TrainState", "load_weights", "random_stream", "read_state", "settle"]
+__all__ = ["TrainState", "fill", "load_weights", "random_stream", "settle"]
 
 
 def random_stream(seed: int, *position: int) -> torch.Generator:
@@ -208,13 +202,10 @@ class TrainState:
             folder: empty.
             statistics: ``Statistics.to_plain``, which all ranks must have taken part in.
         """
-        save_file(_tensors(self.generator.state_dict()), folder / "generator.safetensors")
-        save_file(_tensors(self.discriminator.state_dict()), folder / "discriminator.safetensors")
-        if self.generator_ema is not self.generator:
-            save_file(_tensors(self.generator_ema.state_dict()), folder / "generator_ema.safetensors")
-        save_file(self._optimizer_tensors(), folder / "optimizers.safetensors")
+        files = {stem: _tensors(network.state_dict()) for stem, network in self._networks().items()}
+        files["optimizers"] = self._optimizer_tensors()
         plain = {**self._counts(), **self._memories(), "statistics": list(statistics), "config": to_plain(self.config)}
-        write_json(folder / "state.json", plain)
+        write_files(folder, files, plain)
 
     def save_generator(self, folder: Path, told: Mapping[str, Any]) -> None:
         """Fill a folder with the generator that pictures are made with, and nothing that training needs.
@@ -224,8 +215,12 @@ class TrainState:
             told: what else state.json is to say.
         """
         stem = "generator" if self.generator_ema is self.generator else "generator_ema"
-        save_file(_tensors(self.generator_ema.state_dict()), folder / f"{stem}.safetensors")
-        write_json(folder / "state.json", {**self._counts(), **told})
+        write_files(folder, {stem: _tensors(self.generator_ema.state_dict())}, {**self._counts(), **told})
+
+    def _networks(self) -> dict[str, nn.Module]:
+        """By the stem of their file."""
+        networks: dict[str, nn.Module] = {"generator": self.generator, "discriminator": self.discriminator}
+        return networks if self.generator_ema is self.generator else {**networks, "generator_ema": self.generator_ema}
 
     def _counts(self) -> dict[str, float]:
         names = ("nimg", "step", "seconds", "tracking_seconds", "num_tracked")
@@ -235,19 +230,22 @@ class TrainState:
         figures = {name: getattr(self, name).tolist() for name in ("augment_p", "overfitting", "logit_averages")}
         return {**figures, "num_events": self.num_events}
 
-    def load(self, folder: Path) -> None:
+    def load(self, saved: Path | Checkpoint) -> None:
         """Go on from a checkpoint.
+
+        Args:
+            saved: its folder, or what was read of it.
 
         Raises:
             RunError: it is damaged, or of other networks.
         """
-        plain = read_state(folder)
-        load_weights(self.generator, folder / "generator.safetensors")
-        load_weights(self.discriminator, folder / "discriminator.safetensors")
-        if self.generator_ema is not self.generator:
-            averaged = folder / "generator_ema.safetensors"
-            load_weights(self.generator_ema, averaged if averaged.exists() else folder / "generator.safetensors")
-        self._load_optimizers(folder / "optimizers.safetensors")
+        saved = open_checkpoint(saved) if isinstance(saved, Path) else saved
+        plain, tensors = saved.state, dict(saved.tensors)
+        if plain["config"].get("ema_halflife_kimg") == 0:  # averaging begins now
+            tensors.setdefault("generator_ema", tensors["generator"])
+        for stem, network in self._networks().items():
+            fill(network, _part(tensors, stem, saved.path), saved.path / f"{stem}.safetensors")
+        self._load_optimizers(_part(tensors, "optimizers", saved.path), saved.path / "optimizers.safetensors")
         self.nimg, self.step, self.seconds = int(plain["nimg"]), int(plain["step"]), float(plain["seconds"])
         self.tracking_seconds, self.num_tracked = float(plain["tracking_seconds"]), int(plain["num_tracked"])
         self.augment_p.fill_(plain["augment_p"])
@@ -279,15 +277,30 @@ class TrainState:
             for kind, value in optimizer.state.get(parameter, {}).items()
         }
 
-    def _load_optimizers(self, path: Path) -> None:
-        tensors = _read_tensors(path)
+    def _load_optimizers(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+        left = dict(tensors)
         for owner, network, optimizer in self._optimizers():
+            kinds = _kinds(optimizer)
             for name, parameter in network.named_parameters():
-                kinds = [key for key in tensors if key.startswith(f"{owner}.") and key.endswith(f".{name}")]
-                found = {key[len(owner) + 1 : -len(name) - 1]: tensors[key] for key in kinds}
-                optimizer.state[parameter] = {
-                    kind: _like(parameter, value, path) for kind, value in found.items() if "." not in kind
-                }
+                found = {kind: left.pop(key) for kind in kinds if (key := f"{owner}.{kind}.{name}") in left}
+                if found and found.keys() != kinds:
+                    missing = f"{owner}.{min(kinds - found.keys())}.{name}"
+                    raise RunError(f"{path}: has no tensor {missing}, which {type(optimizer).__name__} needs")
+                optimizer.state[parameter] = {kind: _like(parameter, value, path) for kind, value in found.items()}
+        if left:
+            raise RunError(f"{path}: holds a tensor that the optimizers do not keep ({min(left)})")
+
+
+def _kinds(optimizer: torch.optim.Optimizer) -> set[str]:
+    """What this optimizer keeps of each parameter once it has stepped."""
+    probe = copy.copy(optimizer)
+    device = optimizer.param_groups[0]["params"][0].device
+    parameter = nn.Parameter(torch.zeros(1, device=device))
+    parameter.grad = torch.zeros(1, device=device)
+    options = {key: value for key, value in optimizer.param_groups[0].items() if key != "params"}
+    probe.state, probe.param_groups = defaultdict(dict), [{**options, "params": [parameter]}]
+    probe.step()
+    return set(probe.state[parameter])
 
 
 def _require_memory(config: Config, spec: ImageSpec, compute: Compute) -> None:
@@ -313,29 +326,21 @@ def settle(network: nn.Module, device: torch.device) -> nn.Module:
     return moved
 
 
-def read_state(folder: Path) -> Mapping[str, Any]:
-    """What a checkpoint's state.json says.
-
-    Raises:
-        RunError: it is damaged.
-    """
-    try:
-        plain = read_json(folder / "state.json")
-        [plain[key] + 0 for key in ("nimg", "step", "seconds")]
-        return {**_ABSENT_IN_OLD_CHECKPOINTS, **plain}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"{folder}: the checkpoint is damaged ({error!r}); remove it to go on from the one before"
-        ) from error
-
-
 def load_weights(network: nn.Module, path: Path) -> None:
     """Fill a network, which may still be without memory (on "meta"), from a safetensors file.
 
     Raises:
         RunError: the file is damaged or of another network.
     """
-    tensors = _read_tensors(path)
+    fill(network, read_tensors(path), path)
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Fill a network, which may still be on "meta", with tensors that were read from a file.
+
+    Raises:
+        RunError: names, shapes or dtypes are those of another network.
+    """
     own = network.state_dict()
     described = {name: (tensor.shape, tensor.dtype) for name, tensor in own.items()}
     if described != {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}:
@@ -344,14 +349,10 @@ def load_weights(network: nn.Module, path: Path) -> None:
     network.load_state_dict(tensors, assign=unborn)
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except Exception as error:  # safetensors raises its own class, which it does not export everywhere
-        raise RunError(
-            f"{path}: cannot be read ({error}); remove the checkpoint to go on from the one before"
-        ) from error
-    return tensors
+def _part(tensors: Mapping[str, Mapping[str, Tensor]], stem: str, folder: Path) -> Mapping[str, Tensor]:
+    if stem not in tensors:
+        raise DamagedCheckpoint(f"{folder}: the checkpoint has no {stem}.safetensors")
+    return tensors[stem]
 
 
 def _tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -366,6 +367,6 @@ def _like(parameter: nn.Parameter, value: Tensor, path: Path) -> Tensor:
     """An optimizer's tensor in the parameter's memory format, without which fused updates would be slow or wrong."""
     if value.dim() == 0:  # the step count, which fused optimizers keep beside the parameter
         return value.to(parameter.device)
-    if value.shape != parameter.shape:
+    if value.shape != parameter.shape or value.dtype != parameter.dtype:
         raise RunError(f"{path}: holds the optimizer of another network than config.json describes")
     return torch.empty_like(parameter, requires_grad=False).copy_(value)

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor
 
 from gansmith import __version__, dist
+from gansmith.checkpoint import open_checkpoint, read_state
 from gansmith.component import member_name
 from gansmith.data.store import Store
 from gansmith.errors import MetricError
@@ -26,7 +26,7 @@ from gansmith.metrics.kernel import KID
 from gansmith.metrics.metric import Comparison, Estimate, Metric
 from gansmith.runs import RunFolder
 from gansmith.sample import TrainedGenerator
-from gansmith.state import TrainState, read_state
+from gansmith.state import TrainState
 from gansmith.tracking import Tracking
 
 __all__ = ["Tracker", "open_tracker"]
@@ -120,8 +120,8 @@ class Tracker:
         home = self.run.best
         if home is None or read_state(home)["step"] == state.step:
             return None
-        weights: dict[str, Tensor] = load_file(next(home.glob("generator*.safetensors")))
-        return weights
+        (weights,) = open_checkpoint(home).tensors.values()
+        return dict(weights)
 
     def _measured(self, sampler: TrainedGenerator, seeds: Sequence[int]) -> dict[str, Estimate]:
         return self.metric.measure(Comparison(real=self.real, fake=self._fake(sampler, seeds)))
