@@ -61,7 +61,7 @@ def work_progress(what: str, console: Console | None = None) -> Iterator[Callabl
 
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM came; a second Ctrl-C interrupts at once. Outside the main thread, never."""
+    """Whether Ctrl-C, SIGTERM or SIGHUP came; a second Ctrl-C interrupts at once. Outside the main thread, never."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
@@ -72,7 +72,9 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    known = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    ignored = [number for number in known if signal.getsignal(number) == signal.SIG_IGN]  # by nohup, for one
+    before = {number: signal.signal(number, ask) for number in known if number not in ignored}
     try:
         yield asked.is_set
     finally:

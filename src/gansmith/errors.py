@@ -16,8 +16,11 @@ Every message says where, what, what was expected and what to do, in one line.
 from __future__ import annotations
 
 import difflib
+import errno
 import functools
 import logging
+import os
+import re
 from collections.abc import Iterable
 
 __all__ = [
@@ -31,6 +34,8 @@ __all__ = [
     "TrainingDiverged",
     "UnreadableImage",
     "did_you_mean",
+    "explain",
+    "in_words",
     "tell",
 ]
 
@@ -87,6 +92,62 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if near:
         return f"did you mean '{near[0]}'?"
     return f"expected one of {', '.join(names)}" if names else "nothing is expected here"
+
+
+# errno: what to do
+_REMEDIES = {
+    errno.ENOSPC: "free space on that disk, then repeat the command; a run continues with: gansmith resume RUN",
+    errno.EDQUOT: "free space within your quota, then repeat the command; a run continues with: gansmith resume RUN",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or write to another disk",
+    errno.EROFS: "choose a folder that can be written (--run, --out; GANSMITH_CACHE for the cache)",
+    errno.EACCES: "change its permissions, or choose another folder (--run, --out; GANSMITH_CACHE for the cache)",
+    errno.EPERM: "change its permissions, or choose another folder (--run, --out; GANSMITH_CACHE for the cache)",
+    errno.ENOENT: "it may have been moved or removed; check the path, or put it back",
+    errno.ENOTDIR: "a part of this path is a file; choose another path",
+    errno.EISDIR: "expected a file; name a file in this folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "remove the symbolic link",
+    errno.EMFILE: "raise the limit of open files (ulimit -n 4096), then repeat the command",
+    errno.ENFILE: "close other programs, then repeat the command",
+    errno.ENOMEM: "close other programs, or choose a smaller batch, model or image size",
+    errno.EIO: "check the disk, or choose a folder on another one",
+    errno.ESTALE: "the network folder was replaced; open it again, then repeat the command",
+}
+_SMALLER = "close other programs, or choose a smaller batch, model or image size (--batch_size, --model.width, --size)"
+
+
+def explain(error: BaseException) -> str | None:
+    """One line for a failure of the system, with the path and the remedy; None if the error is none."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError):
+        return _explain_system(error.errno, error.strerror or text, error.filename)
+    if type(error).__name__ == "SafetensorError":  # not imported here: its files carry the number of the system's error
+        number = re.search(r"os error (\d+)", text)
+        if number:
+            return _explain_system(int(number[1]), os.strerror(int(number[1])), "a file of weights")
+        return f"a file of weights: {text}; it is damaged or incomplete: use another checkpoint or a copy"
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and re.search("out of memory|not enough memory|can't allocate memory", text)
+    ):
+        return f"not enough memory{f' ({text})' if text else ''}; {_SMALLER}"
+    if isinstance(error, RecursionError):
+        return f"something is nested too deeply ({text}); make the configuration or the file flatter"
+    return None
+
+
+def in_words(error: BaseException) -> str:
+    """The reason of a failure for status.json, in one line, whatever it is."""
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return "interrupted"
+    if isinstance(error, GansmithError):
+        return str(error)
+    return explain(error) or f"an error that gansmith did not expect ({type(error).__name__}: {error})"
+
+
+def _explain_system(number: int | None, reason: str, path: object) -> str:
+    where = os.fsdecode(path) if isinstance(path, bytes) else "a file" if path is None else str(path)
+    remedy = _REMEDIES.get(number or 0, "check the path and its disk, then repeat the command")
+    return f"{where}: {reason[:1].lower()}{reason[1:]}; {remedy}"
 
 
 @functools.lru_cache(maxsize=1000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from gansmith.data.batches import Batches, Indices, split
 from gansmith.data.resident import batches_on
 from gansmith.data.store import Store, prepare
 from gansmith.devices import Compute, choose_compute, describe_environment, free_bytes
-from gansmith.errors import ConfigError, MetricError, RunError
+from gansmith.errors import ConfigError, GansmithError, MetricError, RunError, in_words
 from gansmith.facts import DataFacts
 from gansmith.guardian import Guardian, open_guardian, with_unwritten_rollback
 from gansmith.images import save_png
@@ -266,8 +266,8 @@ def _status_kept(folder: RunFolder, state: TrainState) -> Iterator[None]:
         yield
     except BaseException as error:
         if dist.is_main():
-            reason = str(error) or type(error).__name__
-            folder.set_status("failed", step=state.step, nimg=state.nimg, reason=reason)
+            with suppress(OSError, GansmithError):  # a full disk, say; the first error is the one to report
+                folder.set_status("failed", step=state.step, nimg=state.nimg, reason=in_words(error))
         raise
 
 

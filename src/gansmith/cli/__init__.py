@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
 from gansmith import __version__
+from gansmith.cli.failures import one_line, output_may_close
 from gansmith.errors import GansmithError, did_you_mean
 
 __all__ = ["COMMANDS", "main"]
@@ -32,28 +32,33 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 2 for a mistake of the user's, 130 when interrupted."""
-    verb, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    if verb in ("--help", "-h", "help"):
-        print(_help())
-        return 0
-    if verb in ("--version", "-V"):
-        print(f"gansmith {__version__}")
-        return 0
+    """Run one command; returns the exit status: 0, 2 for what the user can mend, 130 when interrupted."""
     try:
-        if verb not in COMMANDS:
-            raise GansmithError(f"gansmith {verb}: no such command; {did_you_mean(verb, COMMANDS)}")
-        importlib.import_module(COMMANDS[verb][0]).main(rest)
-    except GansmithError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        with output_may_close():
+            _run(arguments)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone; nothing is left to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except Exception as error:
+        line = one_line(error)
+        if line is None:  # a mistake of ours: all of it helps to find it
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    verb, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if verb in ("--help", "-h", "help"):
+        print(_help())
+        return
+    if verb in ("--version", "-V"):
+        print(f"gansmith {__version__}")
+        return
+    if verb not in COMMANDS:
+        raise GansmithError(f"gansmith {verb}: no such command; {did_you_mean(verb, COMMANDS)}")
+    importlib.import_module(COMMANDS[verb][0]).main(rest)
 
 
 def _help() -> str:
