@@ -111,11 +111,9 @@ def _sit(
         _refuse_other_data(folder, facts)
     training, held_out = split(store, config.held_out)
     told = _learning_handedness(store, training, console)
-    reasons: Sequence[str] = ()
-    if not saved:
-        # All ranks take part in its trials.
-        chosen = _chosen(config, given, store, (training, held_out), compute, told)
-        config, reasons = dist.from_main(lambda: chosen)
+    # All ranks take part in the trials of what is chosen.
+    chosen = (config, ()) if saved else _chosen(config, given, store, (training, held_out), compute, told)
+    config, reasons = dist.from_main(lambda: chosen)
     _refuse_blind_augmentation(config, held_out)
     spec = facts.spec(config.use_labels)
     state = TrainState.create(config, spec, compute, epoch_size=len(training))
