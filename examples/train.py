@@ -21,7 +21,7 @@ from torch import nn
 
 import gansmith
 from gansmith import explore
-from gansmith.data.batches import split
+from gansmith.data.batches import ENOUGH_HELD_OUT, split
 from gansmith.data.store import prepare
 from gansmith.devices import choose_compute
 from gansmith.errors import RunError
@@ -119,7 +119,7 @@ def load_checkpoint(run: Path) -> TrainState:
     """Both networks, both optimizers and all counts of a run's newest checkpoint."""
     trained = gansmith.open_run(run)
     config = trained.config
-    training, _ = split(prepare(config.data, config.preparation), config.held_out)
+    training, _ = split(prepare(config.data, config.preparation), config.held_out, least=ENOUGH_HELD_OUT)
     state = TrainState.create(config, IMAGES, choose_compute(config.device, config.precision), len(training))
     state.load(trained.folder.latest_checkpoint())
     return state

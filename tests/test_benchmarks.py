@@ -35,6 +35,7 @@ SCRIPTS = (
     "handedness",
     "integrity",
     "judging",
+    "memorisation",
     "quality",
     "seed_bias",
     "speed",
@@ -147,6 +148,17 @@ def test_sides_are_told_of_digits_and_of_too_few_images_nothing_is_said(tmp_path
     assert some["told"][0] > 0.6 and few["told"] is None
     lines = handedness.table([{"data": "digits", **each} for each in (some, few)]).splitlines()[2:]
     assert f"| 300 | 0 | {some['told'][0]:.0%} | " in lines[0] and "| 50 | 0 | too few to judge |" in lines[1]
+
+
+def test_copies_of_digits_are_noticed_and_held_out_ones_are_not(tmp_path: Path) -> None:
+    memorisation = module("memorisation")
+    digits = module("handedness").opened("digits", tmp_path)
+    results = memorisation.measured("digits", digits, (100,), pool=40)
+    none = next(each for each in results if each["kind"] == "none")
+    assert none["alarms"] == 0
+    exact = [each for each in results if each["kind"] == "exact"]
+    assert exact[-1]["found"] == 1 and exact[-1]["alarms"] == 100
+    assert "| digits | none | 100 | 89 | | false alarms: 0 of 100 | | |" in memorisation.table(results)
 
 
 def test_a_kept_generator_is_too_good_on_the_seeds_that_selected_it() -> None:

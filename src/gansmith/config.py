@@ -50,7 +50,7 @@ class Config(Component):
         balance: 0 shows every image equally often, 1 every class; between, a class of n images is shown in proportion
             to n ** (1 - balance).
         held_out: the share of the images that is never trained on, so that copies can be told from likenesses;
-            the same images whatever the seed.
+            the same images whatever the seed; at least 20 images where there are 100.
         model: the two networks.
         loss: what they minimise.
         penalties: what keeps the discriminator smooth.

@@ -19,7 +19,7 @@ from gansmith.checkpoint import Checkpoint, newest_checkpoint
 from gansmith.component import override, override_as_user, to_plain
 from gansmith.config import Config, differences, load_config
 from gansmith.console import stop_on_signal, watching, work_progress
-from gansmith.data.batches import Batches, Indices, split
+from gansmith.data.batches import ENOUGH_HELD_OUT, Batches, Indices, split
 from gansmith.data.resident import batches_on
 from gansmith.data.store import Store, prepare
 from gansmith.devices import Compute, choose_compute, describe_environment, free_bytes
@@ -109,7 +109,7 @@ def _sit(
     facts = DataFacts.of(store)
     if saved:
         _refuse_other_data(folder, facts)
-    training, held_out = split(store, config.held_out)
+    training, held_out = split(store, config.held_out, least=ENOUGH_HELD_OUT)
     told = _learning_handedness(store, training, console)
     # All ranks take part in the trials of what is chosen.
     chosen = (config, ()) if saved else _chosen(config, given, store, (training, held_out), compute, told)

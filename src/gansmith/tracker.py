@@ -166,8 +166,8 @@ class Tracker:
             self._keep(state, judgement)
 
     def _better(self, value: float, than: float, by: float = 0.0) -> bool:
-        lower = self.metric.quantities[self.figure].better == "lower"
-        return value < than - by if lower else value > than + by
+        cost = self.metric.quantities[self.figure].cost
+        return cost(value) < cost(than) - by
 
     def _keep(self, state: TrainState, judgement: Judgement) -> None:
         value, seen = judgement.figures[self.figure].value, judgement.to_plain()["seen"]

@@ -222,6 +222,14 @@ def test_a_split_keeps_the_classes_shares() -> None:
     assert np.bincount(LABELS[held]).tolist() == [7, 2, 0, 1]
 
 
+@pytest.mark.parametrize(("num", "held"), [(99, 5), (100, 20), (300, 20), (1000, 50)])
+def test_enough_is_held_out_wherever_there_are_100(num: int, held: int) -> None:
+    for labels in (None, np.arange(num) % 3):
+        kept, rest = split(make_store(num, labels), 0.05, least=20)
+        assert held <= len(rest) <= held + 6 and len(kept) + len(rest) == num
+    assert not len(split(make_store(num), 0.0, least=20)[1])
+
+
 def test_a_split_parts_no_group() -> None:
     groups = np.random.default_rng(0).permutation(np.repeat(np.arange(40), 30))
     store = make_store(1200, groups % 4, groups)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from gansmith.errors import MetricError
 from gansmith.metrics.features import Features
@@ -53,14 +57,15 @@ def test_copies_with_a_little_noise_are_found() -> None:
     assert found["memorisation"].value > 0.99 and found["memorisation"].low > 0.98
     assert "p < 1e-06" in found["memorisation"].note
     assert found["copies"].value == 1 and found["copies"].low > 0.97
-    assert found["copies"].note == "0.00% among held-out images"
+    assert found["copies"].note.startswith("0.00% among held-out images; Fisher p < 1e-06")
+    assert found["copies"].note.endswith("; training images are copied")
 
 
 def test_fresh_draws_are_not_taken_for_copies() -> None:
     found = measured(pictures(300, 2), pictures(500, 0), pictures(300, 1))
     assert found["memorisation"].low < 0.5 < found["memorisation"].high
     assert p_value(found["memorisation"]) > 0.05
-    assert found["copies"].value == 0
+    assert found["copies"].value == 0 and "copied" not in found["copies"].note
 
 
 def test_half_of_them_copies_is_half_the_way() -> None:
@@ -116,7 +121,62 @@ def test_the_interval_holds_the_truth() -> None:
 # --- copies in pixels --------------------------------------------------------------------------------------
 
 
-def test_a_copy_may_differ_by_less_than_a_tenth_of_the_contrast() -> None:
+def smooth(num: int, seed: int, side: int = 24) -> PixelArray:
+    """Pictures whose neighbouring pixels are alike, with edges as photographs have."""
+    draw = np.random.default_rng(seed)
+    gray, colours = draw.integers(30, 226, (num, 8, 8, 1)), draw.integers(-30, 31, (num, 1, 1, 3))
+    coarse = (gray + colours).astype(np.uint8)
+    return np.stack(
+        [np.asarray(Image.fromarray(each).resize((side, side), Image.Resampling.BICUBIC)) for each in coarse]
+    )
+
+
+def compressed(images: PixelArray) -> PixelArray:
+    found = []
+    for image in images:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "jpeg", quality=75)
+        found.append(np.asarray(Image.open(file)))
+    return np.stack(found)
+
+
+NEAR_COPIES: dict[str, Callable[[PixelArray], PixelArray]] = {
+    "shifted": lambda images: np.pad(images, ((0, 0), (3, 0), (0, 2), (0, 0)), mode="edge")[:, :24, 2:],
+    "mirrored": lambda images: images[:, :, ::-1].copy(),
+    "recoloured": lambda images: (images.astype(int) + np.array([8, -8, 8])).clip(0, 255).astype(np.uint8),
+    "JPEG": compressed,
+    "all": lambda images: compressed(np.roll(images[:, :, ::-1], 1, axis=1) // 16 * 15 + 8),
+}
+
+
+@pytest.mark.parametrize("kind", NEAR_COPIES)
+def test_near_copies_are_copies(kind: str) -> None:
+    training = smooth(200, 0)
+    fake = np.concatenate([NEAR_COPIES[kind](training[:20]), smooth(80, 2)])
+    found = measured(fake, training, smooth(100, 1))["copies"]
+    assert found.value == pytest.approx(0.2, abs=0.011)
+    assert found.note.endswith("training images are copied")
+
+
+def test_neither_noise_nor_another_shade_is_a_copy() -> None:
+    training = smooth(100, 0)
+    for fake in (255 - training[:30], noisy(training[:30], 40), training[:30] // 2 + 100):
+        assert measured(fake, training, smooth(30, 1))["copies"].value == 0
+
+
+def test_large_pictures_are_compared_in_small() -> None:
+    training = smooth(30, 0, side=130)
+    fake = np.concatenate([training[:10, :, ::-1].copy(), smooth(20, 2, side=130)])
+    assert measured(fake, training, smooth(20, 1, side=130))["copies"].value == pytest.approx(1 / 3)
+
+
+def test_the_score_is_best_at_a_half() -> None:
+    quantity = Memorisation.quantities["memorisation"]
+    assert quantity.better == "nearer 0.5"
+    assert quantity.cost(0.5) < quantity.cost(0.6) < quantity.cost(0.003) < quantity.cost(1.0)
+
+
+def test_a_copy_may_differ_by_less_than_a_fifth_of_the_contrast() -> None:
     training = pictures(100, 0)  # whose pixels deviate by 74 from their mean
     held_out = pictures(30, 1)
     assert measured(noisy(training[:50], 6), training, held_out)["copies"].value == 1
@@ -137,7 +197,9 @@ def test_plain_pictures_are_copies_only_if_they_are_the_same() -> None:
 def test_held_out_images_that_are_copies_too_are_told_of() -> None:
     training = pictures(100, 0)
     held_out = np.concatenate([training[:10], pictures(30, 1)])
-    assert measured(training[:20], training, held_out)["copies"].note == "25.00% among held-out images"
+    assert measured(training[:20], training, held_out)["copies"].note.startswith(
+        "25.00% among held-out images; Fisher p"
+    )
 
 
 # --- the sheet ---------------------------------------------------------------------------------------------

@@ -20,11 +20,13 @@ from gansmith.data.store import Store
 from gansmith.errors import ConfigError
 from gansmith.types import Batch
 
-__all__ = ["Batches", "Indices", "split"]
+__all__ = ["ENOUGH_HELD_OUT", "Batches", "Indices", "split"]
 
 Indices: TypeAlias = NDArray[np.int64]
 
 MIXTURE, CLASS_STREAM = -1, 0  # all classes' images; the order of the classes. Their images' streams count from 1
+ENOUGH_HELD_OUT = 20  # images of a data set of 100 or more: fewer do not tell copies from likenesses
+MOST_HELD_OUT, SHARE_STEP = 0.5, 0.01  # of the images, where the share is raised to reach the least number
 RUN = 1024  # small permutations are drawn several at a time, for each call of NumPy costs the same
 
 
@@ -172,7 +174,7 @@ def _apportioned(num: int, weights: NDArray[np.float64]) -> Indices:
     return counts
 
 
-def split(store: Store, held_out: float = 0.1, seed: int = 0) -> tuple[Indices, Indices]:
+def split(store: Store, held_out: float = 0.1, seed: int = 0, *, least: int = 0) -> tuple[Indices, Indices]:
     """Part a store in two so that no group is parted and classes keep their shares.
 
     Args:
@@ -180,6 +182,8 @@ def split(store: Store, held_out: float = 0.1, seed: int = 0) -> tuple[Indices, 
         held_out: the share of each class's images in the second part, met as nearly as its groups allow; a class
             with two groups or more has one in either part, a class with one group stays whole in the first.
         seed: of the choice.
+        least: images in the second part at least, if there are five times as many and ``held_out`` is not 0; the
+            share is raised until it has them.
 
     Returns:
         The indices of the larger part and of what is held out, both sorted.
@@ -189,12 +193,23 @@ def split(store: Store, held_out: float = 0.1, seed: int = 0) -> tuple[Indices, 
     groups = np.arange(len(store)) if store.groups is None else store.groups
     labels = np.zeros(len(store), np.int64) if store.labels is None else store.labels
     _, first, group_of, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
-    held = np.zeros(len(sizes), bool)
-    if held_out > 0:
-        for label in np.unique(labels[first]).tolist():
-            order = np.random.default_rng([seed, label]).permutation(np.flatnonzero(labels[first] == label))
-            held[order[: _num_groups(sizes[order], held_out)]] = True
+    orders = [
+        np.random.default_rng([seed, label]).permutation(np.flatnonzero(labels[first] == label))
+        for label in np.unique(labels[first]).tolist()
+    ]
+    held = _held(sizes, orders, held_out)
+    while held_out and sizes[held].sum() < least <= len(store) // 5 and held_out < MOST_HELD_OUT:
+        held_out += SHARE_STEP
+        held = _held(sizes, orders, held_out)
     return np.flatnonzero(~held[group_of]), np.flatnonzero(held[group_of])
+
+
+def _held(sizes: Indices, orders: list[Indices], share: float) -> NDArray[np.bool_]:
+    """Which groups make up a share of each class."""
+    held = np.zeros(len(sizes), bool)
+    for order in orders if share > 0 else ():
+        held[order[: _num_groups(sizes[order], share)]] = True
+    return held
 
 
 def _num_groups(sizes: Indices, share: float) -> int:

@@ -13,7 +13,7 @@ from rich.console import Console
 from gansmith import dist
 from gansmith.config import load_config
 from gansmith.console import work_progress
-from gansmith.data.batches import Indices, split
+from gansmith.data.batches import ENOUGH_HELD_OUT, Indices, split
 from gansmith.data.folder import Folder
 from gansmith.data.source import Source
 from gansmith.data.split_names import is_split
@@ -75,7 +75,7 @@ def own_images(folder: RunFolder, options: Evaluation, console: Console) -> Real
         raise RunError(
             f"{folder.path}: the images are not those that it was trained on (their digest differs); {remedy}"
         )
-    training, rest = split(store, config.held_out)
+    training, rest = split(store, config.held_out, least=ENOUGH_HELD_OUT)
     held_out = Part(store=store, indices=rest) if len(rest) else None
     if options.held_out is not None:
         held_out = _in_shape(options.held_out, store.spec, options, console)

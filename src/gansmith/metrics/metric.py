@@ -7,13 +7,15 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from gansmith.component import Component
 from gansmith.errors import MetricError
 from gansmith.metrics.features import Features
 
-__all__ = ["Comparison", "Estimate", "Metric", "Quantity"]
+__all__ = ["Better", "Comparison", "Estimate", "Metric", "Quantity"]
+
+Better: TypeAlias = Literal["lower", "higher", "nearer 1", "nearer 0.5"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +24,20 @@ class Quantity:
 
     Args:
         title: as tables show it, with its unit if it has one.
-        better: which way is better; "nearer 1" for ratios of generated to real.
+        better: which way is better; "nearer 1" for ratios of generated to real, "nearer 0.5" for chances that two
+            kinds of images rank alike.
         published: whether papers report it in Inception's features; tables then name the feature network beside it.
     """
 
     title: str
-    better: Literal["lower", "higher", "nearer 1"]
+    better: Better
     published: bool = False
+
+    def cost(self, value: float) -> float:
+        """Return a number that is lower for a better value."""
+        if self.better.startswith("nearer "):
+            return abs(value - float(self.better.removeprefix("nearer ")))
+        return value if self.better == "lower" else -value
 
     def titled(self, extractor: str) -> str:
         """Return the title with the feature network where published values use another: "FID (classifier)"."""

@@ -61,8 +61,7 @@ def best_of(name: str, judgements: Sequence[Judgement]) -> Judgement | None:
     known = quantity(name)
     if known is None:
         return None
-    ranked = {"lower": lambda value: value, "higher": lambda value: -value, "nearer 1": lambda value: abs(value - 1)}
-    return min(judgements, key=lambda one: ranked[known.better](one.figures[name].value))
+    return min(judgements, key=lambda one: known.cost(one.figures[name].value))
 
 
 def tracked_chart(judgements: Sequence[Judgement]) -> Chart:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from scipy import integrate
 
 from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.metric import Better
 
 __all__ = [
     "Better",
@@ -30,7 +31,6 @@ __all__ = [
     "time_to",
 ]
 
-Better: TypeAlias = Literal["lower", "higher", "nearer 1"]
 Curve: TypeAlias = Sequence[tuple[int, float, float]]  # real images seen, seconds of training, the tracked figure
 
 
@@ -55,8 +55,8 @@ def log_cost(value: float, better: Better) -> float:
     """The logarithm of a figure, turned so that lower is better."""
     if value <= 0:
         raise ValueError(f"the figure comes down to {value:.3g}, of which there is no logarithm")
-    if better == "nearer 1":
-        return abs(math.log(value))
+    if better.startswith("nearer "):
+        return abs(math.log(value / float(better.removeprefix("nearer "))))
     return math.log(value) if better == "lower" else -math.log(value)
 
 
@@ -130,13 +130,15 @@ def choose_thresholds(curves: Mapping[str, Sequence[Curve]], better: Better) -> 
     costs = {variant: [log_costs(curve, better) for curve in runs] for variant, runs in there.items()}
     far = max(float(np.median([min(curve) for curve in runs])) for runs in costs.values())
     start = float(np.median([curve[0] for runs in costs.values() for curve in runs]))
-    if far >= start or better == "nearer 1":
+    if far >= start or better.startswith("nearer "):
         raise ValueError("no run becomes better than all are at the first measurement")
     return _easier((start + far) / 2, better), _easier(far, better)
 
 
 def _cost(value: float, better: Better) -> float:
     """A figure turned so that lower is better, on its own scale where it has a direction."""
+    if better == "nearer 0.5":  # a chance, which may be 0
+        return abs(value - 0.5)
     if better == "nearer 1":
         return log_cost(value, better)
     return value if better == "lower" else -value

@@ -66,7 +66,7 @@ class Measure(Component):
     key: str
     title: str
     unit: str = ""
-    better: Literal["lower", "higher", "nearer 1", "neither"]
+    better: Literal["lower", "higher", "nearer 1", "nearer 0.5", "neither"]
     group: Group
     headline: bool = False
     share: bool = False
@@ -226,7 +226,7 @@ class SettingResults(Component):
     length: str
     tracked: str = ""
     tracked_title: str = ""
-    tracked_better: Literal["lower", "higher", "nearer 1"] = "lower"
+    tracked_better: Literal["lower", "higher", "nearer 1", "nearer 0.5"] = "lower"
     thresholds: tuple[float, ...] = ()
     incomparable: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

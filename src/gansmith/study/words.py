@@ -87,6 +87,12 @@ def _finding(measure: Measure, comparison: Comparison, summaries: Sequence[Summa
     if measure.better in ("lower", "higher"):
         winner, loser = (less, more) if measure.better == "lower" else (more, less)
         return f"{winner} is better than {loser} in {measure.title} ({amount}{_doubt(comparison)})"
+    goal = float(measure.better.removeprefix("nearer ")) if measure.better.startswith("nearer ") else None
+    if goal is not None and len({side.mean.value > goal for side in summaries}) == 1:  # both on one side of it
+        winner = more if summaries[0].mean.value < goal else less
+        loser = less if winner == more else more
+        title = f"{measure.title} ({measure.better})"
+        return f"{winner} is better than {loser} in {title} ({amount}{_doubt(comparison)})"
     return f"{measure.title} is higher with {more} than with {less} ({amount}{_doubt(comparison)})"
 
 

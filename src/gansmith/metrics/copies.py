@@ -1,0 +1,134 @@
+"""How far each image is from being a copy of a training image that was shifted, mirrored, recoloured or compressed."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from gansmith.metrics.features import Pictures
+from gansmith.metrics.manifold import nearest
+
+__all__ = ["differences_from_copies"]
+
+MOST_SIDE = 64  # pixels: larger images are compared after averaging blocks of pixels
+FREQUENCIES = 8  # of the descriptor, in each direction
+CANDIDATES = 8  # training images that each image is compared with, beside its neighbour in the features
+REACH = 8  # a copy is shifted by at most this part of a side
+RECOLOURED = 16.0  # of 255: how far a copy's colour may be off, but never by more than half of the contrast
+BATCH_SIZE = 256
+
+
+def differences_from_copies(images: Pictures, training: Pictures, neighbours: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the smallest difference of each image from a training image, relative to that image's contrast.
+
+    Both are compared pixel by pixel where they overlap, after the best shift and mirroring and without the difference
+    of their mean colours: the root of the mean squared difference against the pixels' standard deviation about their
+    channel's mean. Candidates are found by descriptors that neither shifts nor mirroring change.
+
+    Args:
+        images: what may be copies.
+        training: what may have been copied.
+        neighbours: a candidate for each image that was found otherwise, int64 [n].
+
+    Returns:
+        float64 [n]; 0 for an exact copy, infinity beside candidates without contrast.
+    """
+    num = min(CANDIDATES, len(training))
+    _, found = nearest(_descriptors(images), _descriptors(training), num)
+    candidates = np.concatenate([found.numpy(), neighbours[:, None]], axis=1)
+    smallest = []
+    for start in range(0, len(images), BATCH_SIZE):
+        which = np.arange(start, min(start + BATCH_SIZE, len(images)))
+        here = _read(images, which)
+        each = [_differences(here, _read(training, column)) for column in candidates[which].T]
+        smallest.append(torch.stack(each).amin(dim=0))
+    return torch.cat(smallest).double().numpy()
+
+
+def _read(pictures: Pictures, which: NDArray[np.int64]) -> Float32[Tensor, "n c h w"]:
+    """Pixels from 0 to 255, of at most ``MOST_SIDE`` a side."""
+    images = torch.from_numpy(np.ascontiguousarray(pictures[which])).permute(0, 3, 1, 2).float()
+    factor = -(-max(images.shape[2:]) // MOST_SIDE)
+    return F.avg_pool2d(images, factor, ceil_mode=True) if factor > 1 else images
+
+
+def _descriptors(pictures: Pictures) -> Float32[Tensor, "n d"]:
+    """Low frequencies' amplitudes, the same for mirrored images and nearly so for shifted ones; of length 1."""
+    found = []
+    for start in range(0, len(pictures), BATCH_SIZE):
+        images = _read(pictures, np.arange(start, min(start + BATCH_SIZE, len(pictures))))
+        windowed = (images - images.mean(dim=(2, 3), keepdim=True)) * _window(images)
+        amplitudes = torch.fft.fft2(windowed).abs()[..., :FREQUENCIES, :]
+        mirrored = amplitudes.flip(-1).roll(1, dims=-1)
+        found.append((amplitudes + mirrored)[..., : min(FREQUENCIES, images.shape[3] // 2 + 1)].flatten(1))
+    return F.normalize(torch.cat(found).sqrt(), dim=1)
+
+
+def _window(images: Float32[Tensor, "n c h w"]) -> Float32[Tensor, "h w"]:
+    """Fade the edges, which shifts replace."""
+    rows, columns = (torch.hann_window(size + 2, periodic=False)[1:-1].sqrt() for size in images.shape[2:])
+    return rows[:, None] * columns
+
+
+def _differences(images: Float32[Tensor, "n c h w"], originals: Float32[Tensor, "n c h w"]) -> Float32[Tensor, "n"]:
+    """The smaller of the differences as they are and mirrored."""
+    return torch.minimum(_aligned(images, originals), _aligned(images.flip(-1), originals))
+
+
+def _aligned(images: Float32[Tensor, "n c h w"], originals: Float32[Tensor, "n c h w"]) -> Float32[Tensor, "n"]:
+    """The difference at the better of no shift and the shift at which the images correlate most."""
+    shifts = _best_shifts(images, originals)
+    return torch.minimum(_relative(images, originals, torch.zeros_like(shifts)), _relative(images, originals, shifts))
+
+
+def _best_shifts(images: Float32[Tensor, "n c h w"], originals: Float32[Tensor, "n c h w"]) -> Int64[Tensor, "n 2"]:
+    """By how many rows and columns each original has to be moved."""
+    window = _window(images)
+    spectra = [
+        torch.fft.rfft2((side - side.mean(dim=(2, 3), keepdim=True)).mean(dim=1) * window)
+        for side in (images, originals)
+    ]
+    height, width = images.shape[2:]
+    correlation = torch.fft.irfft2(spectra[0] * spectra[1].conj(), s=(height, width))
+    reaches = [max(1, size // REACH) for size in (height, width)]
+    rows, columns = (torch.arange(-reach, reach + 1) for reach in reaches)
+    near = correlation[:, rows][:, :, columns].flatten(1).argmax(dim=1)
+    return torch.stack([rows[near // len(columns)], columns[near % len(columns)]], dim=1)
+
+
+def _relative(
+    images: Float32[Tensor, "n c h w"], originals: Float32[Tensor, "n c h w"], shifts: Int64[Tensor, "n 2"]
+) -> Float32[Tensor, "n"]:
+    """The relative difference of each image from its original moved by so many rows and columns, where they overlap."""
+    n, _, height, width = images.shape
+    rows = torch.arange(height) - shifts[:, :1]
+    columns = torch.arange(width) - shifts[:, 1:]
+    inside = ((rows >= 0) & (rows < height))[:, None, :, None] & ((columns >= 0) & (columns < width))[:, None, None, :]
+    each = torch.arange(n)[:, None, None]
+    moved = originals.permute(0, 2, 3, 1)[
+        each, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None]
+    ]
+    moved = moved.permute(0, 3, 1, 2)
+    count = inside.sum(dim=(2, 3), keepdim=True)
+    (offset, variance), (_, contrast) = _moments(images - moved, inside, count), _moments(moved, inside, count)
+    contrast = contrast.mean(dim=1)
+    allowed = (contrast.sqrt() / 2).clamp(max=RECOLOURED)[:, None]
+    left = variance + (offset.abs() - allowed).clamp(min=0).square()
+    return torch.where(
+        contrast > 0,
+        (left.mean(dim=1) / contrast.clamp(min=1e-9)).sqrt(),
+        torch.where(left.mean(dim=1) > 0, torch.inf, 0.0),
+    )
+
+
+def _moments(
+    values: Float32[Tensor, "n c h w"], inside: Tensor, count: Tensor
+) -> tuple[Float32[Tensor, "n c"], Float32[Tensor, "n c"]]:
+    """Mean and variance of each channel's values inside."""
+    mean = (values * inside).sum(dim=(2, 3), keepdim=True) / count
+    variance = ((values - mean).square() * inside).sum(dim=(2, 3), keepdim=True) / count
+    return mean[..., 0, 0], variance[..., 0, 0]
