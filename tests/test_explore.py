@@ -78,9 +78,9 @@ def test_all_its_images_are_of_one_class_the_first_seed_s_by_default(class_gener
     assert own is not None
     first, last = own.tolist().index(0), own.tolist().index(1)
     free = interpolate(class_generator, first, last, steps=4)
-    fixed = interpolate(class_generator, first, last, steps=4, label="go")
+    fixed = interpolate(class_generator, first, last, steps=4, label="yield")
     assert free.labels is not None and fixed.labels is not None
-    assert free.labels.tolist() == [0] * 4 and fixed.labels.tolist() == [2] * 4
+    assert free.labels.tolist() == [0] * 4 and fixed.labels.tolist() == [1] * 4
     assert free.class_names == ("stop", "yield", "go")
     assert np.array_equal(free.images[0], class_generator.sample(1, seed=first).images[0])
     assert not np.array_equal(free.images, fixed.images)

@@ -23,6 +23,7 @@ from gansmith.component import (
 from gansmith.data.source import Source
 from gansmith.data.store import Preparation
 from gansmith.errors import ConfigError
+from gansmith.files import replacing
 from gansmith.guard import Guard
 from gansmith.loggers import Logger
 from gansmith.losses import Loss, Sigmoid
@@ -135,7 +136,8 @@ def flat(plain: Any, path: str = "") -> dict[str, Any]:
 
 def save_config(config: Config, path: Path) -> None:
     """Write a configuration as JSON."""
-    path.write_text(json.dumps(to_plain(config), indent=2) + "\n", encoding="utf-8")
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(to_plain(config), indent=2) + "\n", encoding="utf-8")
 
 
 def load_config(path: Path) -> Config:

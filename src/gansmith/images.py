@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from gansmith.errors import ConfigError
+from gansmith.files import replacing
 from gansmith.types import PixelArray, Pixels
 
 __all__ = [
@@ -222,9 +223,9 @@ def file_kind(path: Path | str) -> str:
 def save_png(image: PixelArray, path: Path) -> Path:
     """Write one image, uint8 [h w c], as PNG, all of it or nothing; the folder is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    _pillow(image).save(unfinished, format="PNG")
-    return unfinished.replace(path)
+    with replacing(path) as unfinished:
+        _pillow(image).save(unfinished, format="PNG")
+    return path
 
 
 def png_bytes(image: PixelArray) -> bytes:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from gansmith.component import Component
 from gansmith.errors import MissingExtra
+from gansmith.files import replacing
 from gansmith.runs import RunFolder
 
 __all__ = ["LOGGERS", "LogWriter", "Logger", "TensorBoard", "WeightsAndBiases"]
@@ -141,7 +142,8 @@ def _identifier(run: RunFolder) -> str:
     path = run.path / "wandb" / "run_id"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        path.write_text(os.urandom(4).hex(), encoding="utf-8")
+        with replacing(path) as unfinished:
+            unfinished.write_text(os.urandom(4).hex(), encoding="utf-8")
     return path.read_text(encoding="utf-8").strip()
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from gansmith.files import replacing
+
 __all__ = ["plot_losses"]
 
 _GENERATOR, _DISCRIMINATOR = "#d1495b", "#2e6f95"
@@ -40,5 +42,6 @@ def plot_losses(records: Sequence[dict[str, Any]], path: Path) -> Path:
         axes.set(title=title, xlabel="thousand images")
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, dpi=110, format="png")
     return path

@@ -34,12 +34,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gansmith.errors import RunError
+from gansmith.files import open_without_link, refuse_links, replacing
 from gansmith.plain_json import parse_json, read_json, read_lines
 
 __all__ = ["RunFolder", "set_aside", "write_json"]
 
 _STATE = "state.json"
 _LOCK = ".lock"
+_OF_OTHERS = ("wandb",)  # Weights & Biases keeps links there, which are never read or written here
 _BEST, _FORMER_BEST = "best", ".former-best"
 
 
@@ -74,12 +76,13 @@ class RunFolder:
         """An existing run.
 
         Raises:
-            RunError: no run is there.
+            RunError: no run is there, or something in it is a link, which could lead out of it.
         """
         if not (path / "config.json").is_file():
             near = sorted(str(found.parent) for found in path.glob("*/config.json"))[:3] if path.is_dir() else []
             hint = f"did you mean {' or '.join(near)}?" if near else "expected a folder that gansmith train has made"
             raise RunError(f"{path}: no run is there (no config.json); {hint}")
+        refuse_links(path, except_in=_OF_OTHERS)
         return cls(path)
 
     @property
@@ -322,14 +325,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def _append_line(path: Path, record: Mapping[str, Any]) -> None:
     _end_last_line(path)
-    with path.open("a", encoding="utf-8") as file:
+    with open(path, "a", encoding="utf-8", opener=open_without_link) as file:
         file.write(json.dumps(record) + "\n")
 
 
@@ -337,7 +339,7 @@ def _end_last_line(path: Path) -> None:
     """Mend a file whose last line has no end, as a kill or a full disk leaves it: a half line is taken away."""
     if not path.exists():
         return
-    with path.open("r+b") as file:
+    with open(path, "r+b", opener=open_without_link) as file:
         if file.seek(0, os.SEEK_END) == 0:
             return
         file.seek(-1, os.SEEK_END)

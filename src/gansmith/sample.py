@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from gansmith.data.class_names import class_index
 from gansmith.devices import require_bytes
 from gansmith.errors import ConfigError
+from gansmith.files import replacing
 from gansmith.images import file_kind, grid, labelled_rows, png_bytes, save_png, shown_classes, to_array, to_uint8
 from gansmith.models.model import GeneratorNetwork, Model
 from gansmith.types import ImageSpec, Labels, Latents, PixelArray
@@ -77,7 +78,8 @@ class Samples:
         if kind == "npz":
             path.parent.mkdir(parents=True, exist_ok=True)
             arrays = {"images": self.images} if self.labels is None else {"images": self.images, "labels": self.labels}
-            with path.open("wb") as file:  # to a path, numpy adds ".npz" where the ending has capitals
+            # To a path, numpy would add ".npz" where the ending has capitals.
+            with replacing(path) as unfinished, unfinished.open("wb") as file:
                 np.savez_compressed(file, allow_pickle=False, **arrays)
             return path
         if kind:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from gansmith.errors import ConfigError, MissingExtra
+from gansmith.files import replacing
 from gansmith.images import file_kind
 from gansmith.types import PixelArray
 
@@ -44,7 +45,8 @@ def write_animation(frames: Iterable[PixelArray], path: Path, fps: float = 10.0)
     if len({picture.shape for picture in pictures}) > 1:
         raise ConfigError(f"{path}: the frames differ in size; they must come from one run with one grid")
     path.parent.mkdir(parents=True, exist_ok=True)
-    writers[kind](pictures, path, fps)
+    with replacing(path) as unfinished:
+        writers[kind](pictures, unfinished, fps)
     return path
 
 

@@ -20,6 +20,7 @@ from gansmith.config import Config, differences, load_config
 from gansmith.errors import GansmithError, TrainingDiverged
 from gansmith.evaluation import evaluate_run
 from gansmith.evaluation.options import Evaluation
+from gansmith.files import open_without_link
 from gansmith.metrics.judgement import Judgement
 from gansmith.plain_json import read_json, read_lines
 from gansmith.runs import RunFolder
@@ -136,7 +137,7 @@ def _said(error: Exception) -> str:
 def _print_to(log: Path) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
-    with log.open("ab") as file:
+    with open(log, "ab", opener=open_without_link) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
 

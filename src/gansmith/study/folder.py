@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from gansmith.errors import RunError
+from gansmith.files import refuse_links
 
 __all__ = ["StudyFolder"]
 
@@ -33,11 +34,12 @@ class StudyFolder:
         """An existing study.
 
         Raises:
-            RunError: no study is there.
+            RunError: no study is there, or something in it is a link.
         """
         folder = cls(path)
         if not folder.plan.is_file():
             raise RunError(f"{path}: no study is there (no study.json); expected a folder that gansmith study has made")
+        refuse_links(path, except_in=("wandb",))
         return folder
 
     @property

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gansmith.files import replacing
 from gansmith.study.results import Comparison, Interval, Measure, SettingResults, StudyResults, Summary
 from gansmith.study.words import TITLES, number
 
@@ -34,7 +35,7 @@ def show_results(results: StudyResults, console: Console) -> None:
 def write_csv(results: StudyResults, path: Path) -> None:
     """Write one row a run: what it was, what came of it, and every measure; empty where one could not be had."""
     keys = list(dict.fromkeys(measure.key for setting in results.settings for measure in setting.measures))
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["data", "variant", "seed", "state", "reason", "path", *keys])
         for setting in results.settings:

@@ -1,0 +1,59 @@
+"""Files that are written whole, and never through a link that somebody else has laid."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gansmith.errors import RunError
+
+__all__ = ["open_without_link", "refuse_links", "replacing"]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a new, empty file beside ``path``, which takes its place when the block ends; all of it or nothing.
+
+    Its name cannot be foreseen and it is made exclusively, so that it is nobody's link. A link at ``path`` itself is
+    replaced, not followed.
+    """
+    unfinished = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.unfinished{path.suffix}")
+    os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def open_without_link(path: str, flags: int) -> int:
+    """Open a file, but not through a link; the ``opener`` of ``open``.
+
+    Raises:
+        RunError: the file is a link.
+    """
+    if os.path.islink(path):  # also where the system has no O_NOFOLLOW
+        raise RunError(f"{path}: a link; expected a file of its own here; remove it")
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def refuse_links(folder: Path, except_in: tuple[str, ...] = ()) -> None:
+    """Refuse a folder that has links, pipes or sockets in it, at any depth.
+
+    Args:
+        folder: may be a link itself.
+        except_in: names of folders, at any depth, that are not looked into.
+
+    Raises:
+        RunError: it has; the first one is named.
+    """
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name not in except_in:
+                    refuse_links(Path(entry.path), except_in)
+            elif not entry.is_file(follow_symlinks=False):
+                raise RunError(f"{entry.path}: a link or no regular file; a run holds files of its own only; remove it")
