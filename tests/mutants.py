@@ -2,9 +2,8 @@
 
     python tests/mutants.py --module losses --module augment/control --sample 20 --seed 1
 
-An own script, as a mutant must cost about a second: each is tried in a process forked from one that has imported
-torch already, with the tests of its module alone. mutmut and cosmic-ray start an interpreter, and import torch,
-for each mutant. Survivors that change nothing are listed in ``mutants.toml``, each with its reason.
+An own script: each mutant is tried in a process forked from one that has imported torch already, with the tests of its
+module alone. Survivors that change nothing are listed in ``mutants.toml``, each with its reason.
 """
 
 from __future__ import annotations

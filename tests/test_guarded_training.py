@@ -193,13 +193,13 @@ TIMES = ("progress/seconds", "speed/images_per_second")
 
 
 def record(run: api.Run) -> dict[str, Any]:
-    """All that a guarded run leaves behind, but for times."""
+    """All that a guarded run leaves behind, but for times and the seal of state.json, which covers them."""
     state = json.loads((run.folder.latest_checkpoint() / "state.json").read_text())
     return {
         "events": run.folder.read_events(),
         "stats": [{key: value for key, value in line.items() if key not in TIMES} for line in run.stats()],
         "weights": weights(run.folder),
-        "state": {**state, "seconds": 0},
+        "state": {key: value for key, value in state.items() if key not in ("seconds", "seal")},
         "config": run.folder.config.read_text(),
     }
 
