@@ -139,7 +139,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _expected(folder: Path, state: Mapping[str, Any]) -> list[str]:
     """The files of a checkpoint of an earlier version, which does not list them."""
-    if "config" not in state:  # of the best generator there is one file
+    if not state.get("config"):  # of the best generator there is one file
         return [path.name for path in folder.glob("generator*.safetensors")] or ["generator_ema.safetensors"]
     averaged = "generator_ema.safetensors"
     config = state["config"] if isinstance(state["config"], dict) else {}
