@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import numpy as np
 import pytest
 
 from gansmith import api, session
+from gansmith.checkpoint import never_saved
 from gansmith.errors import RunError
 from gansmith.presets import PRESETS
 from gansmith.runs import RunFolder
@@ -189,3 +193,69 @@ def test_a_kill_at_any_moment_leaves_a_run_that_can_be_resumed(pictures: Path, t
     )
     assert record(resumed.folder)["weights"] == record(whole.folder)["weights"]
     assert record(resumed.folder)["stats"] == record(whole.folder)["stats"]
+
+
+# --- before the first checkpoint, and two at once ----------------------------------------------------------
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again_and_ends_the_same(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = small(guard=None, seed=3, length="6 steps")
+    whole = api.train(pictures, preset="dcgan-r1", run=tmp_path / "whole", overrides=changes)
+    killed = tmp_path / "killed"
+
+    def kill(*_: object, **__: object) -> None:
+        shutil.copytree(tmp_path / "now", killed)  # what a SIGKILL leaves: the status is "running"
+        raise RunError("killed")
+
+    monkeypatch.setattr(RunFolder, "add_checkpoint", kill)
+    with pytest.raises(RunError, match="killed"):
+        api.train(pictures, preset="dcgan-r1", run=tmp_path / "now", overrides=changes)
+    monkeypatch.undo()
+    assert json.loads((killed / "status.json").read_text())["state"] == "running"
+    assert record(api.resume(killed).folder) == record(whole.folder)
+    assert record(api.resume(tmp_path / "now").folder) == record(whole.folder)  # the one that failed
+
+
+def test_a_run_whose_checkpoints_were_removed_does_not_begin_again(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run")
+    assert never_saved(run)
+    for state, details in (("finished", {}), ("stopped", {}), ("running", {"step": 4})):
+        run.set_status(state, **details)
+        assert not never_saved(run)
+    run.set_status("failed", step=4)
+    assert never_saved(run)
+    (run.checkpoint_folder / "000004.damaged").mkdir(parents=True)
+    assert not never_saved(run)
+
+
+def test_of_many_that_begin_at_once_each_gets_a_name_or_exactly_one_the_folder(tmp_path: Path) -> None:
+    names = [tmp_path / "runs" / f"run-{i}" for i in range(20)]
+    ready, done = threading.Barrier(8), threading.Barrier(8)
+
+    def take(paths: Sequence[Path]) -> Path | None:
+        ready.wait()
+        try:
+            with RunFolder.begin(*paths) as run:
+                (run.path / "mine").touch()
+                done.wait()
+                return run.path
+        except RunError:
+            done.wait()
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(take, [names] * 8)) - {None}) == 8
+        won = list(pool.map(take, [[tmp_path / "one"]] * 8))
+    assert [path for path in won if path] == [tmp_path / "one"]
+    assert (tmp_path / "one" / "mine").exists()
+
+
+def test_a_folder_that_nothing_came_of_is_removed_and_a_lock_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), RunFolder.begin(tmp_path / "run"):
+        raise KeyError
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run" / ".lock").mkdir(parents=True)
+    with pytest.raises(RunError, match=r"\.lock cannot be opened"), RunFolder.begin(tmp_path / "run"):
+        pass

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from gansmith.data.integrity import sealed, unsealed
 from gansmith.errors import DamagedCheckpoint, RunError
-from gansmith.plain_json import parse_json
+from gansmith.plain_json import parse_json, read_json
 from gansmith.runs import RunFolder
 
 __all__ = [
     "MOST_TRIES",
     "Checkpoint",
+    "never_saved",
     "newest_checkpoint",
     "open_checkpoint",
     "read_state",
@@ -108,6 +109,16 @@ def newest_checkpoint(run: RunFolder, needed: Collection[str] | None = None) -> 
                 run.latest_checkpoint()  # says that there is none
             raise RunError(f"{notes[0]}; no other checkpoint is whole: bring one back from a copy, or train anew")
     raise RunError(f"{run.path}: a training removes its checkpoints faster than they can be read; try again")
+
+
+def never_saved(run: RunFolder) -> bool:
+    """Whether a run ended before its first checkpoint, and can begin again at step 0 without a loss."""
+    folder = run.checkpoint_folder
+    if folder.is_dir() and any(path.name[0] != "." for path in folder.iterdir()):
+        return False
+    status = read_json(run.status) if run.status.exists() else {}
+    state, saved = (status.get("state"), "step" in status) if isinstance(status, dict) else (None, False)
+    return state == "failed" or (state in (None, "running") and not saved)
 
 
 def read_state(folder: Path) -> Mapping[str, Any]:

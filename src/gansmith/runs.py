@@ -26,7 +26,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,11 +65,29 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         return cls(path)
 
-    def remove_if_unused(self) -> None:
-        """Take the folder away again if nothing has come of it."""
-        if _is_unused(self.path):
-            (self.path / _LOCK).unlink(missing_ok=True)
-            self.path.rmdir()
+    @classmethod
+    @contextmanager
+    def begin(cls, *paths: Path) -> Iterator[RunFolder]:
+        """Make and claim the first of ``paths`` that is free; of several processes, exactly one gets it.
+
+        Raises:
+            RunError: none is free, or another process has claimed it.
+        """
+        for path in paths[:-1]:  # of several, only one that is new
+            with suppress(FileExistsError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.mkdir()
+                break
+        else:
+            path = paths[-1]
+        with cls.create(path).claimed():
+            folder = cls.create(path)  # looked at again: another process may have trained here in between
+            try:
+                yield folder
+            finally:
+                if path.is_dir() and _is_unused(path):  # nothing has come of it
+                    (path / _LOCK).unlink(missing_ok=True)
+                    path.rmdir()
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -286,8 +304,10 @@ class RunFolder:
         lock = FileLock(self.path / _LOCK)
         try:
             lock.acquire(blocking=False)
-        except Timeout as error:
-            raise RunError(f"{self.path}: another process is training here; wait for it or stop it first") from error
+        except OSError as error:  # Timeout is one
+            busy = "another process is training here; wait for it or stop it first"
+            shut = f"{_LOCK} cannot be opened ({error.strerror}); change its permissions, or copy the run elsewhere"
+            raise RunError(f"{self.path}: {busy if isinstance(error, Timeout) else shut}") from error
         try:
             yield
         finally:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from gansmith import auto, dist
 from gansmith.augment import SAFE_OPERATIONS, AdaptiveAugment, settled_operations
-from gansmith.checkpoint import Checkpoint, newest_checkpoint
+from gansmith.checkpoint import Checkpoint, never_saved, newest_checkpoint
 from gansmith.component import override, override_as_user, to_plain
 from gansmith.config import Config, differences, load_config
 from gansmith.console import stop_on_signal, watching, work_progress
@@ -60,18 +60,15 @@ def begin(config: Config, path: Path | None, given: Collection[str] = ()) -> Run
     compute = choose_compute(config.device, config.precision)
     with dist.process_group(compute.device):
         dist.local_share(config.batch_size)
-        folder = dist.from_main(lambda: RunFolder.create(path or _free_path(config)))
-        try:
-            with _claimed(folder):
-                _sit(folder, config, compute, given=given)
-        finally:
-            if dist.is_main():
-                folder.remove_if_unused()
+        with ExitStack() as stack:
+            paths = [path] if path else _default_paths(config)
+            folder = dist.from_main(lambda: stack.enter_context(RunFolder.begin(*paths)))
+            _sit(folder, config, compute, given=given)
     return folder
 
 
 def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
-    """Train on from the newest checkpoint, exactly as if training had never stopped.
+    """Train on from the newest checkpoint, or from step 0 if none was saved, as if training had never stopped.
 
     Args:
         path: the run folder.
@@ -81,13 +78,15 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
         GansmithError: no run, no checkpoint, or a configuration or data that have changed behind its back.
     """
     folder = RunFolder.open(path)
-    saved, damage = newest_checkpoint(folder)
-    config = override_as_user(with_unwritten_rollback(load_config(folder.config), folder, saved.state), changes)
+    saved, damage = (None, ()) if never_saved(folder) else newest_checkpoint(folder)
+    config = load_config(folder.config)
+    config = override_as_user(with_unwritten_rollback(config, folder, saved.state) if saved else config, changes)
     compute = choose_compute(config.device, config.precision)
     with dist.process_group(compute.device), _claimed(folder):
         dist.local_share(config.batch_size)
-        _refuse_unnamed_changes(folder, config, changes, saved.state["config"])
-        _sit(folder, config, compute, saved=saved, damage=damage)
+        if saved:
+            _refuse_unnamed_changes(folder, config, changes, saved.state["config"])
+        _sit(folder, config, compute, resuming=True, saved=saved, damage=damage)
     return folder
 
 
@@ -99,6 +98,7 @@ def _sit(
     config: Config,
     compute: Compute,
     *,
+    resuming: bool = False,
     saved: Checkpoint | None = None,
     damage: Sequence[str] = (),
     given: Collection[str] = (),
@@ -107,12 +107,12 @@ def _sit(
     with dist.main_first(), work_progress("preparing images", console) as progress:
         store = prepare(config.data, config.preparation, progress=progress)
     facts = DataFacts.of(store)
-    if saved:
+    if resuming:
         _refuse_other_data(folder, facts)
     training, held_out = split(store, config.held_out, least=ENOUGH_HELD_OUT)
     told = _learning_handedness(store, training, console)
     # All ranks take part in the trials of what is chosen.
-    chosen = (config, ()) if saved else _chosen(config, given, store, (training, held_out), compute, told)
+    chosen = (config, ()) if resuming else _chosen(config, given, store, (training, held_out), compute, told)
     config, reasons = dist.from_main(lambda: chosen)
     _refuse_blind_augmentation(config, held_out)
     spec = facts.spec(config.use_labels)
@@ -279,8 +279,8 @@ def _opened(logger: Logger, folder: RunFolder, config: Config) -> Iterator[LogWr
 
 
 def _write_facts(folder: RunFolder, state: TrainState, facts: DataFacts) -> None:
-    write_json(folder.config, to_plain(state.config))
     facts.write(folder.data)
+    write_json(folder.config, to_plain(state.config))  # from now on the run can be resumed
     write_json(folder.environment, {**describe_environment(state.compute), "command": _first_command(folder)})
     folder.forget_after(state.nimg, state.num_events)
     folder.set_status("running", nimg=state.nimg)
@@ -395,6 +395,5 @@ def _refuse_unnamed_changes(
             )
 
 
-def _free_path(config: Config) -> Path:
-    stem = f"{config.data.title}-{config.preset}"
-    return next(path for i in range(1, 10**6) if not (path := Path("runs") / f"{stem}-{i:03d}").exists())
+def _default_paths(config: Config) -> list[Path]:
+    return [Path("runs") / f"{config.data.title}-{config.preset}-{i:03d}" for i in range(1, 10**4)]
