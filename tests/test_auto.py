@@ -141,6 +141,10 @@ def test_what_is_said_is_what_was_settled(changes: dict[str, Any], said: str) ->
     assert said in "\n".join(reasons)
 
 
+def test_an_empty_class_is_not_a_rare_one() -> None:
+    assert settled(Stopwatch(), class_counts=(0, 200, 250)).balance == 0
+
+
 def test_mirroring_is_left_out_where_it_shows() -> None:
     one_sided, two_sided = (
         Estimate(value=value, low=value - 0.05, high=value + 0.05, interval="Wilson") for value in (0.8, 0.57)

@@ -181,7 +181,7 @@ Choice: TypeAlias = tuple[str, dict[str, Any], Callable[[Config], str]]
 
 
 def _classes(config: Config, situation: Situation, trials: Trials) -> Choice:
-    counts = sorted(situation.class_counts)
+    counts = sorted(count for count in situation.class_counts if count)  # an empty class is not a rare one
     if not counts or not config.use_labels:
         return "classes", {}, lambda settled: "none: all images are one kind"
     if len(counts) < 2 or counts[len(counts) // 2] < FEWEST_OF_A_CLASS:

@@ -14,8 +14,30 @@ from gansmith.data.folder import Folder
 from gansmith.data.split_names import is_split, is_training_split
 from gansmith.errors import ConfigError, DataError
 
-TRAINING = ("train", "Training", "training_set", "train-images", "TrainData", "train set")
-OTHERS = ("test", "Testing", "test_set", "val", "valid", "Validation", "validation-set", "dev", "eval")
+TRAINING = (
+    "train",
+    "Training",
+    "training_set",
+    "train-images",
+    "TrainData",
+    "train set",
+    "seg_train",
+    "train2017",
+    "images_train",
+)
+OTHERS = (
+    "test",
+    "Testing",
+    "test_set",
+    "val",
+    "valid",
+    "Validation",
+    "validation-set",
+    "dev",
+    "eval",
+    "seg_test",
+    "val2017",
+)
 
 
 def write(path: Path, num: int = 1) -> None:
@@ -46,7 +68,17 @@ def test_only_the_training_images_are_read_unless_all_are_asked_for(tmp_path: Pa
     assert "only training_set/ is read" in records.notes[0] and "--data.split all" in records.notes[0]
     whole = Folder(path=tmp_path, split="all").records()
     assert (len(whole), whole.class_names) == (12, ("cats", "dogs"))
+    assert whole.notes == ()
     assert whole.labels is not None and np.bincount(whole.labels).tolist() == [6, 6]
+
+
+@pytest.mark.parametrize("parts", [("train", "training", "test"), ("val", "test")])
+def test_parts_of_which_not_one_is_for_training_are_asked_about(parts: tuple[str, ...], tmp_path: Path) -> None:
+    for part in parts:
+        write(tmp_path / part, 2)
+    with pytest.raises(DataError, match=r"are parts of a data set, and exactly one .*--data\.split all"):
+        Folder(path=tmp_path).records()
+    assert Folder(path=tmp_path, split="all").records().labels is None
 
 
 def test_folders_with_the_same_sub_folders_are_asked_about(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def _layout(archive: Archive, names: list[str], labels: str, split: str) -> _Lay
         raise DataError(f"{archive.path}: labels=json, but there is no dataset.json")
     if json_name is not None and labels in ("auto", "json"):
         return _by_json(archive, names, json_name)
-    names, folders, notes = _chosen_split(names, split)
+    names, folders, notes = _chosen_split(archive.path, names, split)
     if labels == "none":
         return _Layout(names, notes=notes)
     if labels == "folders":
@@ -174,26 +174,31 @@ def _by_likely_folders(names: list[str], folders: list[str]) -> _Layout:
     if num_classes * 2 > len(names):
         note = f"no classes, for {num_classes:,} folders hold {len(names):,} images; labels=folders insists on them"
         return _Layout(names, notes=(note,))
-    return _Layout(names, *folder_labels(folders), _nesting(names))
+    return _Layout(names, *folder_labels(folders), _nesting(names, folders))
 
 
-def _nesting(names: list[str]) -> tuple[str, ...]:
-    start = len(_shared_folder(names))
-    deeper = sum(name.count("/", start) > 1 for name in names)
+def _nesting(names: list[str], folders: list[str]) -> tuple[str, ...]:
+    deeper = sum(name.split("/")[-2] != folder for name, folder in zip(names, folders, strict=True))
     return (f"the folders within the classes ({deeper:,} images) are not told apart",) if deeper else ()
 
 
-def _chosen_split(names: list[str], split: str) -> tuple[list[str], list[str], tuple[str, ...]]:
+def _chosen_split(path: Path, names: list[str], split: str) -> tuple[list[str], list[str], tuple[str, ...]]:
     """The images to read, the class folder of each, and a note, if ``train/`` stands beside other splits alone."""
     folders = _first_folders(names)
     counts = Counter(folders)
     training = [folder for folder in counts if is_training_split(folder)]
-    if len(counts) < 2 or len(training) != 1 or not all(map(is_split, counts)):
+    if len(counts) < 2 or not all(map(is_split, counts)):
         return names, folders, ()
     if split == "all":
         start = len(_shared_folder(names))
         below = [name[start + len(folder) + 1 :] for name, folder in zip(names, folders, strict=True)]
         return names, _first_folders(below), ()
+    if len(training) != 1:
+        found = ", ".join(natural_order(counts))
+        raise DataError(
+            f"{path}: {found} are parts of a data set, and exactly one for training was expected; "
+            "name one by its path, or take all with --data.split all"
+        )
     kept = [name for name, folder in zip(names, folders, strict=True) if folder == training[0]]
     others = ", ".join(f"{folder}/ ({count:,} images)" for folder, count in counts.items() if folder != training[0])
     note = (

@@ -7,8 +7,9 @@ import re
 __all__ = ["is_split", "is_training_split"]
 
 _SPLIT = re.compile(
+    r"(?:(?:seg|images|imgs|data|dataset)[ _.-]?)?"
     r"(?P<training>train|training)?(?P<other>test|testing|val|valid|validation|dev|eval|evaluation|holdout)?"
-    r"(?:[ _.-]?(?:set|data|dataset|images|imgs|split|part|samples))?"
+    r"(?:[ _.-]?(?:set|data|dataset|images|imgs|split|part|samples))?[0-9]{0,4}"
 )
 
 
