@@ -35,6 +35,7 @@ from gansmith.pictures import read_frame, written
 from gansmith.presets import preset
 from gansmith.runs import RunFolder
 from gansmith.state import TrainState
+from gansmith.trust import from_the_user
 from gansmith.types import Batch, Images, ImageSpec, Latents, Logits
 from gansmith.video import write_animation
 
@@ -74,7 +75,9 @@ def load_dataset(data: str = "", root: Path | None = None) -> Batches:
     if data == "gtsrb" and DATA_PATH.is_dir():
         root = root or DATA_PATH
     with work_progress("preparing images") as progress:
-        store = prepare(resolve(data, root), config().preparation, progress=progress)
+        with from_the_user():  # a source of your own, as "package.module:Class"
+            source = resolve(data, root)
+        store = prepare(source, config().preparation, progress=progress)
     return Batches(store=store, batch_size=BATCH_SIZE, seed=config().seed)
 
 

@@ -113,7 +113,10 @@ def test_the_check_of_memory_changes_no_weight_and_no_random_number() -> None:
 
 def test_where_free_memory_is_unknown_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "free_bytes", lambda device: None)
-    require_bytes(10**18, torch.device("cpu"), "num", "images")
+    require_bytes(10**18, torch.device("cpu"), "num", "images")  # raises nothing
+    monkeypatch.setattr(devices, "free_bytes", lambda device: 10**18 - 1)
+    with pytest.raises(ConfigError, match="num: images need at least"):
+        require_bytes(10**18, torch.device("cpu"), "num", "images")
 
 
 @pytest.mark.parametrize(

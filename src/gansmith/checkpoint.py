@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,10 +134,34 @@ def read_state(folder: Path) -> Mapping[str, Any]:
         plain = parse_json(text)
         if "seal" in plain or "files" in plain:  # absent from both in checkpoints of earlier versions
             plain = unsealed(text)
-        [plain[key] + 0 for key in ("nimg", "step", "seconds")]
-        return {**_ABSENT_IN_OLD_CHECKPOINTS, **plain}
+        return _checked({**_ABSENT_IN_OLD_CHECKPOINTS, **plain})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedCheckpoint(f"{path}: the checkpoint is damaged ({error})") from error
+
+
+def _checked(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's state whose fields all have the types that they are written with.
+
+    Raises:
+        KeyError: a field is missing.
+        ValueError: one has another type.
+    """
+    counts = {name: state[name] for name in ("nimg", "step", "num_tracked", "num_events")}
+    numbers = {name: state[name] for name in ("seconds", "tracking_seconds", "augment_p", "overfitting")}
+    averages, files = state["logit_averages"], state.get("files", {})
+    sound = {
+        **{name: type(value) is int and value >= 0 for name, value in counts.items()},
+        **{name: type(value) in (int, float) for name, value in numbers.items()},
+        "logit_averages": isinstance(averages, list)
+        and [type(each) in (int, float) for each in averages] == [True] * 2,
+        "statistics": isinstance(state["statistics"], list),
+        "config": isinstance(state["config"], dict),
+        "files": isinstance(files, dict) and all(re.fullmatch(r"\w+\.safetensors", name) for name in files),
+    }
+    for name, is_sound in sound.items():
+        if not is_sound:
+            raise ValueError(f"{name} is {str(state[name])[:60]}")
+    return state
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -150,7 +175,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _expected(folder: Path, state: Mapping[str, Any]) -> list[str]:
     """The files of a checkpoint of an earlier version, which does not list them."""
-    if not state.get("config"):  # of the best generator there is one file
+    if not folder.name.isdecimal():  # the folder of the best generator, which has one file
         return [path.name for path in folder.glob("generator*.safetensors")] or ["generator_ema.safetensors"]
     averaged = "generator_ema.safetensors"
     config = state["config"] if isinstance(state["config"], dict) else {}

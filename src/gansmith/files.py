@@ -1,4 +1,4 @@
-"""Files that are written whole, and never through a link that somebody else has laid."""
+"""Write files whole, and never through a symbolic link."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["open_without_link", "refuse_links", "replacing"]
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a new, empty file beside ``path``, which takes its place when the block ends; all of it or nothing.
 
-    Its name cannot be foreseen and it is made exclusively, so that it is nobody's link. A link at ``path`` itself is
-    replaced, not followed.
+    Its name is random and it is created exclusively, so it cannot be a link. A link at ``path`` itself is replaced,
+    not followed.
     """
     unfinished = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.unfinished{path.suffix}")
     os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))

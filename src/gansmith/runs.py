@@ -322,7 +322,7 @@ def set_aside(folder: Path) -> None:
 
 
 def _make_folder(parent: Path, prefix: str) -> Path:
-    """A new folder that nobody can foresee, with the permissions that the umask gives."""
+    """Make a folder with a random name and the permissions that the umask gives."""
     path = parent / f"{prefix}{secrets.token_hex(8)}"
     path.mkdir()
     return path

@@ -15,7 +15,7 @@ __all__ = ["one_line", "output_may_close"]
 
 
 def one_line(error: Exception) -> str | None:
-    """What the command line prints of an error; None for one that nobody foresaw."""
+    """Return the line that the command line prints of an error; None for an unexpected one, which is a bug."""
     text = str(error) if isinstance(error, GansmithError) else explain(error)
     return None if text is None else " ".join(text.split())
 

@@ -72,7 +72,7 @@ class Event:
             event = cls(**plain)
             numbers = (event.figure, event.excess, event.nimg, event.since, event.back_to or 0)
             texts = (event.kind, event.severity, event.sentence, event.remedy)
-            sound = event.what in get_args(What) and isinstance(event.changes, Mapping)
+            sound = event.what in get_args(What) and all(len(pair) == 2 for pair in dict(event.changes).values())
             if not sound or not all(isinstance(text, str) for text in texts) or not all(map(math.isfinite, numbers)):
                 raise ValueError("a field holds something else than its name says")
         except (TypeError, ValueError, OverflowError) as error:
