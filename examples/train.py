@@ -87,11 +87,9 @@ class Trainer:
         root: Path | None = None,
         fields: dict[str, Any] | None = None,
     ) -> None:
-        self.run, self.fields = run, fields or {}
         logs = {"loggers": "wandb"} if os.environ.get("WANDB_API_KEY") else {}
-        self.config = gansmith.configure(
-            data, root=root, preset=discriminator.preset_name, overrides={**logs, **self.fields}
-        )
+        self.run, self.fields = run, {**logs, **(fields or {})}
+        self.config = gansmith.configure(data, root=root, preset=discriminator.preset_name, overrides=self.fields)
 
     def train(self, length: str = "200 epochs") -> gansmith.Run:
         """Train, or go on, until this length is reached."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -384,6 +385,21 @@ def test_weights_and_biases_follows_only_with_a_key_in_the_environment(
     config = train.Trainer(train.Discriminator, tmp_path / "run", "gtsrb", signs).config
     assert config.loggers == (WeightsAndBiases(),)
     assert "0123456789" not in json.dumps(to_plain(config))
+
+
+def test_a_key_set_later_starts_logging_when_a_trainer_continues_its_run(
+    train: ModuleType, signs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trainer() -> Any:
+        return train.Trainer(train.Discriminator, tmp_path / "run", "gtsrb", signs, SMALL)
+
+    assert trainer().train("1 steps").config.loggers == ()
+    fake = MagicMock()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789" * 4)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert trainer().train("2 steps").config.loggers == (WeightsAndBiases(),)
+    assert fake.init.call_args.kwargs["mode"] == "offline" and fake.init().log.called
 
 
 def test_train_as_a_script_trains_both_and_interpolates(

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
-from collections.abc import Mapping
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import pytest
 
+from gansmith import api, loggers, session
 from gansmith.component import from_plain, member, to_plain
-from gansmith.errors import MissingExtra
+from gansmith.errors import ConfigError, MissingExtra, RunError
 from gansmith.images import save_png
-from gansmith.loggers import LOGGERS, Logger, TensorBoard, WeightsAndBiases
+from gansmith.loggers import LOGGERS, Logger, LogWriter, TensorBoard, WeightsAndBiases, check_loggers, open_logs
 from gansmith.runs import RunFolder
 
 KEY = "0123456789abcdef0123456789abcdef01234567"  # as long as a real one
@@ -51,11 +59,12 @@ def test_every_logger_names_the_command_if_its_package_is_missing(
 
     logger = member(Logger, name, "loggers")()
     monkeypatch.setattr(importlib, "import_module", nothing)
-    with pytest.raises(MissingExtra) as caught:
-        logger.open(run, {})
-    assert str(caught.value) == (
-        f"{name} is needed by the logger '{name}'; install it with: pip install 'gansmith[{name}]'"
-    )
+    for attempt in (lambda: logger.open(run, {}), lambda: check_loggers([logger])):
+        with pytest.raises(MissingExtra) as caught:
+            attempt()
+        assert str(caught.value) == (
+            f"{name} is needed by the logger '{name}'; install it with: pip install 'gansmith[{name}]'"
+        )
     assert list(run.path.iterdir()) == []
 
 
@@ -125,3 +134,202 @@ def test_every_sitting_of_a_run_has_the_same_identity(run: RunFolder, monkeypatc
         WeightsAndBiases().open(folder, {})
     first, second, other = (given["id"] for given in arguments)
     assert first == second != other and all(given["resume"] == "allow" for given in arguments)
+
+
+# --- before anything is made -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server that answers everything with "not found", as W&B's does at its root."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *parts: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as answering:
+        threading.Thread(target=answering.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        address = f"http://127.0.0.1:{answering.server_address[1]}"
+        monkeypatch.setenv("WANDB_BASE_URL", address)
+        yield address
+        answering.shutdown()
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, login: Callable[[], bool] = lambda: True) -> mock.MagicMock:
+    """A wandb that logs in as told and opens whatever is asked for."""
+    fake = mock.MagicMock()
+    fake.login = lambda verify: login()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    return fake
+
+
+def refused() -> bool:
+    print("wandb: Loaded credentials", file=sys.stderr)
+    raise RuntimeError(f"user of {KEY} is not\nlogged in")
+
+
+def refuse_preparation(*arguments: Any, **options: Any) -> None:
+    raise AssertionError("images are prepared before the logger is checked")
+
+
+@pytest.mark.parametrize("how", ["refused", "unreachable", "silent", "no address", "no key"])
+def test_what_keeps_wandb_from_logging_is_one_line_before_anything_is_made(
+    how: str, run: RunFolder, server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_in(monkeypatch, refused)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setattr(loggers, "REACH_SECONDS", 0.2)
+    monkeypatch.setattr(session, "prepare", refuse_preparation)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        addresses = {"silent": f"http://127.0.0.1:{port}", "unreachable": "http://127.0.0.1:9", "no address": "W&B"}
+        monkeypatch.setenv("WANDB_BASE_URL", addresses.get(how, server))
+        if how == "no key":
+            monkeypatch.delenv("WANDB_API_KEY")
+            monkeypatch.setenv("WANDB_MODE", "online")
+        path = run.path.with_name("new") / "run"
+        with pytest.raises(ConfigError) as caught:
+            api.train("digits", run=path, length="1 steps", overrides={"loggers": "wandb"})
+    why = {"refused": "key is not accepted (user of ... is not logged in)", "no key": "wandb has no key"}
+    assert why.get(how, f"wandb cannot reach {addresses.get(how)}") in str(caught.value)
+    assert str(caught.value).startswith("config.loggers: wandb") and "\n" not in str(caught.value)
+    assert str(caught.value).endswith("or log offline with WANDB_MODE=offline")
+    assert KEY not in str(caught.value) and not path.parent.exists() and capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("environment", "mode"),
+    [
+        ({}, "offline"),
+        ({"WANDB_API_KEY": KEY}, "online"),
+        ({"WANDB_API_KEY": KEY, "WANDB_MODE": "offline"}, "offline"),
+        ({"WANDB_API_KEY": KEY, "WANDB_MODE": "disabled"}, "disabled"),
+        ({"NETRC": "netrc"}, "online"),
+    ],
+)
+def test_the_mode_is_that_of_the_environment_else_online_with_a_key(
+    environment: Mapping[str, str], mode: str, run: RunFolder, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("requests")  # comes with wandb
+    logins = list[str]()
+    fake = stand_in(monkeypatch, lambda: logins.append("asked") or True)
+    (run.path / "netrc").write_text(f"machine 127.0.0.1 login user password {KEY}\n")
+    monkeypatch.chdir(run.path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    notes = check_loggers([WeightsAndBiases()])
+    WeightsAndBiases().open(run, {})
+    assert fake.init.call_args.kwargs["mode"] == mode
+    assert logins == (["asked"] if mode == "online" else [])
+    no_key = "wandb has no key (WANDB_API_KEY, or wandb login): it logs offline, in the run's folder/wandb"
+    assert notes == ([] if environment else [no_key])
+
+
+def test_a_key_set_later_logs_online_and_the_lack_of_one_offline(
+    run: RunFolder, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(monkeypatch)
+    assert check_loggers([WeightsAndBiases()], run) == [
+        f"wandb has no key (WANDB_API_KEY, or wandb login): it logs offline, in {run.path}/wandb"
+    ]
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    assert check_loggers([WeightsAndBiases()], run) == []
+    (run.path / "wandb" / "offline-run-1-abc").mkdir(parents=True)
+    assert check_loggers([WeightsAndBiases()], run) == [
+        f"wandb logged offline before; upload that with: wandb sync {run.path}/wandb/offline-run-*"
+    ]
+
+
+def test_tensorboard_is_refused_where_its_folder_cannot_be_written(run: RunFolder) -> None:
+    pytest.importorskip("tensorboard")
+    (run.path / "tensorboard").touch()
+    with pytest.raises(RunError, match=r"the logger 'tensorboard' cannot write: .*tensorboard.*; choose another path"):
+        check_loggers([TensorBoard()], run)
+    assert check_loggers([TensorBoard()]) == []
+
+
+# --- while training ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breaking(Logger):
+    """Opens, and fails at one of its calls."""
+
+    at: str = "open"
+
+    def open(self, run: RunFolder, config: Mapping[str, Any]) -> LogWriter:
+        (run.path / "its own").mkdir(exist_ok=True)
+        if self.at == "open":
+            raise KeyError("nothing\nthere")
+        return BreakingWriter(self.at)
+
+
+class BreakingWriter(LogWriter):
+    """Fails at one of its calls."""
+
+    def __init__(self, at: str) -> None:
+        self.at = at
+
+    def _call(self, name: str) -> None:
+        if name == self.at:
+            raise OSError(28, "No space left on device")
+
+    def statistics(self, record: Mapping[str, float]) -> None:
+        self._call("statistics")
+
+    def picture(self, path: Path, nimg: int) -> None:
+        self._call("picture")
+
+    def notice(self, sentence: str, nimg: int) -> None:
+        self._call("notice")
+
+    def close(self) -> None:
+        self._call("close")
+
+
+def test_a_log_that_fails_is_told_once_and_left_alone(run: RunFolder) -> None:
+    told, made = list[str](), list[Path]()
+    with open_logs([Breaking(at="statistics"), Breaking(at="close")], run, {}, told.append, made) as (one, two):
+        for log in (one, two):
+            log.picture(run.path / "x.png", 0)
+        assert told == []
+        for _ in range(3):
+            one.statistics({})
+        two.notice("", 0)
+        assert len(told) == 1
+    assert len(told) == 2 and made == [run.path / "its own"]
+    name = f"{__name__}:Breaking"
+    assert told[0] == (
+        f"the logger '{name}' failed and logs no more, but training goes on: [Errno 28] No space left on device"
+    )
+
+
+@pytest.mark.parametrize("at", ["statistics", "picture", "close"])
+def test_training_goes_on_without_a_log_that_fails(at: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), np.uint8)
+    np.savez(tmp_path / "images.npz", images=images)
+    changes = {"batch_size": 4, "model.width": 4, "tracking": None, "guard": None, "preset": "custom"}
+    config = api.configure(tmp_path / "images.npz", preset="dcgan-mnist", overrides={**changes, "length": "2 steps"})
+    config = session.override(config, {"loggers": [Breaking(at=at)]})
+    trained = api.train(config, run=tmp_path / "run")
+    assert trained.status()["state"] == "finished"
+    notes = json.loads(trained.folder.environment.read_text())["notes"]
+    assert [note for note in notes if "training goes on" in note] == [notes[-1]]
+    assert capsys.readouterr().out.count("training goes on") == 1
+
+
+def test_an_upload_that_never_ends_is_left_alone(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, never = stand_in(monkeypatch), threading.Event()
+    fake.init.return_value = SimpleNamespace(finish=never.wait, define_metric=lambda *_, **__: None)
+    monkeypatch.setattr(loggers, "FINISH_SECONDS", 0.05)
+    told = list[str]()
+    with open_logs([WeightsAndBiases()], run, {}, told.append, []):
+        pass
+    never.set()
+    assert told == [
+        "the logger 'wandb' failed and logs no more, but training goes on: no answer within 0.05 s; "
+        "complete the upload with: wandb sync --include-online"
+    ]

@@ -1,19 +1,23 @@
-"""What a run remembers of its data: data.json."""
+"""What a run remembers of its data, data.json, and of its machine, environment.json."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gansmith.data.store import Store
+from gansmith.devices import Compute, describe_environment
 from gansmith.errors import RunError
 from gansmith.plain_json import read_json
-from gansmith.runs import write_json
+from gansmith.runs import RunFolder, write_json
 from gansmith.types import ImageSpec
 
-__all__ = ["DataFacts"]
+__all__ = ["DataFacts", "machine_changes", "write_environment"]
 
 LARGEST_SIDE = 2**14  # pixels; a file that says more is damaged or means harm
 
@@ -93,3 +97,26 @@ class DataFacts:
             raise ValueError("a name is no text")
         if len(self.class_counts) != len(self.class_names):
             raise ValueError(f"{len(self.class_names)} classes, but {len(self.class_counts)} counts")
+
+
+def write_environment(folder: RunFolder, compute: Compute) -> None:
+    """Write environment.json: the machine of now, and the command that began the run."""
+    before = _environment_before(folder).get("command")
+    command = before if isinstance(before, list) else [Path(sys.argv[0]).name, *sys.argv[1:]]
+    write_json(folder.environment, {**describe_environment(compute), "command": command})
+
+
+def machine_changes(folder: RunFolder, compute: Compute) -> Iterator[str]:
+    """What makes this sitting differ in the last digits from one that had never stopped."""
+    before, now = _environment_before(folder), describe_environment(compute)
+    for key in ("torch", "device_name", "precision", "threads", "world_size"):
+        if key in before and before[key] != now[key]:
+            yield f"{key} is {now[key]}, and was {before.get(key)}: the last digits will differ from one long sitting"
+
+
+def _environment_before(folder: RunFolder) -> dict[str, Any]:
+    try:
+        plain = read_json(folder.environment)
+    except (OSError, ValueError):
+        return {}
+    return plain if isinstance(plain, dict) else {}

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
+import ssl
+import tempfile
+import threading
+import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.error import HTTPError
 
 import numpy as np
 from PIL import Image
 
-from gansmith.component import Component
-from gansmith.errors import MissingExtra
+from gansmith.component import Component, member_name
+from gansmith.errors import ConfigError, GansmithError, MissingExtra, RunError, explain
 from gansmith.files import replacing
 from gansmith.runs import RunFolder
 
-__all__ = ["LOGGERS", "LogWriter", "Logger", "TensorBoard", "WeightsAndBiases"]
+__all__ = ["LOGGERS", "LogWriter", "Logger", "TensorBoard", "WeightsAndBiases", "check_loggers", "open_logs"]
 
 NIMG = "progress/nimg"
+REACH_SECONDS, LOGIN_SECONDS = 5, 20  # in which a server has to answer at all, and to say whether it knows the key
+FINISH_SECONDS = 60  # in which what is left has to be uploaded when training ends
 
 
 class LogWriter(ABC):
@@ -49,6 +58,20 @@ class Logger(Component):
 
     table: ClassVar[str] = "gansmith.loggers:LOGGERS"
 
+    def check(self, run: RunFolder | None) -> Sequence[str]:
+        """Find out, before anything is made or trained, whether the log can be opened; by default it can.
+
+        Args:
+            run: the run that is continued; None for a new one.
+
+        Returns:
+            notes for the user.
+
+        Raises:
+            GansmithError: it cannot be opened.
+        """
+        return ()
+
     @abstractmethod
     def open(self, run: RunFolder, config: Mapping[str, Any]) -> LogWriter:
         """Open it; continues what an earlier sitting of the same run wrote.
@@ -62,11 +85,18 @@ class Logger(Component):
 class TensorBoard(Logger):
     """Event files in the run's folder ``tensorboard/``; look with ``tensorboard --logdir RUN``."""
 
+    def check(self, run: RunFolder | None) -> Sequence[str]:
+        _import("torch.utils.tensorboard", "tensorboard")
+        folder = run.path / "tensorboard" if run else None
+        if folder and folder.exists():
+            try:
+                tempfile.TemporaryFile(dir=folder).close()
+            except OSError as error:
+                raise RunError(f"the logger 'tensorboard' cannot write: {explain(error)}") from error
+        return ()
+
     def open(self, run: RunFolder, config: Mapping[str, Any]) -> LogWriter:
-        try:
-            module = importlib.import_module("torch.utils.tensorboard")
-        except ImportError as error:
-            raise MissingExtra("tensorboard", "tensorboard", "by the logger 'tensorboard'") from error
+        module = _import("torch.utils.tensorboard", "tensorboard")
         return _TensorBoardWriter(module.SummaryWriter(run.path / "tensorboard"))
 
 
@@ -91,9 +121,10 @@ class _TensorBoardWriter(LogWriter):
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsAndBiases(Logger):
-    """Weights & Biases: online if WANDB_API_KEY is set, else offline in the run's folder ``wandb/``.
+    """Weights & Biases: online if there is a key, else offline in the run's folder ``wandb/``.
 
-    The key is read by wandb itself from the environment; gansmith neither keeps nor writes it.
+    The key is that of WANDB_API_KEY or of ``wandb login``, and is read by wandb itself; gansmith neither keeps nor
+    writes it. WANDB_MODE (online, offline or disabled) decides if it is set. The key is tried before anything is made.
 
     Args:
         project: under which the run appears.
@@ -101,11 +132,18 @@ class WeightsAndBiases(Logger):
 
     project: str = "gansmith"
 
+    def check(self, run: RunFolder | None) -> Sequence[str]:
+        wandb = _import("wandb", "wandb")
+        if _wandb_mode() == "online":
+            _try_key(wandb)
+            return _offline_before(run)
+        if "WANDB_MODE" in os.environ:
+            return ()
+        folder = run.path if run else "the run's folder"
+        return (f"wandb has no key (WANDB_API_KEY, or wandb login): it logs offline, in {folder}/wandb",)
+
     def open(self, run: RunFolder, config: Mapping[str, Any]) -> LogWriter:
-        try:
-            wandb = importlib.import_module("wandb")
-        except ImportError as error:
-            raise MissingExtra("wandb", "wandb", "by the logger 'wandb'") from error
+        wandb = _import("wandb", "wandb")
         session = wandb.init(
             project=self.project,
             name=run.path.name,
@@ -113,7 +151,7 @@ class WeightsAndBiases(Logger):
             resume="allow",
             dir=str(run.path),
             config=dict(config),
-            mode="online" if os.environ.get("WANDB_API_KEY") else "offline",
+            mode=_wandb_mode(),
             settings=wandb.Settings(silent=True),
         )
         session.define_metric("*", step_metric=NIMG)  # its own steps may not go back, as those of a training can
@@ -134,7 +172,108 @@ class _WandbWriter(LogWriter):
         self.session.log({"guard": sentence, NIMG: nimg})
 
     def close(self) -> None:
-        self.session.finish()
+        """Upload what is left.
+
+        Raises:
+            TimeoutError: the network has gone.
+        """
+        remedy = "; complete the upload with: wandb sync --include-online"
+        _within(FINISH_SECONDS, self.session.finish, remedy)
+
+
+def _within(seconds: float, work: Callable[[], object], remedy: str = "") -> None:
+    """Work that may take so long, and is left alone when it takes longer.
+
+    Raises:
+        TimeoutError: it takes longer.
+    """
+    trouble: list[Exception] = []
+
+    def attempt() -> None:
+        try:
+            work()
+        except Exception as error:
+            trouble.append(error)
+
+    working = threading.Thread(target=attempt, daemon=True)
+    working.start()
+    working.join(seconds)
+    if working.is_alive():
+        raise TimeoutError(f"no answer within {seconds} s{remedy}")
+    if trouble:
+        raise trouble[0]
+
+
+def _import(module: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra(extra, extra, f"by the logger '{extra}'") from error
+
+
+def _wandb_mode() -> str:
+    """As WANDB_MODE says, else online if there is a key."""
+    return os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+
+
+def _has_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:  # where "wandb login" leaves it
+        return importlib.import_module("requests.utils").get_netrc_auth(_server()) is not None
+    except ImportError:
+        return False
+
+
+def _server() -> str:
+    return os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
+
+
+def _try_key(wandb: Any) -> None:
+    """Ask the server whether it knows the key.
+
+    Raises:
+        ConfigError: there is no key, it is not accepted, or the server cannot be reached.
+    """
+    offline = "log offline with WANDB_MODE=offline"
+    if not _has_key():
+        raise ConfigError(f"config.loggers: wandb has no key; set WANDB_API_KEY, or {offline}")
+    try:
+        _within(REACH_SECONDS, lambda: _reach(_server()))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"config.loggers: wandb cannot reach {_server()} ({getattr(error, 'reason', error)}); "
+            f"check the network, or {offline}"
+        ) from error
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # wandb says there whose key it is
+            _within(LOGIN_SECONDS, lambda: wandb.login(verify=True))
+    except Exception as error:
+        reason = " ".join(str(error).replace(os.environ.get("WANDB_API_KEY") or "\0", "...").split())
+        raise ConfigError(
+            f"config.loggers: wandb's key is not accepted ({reason}); check WANDB_API_KEY, or {offline}"
+        ) from error
+
+
+def _reach(url: str) -> None:
+    """Wait a little for any answer.
+
+    Raises:
+        OSError: there is none.
+        ValueError: this is no address.
+    """
+    context = ssl.create_default_context()  # nothing is sent or believed: wandb itself looks at certificates
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with contextlib.suppress(HTTPError), urllib.request.urlopen(url, timeout=REACH_SECONDS, context=context):
+        pass
+
+
+def _offline_before(run: RunFolder | None) -> Sequence[str]:
+    """What to do with what was logged offline before there was a key."""
+    left = sorted((run.path / "wandb").glob("offline-run-*")) if run else []
+    return (
+        (f"wandb logged offline before; upload that with: wandb sync {left[0].parent}/offline-run-*",) if left else ()
+    )
 
 
 def _identifier(run: RunFolder) -> str:
@@ -145,6 +284,112 @@ def _identifier(run: RunFolder) -> str:
         with replacing(path) as unfinished:
             unfinished.write_text(os.urandom(4).hex(), encoding="utf-8")
     return path.read_text(encoding="utf-8").strip()
+
+
+# --- those of a configuration ------------------------------------------------------------------------------
+
+
+def check_loggers(loggers: Sequence[Logger], run: RunFolder | None = None) -> list[str]:
+    """Find out whether all can be opened, before anything is made.
+
+    Args:
+        loggers: of the configuration.
+        run: the run that is continued; None for a new one.
+
+    Returns:
+        notes for the user.
+
+    Raises:
+        GansmithError: one cannot be opened.
+    """
+    notes: list[str] = []
+    for logger in loggers:
+        with _named(logger):
+            notes += logger.check(run)
+    return notes
+
+
+@contextlib.contextmanager
+def open_logs(
+    loggers: Sequence[Logger], run: RunFolder, config: Mapping[str, Any], tell: Callable[[str], None], made: list[Path]
+) -> Iterator[list[LogWriter]]:
+    """Open the logs; one that fails later, while training, is told and left alone, and training goes on.
+
+    Args:
+        loggers: of the configuration.
+        run: where they may write.
+        config: the configuration, plain.
+        tell: is given a sentence where a log fails.
+        made: is given what they add to the run's folder.
+
+    Raises:
+        GansmithError: one cannot be opened.
+    """
+    with contextlib.ExitStack() as stack:
+        logs: list[LogWriter] = []
+        for logger in loggers:
+            before = set(run.path.iterdir())
+            try:
+                with _named(logger):
+                    log = _PatientWriter(logger.open(run, config), member_name(logger), tell)
+            finally:
+                made += set(run.path.iterdir()) - before
+            logs.append(log)
+            stack.callback(log.close)
+        yield logs
+
+
+@contextlib.contextmanager
+def _named(logger: Logger) -> Iterator[None]:
+    """Make one line of whatever a logger raises."""
+    try:
+        yield
+    except GansmithError:
+        raise
+    except Exception as error:
+        name = member_name(logger)
+        raise ConfigError(
+            f"config.loggers: '{name}' cannot be opened ({_reason(error)}); mend this, or leave the logger out"
+        ) from error
+
+
+class _PatientWriter(LogWriter):
+    """A log whose failures are told once and then end it, not the training.
+
+    Args:
+        log: the log.
+        name: of its logger.
+        tell: is given the sentence.
+    """
+
+    def __init__(self, log: LogWriter, name: str, tell: Callable[[str], None]) -> None:
+        self.log: LogWriter | None = log
+        self.name, self.tell = name, tell
+
+    def statistics(self, record: Mapping[str, float]) -> None:
+        self._attempt(lambda log: log.statistics(record))
+
+    def picture(self, path: Path, nimg: int) -> None:
+        self._attempt(lambda log: log.picture(path, nimg))
+
+    def notice(self, sentence: str, nimg: int) -> None:
+        self._attempt(lambda log: log.notice(sentence, nimg))
+
+    def close(self) -> None:
+        self._attempt(lambda log: log.close())
+
+    def _attempt(self, write: Callable[[LogWriter], None]) -> None:
+        if self.log is None:
+            return
+        try:
+            write(self.log)
+        except Exception as error:
+            self.log = None
+            self.tell(f"the logger '{self.name}' failed and logs no more, but training goes on: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 LOGGERS: dict[str, type[Logger] | str] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}

@@ -1,15 +1,17 @@
-"""JSON from files: one function that reads it, whose errors are all ``OSError`` or ``ValueError``."""
+"""JSON in files: one function that reads it, whose errors are all ``OSError`` or ``ValueError``; lines of objects."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gansmith.errors import GansmithError, RunError, tell
+from gansmith.files import open_without_link, replacing
 
-__all__ = ["parse_json", "read_json", "read_lines"]
+__all__ = ["append_line", "keep_lines", "parse_json", "read_json", "read_lines"]
 
 T = TypeVar("T")
 
@@ -69,6 +71,41 @@ def read_lines(path: Path, make: Callable[[dict[str, Any]], T]) -> Iterator[T]:
             tell(f"{path}: line {number} was only half written or is damaged; it is skipped")
             continue
         yield _made(plain, make, f"{path}: line {number}")
+
+
+def append_line(path: Path, record: Mapping[str, Any]) -> None:
+    """Add an object to a file of one JSON object a line, never through a link; a half line at its end is mended."""
+    _end_last_line(path)
+    with open(path, "a", encoding="utf-8", opener=open_without_link) as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def keep_lines(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
+    """Drop the lines of a file that ``keep`` refuses, all of them or none."""
+    if path.exists():
+        lines = [json.dumps(line) + "\n" for line, kept in read_lines(path, lambda line: (line, keep(line))) if kept]
+        with replacing(path) as unfinished:
+            unfinished.write_text("".join(lines), encoding="utf-8")
+
+
+def _end_last_line(path: Path) -> None:
+    """Mend a file whose last line has no end, as a kill or a full disk leaves it: a half line is taken away."""
+    if not path.exists():
+        return
+    with open(path, "r+b", opener=open_without_link) as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        text = file.read()
+        start = text.rfind(b"\n") + 1
+        try:
+            parse_json(text[start:])
+            file.write(b"\n")
+        except ValueError:
+            file.truncate(start)
 
 
 def _made(plain: Any, make: Callable[[dict[str, Any]], T], where: str) -> T:

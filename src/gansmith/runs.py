@@ -25,7 +25,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +34,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gansmith.errors import RunError
-from gansmith.files import open_without_link, refuse_links, replacing
-from gansmith.plain_json import parse_json, read_json, read_lines
+from gansmith.files import refuse_links, replacing
+from gansmith.plain_json import append_line, keep_lines, read_json, read_lines
 
 __all__ = ["RunFolder", "set_aside", "write_json"]
 
@@ -73,10 +73,12 @@ class RunFolder:
         Raises:
             RunError: none is free, or another process has claimed it.
         """
+        absent = [folder for folder in (paths[-1], *paths[-1].parents) if not folder.exists()]
         for path in paths[:-1]:  # of several, only one that is new
             with suppress(FileExistsError):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.mkdir()
+                absent = [path, *(folder for folder in absent if folder != paths[-1])]
                 break
         else:
             path = paths[-1]
@@ -87,7 +89,7 @@ class RunFolder:
             finally:
                 if path.is_dir() and _is_unused(path):  # nothing has come of it
                     (path / _LOCK).unlink(missing_ok=True)
-                    path.rmdir()
+                    _remove_empty(absent)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -102,6 +104,19 @@ class RunFolder:
             raise RunError(f"{path}: no run is there (no config.json); {hint}")
         refuse_links(path, except_in=_OF_OTHERS)
         return cls(path)
+
+    def discard_beginning(self, others: Iterable[Path]) -> None:
+        """Remove what a training writes before its first step; all else that lies in the folder stays.
+
+        Args:
+            others: what pictures and loggers have written.
+        """
+        for path in (self.checkpoint_folder, *others):
+            if path.is_dir():
+                shutil.rmtree(path)
+        for path in (self.config, self.data, self.environment, self.status, self.images / "real.png", *others):
+            path.unlink(missing_ok=True)
+        _remove_empty([self.images])
 
     @property
     def config(self) -> Path:  # the plain file names, in the order of the docstring above
@@ -244,7 +259,7 @@ class RunFolder:
 
     def append_stats(self, record: Mapping[str, Any]) -> None:
         """Add a line to stats.jsonl."""
-        _append_line(self.stats, record)
+        append_line(self.stats, record)
 
     def read_stats(self) -> list[dict[str, Any]]:
         """The lines of stats.jsonl; a line that was cut off is left out.
@@ -256,7 +271,7 @@ class RunFolder:
 
     def append_judgement(self, judgement: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""
-        _append_line(self.metrics, judgement)
+        append_line(self.metrics, judgement)
 
     def read_judgements(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, as ``metrics.judgement.Judgement.from_plain`` takes them."""
@@ -264,7 +279,7 @@ class RunFolder:
 
     def append_event(self, event: Mapping[str, Any]) -> None:
         """Add a line to events.jsonl."""
-        _append_line(self.events, event)
+        append_line(self.events, event)
 
     def read_events(self) -> list[dict[str, Any]]:
         """The lines of events.jsonl, as ``guard.journal.Event.from_plain`` takes them."""
@@ -277,10 +292,10 @@ class RunFolder:
             nimg: of the checkpoint.
             num_events: the lines of events.jsonl that it knows. Images do not tell: a rollback turns them back.
         """
-        _keep_lines(self.stats, lambda record: _statistics(record)["progress/nimg"] <= nimg)
-        _keep_lines(self.metrics, lambda line: line["kind"] != "tracking" or line["generated"]["nimg"] <= nimg)
+        keep_lines(self.stats, lambda record: _statistics(record)["progress/nimg"] <= nimg)
+        keep_lines(self.metrics, lambda line: line["kind"] != "tracking" or line["generated"]["nimg"] <= nimg)
         known = itertools.count(1)
-        _keep_lines(self.events, lambda event: next(known) <= num_events)
+        keep_lines(self.events, lambda event: next(known) <= num_events)
 
     # --- status and notes ----------------------------------------------------------------------------------
 
@@ -335,50 +350,20 @@ def _remove(checkpoint: Path) -> None:
     shutil.rmtree(unfinished)
 
 
+def _remove_empty(folders: Iterable[Path]) -> None:
+    with suppress(OSError):  # something lies in it
+        for folder in folders:
+            folder.rmdir()
+
+
 def _is_unused(folder: Path) -> bool:
     return all(path.name == _LOCK for path in folder.iterdir())
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, all of it or nothing."""
-    _write_whole(path, json.dumps(value, indent=2) + "\n")
-
-
-def _write_whole(path: Path, text: str) -> None:
     with replacing(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
-
-
-def _append_line(path: Path, record: Mapping[str, Any]) -> None:
-    _end_last_line(path)
-    with open(path, "a", encoding="utf-8", opener=open_without_link) as file:
-        file.write(json.dumps(record) + "\n")
-
-
-def _end_last_line(path: Path) -> None:
-    """Mend a file whose last line has no end, as a kill or a full disk leaves it: a half line is taken away."""
-    if not path.exists():
-        return
-    with open(path, "r+b", opener=open_without_link) as file:
-        if file.seek(0, os.SEEK_END) == 0:
-            return
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) == b"\n":
-            return
-        file.seek(0)
-        text = file.read()
-        start = text.rfind(b"\n") + 1
-        try:
-            parse_json(text[start:])
-            file.write(b"\n")
-        except ValueError:
-            file.truncate(start)
-
-
-def _keep_lines(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
-    if path.exists():
-        lines = [json.dumps(line) + "\n" for line, kept in read_lines(path, lambda line: (line, keep(line))) if kept]
-        _write_whole(path, "".join(lines))
+        unfinished.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def _statistics(line: dict[str, Any]) -> dict[str, Any]:

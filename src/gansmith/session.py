@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -22,16 +21,15 @@ from gansmith.console import stop_on_signal, watching, work_progress
 from gansmith.data.batches import ENOUGH_HELD_OUT, Batches, Indices, split
 from gansmith.data.resident import batches_on
 from gansmith.data.store import Store, prepare
-from gansmith.devices import Compute, choose_compute, describe_environment, free_bytes
+from gansmith.devices import Compute, choose_compute, free_bytes
 from gansmith.errors import ConfigError, GansmithError, MetricError, RunError, in_words
-from gansmith.facts import DataFacts
+from gansmith.facts import DataFacts, machine_changes, write_environment
 from gansmith.guardian import Guardian, open_guardian, with_unwritten_rollback
 from gansmith.images import save_png
-from gansmith.loggers import Logger, LogWriter
+from gansmith.loggers import check_loggers, open_logs
 from gansmith.metrics.handedness import handedness, safe_operations
 from gansmith.metrics.metric import Estimate
 from gansmith.pictures import read_frame
-from gansmith.plain_json import read_json
 from gansmith.plots import plot_losses
 from gansmith.probes import LEAST_HELD_OUT, open_probes
 from gansmith.runs import RunFolder, write_json
@@ -60,10 +58,11 @@ def begin(config: Config, path: Path | None, given: Collection[str] = ()) -> Run
     compute = choose_compute(config.device, config.precision)
     with dist.process_group(compute.device):
         dist.local_share(config.batch_size)
+        notes = dist.from_main(lambda: check_loggers(config.loggers))
         with ExitStack() as stack:
             paths = [path] if path else _default_paths(config)
             folder = dist.from_main(lambda: stack.enter_context(RunFolder.begin(*paths)))
-            _sit(folder, config, compute, given=given)
+            _sit(folder, config, compute, notes=notes, given=given)
     return folder
 
 
@@ -78,7 +77,7 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
         GansmithError: no run, no checkpoint, or a configuration or data that have changed behind its back.
     """
     folder = RunFolder.open(path)
-    saved, damage = (None, ()) if never_saved(folder) else newest_checkpoint(folder)
+    saved, notes = (None, []) if never_saved(folder) else newest_checkpoint(folder)
     config = load_config(folder.config)
     config = override_as_user(with_unwritten_rollback(config, folder, saved.state) if saved else config, changes)
     compute = choose_compute(config.device, config.precision)
@@ -86,7 +85,8 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
         dist.local_share(config.batch_size)
         if saved:
             _refuse_unnamed_changes(folder, config, changes, saved.state["config"])
-        _sit(folder, config, compute, resuming=True, saved=saved, damage=damage)
+        notes = [*notes, *dist.from_main(lambda: check_loggers(config.loggers, folder))]
+        _sit(folder, config, compute, resuming=True, saved=saved, notes=notes)
     return folder
 
 
@@ -100,7 +100,7 @@ def _sit(
     *,
     resuming: bool = False,
     saved: Checkpoint | None = None,
-    damage: Sequence[str] = (),
+    notes: Sequence[str] = (),
     given: Collection[str] = (),
 ) -> None:
     console = Console(quiet=not dist.is_main())
@@ -121,39 +121,43 @@ def _sit(
         state.load(saved)
         dist.barrier()
         if dist.is_main():
-            damage = (*damage, *set_damage_aside(folder, state.step))
+            notes = (*notes, *set_damage_aside(folder, state.step))
     sampler = make_sampler(state.generator_ema, config, facts)
     tracker, trouble = _tracker(config, store, training, folder, sampler, console)
-    if dist.is_main():
-        notes = (*damage, *store.notes, *compute.notes, *trouble, *(_changed_machine(folder, compute) if saved else ()))
-        _write_facts(folder, state, facts)
-        for note in damage:
-            folder.add_note(note)
-        save_png(real_sheet(store, spec), folder.images / "real.png")
-        _introduce(console, folder, state, store, tracker, reasons, notes)
-    guardian = _guardian(state, store, training, held_out, folder, facts, told)
     batches = Batches(
         store=store, batch_size=config.batch_size, seed=config.seed, balance=config.balance, subset=training
     )
     batch_at = batches_on(compute.device, batches)
+    made: list[Path] = []
     with ExitStack() as stack:
-        logs = [stack.enter_context(_opened(logger, folder, config)) for logger in config.loggers if dist.is_main()]
+        stack.enter_context(_failure_recorded(folder, state, made, new=not resuming))
+        if dist.is_main():
+            changed = list(machine_changes(folder, compute)) if saved else []
+            _write_facts(folder, state, facts, notes)
+            save_png(real_sheet(store, spec), folder.images / "real.png")
+            notes = (*notes, *store.notes, *compute.notes, *trouble, *changed)
+            _introduce(console, folder, state, store, tracker, reasons, notes)
+        guardian = _guardian(state, store, training, held_out, folder, facts, told)
         watcher = stack.enter_context(watching(config.length, console))
         stop_asked = stack.enter_context(stop_on_signal())
-        with _status_kept(folder, state):
-            finished = train(
-                state,
-                batch_at,
-                folder,
-                sampler,
-                guardian=guardian,
-                tracker=tracker,
-                watchers=[watcher],
-                logs=logs,
-                stop_asked=stop_asked,
-            )
+        loggers = config.loggers if dist.is_main() else ()
+        logs = stack.enter_context(open_logs(loggers, folder, to_plain(config), state.notices.append, made))
+        finished = train(
+            state,
+            batch_at,
+            folder,
+            sampler,
+            guardian=guardian,
+            tracker=tracker,
+            watchers=[watcher],
+            logs=logs,
+            stop_asked=stop_asked,
+        )
     if dist.is_main():
         folder.set_status("finished" if finished else "stopped", step=state.step, nimg=state.nimg)
+        for note in state.notices:  # of logs that failed at the end
+            folder.add_note(note)
+            _say(console, [f"     {note}"])
         _leave_pictures(folder, config)
         _say_goodbye(console, folder, state, finished)
     dist.barrier()
@@ -259,53 +263,36 @@ def _claimed(folder: RunFolder) -> Iterator[None]:
 
 
 @contextmanager
-def _status_kept(folder: RunFolder, state: TrainState) -> Iterator[None]:
+def _failure_recorded(folder: RunFolder, state: TrainState, made: Sequence[Path], *, new: bool) -> Iterator[None]:
+    """Say in status.json that training failed; a new run that has not made a step is removed instead.
+
+    Args:
+        folder: the run.
+        state: how far it is.
+        made: what loggers added to the folder.
+        new: whether this process began the run.
+    """
     try:
         yield
     except BaseException as error:
         if dist.is_main():
             with suppress(OSError, GansmithError):  # a full disk, say; the first error is the one to report
-                folder.set_status("failed", step=state.step, nimg=state.nimg, reason=in_words(error))
+                if new and not (state.step or folder.stats.exists() or folder.events.exists()):
+                    pictures = [path for moment in state.config.samples.frames(folder) for path in moment]
+                    folder.discard_beginning([*made, *pictures])
+                else:
+                    folder.set_status("failed", step=state.step, nimg=state.nimg, reason=in_words(error))
         raise
 
 
-@contextmanager
-def _opened(logger: Logger, folder: RunFolder, config: Config) -> Iterator[LogWriter]:
-    log = logger.open(folder, to_plain(config))
-    try:
-        yield log
-    finally:
-        log.close()
-
-
-def _write_facts(folder: RunFolder, state: TrainState, facts: DataFacts) -> None:
+def _write_facts(folder: RunFolder, state: TrainState, facts: DataFacts, notes: Sequence[str]) -> None:
     facts.write(folder.data)
     write_json(folder.config, to_plain(state.config))  # from now on the run can be resumed
-    write_json(folder.environment, {**describe_environment(state.compute), "command": _first_command(folder)})
+    write_environment(folder, state.compute)
     folder.forget_after(state.nimg, state.num_events)
     folder.set_status("running", nimg=state.nimg)
-
-
-def _first_command(folder: RunFolder) -> list[str]:
-    """What this run was begun with."""
-    before = _environment_before(folder).get("command")
-    return before if isinstance(before, list) else [Path(sys.argv[0]).name, *sys.argv[1:]]
-
-
-def _environment_before(folder: RunFolder) -> dict[str, Any]:
-    try:
-        plain = read_json(folder.environment)
-    except (OSError, ValueError):
-        return {}
-    return plain if isinstance(plain, dict) else {}
-
-
-def _changed_machine(folder: RunFolder, compute: Compute) -> Iterator[str]:
-    """What makes this sitting differ in the last digits from one that had never stopped."""
-    before, now = _environment_before(folder), describe_environment(compute)
-    for key in ("torch", "device_name", "precision", "threads", "world_size"):
-        if key in before and before[key] != now[key]:
-            yield f"{key} is {now[key]}, and was {before.get(key)}: the last digits will differ from one long sitting"
+    for note in notes:
+        folder.add_note(note)
 
 
 def _introduce(
