@@ -118,15 +118,6 @@ def test_a_folder_called_like_a_data_set_is_not_passed_over(tmp_path: Path, monk
     assert isinstance(resolve("./digits"), Folder)
 
 
-@pytest.mark.parametrize("table", ["trainLabels.csv", "labels.tsv", "train/metadata.jsonl", "train.csv"])
-def test_labels_in_a_table_are_not_lost_without_a_word(table: str, tmp_path: Path) -> None:
-    write(tmp_path / "train", 4)
-    (tmp_path / table).write_text("id,label")
-    assert Folder(path=tmp_path).records().notes == (
-        f"{table} may hold labels and is not read; put each class into a folder of its own",
-    )
-
-
 def test_an_empty_class_of_a_json_is_named_and_a_vector_refused(tmp_path: Path) -> None:
     write(tmp_path / "images", 4)
     labels = [[f"{i}.png", 1 + i % 2] for i in range(4)]

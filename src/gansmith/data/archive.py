@@ -23,7 +23,7 @@ from typing import TypeAlias
 from gansmith.data.formats import PHOTOGRAPHS, SUFFIXES
 from gansmith.errors import DataError
 
-__all__ = ["FILE_LIMIT", "LINK_OUT", "Archive", "open_archive"]
+__all__ = ["FILE_LIMIT", "LINK_OUT", "Archive", "open_archive", "read_bounded"]
 
 FILE_LIMIT = 2**29  # bytes; an uncompressed image of decode's pixel limit is smaller
 LINK_OUT = "a link that leads out of the folder"
@@ -51,11 +51,12 @@ class Archive(ABC):
     skipped: Skipped
 
     @abstractmethod
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most_bytes: int | None = None) -> bytes:
         """All of one file; safe in threads and in forked processes.
 
         Raises:
-            DataError: with the reason, and without the name, which the caller knows.
+            DataError: with the reason, as that there are more bytes (None: than FILE_LIMIT), and without the
+                name, which the caller knows.
         """
 
 
@@ -101,15 +102,24 @@ def _printable(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Folder(Archive):
-    def read(self, name: str) -> bytes:
-        try:
-            with open(self.path / name, "rb") as file:
-                data = file.read(FILE_LIMIT + 1)
-        except OSError as error:
-            raise DataError(error.strerror or str(error)) from error
-        if len(data) > FILE_LIMIT:
-            raise DataError(f"more than the limit of {FILE_LIMIT:,} bytes")
-        return data
+    def read(self, name: str, most_bytes: int | None = None) -> bytes:
+        return read_bounded(self.path / name, most_bytes or FILE_LIMIT)
+
+
+def read_bounded(path: Path, most_bytes: int) -> bytes:
+    """All of a file on disk.
+
+    Raises:
+        DataError: with the reason, as that it has more bytes than these, and without the path.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(most_bytes + 1)
+    except OSError as error:
+        raise DataError(error.strerror or str(error)) from error
+    if len(data) > most_bytes:
+        raise DataError(f"more than the limit of {most_bytes:,} bytes")
+    return data
 
 
 def _open_folder(path: Path, follow_links: bool) -> Archive:
@@ -200,7 +210,9 @@ class _Zip(Archive):
     reader: _ZipReader
     members: Mapping[str, zipfile.ZipInfo]
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most_bytes: int | None = None) -> bytes:
+        if most_bytes is not None and self.members[name].file_size > most_bytes:
+            raise DataError(f"more than the limit of {most_bytes:,} bytes")
         try:
             return self.reader.read(self.members[name])
         except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, struct.error) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import re
 from collections import Counter
@@ -19,7 +18,11 @@ from PIL import Image
 from gansmith.data.archive import LINK_OUT, Archive, open_archive
 from gansmith.data.decode import decode
 from gansmith.data.formats import SUFFIXES, images_by_name
+from gansmith.data.label_search import Choice, Consulted, consult
+from gansmith.data.label_tables import same_parts
 from gansmith.data.labels import folder_labels, natural_order, numbered_labels, read_dataset_json
+from gansmith.data.layout import Layout, by_likely_tables, by_tables_asked_for
+from gansmith.data.row_names import shared_folder
 from gansmith.data.source import Records, Size, Source
 from gansmith.data.split_names import is_split, is_training_split
 from gansmith.errors import DataError, UnreadableImage
@@ -28,7 +31,6 @@ __all__ = ["Folder", "known_set"]
 
 JSON_NAME = "dataset.json"
 SHOWN = 5  # names of a message
-TABLE = re.compile(r"(?i)(^|/)([^/]*labels?|metadata|train(ing)?|annotations?|classes)\.(csv|tsv|jsonl)$")
 KNOWN_FILES = re.compile(
     r"(?P<gtsrb>GT-000\d\d\.csv|\d{5}_\d{5}_\d{5}\.png)$"
     r"|(?P<mnist>train-images[-.]idx3-ubyte)"
@@ -48,13 +50,21 @@ class Folder(Source):
         path: the folder or zip.
         labels: where classes come from. "auto" takes a ``dataset.json`` if there is one, else the first folder of
             each image if all images lie in such folders, there are at least two of them, and they hold two
-            images or more on average; else there are no classes. "json", "folders" and "none" insist on one.
+            images or more on average; else a table beside the images; else there are no classes. "json", "folders",
+            "table" and "none" insist on one. "table" leaves out images without a row.
+        labels_table: the table of labels: its name among the files, or a path, from the folder (of the zip) if it is
+            relative. "auto" reads those called labels, metadata, train and the like, "none" reads none.
+        name_column: the table's column of file names; "auto" finds it. Without a header, columns are called 1, 2, 3.
+        label_column: the table's column of labels; "auto" finds it.
         split: of a folder with ``train/`` beside others: "auto" reads that, "all" reads all of them.
         follow_links: read symbolic links out of the folder too, if they lead to regular image files that the user owns.
     """
 
     path: Path
-    labels: Literal["auto", "json", "folders", "none"] = "auto"
+    labels: Literal["auto", "json", "folders", "table", "none"] = "auto"
+    labels_table: str = "auto"
+    name_column: str = "auto"
+    label_column: str = "auto"
     split: Literal["auto", "all"] = "auto"
     follow_links: bool = False
 
@@ -64,7 +74,7 @@ class Folder(Source):
         names, others = images_by_name(archive.names)
         if not names:
             raise DataError(_no_images(archive))
-        layout = _layout(archive, names, self.labels, self.split)
+        layout = _layout(archive, names, self)
         return _FolderRecords(
             archive=archive,
             size=size,
@@ -73,7 +83,8 @@ class Folder(Source):
             class_names=layout.class_names,
             notes=layout.notes + _hints(archive) + _link_notes(archive),
             fingerprint=layout.fingerprint(archive),
-            skipped=archive.skipped + tuple(entry for entry in others if not entry[0].endswith(JSON_NAME)),
+            skipped=archive.skipped
+            + tuple(entry for entry in others if not entry[0].endswith(JSON_NAME) and entry[0] not in layout.tables),
         )
 
 
@@ -93,44 +104,59 @@ class _FolderRecords(Records):
 # --- what the layout says ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Layout:
-    names: Sequence[str]
-    labels: NDArray[np.int64] | None = None
-    class_names: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def fingerprint(self, archive: Archive) -> str:
-        """What the archive and the way it is read come to."""
-        chosen = "\n".join([archive.fingerprint, *self.class_names, *self.names]).encode(errors="backslashreplace")
-        return hashlib.sha256(chosen + (b"" if self.labels is None else self.labels.tobytes())).hexdigest()
-
-
-def _layout(archive: Archive, names: list[str], labels: str, split: str) -> _Layout:
+def _layout(archive: Archive, names: list[str], wanted: Folder) -> Layout:
+    choice = Choice(wanted.labels_table, wanted.name_column, wanted.label_column)
+    if choice.insists and wanted.labels not in ("auto", "table"):
+        raise DataError(
+            f"{archive.path}: a table or a column of labels contradicts --data.labels {wanted.labels}; "
+            "leave one of them out"
+        )
     json_name = _find_json(archive, names)
-    if labels == "json" and json_name is None:
+    if wanted.labels == "json" and json_name is None:
         raise DataError(f"{archive.path}: labels=json, but there is no dataset.json")
-    if json_name is not None and labels in ("auto", "json"):
+    if json_name is not None and wanted.labels in ("auto", "json") and not choice.insists:
         return _by_json(archive, names, json_name)
-    names, folders, notes = _chosen_split(archive.path, names, split)
-    if labels == "none":
-        return _Layout(names, notes=notes)
-    if labels == "folders":
-        layout = _by_given_folders(archive.path, names, folders)
+    kept, folders, notes = _chosen_split(archive.path, names, wanted.split)
+    if wanted.labels == "none":
+        return Layout(kept, notes=notes)
+    if wanted.labels == "folders":
+        layout = _by_given_folders(archive.path, kept, folders)
     else:
-        if folders == _first_folders(names):  # no splits lie above the classes
-            _refuse_alike_folders(archive.path, names)
-        layout = _by_likely_folders(names, folders)
-    return dataclasses.replace(layout, notes=notes + layout.notes + _unread_tables(archive, layout))
+        consulted = consult(archive, names, kept, choice)
+        if wanted.labels == "table" or choice.insists:
+            layout = by_tables_asked_for(archive.path, kept, consulted, leave_out=wanted.labels == "table")
+        else:
+            layout = _by_folders_or_tables(archive.path, kept, folders, consulted)
+    return dataclasses.replace(layout, notes=notes + layout.notes)
 
 
-def _unread_tables(archive: Archive, layout: _Layout) -> tuple[str, ...]:
-    """Names of tables beside unlabelled images that look as if they held their labels."""
-    tables = [name for name in archive.names if TABLE.search(name)] if layout.labels is None else []
-    return (f"{tables[0]} may hold labels and is not read; put each class into a folder of its own",) if tables else ()
+def _by_folders_or_tables(path: Path, names: list[str], folders: list[str], consulted: Consulted) -> Layout:
+    """The class folders if there are any, else the tables; where both would do and differ, ask."""
+    sure = consulted.labels is not None and bool((consulted.labels >= 0).all()) and consulted.doubt() is None
+    if folders == _first_folders(names) and not sure:  # no splits lie above the classes
+        _refuse_alike_folders(path, names)
+    layout = _by_likely_folders(names, folders)
+    if layout.labels is None:
+        return by_likely_tables(path, names, consulted, layout)
+    if sure and consulted.labels is not None and not same_parts(layout.labels, consulted.labels):
+        differ = " and ".join(
+            f"{what} ({', '.join(classes[:3])}{', ...' if len(classes) > 3 else ''})"
+            for what, classes in (("the folders", layout.class_names), (consulted.tables[0], consulted.class_names))
+        )
+        raise DataError(
+            f"{path}: {differ} give different classes; choose --data.labels folders or --data.labels table, "
+            "or --data.labels none for no classes"
+        )
+    read = () if sure else consulted.tables
+    return dataclasses.replace(
+        layout,
+        notes=layout.notes
+        + tuple(f"the classes are the folders; {table} is not read, --data.labels table reads it" for table in read)
+        + tuple(f"the classes are the folders; a table of labels cannot be read: {flaw}" for flaw in consulted.flaws),
+    )
 
 
-def _by_json(archive: Archive, names: list[str], json_name: str) -> _Layout:
+def _by_json(archive: Archive, names: list[str], json_name: str) -> Layout:
     where = f"{archive.path}: {json_name}"
     start = len(json_name) - len(JSON_NAME)  # the file's names begin where it lies
     try:
@@ -139,9 +165,9 @@ def _by_json(archive: Archive, names: list[str], json_name: str) -> _Layout:
         raise DataError(f"{where}: {error}") from error
     labels = read_dataset_json(data, [name[start:] for name in names], where)
     if labels is None:
-        return _Layout(names)
+        return Layout(names)
     numbers, class_names = numbered_labels(labels, where)
-    return _Layout(names, numbers, class_names, _empty_classes(numbers, class_names, json_name))
+    return Layout(names, numbers, class_names, _empty_classes(numbers, class_names, json_name))
 
 
 def _empty_classes(labels: NDArray[np.int64], class_names: Sequence[str], where: str) -> tuple[str, ...]:
@@ -152,29 +178,29 @@ def _empty_classes(labels: NDArray[np.int64], class_names: Sequence[str], where:
     )
 
 
-def _by_given_folders(path: Path, names: list[str], given: list[str]) -> _Layout:
+def _by_given_folders(path: Path, names: list[str], given: list[str]) -> Layout:
     pairs = [(name, folder) for name, folder in zip(names, given, strict=True) if folder]
     folders = [folder for _, folder in pairs]
     if len(set(folders)) < 2:
         raise DataError(f"{path}: labels=folders, but there are no two folders of images; use labels=none")
     loose = len(names) - len(pairs)
     notes = (f"{loose:,} images lie in no class folder and are left out",) if loose else ()
-    return _Layout([name for name, _ in pairs], *folder_labels(folders), notes)
+    return Layout([name for name, _ in pairs], *folder_labels(folders), notes)
 
 
-def _by_likely_folders(names: list[str], folders: list[str]) -> _Layout:
+def _by_likely_folders(names: list[str], folders: list[str]) -> Layout:
     num_classes, loose = len(set(folders)), folders.count("")
     if num_classes == 1:
-        return _Layout(names)
+        return Layout(names)
     if loose:
         note = (
             f"no classes, for {loose:,} of {len(names):,} images lie beside the folders; labels=folders leaves them out"
         )
-        return _Layout(names, notes=(note,))
+        return Layout(names, notes=(note,))
     if num_classes * 2 > len(names):
         note = f"no classes, for {num_classes:,} folders hold {len(names):,} images; labels=folders insists on them"
-        return _Layout(names, notes=(note,))
-    return _Layout(names, *folder_labels(folders), _nesting(names, folders))
+        return Layout(names, notes=(note,))
+    return Layout(names, *folder_labels(folders), _nesting(names, folders))
 
 
 def _nesting(names: list[str], folders: list[str]) -> tuple[str, ...]:
@@ -190,7 +216,7 @@ def _chosen_split(path: Path, names: list[str], split: str) -> tuple[list[str], 
     if len(counts) < 2 or not all(map(is_split, counts)):
         return names, folders, ()
     if split == "all":
-        start = len(_shared_folder(names))
+        start = len(shared_folder(names))
         below = [name[start + len(folder) + 1 :] for name, folder in zip(names, folders, strict=True)]
         return names, _first_folders(below), ()
     if len(training) != 1:
@@ -209,7 +235,7 @@ def _chosen_split(path: Path, names: list[str], split: str) -> tuple[list[str], 
 
 def _refuse_alike_folders(path: Path, names: list[str]) -> None:
     """Ask which folders are the classes where each folder holds the same two or more sub-folders."""
-    start = len(_shared_folder(names))
+    start = len(shared_folder(names))
     inside: dict[str, set[str]] = {}
     for name in names:
         folder, *deeper = name[start:].split("/")[:-1] or [""]
@@ -226,20 +252,13 @@ def _refuse_alike_folders(path: Path, names: list[str]) -> None:
 
 def _first_folders(names: list[str]) -> list[str]:
     """The first folder of each image below those that all share; empty where there is none."""
-    start = len(_shared_folder(names))
+    start = len(shared_folder(names))
     return [name[start : max(start, name.find("/", start))] for name in names]
-
-
-def _shared_folder(names: list[str]) -> str:
-    """The folder that holds all images, as "a/b/", or ""."""
-    first, last = (name.split("/")[:-1] for name in (min(names), max(names)))  # all others lie between
-    shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
-    return "".join(f"{part}/" for part, _ in shared)
 
 
 def _find_json(archive: Archive, names: list[str]) -> str | None:
     """dataset.json at the top or in a folder that holds everything."""
-    above = itertools.accumulate(_shared_folder(names).split("/")[:-1], lambda path, part: f"{path}{part}/", initial="")
+    above = itertools.accumulate(shared_folder(names).split("/")[:-1], lambda path, part: f"{path}{part}/", initial="")
     return next((path + JSON_NAME for path in above if path + JSON_NAME in archive.names), None)
 
 

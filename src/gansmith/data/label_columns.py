@@ -1,0 +1,153 @@
+"""Which columns of a table name the image, its class, and the split, by what people call them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from gansmith.data.class_names import composed
+from gansmith.data.formats import PHOTOGRAPHS, SUFFIXES
+from gansmith.data.row_names import ImageNames
+from gansmith.data.tables import Table
+from gansmith.errors import DataError, did_you_mean
+
+__all__ = [
+    "AUTO",
+    "UNPRINTABLE",
+    "NotLabels",
+    "columns_of_parts",
+    "has_header",
+    "is_label_name",
+    "label_columns",
+    "listed",
+    "name_columns",
+    "short",
+]
+
+AUTO = "auto"
+SHOWN = 5  # columns of a message
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+# Columns by their names, in small letters and digits alone; likelier ones first.
+NAMES = (
+    *("filename", "file", "filepath", "filepaths", "path", "imagepath", "imagefile", "imagefilename", "imagename"),
+    *("imgpath", "imgfile", "imgname", "image", "images", "img", "imageid", "imgid", "id", "fname", "name"),
+)
+LABELS = (
+    *("label", "labels", "class", "classes", "category", "categories", "target", "breed", "species", "labelname"),
+    *("classname", "categoryname", "classlabel", "labelid", "classid", "categoryid", "classindex", "groundtruth", "y"),
+)
+NO_LABELS = (
+    *("text", "caption", "captions", "prompt", "description", "comment", "title", "url", "source", "license", "author"),
+    *("width", "height", "size", "bytes", "score", "date", "time", "timestamp", "hash", "md5", "sha256"),
+)
+COUNTS = ("", "index", "unnamed0")  # row numbers, as pandas writes them
+PARTS = ("split", "subset", "partition", "fold", "set", "dataset", "istrain", "istraining", "usage")
+
+
+class NotLabels(DataError):
+    """A table that is whole, but not one of labels of these images."""
+
+
+def has_header(table: Table, images: ImageNames) -> bool:
+    """Whether the first row holds names of columns, not already an image and its label."""
+    cells = [cell.casefold() for cell in table.columns if cell]
+    if any(cell.endswith((*SUFFIXES, *PHOTOGRAPHS)) for cell in cells):
+        return False
+    if any(_key(cell) in NAMES + LABELS for cell in cells):
+        return True
+    return not any(cell.isdecimal() or images.knows(cell) for cell in table.columns)
+
+
+def name_columns(table: Table, wanted: str, label: str) -> list[int]:
+    """Columns that may name the images, likelier ones first, where two columns are wanted or "auto".
+
+    Raises:
+        NotLabels: there are none.
+        DataError: one that was asked for is not there.
+    """
+    if wanted != AUTO:
+        return [_column(table, wanted, "name_column")]
+    keys = [_key(column) for column in table.columns]
+    known = [index for key in NAMES for index, found in enumerate(keys) if found == key]
+    if not known and (len(_columns_of_use(table)) <= 2 or all(map(str.isdecimal, keys))):
+        known = [index for index in range(len(keys)) if keys[index] not in LABELS]
+    if label != AUTO:
+        taken = _column(table, label, "label_column")
+        known = [index for index in known if index != taken]
+    if not known:
+        raise NotLabels(
+            f"{table.where}: no column is called like one of file names ({listed(table.columns)}); "
+            "name it with --data.name_column"
+        )
+    return known[:SHOWN]
+
+
+def label_columns(table: Table, wanted: str, name_columns: Sequence[int]) -> list[int]:
+    """Columns that may hold the labels, likelier ones first.
+
+    Raises:
+        NotLabels: there are none.
+        DataError: the one that was asked for is not there.
+    """
+    if wanted != AUTO:
+        return [_column(table, wanted, "label_column")]
+    keys = [_key(column) for column in table.columns]
+    known = [index for key in LABELS for index, found in enumerate(keys) if found == key]
+    if known:
+        return known
+    useful = [index for index in _columns_of_use(table) if keys[index] not in NO_LABELS]
+    if len(useful) == 2 == len(_columns_of_use(table)):
+        return useful if len(name_columns) > 1 else [index for index in useful if index not in name_columns]
+    raise NotLabels(
+        f"{table.where}: no column is called like one of labels ({listed(table.columns)}); "
+        "name it with --data.label_column"
+    )
+
+
+def _columns_of_use(table: Table) -> list[int]:
+    """All but row numbers."""
+    keys = [_key(column) for column in table.columns]
+    return list(range(len(keys))) if len(keys) <= 2 else [i for i, key in enumerate(keys) if key not in COUNTS]
+
+
+def _column(table: Table, wanted: str, field: str) -> int:
+    """The place of a column that was asked for.
+
+    Raises:
+        DataError: no column is called so, or several are.
+    """
+    for spelled in (str, _key):
+        found = [index for index, column in enumerate(table.columns) if spelled(column) == spelled(wanted)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise DataError(f"{table.where}: {len(found)} columns are called {wanted!r}; rename all but one")
+    raise DataError(
+        f"{table.where}: --data.{field}: no column is called {wanted!r}; {did_you_mean(wanted, table.columns[:50])}"
+    )
+
+
+def is_label_name(column: str) -> bool:
+    """Whether a column is called as labels are."""
+    return _key(column) in LABELS
+
+
+def listed(columns: Sequence[str]) -> str:
+    """The first columns, for a message."""
+    return ", ".join(map(short, columns[:SHOWN])) + (", ..." if len(columns) > SHOWN else "")
+
+
+def short(text: str) -> str:
+    """A cell, for a message."""
+    plain = UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+    return plain if len(plain) <= 60 else f"{plain[:57]}..."
+
+
+def columns_of_parts(table: Table) -> list[str]:
+    """Columns that say which split an image belongs to."""
+    return [column for column in table.columns if _key(column) in PARTS]
+
+
+def _key(column: str) -> str:
+    return re.sub(r"[\W_]", "", composed(column).casefold())
