@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import posixpath
 import re
 import shlex
@@ -221,7 +222,7 @@ def _named(archive: Archive, table: str) -> tuple[str, bytes, str]:
     if reason is not None:
         raise DataError(f"{archive.path}: {wanted}: {reason}; put the file itself there, or {WITHOUT}")
     start = archive.path if archive.path.is_dir() else archive.path.parent
-    path = start.absolute() / Path(table).expanduser()
+    path = Path(os.path.normpath(start.absolute() / Path(table).expanduser()))
     if not path.is_file():
         here = Path(table).absolute()
         remedy = f"did you mean {here}?" if here.is_file() else f"expected a name in it, or a path from {start}"
