@@ -26,8 +26,9 @@ from PIL import Image
 from corruptions import commit
 from gansmith.data.store import Store
 from gansmith.devices import choose_compute, describe_environment
-from gansmith.metrics.copies import differences_from_copies
-from gansmith.metrics.memorisation import ALARM, COPY, copies_p_value
+from gansmith.metrics.copies import Originals
+from gansmith.metrics.features import Selection, some_of
+from gansmith.metrics.memorisation import ALARM, AMONG_TRAINING, copies_p_value
 from gansmith.types import PixelArray
 from handedness import opened
 
@@ -92,31 +93,35 @@ def measured(name: str, store: Store, sizes: tuple[int, ...], pool: int = POOL) 
     held_out, fresh, training = np.split(order[:15_000], [num_held_out, num_held_out + num_fresh])
     originals = store.images[training]
 
-    def is_copy(images: PixelArray) -> NDArray[np.bool_]:
-        return differences_from_copies(images, originals, np.zeros(len(images), np.int64)) <= COPY
-
-    copied_held_out, copied_fresh = is_copy(store.images[held_out]), is_copy(store.images[fresh])
+    found_by = Originals.of(originals)
+    real = [found_by.copied(Selection(store.images, part)) for part in (fresh, held_out)]
+    twins = found_by.copied_among_themselves(some_of(np.arange(len(training)), AMONG_TRAINING))
     results = []
     for kind, change in KINDS.items():
-        found = is_copy(change(originals[:pool]))
+        found = found_by.copied(change(originals[:pool]))
         for num in sizes:
             for share in SHARES:
                 if share or kind == "exact":
                     about = {"data": name, "kind": kind if share else "none", "images": num, "share": share}
-                    found_alarms = alarms(found, copied_fresh, copied_held_out, num, share)
+                    found_alarms = alarms(found, *real, twins, num, share)
                     results.append({**about, "held out": num_held_out, "found": float(found.mean()), **found_alarms})
     return results
 
 
 def alarms(
-    copies: NDArray[np.bool_], fresh: NDArray[np.bool_], held_out: NDArray[np.bool_], num: int, share: float
+    copies: NDArray[np.bool_],
+    fresh: NDArray[np.bool_],
+    held_out: NDArray[np.bool_],
+    twins: NDArray[np.bool_],
+    num: int,
+    share: float,
 ) -> dict[str, Any]:
     """Draw so many samples, with this share of copies, 100 times; count the alarms."""
     draw, count = np.random.default_rng(0), 0
     num_copies = round(share * num)
     for _ in range(DRAWS):
-        samples = np.concatenate([draw.choice(copies, num_copies), draw.choice(fresh, num - num_copies)])
-        count += copies_p_value(samples, held_out) < ALARM
+        samples = np.concatenate([draw.choice(copies, num_copies), draw.choice(fresh, num - num_copies, replace=False)])
+        count += copies_p_value(samples, held_out, twins) < ALARM
     return {"alarms": count, "draws": DRAWS}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from gansmith.data.npz import Npz
 from gansmith.data.store import Store, prepare
 from gansmith.devices import Compute
 from gansmith.facts import DataFacts
+from gansmith.images import to_array, to_uint8
+from gansmith.metrics.copies import Originals
 from gansmith.models.dcgan import DCGAN
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork
 from gansmith.probes import Probes, open_probes
@@ -121,6 +124,26 @@ def test_a_generator_of_training_images_copies(store: Store) -> None:
     assert figures["guard/copies_held_out"] == 0
     half = torch.cat([training[: NUM // 2], torch.zeros(NUM // 2, 1, SIDE, SIDE)])
     assert measured(store, lambda z, labels: half)["guard/copies"] == 0.5
+
+
+@pytest.mark.parametrize("change", ["mirrored", "shifted", "recoloured"])
+def test_near_copies_are_copies_as_for_the_metric(store: Store, change: str) -> None:
+    training = real(store, np.arange(NUM))
+    changed = {
+        "mirrored": training.flip(-1),
+        "shifted": training.roll(1, dims=-1),
+        "recoloured": training + 8 / 127.5,
+    }[change].clamp(-1, 1)
+    figures = measured(store, lambda z, labels: changed[: len(z)])
+    assert figures["guard/copies"] > 0.9 and figures["guard/copies_held_out"] == 0
+    images = np.stack([to_array(to_uint8(image[None]))[0] for image in changed])
+    assert figures["guard/copies"] == pytest.approx(Originals.of(store.images[:NUM]).copied(images).mean(), abs=0.05)
+
+
+def test_images_that_are_held_out_but_twins_of_training_images_are_counted(store: Store) -> None:
+    twins = dataclasses.replace(store, images=np.concatenate([store.images[:NUM]] * 2))
+    figures = measured(twins, noise)
+    assert figures["guard/copies_held_out"] == 1 and figures["guard/copies"] == 0
 
 
 def test_overfitting_is_where_unseen_images_lie_between_training_images_and_samples(store: Store) -> None:

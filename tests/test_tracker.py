@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +97,40 @@ def test_the_best_generator_is_kept_and_only_the_best(scripted: tuple[Tracker, T
     lines = [Judgement.from_plain(line) for line in tracker.run.read_judgements()]
     assert [(line.generated.nimg, line.figures["score"].value) for line in lines] == [(8, 1.0), (16, 3.0), (24, 2.0)]
     assert {line.kind for line in lines} == {"tracking"}
+
+
+class Centred(Scripted):
+    """A figure that is best in the middle, as that of memorisation."""
+
+    quantities: ClassVar = {"score": Quantity(title="score", better="nearer 0.5")}
+
+
+def test_of_a_figure_that_is_best_near_a_number_the_nearest_is_kept(scripted: tuple[Tracker, TrainState]) -> None:
+    tracker, state = scripted
+    tracker = dataclasses.replace(tracker, metric=Centred())
+    Scripted.script = iter([0.9, 0.3, 0.71, 0.62, 0.45, 1.0, 0.0, 0.56])
+    found = []
+    for nimg in range(8):
+        state.nimg = nimg
+        tracker.measure(state)
+        found.append(kept(tracker.run)[0])
+    assert found == [0.9, 0.3, 0.3, 0.62, 0.45, 0.45, 0.45, 0.45]
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "winner"), [(0.7, 0.45, 8), (0.3, 0.55, 8), (0.55, 0.46, 16), (0.45, 0.9, 16)]
+)
+def test_at_the_end_too_nearer_is_better(
+    scripted: tuple[Tracker, TrainState], now: float, before: float, winner: int
+) -> None:
+    tracker, state = scripted
+    tracker = dataclasses.replace(tracker, metric=Centred())
+    Scripted.script = iter([0.5, 0.4, now, before])
+    for state.nimg, state.step in ((8, 2), (16, 3)):
+        judgement = tracker.measure(state)
+    state.seconds = 1e6
+    tracker.decide(state, judgement)
+    assert kept(tracker.run)[1] == winner
 
 
 def test_a_best_that_another_network_saw_counts_for_nothing(scripted: tuple[Tracker, TrainState]) -> None:

@@ -17,8 +17,8 @@ from gansmith.data.store import Store
 from gansmith.errors import MetricError
 from gansmith.images import to_array, to_float, to_uint8
 from gansmith.metrics.augmentation_leak import augmentation_leak
+from gansmith.metrics.copies import Originals
 from gansmith.metrics.features import Selection, some_of
-from gansmith.metrics.manifold import nearest
 from gansmith.sample import TrainedGenerator
 from gansmith.state import TrainState
 from gansmith.types import Batch, Images, Labels, Latents, Logits, Pixels
@@ -29,7 +29,7 @@ COARSE = 8  # pixels on either side, to which images are reduced before they are
 MOST_TRAINING = 5000  # training images among which copies are looked for
 LEAST_HELD_OUT = 16  # fewer say nothing about what D makes of images that it has not seen
 CLEAR = 4  # standard errors of a difference of logits that the gap must exceed for others to be measured against it
-TWIN = 0.5  # of the way from a training image to the next one: whatever is nearer to it is a copy
+COPY_SIDE, COPY_CANDIDATES = 32, 2  # see ``Originals``: less than an evaluation takes, as training waits
 CHUNK = 64
 
 
@@ -44,14 +44,16 @@ class Probes:
         labels: of the samples, or None.
         training: as many real images that are trained on.
         held_out: real images that are not, or None where there are too few.
-        coarse_training: training images among which copies are looked for, reduced.
+        originals: training images that may have been copied.
+        copied_held_out: the share of held-out images that are copies of those, or None where there are too few.
     """
 
     latents: Latents
     labels: Labels | None
     training: Batch
     held_out: Batch | None
-    coarse_training: Float[Tensor, "m d"]
+    originals: Originals
+    copied_held_out: float | None
 
     def measure(self, state: TrainState, *, leak: bool = False) -> dict[str, float]:
         """Figures under the keys of stats.jsonl; those that have no meaning now are left out.
@@ -64,7 +66,7 @@ class Probes:
         ``guard/class_diversity``: the same between images of one class.
         ``guard/overfitting``: how far D's logits of unseen real images lie on the way from those of training images
         to those of samples: 0 if it tells them from neither, 1 if they are samples to it (Karras et al. 2020, eq. 1).
-        ``guard/copies``: the share of samples that are all but a training image.
+        ``guard/copies``: the share of samples that are copies of a training image, by the rule of ``Originals``.
         ``guard/copies_held_out``: the same share among unseen real images, which may have twins too.
         ``guard/leak/NAME``: the share of samples that bear the traces of an operation, the lower end of its interval;
         ``guard/leak``: the largest of them.
@@ -73,7 +75,7 @@ class Probes:
             fakes = self._fakes(state)
             figures = self._overfitting(state, fakes)
         pixels = to_uint8(fakes, state.config.model.value_range)
-        figures |= self._diversity(_coarse(pixels)) | self._copies(_coarse(pixels))
+        figures |= self._diversity(_coarse(pixels)) | self._copies(pixels)
         if leak and state.config.augment is not None:
             figures |= self._leak(pixels, state.config.augment.operations)
         return {name: figure for name, figure in figures.items() if math.isfinite(figure)}
@@ -103,10 +105,10 @@ class Probes:
             figures["guard/class_diversity"] = _ratio(_mean_distance(fakes, _mates(self.labels)), within)
         return figures
 
-    def _copies(self, fakes: Float[Tensor, "n d"]) -> dict[str, float]:
-        figures = {"guard/copies": _share_of_twins(fakes, self.coarse_training)}
-        if self.held_out is not None:
-            figures["guard/copies_held_out"] = _share_of_twins(_coarse(self.held_out.images), self.coarse_training)
+    def _copies(self, fakes: Pixels) -> dict[str, float]:
+        figures = {"guard/copies": float(self.originals.copied(to_array(fakes)).mean())}
+        if self.copied_held_out is not None:
+            figures["guard/copies_held_out"] = self.copied_held_out
         return figures
 
     def _leak(self, fakes: Pixels, operations: Sequence[str]) -> dict[str, float]:
@@ -130,13 +132,17 @@ def open_probes(num: int, store: Store, training: Indices, held_out: Indices, sa
     """
     latents, labels = sampler.draw(range(num))
     unlabelled = sampler.spec.num_classes == 0
-    among = Selection(store.images, some_of(training, MOST_TRAINING)).batches()
+    among = Selection(store.images, some_of(training, MOST_TRAINING))
+    originals = Originals.of(among, most_side=COPY_SIDE, num_candidates=COPY_CANDIDATES)
+    enough = len(held_out) >= LEAST_HELD_OUT
+    unseen = some_of(held_out, num)
     return Probes(
         latents=latents,
         labels=labels,
         training=_batch(store, some_of(training, num), unlabelled),
-        held_out=_batch(store, some_of(held_out, num), unlabelled) if len(held_out) >= LEAST_HELD_OUT else None,
-        coarse_training=torch.cat([_coarse(torch.from_numpy(images).permute(0, 3, 1, 2)) for images in among]),
+        held_out=_batch(store, unseen, unlabelled) if enough else None,
+        originals=originals,
+        copied_held_out=float(originals.copied(Selection(store.images, unseen)).mean()) if enough else None,
     )
 
 
@@ -199,12 +205,3 @@ def _mean_distance(rows: Float[Tensor, "n d"], pairs: Bool[Tensor, "n n"] | None
 
 def _ratio(ours: float, theirs: float) -> float:
     return ours / theirs if theirs > 0 else math.nan
-
-
-def _share_of_twins(rows: Float[Tensor, "n d"], training: Float[Tensor, "m d"]) -> float:
-    """The share of rows that are much nearer to a training image than any other training image is to that one."""
-    if len(training) < 2:
-        return math.nan
-    distances, numbers = nearest(rows, training, 1)
-    apart, _ = nearest(training[numbers[:, 0]], training, 2)
-    return float((distances[:, 0] < TWIN * apart[:, 1]).double().mean())

@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import stats
 
 from gansmith.errors import MetricError
+from gansmith.metrics.copies import Originals
 from gansmith.metrics.features import Features
-from gansmith.metrics.memorisation import Memorisation, closest_pairs, nearer_to_training
+from gansmith.metrics.memorisation import (
+    ALARM,
+    Memorisation,
+    closest_pairs,
+    copies_p_value,
+    nearer_to_training,
+)
 from gansmith.metrics.metric import Comparison, Estimate
 from gansmith.types import PixelArray
 
@@ -57,7 +65,7 @@ def test_copies_with_a_little_noise_are_found() -> None:
     assert found["memorisation"].value > 0.99 and found["memorisation"].low > 0.98
     assert "p < 1e-06" in found["memorisation"].note
     assert found["copies"].value == 1 and found["copies"].low > 0.97
-    assert found["copies"].note.startswith("0.00% among held-out images; Fisher p < 1e-06")
+    assert found["copies"].note.startswith("0.00% among held-out and 0.00% among training images; Fisher p < 1e-06")
     assert found["copies"].note.endswith("; training images are copied")
 
 
@@ -198,8 +206,38 @@ def test_held_out_images_that_are_copies_too_are_told_of() -> None:
     training = pictures(100, 0)
     held_out = np.concatenate([training[:10], pictures(30, 1)])
     assert measured(training[:20], training, held_out)["copies"].note.startswith(
-        "25.00% among held-out images; Fisher p"
+        "25.00% among held-out and 0.00% among training images; Fisher p"
     )
+
+
+def test_training_images_that_are_twins_are_told_of_and_excuse_copies() -> None:
+    singles = pictures(100, 0)
+    training = np.concatenate([singles, singles[:50, :, ::-1]])  # 100 of 150 have a twin
+    fake = np.concatenate([singles[:15], pictures(15, 2)])
+    found = measured(fake, training, np.concatenate([singles[50:70], pictures(20, 3)]))["copies"]
+    assert found.note.startswith("50.00% among held-out and 66.67% among training images; Fisher p = 1,")
+
+
+def test_few_copies_are_noticed_beside_few_held_out_images() -> None:
+    """5 % of 500, with 215 held out of which two are copies: by those alone, p would be above 0.001."""
+    copied, held_out, twins = np.arange(500) < 25, np.arange(215) < 2, np.arange(1000) < 5
+    alone = stats.hypergeom.sf(24, 715, 27, 500)  # 25 or more of 27 copies fall among the samples
+    assert alone > ALARM
+    expected = 2 * stats.hypergeom.sf(24, 1500, 30, 500)
+    assert copies_p_value(copied, held_out, twins) == pytest.approx(expected) and expected < ALARM
+    none = np.zeros(1000, np.bool_)
+    assert copies_p_value(copied, held_out, none) < copies_p_value(copied, held_out, twins)
+    assert copies_p_value(copied, held_out, ~none) == pytest.approx(2 * alone)  # all are twins: that says nothing
+
+
+def test_an_image_is_no_twin_of_itself() -> None:
+    images = pictures(30, 0)
+    found = Originals.of(images).copied_among_themselves(np.arange(30))
+    assert not found.any()
+    images = np.concatenate([images, noisy(images[5:6], 4), images[7:8]])
+    found = Originals.of(images).copied_among_themselves(np.array([4, 5, 7, 30, 31]))
+    assert found.tolist() == [False, True, True, True, True]
+    assert Originals.of(images[:1]).copied_among_themselves(np.arange(1)).tolist() == [False]
 
 
 # --- the sheet ---------------------------------------------------------------------------------------------

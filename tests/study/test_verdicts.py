@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from gansmith.study.results import Comparison, Measure, Measured, RunResults, SettingResults, State
@@ -173,3 +175,24 @@ def test_a_variant_alone_is_summarised() -> None:
     found = setting([FID], {"fid": {"a": CLEAR["a"]}})
     assert len(found.summaries) == 1
     assert found.comparisons == found.conclusions == ()
+
+
+@pytest.mark.parametrize(
+    ("better", "first", "second", "says"),
+    [
+        ("nearer 0.5", 0.6, 0.9, "a is better than b in FID at best (nearer 0.5)"),  # both above
+        ("nearer 0.5", 0.1, 0.4, "b is better than a in FID at best (nearer 0.5)"),  # both below
+        ("nearer 1", 0.4, 0.7, "b is better than a in FID at best (nearer 1)"),
+        ("nearer 1", 1.6, 1.2, "b is better than a in FID at best (nearer 1)"),
+        ("nearer 0.5", 0.4, 0.7, "FID at best is higher with b than with a"),  # on both sides of it: neither is said
+        ("neither", 0.6, 0.9, "FID at best is higher with b than with a"),
+    ],
+)
+def test_where_a_value_is_best_near_a_number_the_nearer_variant_is_better(
+    better: Any, first: float, second: float, says: str
+) -> None:
+    spread = np.array([0.0, 0.01, -0.01, 0.005, -0.005])
+    values = {"a": (first + spread).tolist(), "b": (second - spread).tolist()}
+    text = said(setting([replace(FID, better=better)], {"fid": values}), "quality")
+    assert says in text
+    assert ("better" in text.replace(f"({better})", "")) is ("better" in says)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
@@ -11,56 +13,120 @@ from torch.nn import functional as F
 
 from gansmith.metrics.features import Pictures
 from gansmith.metrics.manifold import nearest
+from gansmith.types import PixelArray
 
-__all__ = ["differences_from_copies"]
+__all__ = ["COPY", "Originals"]
 
+COPY = 0.2  # of the training image's contrast: so little may a copy differ from it
 MOST_SIDE = 64  # pixels: larger images are compared after averaging blocks of pixels
 FREQUENCIES = 8  # of the descriptor, in each direction
-CANDIDATES = 8  # training images that each image is compared with, beside its neighbour in the features
+CANDIDATES = 8  # training images that each image is compared with
 REACH = 8  # a copy is shifted by at most this part of a side
 RECOLOURED = 16.0  # of 255: how far a copy's colour may be off, but never by more than half of the contrast
 BATCH_SIZE = 256
 
 
-def differences_from_copies(images: Pictures, training: Pictures, neighbours: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the smallest difference of each image from a training image, relative to that image's contrast.
-
-    Both are compared pixel by pixel where they overlap, after the best shift and mirroring and without the difference
-    of their mean colours: the root of the mean squared difference against the pixels' standard deviation about their
-    channel's mean. Candidates are found by descriptors that neither shifts nor mirroring change.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Originals:
+    """Training images, and what finds those that an image may be a copy of.
 
     Args:
-        images: what may be copies.
-        training: what may have been copied.
-        neighbours: a candidate for each image that was found otherwise, int64 [n].
-
-    Returns:
-        float64 [n]; 0 for an exact copy, infinity beside candidates without contrast.
+        images: what may have been copied.
+        descriptors: of each, the same for mirrored images and nearly so for shifted ones.
+        most_side: pixels; larger images are compared after averaging blocks of pixels.
+        num_candidates: training images that each image is compared with.
     """
-    num = min(CANDIDATES, len(training))
-    _, found = nearest(_descriptors(images), _descriptors(training), num)
-    candidates = np.concatenate([found.numpy(), neighbours[:, None]], axis=1)
-    smallest = []
-    for start in range(0, len(images), BATCH_SIZE):
-        which = np.arange(start, min(start + BATCH_SIZE, len(images)))
-        here = _read(images, which)
-        each = [_differences(here, _read(training, column)) for column in candidates[which].T]
-        smallest.append(torch.stack(each).amin(dim=0))
-    return torch.cat(smallest).double().numpy()
+
+    images: Pictures
+    descriptors: Float32[Tensor, "m d"]
+    most_side: int
+    num_candidates: int
+
+    @classmethod
+    def of(cls, images: Pictures, *, most_side: int = MOST_SIDE, num_candidates: int = CANDIDATES) -> Originals:
+        """Prepare these training images, at least one."""
+        found = _descriptors(images, most_side)
+        return cls(images=images, descriptors=found, most_side=most_side, num_candidates=num_candidates)
+
+    def copied(self, images: Pictures, neighbours: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
+        """Return which images differ from a training image by at most ``COPY``; see ``differences``."""
+        return self.differences(images, neighbours) <= COPY
+
+    def copied_among_themselves(self, which: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which of these training images are copies of another training image, bool [n].
+
+        Args:
+            which: their numbers, int64 [n].
+        """
+        if len(self.images) < 2:
+            return np.zeros(len(which), np.bool_)
+        images = _Chosen(self.images, which)
+        candidates = self._candidates(self.descriptors[which], 1)
+        others = np.stack(
+            [row[row != number][: self.num_candidates] for row, number in zip(candidates, which, strict=True)]
+        )
+        return self._differences(images, others) <= COPY
+
+    def differences(self, images: Pictures, neighbours: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Return the smallest difference of each image from a training image, relative to that image's contrast.
+
+        Both are compared pixel by pixel where they overlap, after the best shift and mirroring and without the
+        difference of their mean colours: the root of the mean squared difference against the pixels' standard
+        deviation about their channel's mean.
+
+        Args:
+            images: what may be copies.
+            neighbours: a further candidate for each image, int64 [n], for example its neighbour in features.
+
+        Returns:
+            float64 [n]; 0 for an exact copy, infinity beside candidates without contrast.
+        """
+        candidates = self._candidates(_descriptors(images, self.most_side))
+        if neighbours is not None:
+            candidates = np.concatenate([candidates, neighbours[:, None]], axis=1)
+        return self._differences(images, candidates)
+
+    def _candidates(self, descriptors: Float32[Tensor, "n d"], more: int = 0) -> NDArray[np.int64]:
+        num = min(self.num_candidates + more, len(self.images))
+        _, found = nearest(descriptors, self.descriptors, num)
+        return found.numpy()
+
+    def _differences(self, images: Pictures, candidates: NDArray[np.int64]) -> NDArray[np.float64]:
+        smallest = []
+        for start in range(0, len(images), BATCH_SIZE):
+            which = np.arange(start, min(start + BATCH_SIZE, len(images)))
+            here = _read(images, which, self.most_side)
+            each = [_differences(here, _read(self.images, column, self.most_side)) for column in candidates[which].T]
+            smallest.append(torch.stack(each).amin(dim=0))
+        return torch.cat(smallest).double().numpy()
 
 
-def _read(pictures: Pictures, which: NDArray[np.int64]) -> Float32[Tensor, "n c h w"]:
-    """Pixels from 0 to 255, of at most ``MOST_SIDE`` a side."""
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """Some of the images, by their numbers."""
+
+    images: Pictures
+    numbers: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, which: NDArray[np.int64], /) -> PixelArray:
+        return self.images[self.numbers[which]]
+
+
+def _read(pictures: Pictures, which: NDArray[np.int64], most_side: int) -> Float32[Tensor, "n c h w"]:
+    """Pixels from 0 to 255, of at most so many a side."""
     images = torch.from_numpy(np.ascontiguousarray(pictures[which])).permute(0, 3, 1, 2).float()
-    factor = -(-max(images.shape[2:]) // MOST_SIDE)
+    factor = -(-max(images.shape[2:]) // most_side)
     return F.avg_pool2d(images, factor, ceil_mode=True) if factor > 1 else images
 
 
-def _descriptors(pictures: Pictures) -> Float32[Tensor, "n d"]:
+def _descriptors(pictures: Pictures, most_side: int) -> Float32[Tensor, "n d"]:
     """Low frequencies' amplitudes, the same for mirrored images and nearly so for shifted ones; of length 1."""
     found = []
     for start in range(0, len(pictures), BATCH_SIZE):
-        images = _read(pictures, np.arange(start, min(start + BATCH_SIZE, len(pictures))))
+        images = _read(pictures, np.arange(start, min(start + BATCH_SIZE, len(pictures))), most_side)
         windowed = (images - images.mean(dim=(2, 3), keepdim=True)) * _window(images)
         amplitudes = torch.fft.fft2(windowed).abs()[..., :FREQUENCIES, :]
         mirrored = amplitudes.flip(-1).roll(1, dims=-1)

@@ -12,20 +12,20 @@ from scipy import stats
 
 from gansmith.errors import MetricError
 from gansmith.images import grid
-from gansmith.metrics.copies import differences_from_copies
-from gansmith.metrics.features import Features
+from gansmith.metrics.copies import Originals
+from gansmith.metrics.features import Features, some_of
 from gansmith.metrics.intervals import bootstrap, normal, wilson
 from gansmith.metrics.manifold import nearest
 from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
 from gansmith.types import PixelArray
 
-__all__ = ["ALARM", "COPY", "Memorisation", "closest_pairs", "copies_p_value", "nearer_to_training"]
+__all__ = ["ALARM", "AMONG_TRAINING", "Memorisation", "closest_pairs", "copies_p_value", "nearer_to_training"]
 
 LEAST_IMAGES = 20  # below, neither the test's normal approximation nor the interval means much
 REPLICATES = 200
 COLUMNS = 8  # of the sheet
 LEAST_P = 1e-6  # smaller ones say no more
-COPY = 0.2  # of the training image's contrast: so little may a copy differ from it
+AMONG_TRAINING = 1000  # training images that are looked for among the others
 ALARM = 0.001  # p-value below which samples are said to contain copies
 
 
@@ -45,9 +45,10 @@ class Memorisation(Metric):
 
     A copy is a sample that differs from a training image by at most 0.2 of that image's contrast, pixel by pixel,
     after the best shift of up to an eighth of a side, mirroring, and a change of colour of up to 16 of 255: see
-    ``differences_from_copies``. Copies saved as JPEG are among them. Real data with near duplicates have copies among
-    their held-out images too: the note has their share, and the p-value of Fisher's exact test that samples do not
-    have more. Below 0.001 it says that training images are copied. benchmarks/memorisation.py measures what is found.
+    ``Originals.differences``. Copies saved as JPEG are among them. Real data with near duplicates have copies among
+    their held-out images too, and among their training images: the note has both shares, and the p-value that samples
+    do not have more (``copies_p_value``). Below 0.001 it says that training images are copied.
+    benchmarks/memorisation.py measures what is found.
 
     The score contains whatever else sets held-out images apart. Where a split keeps groups whole, as that of GTSRB
     does (a track of frames of one sign is either trained on or held out), held-out images are further away than
@@ -64,13 +65,15 @@ class Memorisation(Metric):
 
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
         training, held_out = _known(comparison)
-        samples, copied = _distances_and_copies(comparison.fake, training)
-        others, copied_others = _distances_and_copies(held_out, training)
+        originals = Originals.of(training.images)
+        samples, copied = _distances_and_copies(comparison.fake, training, originals)
+        others, copied_others = _distances_and_copies(held_out, training, originals)
+        twins = originals.copied_among_themselves(some_of(np.arange(len(training)), AMONG_TRAINING))
         score, p_value = nearer_to_training(samples, others)
         sizes = [len(samples), len(others)]
         error = bootstrap(_redrawn(samples, others), sizes, seed=comparison.seed, replicates=REPLICATES)
         interval, note = f"bootstrap of {REPLICATES}", f"Mann-Whitney {_p(p_value)}, one-sided"
-        copies = wilson(int(copied.sum()), len(copied), note=_beside_held_out(copied, copied_others))
+        copies = wilson(int(copied.sum()), len(copied), note=_beside_real(copied, copied_others, twins))
         return {
             "memorisation": normal(score, float(error), interval, within=(0, 1), note=note),
             "copies": copies,
@@ -88,16 +91,31 @@ def nearer_to_training(samples: NDArray[np.float64], held_out: NDArray[np.float6
     return float(test.statistic) / (len(samples) * len(held_out)), float(test.pvalue)
 
 
-def copies_p_value(copied: NDArray[np.bool_], copied_held_out: NDArray[np.bool_]) -> float:
-    """Return the p-value of Fisher's exact test that samples have no larger share of copies than held-out images."""
-    table = [[int(side.sum()), int((~side).sum())] for side in (copied, copied_held_out)]
+def copies_p_value(copied: NDArray[np.bool_], copied_held_out: NDArray[np.bool_], twins: NDArray[np.bool_]) -> float:
+    """Return the p-value that samples have no larger share of copies than real images that nobody copied.
+
+    Fisher's exact test against held-out images, and another against training images among the others, which are
+    more; the smaller p-value times 2 (Bonferroni). Where images come in groups, as frames of a video, training images
+    have more twins than held-out ones: then the second test finds less, and the first one counts.
+
+    Args:
+        copied: which samples are copies.
+        copied_held_out: which held-out images are.
+        twins: which training images are copies of another one.
+    """
+    return min(1.0, 2 * min(_fisher(copied, copied_held_out), _fisher(copied, twins)))
+
+
+def _fisher(copied: NDArray[np.bool_], others: NDArray[np.bool_]) -> float:
+    table = [[int(side.sum()), int((~side).sum())] for side in (copied, others)]
     return float(stats.fisher_exact(table, alternative="greater").pvalue)
 
 
-def _beside_held_out(copied: NDArray[np.bool_], copied_held_out: NDArray[np.bool_]) -> str:
-    p_value = copies_p_value(copied, copied_held_out)
+def _beside_real(copied: NDArray[np.bool_], copied_held_out: NDArray[np.bool_], twins: NDArray[np.bool_]) -> str:
+    p_value = copies_p_value(copied, copied_held_out, twins)
     alarm = "; training images are copied" if p_value < ALARM else ""
-    return f"{copied_held_out.mean():.2%} among held-out images; Fisher {_p(p_value)}, one-sided{alarm}"
+    shares = f"{copied_held_out.mean():.2%} among held-out and {twins.mean():.2%} among training images"
+    return f"{shares}; Fisher {_p(p_value)}, one-sided{alarm}"
 
 
 def _p(value: float) -> str:
@@ -155,11 +173,12 @@ def _training(comparison: Comparison) -> Features:
     return comparison.training
 
 
-def _distances_and_copies(images: Features, training: Features) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _distances_and_copies(
+    images: Features, training: Features, originals: Originals
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """How far each image is from its nearest training image, and whether it is a copy of one."""
     distances, numbers = nearest(images.values, training.values, 1)
-    differences = differences_from_copies(images.images, training.images, numbers[:, 0].numpy())
-    return distances[:, 0].numpy(), differences <= COPY
+    return distances[:, 0].numpy(), originals.copied(images.images, numbers[:, 0].numpy())
 
 
 def _redrawn(
