@@ -1,44 +1,48 @@
 """Change one thing in the source at a time, and see whether a test fails: ``make mutants``.
 
-    python tests/mutants.py --module losses --module augment/control --sample 20 --seed 1
+    python tests/mutants.py --modules losses augment/control --sample 20 --seed 1 --out benchmarks/results/mutants
 
-An own script: each mutant is tried in a process forked from one that has imported torch already, with the tests of its
-module alone. Survivors that change nothing are listed in ``mutants.toml``, each with its reason.
+``mutation/changes.py`` makes the mutants, ``mutation/trials.py`` tries them. ``mutation/known.toml`` lists mutants
+that change nothing that can be seen, each with the reason, and changes by name that must be noticed.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
 import contextlib
+import datetime
+import json
 import os
+import platform
 import random
-import shutil
-import signal
+import subprocess
 import sys
 import tempfile
 import time
 import tomllib
-import traceback
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mutation.changes import Mutant, make_mutants, make_named
+from mutation.trials import Target, try_mutants
+
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src/gansmith"
 REFERENCE = "reference/test_training_reference.py"
-AUGMENT = ("augment", "contracts/test_augment_contract.py", "metrics/test_augmentation_leak.py", REFERENCE)
+AUGMENT = ("augment", "contracts/test_augment_contract.py", REFERENCE)
 TESTS: dict[str, tuple[str, ...]] = {
-    "steps": (REFERENCE, "test_training.py", "contracts/test_penalty_contract.py", "distributed/test_two_processes.py"),
-    "state": (REFERENCE, "test_training.py", "test_resume.py"),
+    "steps": (REFERENCE, "test_training.py", "contracts/test_penalty_contract.py"),
+    "state": (REFERENCE, "test_training.py", "test_checkpoint.py"),
     "schedules": ("test_schedules.py", "contracts/test_schedule_contract.py", REFERENCE),
     "ema": ("test_ema.py", REFERENCE),
     "losses": ("contracts/test_loss_contract.py", REFERENCE),
-    "penalties": ("contracts/test_penalty_contract.py", REFERENCE, "test_training.py"),
+    "penalties": ("contracts/test_penalty_contract.py", REFERENCE),
     "optimizers": ("test_optimizers.py", "contracts/test_optimizer_contract.py", REFERENCE),
     "sample": ("test_sample.py",),
     "images": ("test_images.py", "test_sample.py"),
-    "dist": ("test_dist.py", "distributed"),
+    "dist": ("test_dist.py", "test_dist_ranks.py"),
     "augment/colour": AUGMENT,
     "augment/control": AUGMENT,
     "augment/cover": AUGMENT,
@@ -50,235 +54,162 @@ TESTS: dict[str, tuple[str, ...]] = {
     "metrics/kernel": ("metrics/test_kernel.py", "reference/test_kernel_reference.py"),
     "metrics/manifold": ("metrics/test_manifold.py", "reference/test_manifold_reference.py"),
 }
-OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
-    ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.RShift: ast.LShift,
-    ast.LShift: ast.RShift, ast.MatMult: ast.Mult,
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
-}  # fmt: skip
+WARM = ("torch", "torch.distributed", "numpy", "scipy.linalg", "matplotlib.ft2font", "PIL.Image")
+WARM_IF_THERE = ("beartype", "jaxtyping", "safetensors.torch", "torchmetrics", "sklearn.metrics", "tyro")
+COLUMNS = "| module | mutants | tried | equivalent | killed | survived | score | timed out | import errors | minutes |"
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """One change: where it is, what it is, and the whole changed source."""
+@dataclass
+class Score:
+    """What became of a module's mutants.
+
+    Args:
+        mutants: how many there are.
+        equivalent: those among them that change nothing that can be seen, listed with the reason; not tried.
+        killed: how many made a test fail.
+        survived: those that made none fail.
+        timeout: those whose tests did not end; in no score.
+        import_error: those with which the tests could not be collected; in no score.
+        minutes: that it took.
+    """
 
     module: str
-    line: int
-    text: str
-    change: str
-    source: str
+    mutants: int
+    equivalent: int
+    killed: int = 0
+    survived: list[str] = field(default_factory=list)
+    timeout: list[str] = field(default_factory=list)
+    import_error: list[str] = field(default_factory=list)
+    minutes: float = 0.0
+
+    def __str__(self) -> str:
+        tried = self.killed + len(self.survived) + len(self.timeout) + len(self.import_error)
+        cells = (self.module, self.mutants, tried, self.equivalent, self.killed, len(self.survived),
+                 share(self.killed, len(self.survived)), len(self.timeout), len(self.import_error),
+                 f"{self.minutes:.1f}")  # fmt: skip
+        return "| " + " | ".join(map(str, cells)) + " |"
 
 
-def make_mutants(module: str) -> list[Mutant]:
-    """All mutants of a module, in the order of its lines."""
-    source = (ROOT / "src/gansmith" / f"{module}.py").read_text(encoding="utf-8")
-    lines, found = source.splitlines(), []
-    for i, node in enumerate(_behaviour(ast.parse(source))):
-        for change in _changes(node):
-            tree = ast.parse(source)
-            _apply(tree, next(each for k, each in enumerate(_behaviour(tree)) if k == i), change)
-            line = node.lineno
-            found.append(Mutant(module, line, lines[line - 1].strip(), change, ast.unparse(tree)))
-    return sorted(found, key=lambda mutant: (mutant.line, mutant.change))
+def share(killed: int, survived: int) -> str:
+    """Of those that a test could fail with."""
+    return f"{killed / (killed + survived):.1%}" if killed + survived else ""
 
 
-def _behaviour(node: ast.AST) -> Iterator[Any]:
-    """The nodes that decide what a program does: no annotations, decorators of classes, docstrings or messages."""
-    if isinstance(node, (ast.expr, ast.stmt)):
-        yield node
-    for name, value in ast.iter_fields(node):
-        silent = name in ("annotation", "returns") or (name == "decorator_list" and isinstance(node, ast.ClassDef))
-        if silent or isinstance(node, (ast.Raise, ast.JoinedStr)) or _is_declaration(node):
-            continue
-        for child in value if isinstance(value, list) else [value]:
-            documents = isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)
-            if isinstance(child, ast.AST) and not documents:
-                yield from _behaviour(child)
+def try_module(module: str, chosen: argparse.Namespace) -> Score:
+    """Try a module's mutants, or a sample; print each that no test failed with."""
+    known = tomllib.loads((ROOT / "tests/mutation/known.toml").read_text(encoding="utf-8"))
+    source, began = (PACKAGE / f"{module}.py").read_text(encoding="utf-8"), time.monotonic()
+    named = [
+        make_named(module, source, each["old"], each["new"]) for each in known["named"] if each["module"] == module
+    ]
+    every = make_mutants(module, source)
+    silent = {(each["line"], each["change"]) for each in known["equivalent"] if each["module"] == module}
+    rest = [mutant for mutant in every if (mutant.text, mutant.change) not in silent]
+    stale = silent - {(mutant.text, mutant.change) for mutant in every}
+    if stale:
+        raise SystemExit(f"known.toml: {module} has no such line or change: {sorted(stale)[0]}")
+    score = Score(module, len(every) + len(named), len(every) - len(rest))
+    sample = named + [
+        mutant
+        for inside, most in ((True, chosen.sample), (False, chosen.imports))
+        for mutant in drawn([each for each in rest if bool(each.function) == inside], most, chosen.seed)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        tests = [ROOT / "tests" / name for name in TESTS[module]]
+        target = Target(package=PACKAGE, module=module, tests=tests, slowest=chosen.slowest, folder=Path(folder))
+        for mutant, outcome in try_mutants(target, sample):
+            note(score, mutant, outcome)
+    score.minutes = (time.monotonic() - began) / 60
+    return score
 
 
-def _is_declaration(node: ast.AST) -> bool:
-    if isinstance(node, ast.AnnAssign):
-        return ast.unparse(node.annotation) == "TypeAlias"
-    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+def drawn(mutants: Sequence[Mutant], most: int, seed: int) -> list[Mutant]:
+    """A sample; all of them if ``most`` is 0."""
+    module = mutants[0].module if mutants else ""
+    return random.Random(f"{seed} {module}").sample(list(mutants), min(most or len(mutants), len(mutants)))
 
 
-def _changes(node: ast.AST) -> list[str]:
-    """What can be changed at this node, in words that ``_apply`` reads."""
-    if isinstance(node, (ast.BinOp, ast.AugAssign, ast.BoolOp)):
-        swap = (
-            [f"{type(node.op).__name__} -> {OPERATORS[type(node.op)].__name__}"] if type(node.op) in OPERATORS else []
-        )
-        return swap + (["drop"] if isinstance(node, ast.AugAssign) else [])
-    if isinstance(node, ast.Compare):
-        return [f"{type(node.ops[0]).__name__} -> {OPERATORS[type(node.ops[0])].__name__}"]
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
-        return [f"without {type(node.op).__name__}"]
-    if isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float, str)):
-        return [f"{node.value!r} -> {_other(node.value)!r}"]
-    if isinstance(node, (ast.If, ast.IfExp)):
-        return ["always", "never"]
-    if isinstance(node, ast.Call):
-        return [f"without {keyword.arg}=" for keyword in node.keywords if keyword.arg]
-    if isinstance(node, ast.Return):
-        return [] if node.value is None or ast.unparse(node) == "return None" else ["return None"]
-    if isinstance(node, ast.With):
-        return ["without the context"]
-    places = isinstance(node, ast.Assign) and isinstance(node.targets[0], (ast.Attribute, ast.Subscript))
-    return ["drop"] if places or isinstance(node, (ast.Expr, ast.Raise)) else []
-
-
-def _other(value: Any) -> Any:
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, str):
-        return f"{value}?"
-    return value + 1 if isinstance(value, int) or value == 0 else value * 1.1
-
-
-def _apply(tree: ast.AST, node: Any, change: str) -> None:
-    if change in ("drop", "without the context"):
-        _replace(tree, node, [ast.Pass()] if change == "drop" else node.body)
-    elif change in ("always", "never"):
-        node.test = ast.Constant(change == "always")
-    elif change == "return None":
-        node.value = None
-    elif change.endswith("="):
-        node.keywords = [keyword for keyword in node.keywords if change != f"without {keyword.arg}="]
-    elif isinstance(node, ast.UnaryOp):
-        node.op = ast.UAdd() if isinstance(node.op, ast.USub) else node.op
-        _replace(tree, node, node.operand)
-    elif isinstance(node, ast.Constant):
-        node.value = _other(node.value)
-    elif isinstance(node, ast.Compare):
-        node.ops[0] = OPERATORS[type(node.ops[0])]()  # type: ignore[call-overload]
-    else:
-        node.op = OPERATORS[type(node.op)]()
-    ast.fix_missing_locations(tree)
-
-
-def _replace(tree: ast.AST, node: ast.AST, new: Any) -> None:
-    for parent in ast.walk(tree):
-        for name, value in ast.iter_fields(parent):
-            if value is node:
-                setattr(parent, name, new)
-            elif isinstance(value, list) and any(each is node for each in value):
-                at = next(i for i, each in enumerate(value) if each is node)
-                value[at : at + 1] = new if isinstance(new, list) else [new]
-
-
-# --- trying them -------------------------------------------------------------------------------------------
-
-
-def try_source(module: str, source: str, copy: Path, limit: float) -> tuple[str, float]:
-    """Run the module's tests with this source of it: "killed", "survived" or "timeout", and the seconds it took."""
-    (copy / "gansmith" / f"{module}.py").write_text(source, encoding="utf-8")
-    began, child = time.monotonic(), os.fork()
-    if child == 0:
-        _run_tests(module, copy)
-    while time.monotonic() - began < limit:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            code = os.waitstatus_to_exitcode(status)
-            return "survived" if code == 0 else "killed", time.monotonic() - began
-        time.sleep(0.02)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return "timeout", time.monotonic() - began
-
-
-def _run_tests(module: str, copy: Path) -> None:
-    code = 99
-    try:
-        os.setsid()
-        silent = os.open(copy / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(silent, 1), os.dup2(silent, 2)
-        sys.path.insert(0, str(copy))
-        os.environ["PYTHONPATH"] = str(copy)  # also for what the tests start
-        import pytest
-
-        tests = [str(ROOT / "tests" / name) for name in TESTS[module]]
-        code = int(
-            pytest.main(
-                [
-                    "-x",
-                    "-q",
-                    "--assert=plain",
-                    "-p",
-                    "no:xdist",
-                    "-p",
-                    "no:cacheprovider",
-                    f"--basetemp={copy / 'tmp'}",
-                    *tests,
-                ]
-            )
-        )
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(code)
+def note(score: Score, mutant: Mutant, outcome: str) -> None:
+    """Count an outcome; print all but kills."""
+    if outcome == "killed":
+        score.killed += 1
+        return
+    {"survived": score.survived, "timeout": score.timeout, "import error": score.import_error}[outcome].append(
+        str(mutant)
+    )
+    print(f"  {outcome} {mutant}", flush=True)
 
 
 def warm_up() -> None:
     """Import what is slow, and nothing of the package."""
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     sys.dont_write_bytecode = True
-    for name in ("torch", "torch.distributed", "numpy", "scipy.linalg", "matplotlib.ft2font", "PIL.Image", "pytest"):
-        __import__(name)
-    for name in ("beartype", "jaxtyping", "safetensors.torch", "torchmetrics", "sklearn"):
-        with contextlib.suppress(ImportError):
+    for name in (*WARM, *WARM_IF_THERE):
+        with contextlib.suppress(ImportError) if name in WARM_IF_THERE else contextlib.nullcontext():
             __import__(name)
     sys.modules["torch"].set_num_threads(1)
 
 
-def read_equivalents() -> set[tuple[str, str, str]]:
-    """Module, line and change of the mutants that change nothing."""
-    path = Path(__file__).with_name("mutants.toml")
-    listed = tomllib.loads(path.read_text(encoding="utf-8")).get("equivalent", [])
-    assert all(each["reason"] for each in listed)
-    return {(each["module"], each["line"], each["change"]) for each in listed}
+def write(path: Path, scores: Sequence[Score], chosen: argparse.Namespace) -> None:
+    """Put the scores into ``path.json``, where those of other modules stay, and the table of all into ``path.md``."""
+    file = path.with_suffix(".json")
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    when = {"date": str(datetime.date.today()), "commit": commit.stdout.strip(), "processor": processor(),
+            "sample": chosen.sample, "imports": chosen.imports, "seed": chosen.seed,
+            "slowest test, s": chosen.slowest}  # fmt: skip
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    found |= {score.module: {**asdict(score), **when} for score in scores}
+    found = {module: found[module] for module in TESTS if module in found}
+    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(table(found), encoding="utf-8")
 
 
-def try_module(module: str, chosen: list[Mutant], copy: Path) -> list[Mutant]:
-    """Try mutants; print each survivor, and return them."""
-    shutil.copytree(ROOT / "src/gansmith", copy / "gansmith", ignore=shutil.ignore_patterns("__pycache__"))
-    import compileall
+def table(found: dict[str, Any]) -> str:
+    """All scores, and what no test failed with."""
+    kept = [Score(**{name: each[name] for name in Score.__dataclass_fields__}) for each in found.values()]
+    total = Score("all", sum(s.mutants for s in kept), sum(s.equivalent for s in kept), sum(s.killed for s in kept),
+                  *([line for s in kept for line in getattr(s, name)] for name in ("survived", "timeout",
+                  "import_error")), minutes=sum(s.minutes for s in kept))  # fmt: skip
+    facts = [sorted({str(each[name]) for each in found.values()}) for name in ("date", "commit", "seed", "processor")]
+    about = ", ".join(f"{name} {' '.join(each)}" for name, each in zip(
+        ("date", "commit", "seed of the sample", "processor"), facts, strict=True))  # fmt: skip
+    lines = [f"`make mutants`: {about}. Score: killed of killed and survived.", "", COLUMNS, "|---" * 10 + "|"]
+    lines += [str(score) for score in (*kept, total)]
+    for title, each in (("Survived", total.survived), ("Timed out", total.timeout)):
+        lines += ["", f"{title}:", "", *(f"- `{line}`" for line in each)] if each else []
+    return "\n".join(lines) + "\n"
 
-    compileall.compile_dir(copy / "gansmith", quiet=1)
-    for stale in (copy / "gansmith" / module).parent.glob(f"__pycache__/{Path(module).name}.*"):
-        stale.unlink()  # a mutant of the same size in the same second would be taken for it
-    source = (ROOT / "src/gansmith" / f"{module}.py").read_text(encoding="utf-8")
-    outcome, seconds = try_source(module, source, copy, limit=600)
-    if outcome != "survived":
-        raise SystemExit(f"{module}: its tests fail without a change:\n{(copy / 'output.txt').read_text()[-3000:]}")
-    survivors = []
-    for mutant in chosen:
-        if try_source(module, mutant.source, copy, limit=10 + 3 * seconds)[0] == "survived":
-            survivors.append(mutant)
-            print(f"  survived {module}.py:{mutant.line}: {mutant.change}: {mutant.text}", flush=True)
-    return survivors
+
+def processor() -> str:
+    """The processor's name, where Linux tells it."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return platform.processor()
 
 
 def main() -> None:
-    """Try a sample of each module's mutants, or all."""
+    """Try the mutants of each module, and print the table."""
     parser = argparse.ArgumentParser(description="Change one thing at a time, and see whether a test fails.")
-    parser.add_argument("--module", action="append", choices=TESTS, help="only this one; may be given several times")
-    parser.add_argument("--sample", type=int, default=0, help="mutants of each module; 0 for all")
+    parser.add_argument("--modules", nargs="+", choices=TESTS, default=list(TESTS), metavar="MODULE")
+    parser.add_argument("--sample", type=int, default=0, help="mutants inside functions, of each module; 0 for all")
+    parser.add_argument("--imports", type=int, default=0, help="mutants that take effect on import; 0 for all")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--slowest", type=float, default=5.0, help="seconds; slower tests are left out")
+    parser.add_argument("--out", type=Path, help="write OUT.json and OUT.md")
     chosen = parser.parse_args()
     warm_up()
-    equivalents, totals = read_equivalents(), [0, 0]
-    for module in chosen.module or TESTS:
-        every = [m for m in make_mutants(module) if (m.module, m.text, m.change) not in equivalents]
-        size = min(chosen.sample or len(every), len(every))
-        sample = random.Random(f"{chosen.seed} {module}").sample(every, size)
-        with tempfile.TemporaryDirectory() as folder:
-            killed = size - len(try_module(module, sample, Path(folder)))
-        totals = [totals[0] + killed, totals[1] + size]
-        print(f"{module}: {killed} of {size} killed ({killed / max(1, size):.0%}); {len(every)} in all", flush=True)
-    print(f"total: {totals[0]} of {totals[1]} killed ({totals[0] / max(1, totals[1]):.1%})")
+    scores = []
+    for module in chosen.modules:
+        scores.append(try_module(module, chosen))
+        print(scores[-1], flush=True)
+        if chosen.out:
+            write(chosen.out, scores, chosen)
+    print(
+        table(
+            {score.module: {**asdict(score), "date": "", "commit": "", "seed": "", "processor": ""} for score in scores}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -73,3 +73,7 @@ def test_shares_lie_in_a_row(monkeypatch: pytest.MonkeyPatch, rank: int) -> None
     monkeypatch.setattr(dist, "world_size", lambda: 3)
     monkeypatch.setattr(dist, "rank", lambda: rank)
     assert dist.local_share(12) == slice(4 * rank, 4 * rank + 4)
+
+
+def test_buckets_hold_32_mib() -> None:
+    assert dist.BUCKET_BYTES == 32 * 1024 * 1024
