@@ -31,10 +31,11 @@ from mutation.trials import Target, try_mutants
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/gansmith"
 REFERENCE = "reference/test_training_reference.py"
+QUANTITIES = "metrics/test_quantities.py"
 AUGMENT = ("augment", "contracts/test_augment_contract.py", REFERENCE)
 TESTS: dict[str, tuple[str, ...]] = {
     "steps": (REFERENCE, "test_training.py", "contracts/test_penalty_contract.py"),
-    "state": (REFERENCE, "test_training.py", "test_checkpoint.py"),
+    "state": ("test_state.py", REFERENCE, "test_training.py"),
     "schedules": ("test_schedules.py", "contracts/test_schedule_contract.py", REFERENCE),
     "ema": ("test_ema.py", REFERENCE),
     "losses": ("contracts/test_loss_contract.py", REFERENCE),
@@ -50,9 +51,9 @@ TESTS: dict[str, tuple[str, ...]] = {
     "augment/operations": AUGMENT,
     "augment/transform": AUGMENT,
     "data/batches": ("data/test_batches.py",),
-    "metrics/frechet": ("metrics/test_frechet.py", "reference/test_frechet_reference.py"),
-    "metrics/kernel": ("metrics/test_kernel.py", "reference/test_kernel_reference.py"),
-    "metrics/manifold": ("metrics/test_manifold.py", "reference/test_manifold_reference.py"),
+    "metrics/frechet": (QUANTITIES, "metrics/test_frechet.py", "reference/test_frechet_reference.py"),
+    "metrics/kernel": (QUANTITIES, "metrics/test_kernel.py", "reference/test_kernel_reference.py"),
+    "metrics/manifold": (QUANTITIES, "metrics/test_manifold.py", "reference/test_manifold_reference.py"),
 }
 WARM = ("torch", "torch.distributed", "numpy", "scipy.linalg", "matplotlib.ft2font", "PIL.Image")
 WARM_IF_THERE = ("beartype", "jaxtyping", "safetensors.torch", "torchmetrics", "sklearn.metrics", "tyro")
@@ -103,7 +104,12 @@ def try_module(module: str, chosen: argparse.Namespace) -> Score:
         make_named(module, source, each["old"], each["new"]) for each in known["named"] if each["module"] == module
     ]
     every = make_mutants(module, source)
-    silent = {(each["line"], each["change"]) for each in known["equivalent"] if each["module"] == module}
+    silent = {
+        (each["line"], change)
+        for each in known["equivalent"]
+        for change in each["changes"]
+        if each["module"] == module and each["reason"]
+    }
     rest = [mutant for mutant in every if (mutant.text, mutant.change) not in silent]
     stale = silent - {(mutant.text, mutant.change) for mutant in every}
     if stale:

@@ -91,6 +91,23 @@ def test_squared_distances_come_in_the_order_of_the_queries() -> None:
     assert sum(len(block) for _, block in blocks) == 3000 and len(blocks) > 1
 
 
+def test_a_block_holds_32_mib_at_most_and_gives_its_place_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert manifold.BLOCK * 8 == 32 * 2**20
+    for size, num in ((1, 1), (25, 3)):
+        monkeypatch.setattr(manifold, "BLOCK", size)
+        blocks = list(squared_distances(drawn(9, 2, 0), drawn(8, 2, 1)))
+        assert [len(block) for _, block in blocks] == [num] * (9 // num)
+        assert len({block.data_ptr() for _, block in blocks}) == 1
+
+
+def test_distances_keep_their_digits_wherever_the_points_lie() -> None:
+    """In each direction at another place, so that no one number lies in the middle."""
+    offset = 1e6 * torch.tensor([1.0, -1.0, 3.0, 0.0], dtype=torch.float64)
+    queries, points = drawn(20, 4, 0).double() + offset, drawn(30, 4, 1).double() + offset
+    ((_, found),) = squared_distances(queries, points)
+    torch.testing.assert_close(found, (queries[:, None] - points).square().sum(dim=2), rtol=1e-7, atol=1e-7)
+
+
 # --- precision and recall ----------------------------------------------------------------------------------
 
 
@@ -142,6 +159,25 @@ def test_a_ball_without_extent_still_holds_copies(offset: float) -> None:
     assert figures(DensityCoverage(neighbours=3), real, fake)["coverage"] == 1
 
 
+def test_a_ball_ends_at_its_neighbour_wherever_the_points_lie() -> None:
+    real = 1e6 * torch.tensor([[1.0, -1.0]], dtype=torch.float64) + torch.arange(5.0, dtype=torch.float64)[:, None]
+    outside, inside = real[-1:] + 1.001, real[-1:] + 0.999
+    for fake, wanted in ((outside, 0), (inside, 1)):
+        found = figures(PrecisionRecall(neighbours=1), real, torch.cat([fake, fake + 1e-9]))
+        assert found["precision"] == wanted
+
+
+def test_copies_of_large_features_lie_in_balls_without_extent() -> None:
+    """Products leave a small part of the norms' squares where the distance is 0."""
+    real = drawn(50, 16, 0, scale=1e4).repeat_interleave(4, dim=0)
+    assert figures(PrecisionRecall(), real, real[::4])["precision"] == 1
+
+
+def test_a_set_of_one_image_holds_that_image() -> None:
+    one = torch.full((5, 3), 2.0)
+    assert figures(PrecisionRecall(), one, one) == {"precision": 1, "recall": 1}
+
+
 # --- density and coverage ----------------------------------------------------------------------------------
 
 
@@ -151,6 +187,34 @@ def test_density_and_coverage_by_hand() -> None:
     assert found["density"] == pytest.approx((3 + 4 + 0) / (2 * 3))
     assert found["coverage"] == 1
     assert figures(DensityCoverage(neighbours=2), real, on_a_line(-2, -2.5, -3))["coverage"] == 1 / 4
+
+
+def test_the_intervals_of_density_and_coverage() -> None:
+    """Density's error is that of a mean over generated images, which the bootstrap estimates."""
+    real, fake = drawn(300, 8, 0), drawn(100, 8, 1)
+    found = DensityCoverage().measure(comparison(real, fake))
+    inside = (
+        torch.cdist(fake.double(), real.double()) <= torch.cdist(real.double(), real.double()).sort(dim=1).values[:, 5]
+    )
+    each = inside.sum(dim=1).double() / 5
+    density, coverage = found["density"], found["coverage"]
+    assert density.value == pytest.approx(each.mean().item())
+    reach = 1.96 * each.std().item() / 10
+    assert density.high - density.value == pytest.approx(reach, rel=0.15)
+    assert density.value - density.low == pytest.approx(density.high - density.value)
+    note = "given the manifold of the real images"
+    assert (density.interval, density.note) == ("bootstrap of 200", note)
+    assert (coverage.interval, coverage.note) == ("Wilson", note)
+    again = DensityCoverage().measure(
+        Comparison(real=comparison(real, fake).real, fake=comparison(real, fake).fake, seed=1)
+    )
+    assert again["density"].high != density.high and again["density"].value == density.value
+
+
+def test_density_is_never_below_0() -> None:
+    fake = torch.cat([drawn(2, 8, 1), drawn(98, 8, 1, offset=50)])
+    density = DensityCoverage().measure(comparison(drawn(300, 8, 0), fake))["density"]
+    assert density.low == 0 < density.value < density.high
 
 
 def test_identical_sets_are_covered_wholly() -> None:
