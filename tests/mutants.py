@@ -34,7 +34,7 @@ REFERENCE = "reference/test_training_reference.py"
 QUANTITIES = "metrics/test_quantities.py"
 AUGMENT = ("augment", "contracts/test_augment_contract.py", REFERENCE)
 TESTS: dict[str, tuple[str, ...]] = {
-    "steps": (REFERENCE, "test_training.py", "contracts/test_penalty_contract.py"),
+    "steps": ("test_steps.py", REFERENCE, "test_training.py"),
     "state": ("test_state.py", REFERENCE, "test_training.py"),
     "schedules": ("test_schedules.py", "contracts/test_schedule_contract.py", REFERENCE),
     "ema": ("test_ema.py", REFERENCE),
@@ -57,7 +57,7 @@ TESTS: dict[str, tuple[str, ...]] = {
 }
 WARM = ("torch", "torch.distributed", "numpy", "scipy.linalg", "matplotlib.ft2font", "PIL.Image")
 WARM_IF_THERE = ("beartype", "jaxtyping", "safetensors.torch", "torchmetrics", "sklearn.metrics", "tyro")
-COLUMNS = "| module | mutants | tried | equivalent | killed | survived | score | timed out | import errors | minutes |"
+COLUMNS = "| module | mutants | tried | equivalent | killed | survived | score | timed out | errors | minutes |"
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Score:
         killed: how many made a test fail.
         survived: those that made none fail.
         timeout: those whose tests did not end; in no score.
-        import_error: those with which the tests could not be collected; in no score.
+        error: those with which no test could be run, mostly as the module could not be imported; in no score.
         minutes: that it took.
     """
 
@@ -80,13 +80,13 @@ class Score:
     killed: int = 0
     survived: list[str] = field(default_factory=list)
     timeout: list[str] = field(default_factory=list)
-    import_error: list[str] = field(default_factory=list)
+    error: list[str] = field(default_factory=list)
     minutes: float = 0.0
 
     def __str__(self) -> str:
-        tried = self.killed + len(self.survived) + len(self.timeout) + len(self.import_error)
+        tried = self.killed + len(self.survived) + len(self.timeout) + len(self.error)
         cells = (self.module, self.mutants, tried, self.equivalent, self.killed, len(self.survived),
-                 share(self.killed, len(self.survived)), len(self.timeout), len(self.import_error),
+                 share(self.killed, len(self.survived)), len(self.timeout), len(self.error),
                  f"{self.minutes:.1f}")  # fmt: skip
         return "| " + " | ".join(map(str, cells)) + " |"
 
@@ -98,22 +98,9 @@ def share(killed: int, survived: int) -> str:
 
 def try_module(module: str, chosen: argparse.Namespace) -> Score:
     """Try a module's mutants, or a sample; print each that no test failed with."""
-    known = tomllib.loads((ROOT / "tests/mutation/known.toml").read_text(encoding="utf-8"))
     source, began = (PACKAGE / f"{module}.py").read_text(encoding="utf-8"), time.monotonic()
-    named = [
-        make_named(module, source, each["old"], each["new"]) for each in known["named"] if each["module"] == module
-    ]
-    every = make_mutants(module, source)
-    silent = {
-        (each["line"], change)
-        for each in known["equivalent"]
-        for change in each["changes"]
-        if each["module"] == module and each["reason"]
-    }
+    named, every, silent = read_known(module, source)
     rest = [mutant for mutant in every if (mutant.text, mutant.change) not in silent]
-    stale = silent - {(mutant.text, mutant.change) for mutant in every}
-    if stale:
-        raise SystemExit(f"known.toml: {module} has no such line or change: {sorted(stale)[0]}")
     score = Score(module, len(every) + len(named), len(every) - len(rest))
     sample = named + [
         mutant
@@ -129,6 +116,25 @@ def try_module(module: str, chosen: argparse.Namespace) -> Score:
     return score
 
 
+def read_known(module: str, source: str) -> tuple[list[Mutant], list[Mutant], set[tuple[str, str]]]:
+    """Return the changes by name, all other mutants, and line and change of those among them that change nothing.
+
+    Raises:
+        ValueError: one that is listed is not in the source any more, or has no reason.
+    """
+    known = tomllib.loads((ROOT / "tests/mutation/known.toml").read_text(encoding="utf-8"))
+    mine = {kind: [each for each in known[kind] if each["module"] == module] for kind in ("named", "equivalent")}
+    named, every = (
+        [make_named(module, source, each["old"], each["new"]) for each in mine["named"]],
+        make_mutants(module, source),
+    )
+    silent = {(each["line"], change) for each in mine["equivalent"] for change in each["changes"]}
+    stale = silent - {(mutant.text, mutant.change) for mutant in every}
+    if stale or not all(each["reason"] for each in mine["equivalent"]):
+        raise ValueError(f"known.toml: {module} has no such line and change, or no reason: {sorted(stale)[:1]}")
+    return named, every, silent
+
+
 def drawn(mutants: Sequence[Mutant], most: int, seed: int) -> list[Mutant]:
     """A sample; all of them if ``most`` is 0."""
     module = mutants[0].module if mutants else ""
@@ -140,9 +146,7 @@ def note(score: Score, mutant: Mutant, outcome: str) -> None:
     if outcome == "killed":
         score.killed += 1
         return
-    {"survived": score.survived, "timeout": score.timeout, "import error": score.import_error}[outcome].append(
-        str(mutant)
-    )
+    {"survived": score.survived, "timeout": score.timeout, "error": score.error}[outcome].append(str(mutant))
     print(f"  {outcome} {mutant}", flush=True)
 
 
@@ -153,7 +157,9 @@ def warm_up() -> None:
     for name in (*WARM, *WARM_IF_THERE):
         with contextlib.suppress(ImportError) if name in WARM_IF_THERE else contextlib.nullcontext():
             __import__(name)
-    sys.modules["torch"].set_num_threads(1)
+    torch = sys.modules["torch"]
+    torch.set_num_threads(1)
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], fused=True)  # the first one imports the compiler
 
 
 def write(path: Path, scores: Sequence[Score], chosen: argparse.Namespace) -> None:
@@ -175,13 +181,13 @@ def table(found: dict[str, Any]) -> str:
     kept = [Score(**{name: each[name] for name in Score.__dataclass_fields__}) for each in found.values()]
     total = Score("all", sum(s.mutants for s in kept), sum(s.equivalent for s in kept), sum(s.killed for s in kept),
                   *([line for s in kept for line in getattr(s, name)] for name in ("survived", "timeout",
-                  "import_error")), minutes=sum(s.minutes for s in kept))  # fmt: skip
+                  "error")), minutes=sum(s.minutes for s in kept))  # fmt: skip
     facts = [sorted({str(each[name]) for each in found.values()}) for name in ("date", "commit", "seed", "processor")]
     about = ", ".join(f"{name} {' '.join(each)}" for name, each in zip(
         ("date", "commit", "seed of the sample", "processor"), facts, strict=True))  # fmt: skip
     lines = [f"`make mutants`: {about}. Score: killed of killed and survived.", "", COLUMNS, "|---" * 10 + "|"]
     lines += [str(score) for score in (*kept, total)]
-    for title, each in (("Survived", total.survived), ("Timed out", total.timeout)):
+    for title, each in (("Survived", total.survived), ("Timed out", total.timeout), ("Errors", total.error)):
         lines += ["", f"{title}:", "", *(f"- `{line}`" for line in each)] if each else []
     return "\n".join(lines) + "\n"
 
@@ -201,7 +207,9 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=0, help="mutants inside functions, of each module; 0 for all")
     parser.add_argument("--imports", type=int, default=0, help="mutants that take effect on import; 0 for all")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
-    parser.add_argument("--slowest", type=float, default=5.0, help="seconds; slower tests are left out")
+    parser.add_argument(
+        "--slowest", type=float, default=5.0, help="seconds of the processor's time; slower tests are left out"
+    )
     parser.add_argument("--out", type=Path, help="write OUT.json and OUT.md")
     chosen = parser.parse_args()
     warm_up()

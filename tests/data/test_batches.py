@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gansmith.data.batches import RUN, Batches, split
+from gansmith.data.batches import ENOUGH_HELD_OUT, RUN, Batches, split
 from gansmith.data.gtsrb import Gtsrb
 from gansmith.data.store import Store
 from gansmith.errors import ConfigError
@@ -159,6 +159,38 @@ def test_the_stream_stays_what_it_is() -> None:
     assert Batches(store=store, batch_size=6, seed=1, balance=1.0).indices(5000).tolist() == [97, 84, 58, 93, 99, 12]
 
 
+def test_many_images_come_in_one_permutation_an_epoch() -> None:
+    batches = Batches(store=make_store(1500), batch_size=1500, seed=7)
+    for epoch in range(3):
+        wanted = np.random.default_rng([7, 1, epoch]).permuted(np.arange(1500)[None], axis=1)[0]
+        assert np.array_equal(batches.indices(1500 * epoch), wanted)
+
+
+def test_images_of_a_class_are_counted_in_the_order_of_the_store() -> None:
+    labels = np.random.default_rng(0).integers(0, 5, 700)
+    batches = Batches(store=make_store(700, labels), batch_size=5, balance=1.0)
+    assert len(batches._members) == 5
+    for label, members in enumerate(batches._members):
+        assert np.array_equal(members, np.flatnonzero(np.equal(labels, label)))
+
+
+def test_where_shares_are_rounded_alike_the_first_classes_are_rounded_up() -> None:
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(40), 10))
+    subset = np.concatenate([np.flatnonzero(labels == label)[: 2 + label % 2] for label in range(40)])
+    batches = Batches(store=make_store(400, labels), batch_size=100, balance=0.999999, subset=subset)
+    assert np.bincount(labels[batches.indices(0)]).tolist() == [2, 3] * 20  # 2.5 each, but for a hair
+
+
+def test_a_block_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[list[int]] = []
+    real = np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: drawn.append(seed) or real(seed))
+    batches = Batches(store=make_store(2000), batch_size=100, seed=4)
+    for nimg in (0, 100, 200, 2000, 2100):
+        batches.indices(nimg)
+    assert drawn == [[4, 1, 0], [4, 1, 1]]
+
+
 @pytest.mark.parametrize("balance", BALANCES)
 def test_a_subset_is_all_there_is(balance: float) -> None:
     subset = np.array([95, 3, 75, 5])
@@ -228,6 +260,18 @@ def test_enough_is_held_out_wherever_there_are_100(num: int, held: int) -> None:
         kept, rest = split(make_store(num, labels), 0.05, least=20)
         assert held <= len(rest) <= held + 6 and len(kept) + len(rest) == num
     assert not len(split(make_store(num), 0.0, least=20)[1])
+
+
+def test_what_is_enough_is_met_and_no_more() -> None:
+    assert ENOUGH_HELD_OUT == 20
+    for num, least, held in ((400, 20, 20), (400, 21, 24), (100, 20, 20), (100, 21, 5), (1000, 20, 50)):
+        assert len(split(make_store(num), 0.05, least=least)[1]) == held
+
+
+def test_a_share_is_raised_to_a_half_at_most() -> None:
+    """Groups of 10, 81 and 9 in this order: at 0.5 the first comes nearest, at 0.51 the first two."""
+    store = make_store(100, groups=np.repeat(np.arange(3), (10, 81, 9)))
+    assert 10 in {len(split(store, 0.5, seed, least=20)[1]) for seed in range(20)}
 
 
 def test_a_split_parts_no_group() -> None:

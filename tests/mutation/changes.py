@@ -8,7 +8,9 @@ decorators of classes, ``__all__`` and type variables.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import functools
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,16 +34,16 @@ class Mutant:
         line: its number.
         text: the line before the change.
         change: in a few words.
-        tree: the changed module, with the line numbers of the original.
         function: the outermost function whose body is changed; "" for what runs when the module is imported.
+        make_tree: makes the changed module, with the line numbers of the original.
     """
 
     module: str
     line: int
     text: str
     change: str
-    tree: ast.Module
     function: str
+    make_tree: Callable[[], ast.Module]
 
     def __str__(self) -> str:
         return f"{self.module}.py:{self.line}: {self.change}: {self.text}"
@@ -52,9 +54,8 @@ def make_mutants(module: str, source: str) -> list[Mutant]:
     lines, found = source.splitlines(), []
     for i, (node, function) in enumerate(_behaviour(ast.parse(source))):
         for change in _changes(node):
-            tree = ast.parse(source)
-            _apply(tree, next(each for k, (each, _) in enumerate(_behaviour(tree)) if k == i), change)
-            found.append(Mutant(module, node.lineno, lines[node.lineno - 1].strip(), change, tree, function))
+            text, make = lines[node.lineno - 1].strip(), functools.partial(_changed, source, i, change)
+            found.append(Mutant(module, node.lineno, text, change, function, make))
     return sorted(found, key=lambda mutant: (mutant.line, mutant.change))
 
 
@@ -64,8 +65,8 @@ def make_named(module: str, source: str, old: str, new: str) -> Mutant:
         raise ValueError(f"{module}: holds {old!r} {source.count(old)} times; expected once")
     line = source[: source.index(old)].count("\n") + 1
     inside = (function for node, function in _behaviour(ast.parse(source)) if node.lineno == line and function)
-    tree = ast.parse(source.replace(old, new))
-    return Mutant(module, line, source.splitlines()[line - 1].strip(), f"{old} -> {new}", tree, next(inside, ""))
+    text, changed = source.splitlines()[line - 1].strip(), source.replace(old, new)
+    return Mutant(module, line, text, f"{old} -> {new}", next(inside, ""), lambda: ast.parse(changed))
 
 
 def _behaviour(node: ast.AST, function: str = "", room: str = "") -> Iterator[tuple[Any, str]]:
@@ -126,6 +127,13 @@ def _other(value: Any) -> Any:
     if isinstance(value, str):
         return f"{value}?"
     return value + 1 if isinstance(value, int) or value == 0 else value * 1.1
+
+
+def _changed(source: str, number: int, change: str) -> ast.Module:
+    """Parse a module, and change the node of this number."""
+    tree = ast.parse(source)
+    _apply(tree, next(itertools.islice(_behaviour(tree), number, None))[0], change)
+    return tree
 
 
 def _apply(tree: ast.AST, node: Any, change: str) -> None:

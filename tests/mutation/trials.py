@@ -13,7 +13,9 @@ import contextlib
 import gc
 import importlib
 import json
+import math
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -31,7 +33,7 @@ from mutation.changes import Mutant
 
 __all__ = ["Outcome", "Target", "try_mutants"]
 
-Outcome = Literal["killed", "survived", "timeout", "import error"]
+Outcome = Literal["killed", "survived", "timeout", "error"]
 Key = tuple[str, int]  # of a function: its qualified name and its first line
 
 
@@ -43,8 +45,9 @@ class Target:
         package: the folder of the package; a copy of it is changed.
         module: the module's path without the ending, below the package.
         tests: files or folders.
-        slowest: tests that take more seconds than this are left out.
+        slowest: tests that take more seconds of the processor's time than this are left out.
         folder: an empty one, for the copy and for what is printed.
+        grace: seconds that tests may take beyond five times what they usually do.
     """
 
     package: Path
@@ -52,6 +55,7 @@ class Target:
     tests: Sequence[Path]
     slowest: float
     folder: Path
+    grace: float = 10.0
 
     @property
     def source(self) -> str:
@@ -133,23 +137,30 @@ def _pytest(target: Target, plugin: object) -> int:
 
 
 def _fork(run: Callable[[], int], limit: float) -> int | None:
-    """Return the exit status of ``run`` in a process of its own; None if it had to be ended."""
+    """Return the exit status of ``run`` in a process of its own; None if it had to be ended.
+
+    Args:
+        run: what is done there.
+        limit: seconds of the processor's time; twenty times as many may pass, for others use the machine too.
+    """
     child = os.fork()
     if child == 0:
         code = 99
         try:
             os.setsid()
+            resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), math.ceil(limit) + 1))
             code = run()
         except BaseException:
             traceback.print_exc()
         finally:
             sys.stdout.flush(), sys.stderr.flush()
             os._exit(code)
-    until = time.monotonic() + limit
+    until = time.monotonic() + 20 * limit
     while time.monotonic() < until:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            return os.waitstatus_to_exitcode(status)
+            code = os.waitstatus_to_exitcode(status)
+            return None if code == -signal.SIGXCPU else code
         time.sleep(0.005)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
@@ -190,7 +201,7 @@ class _Forks:
         if session.testsfailed:
             raise session.Interrupted("the tests cannot be collected")
         found = self.target.folder / "profile.json"
-        if _fork(lambda: self._measure(session.items, found), limit=1800) != 0:
+        if _fork(lambda: self._measure(session.items, found), limit=600) != 0:
             raise session.Failed("the tests fail without a change")
         profiles = {name: _Profile(s, {(f, n) for f, n in functions}, starts)
                     for name, (s, functions, starts) in json.loads(found.read_text()).items()}  # fmt: skip
@@ -205,10 +216,10 @@ class _Forks:
         items[0].config.pluginmanager.register(failures)
         items[0].config.pluginmanager.register(self.watch)
         for item, following in zip(items, [*items[1:], None], strict=True):
-            began = time.monotonic()
+            began, clock = time.process_time(), time.monotonic()
             with self.watch.of(item) as profile:
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            seconds = time.monotonic() - began
+            seconds = time.monotonic() - clock if profile.starts_processes else time.process_time() - began
             if item.nodeid not in failures.skipped:
                 profiles[item.nodeid] = (seconds, sorted(profile.functions), profile.starts_processes)
         path.write_text(json.dumps(profiles))
@@ -229,10 +240,13 @@ class _Forks:
         calling = [item for item in items if item.nodeid in profiles and (
             profiles[item.nodeid].starts_processes or key in profiles[item.nodeid].functions)]  # fmt: skip
         chosen = _fastest_first(calling, {name: each.seconds for name, each in profiles.items()}, self.target.slowest)
-        self.target.changed.write_text(ast.unparse(mutant.tree), encoding="utf-8")
-        limit = 20 + 5 * sum(profiles[item.nodeid].seconds for item in chosen)
+        survived = "again" if key in self.early else "survived"
+        if not chosen:
+            return survived
+        self.target.changed.write_text(ast.unparse(mutant.make_tree()), encoding="utf-8")
+        limit = self.target.grace + 5 * sum(profiles[item.nodeid].seconds for item in chosen)
         code = _fork(lambda: _run_changed(live[key], changed[key], chosen), limit)
-        return {None: "timeout", 0: "again" if key in self.early else "survived"}.get(code, "killed")
+        return {None: "timeout", 0: survived, 1: "killed"}.get(code, "error")
 
 
 def _run_changed(functions: Sequence[FunctionType], code: CodeType, items: Sequence[pytest.Item]) -> int:
@@ -320,7 +334,7 @@ def _codes(target: Target) -> CodeType:
 
 
 def _compiled(mutant: Mutant, target: Target) -> CodeType:
-    return compile(mutant.tree, str(target.changed), "exec", dont_inherit=True)
+    return compile(mutant.make_tree(), str(target.changed), "exec", dont_inherit=True)
 
 
 def _functions(code: CodeType) -> Iterator[CodeType]:
@@ -350,13 +364,13 @@ def _live_functions(keys: Sequence[Key] | dict[Key, CodeType]) -> dict[Key, list
 
 def _import_and_fork(target: Target, mutants: Sequence[Mutant], tell: Callable[[Any], None]) -> None:
     seconds = {name: profile[0] for name, profile in json.loads((target.folder / "profile.json").read_text()).items()}
-    limit = 60 + 5 * sum(each for each in seconds.values() if each <= target.slowest)
+    limit = 3 * target.grace + 5 * sum(each for each in seconds.values() if each <= target.slowest)
     _import_what_does_not_need(target)
     for number, mutant in enumerate(mutants):
-        target.changed.write_text(ast.unparse(mutant.tree), encoding="utf-8")
+        target.changed.write_text(ast.unparse(mutant.make_tree()), encoding="utf-8")
         code = _fork(lambda: _pytest(target, _Ordered(seconds, target.slowest)), limit)
         known: dict[int | None, Outcome] = {None: "timeout", 0: "survived", 1: "killed"}
-        tell((number, known.get(code, "import error")))
+        tell((number, known.get(code, "error")))
 
 
 @dataclass
