@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -23,6 +24,7 @@ __all__ = [
     "keep_freed_memory",
     "out_of_memory",
     "require_bytes",
+    "return_freed_memory",
 ]
 
 # Of glibc's malloc.h, for mallopt: how much freed memory is given back, and which blocks are given back at once.
@@ -115,6 +117,12 @@ def keep_freed_memory() -> None:
         return
     mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the most that is allowed
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def return_freed_memory() -> None:
+    """Give memory that this process has freed back to the system, where the C library is glibc."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another library, which has its own ways
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def out_of_memory(error: RuntimeError) -> bool:

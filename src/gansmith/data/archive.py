@@ -20,12 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from gansmith.data.budget import FILES
 from gansmith.data.formats import PHOTOGRAPHS, SUFFIXES
 from gansmith.errors import DataError
 
 __all__ = ["FILE_LIMIT", "LINK_OUT", "Archive", "open_archive", "read_bounded"]
 
 FILE_LIMIT = 2**29  # bytes; an uncompressed image of decode's pixel limit is smaller
+DEFLATE_LIMIT = 1033  # a byte of deflate unpacks to 1,032 at most
 LINK_OUT = "a link that leads out of the folder"
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control codes, and bytes in no known encoding
@@ -114,12 +116,13 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
     """
     try:
         with open(path, "rb") as file:
-            data = file.read(most_bytes + 1)
+            size = os.fstat(file.fileno()).st_size
+            if size > most_bytes:
+                raise DataError(f"more than the limit of {most_bytes:,} bytes")
+            with FILES.holding(size, "files of this size"):
+                return file.read(size)
     except OSError as error:
         raise DataError(error.strerror or str(error)) from error
-    if len(data) > most_bytes:
-        raise DataError(f"more than the limit of {most_bytes:,} bytes")
-    return data
 
 
 def _open_folder(path: Path, follow_links: bool) -> Archive:
@@ -234,7 +237,8 @@ class _ZipReader:
     def read(self, member: zipfile.ZipInfo) -> bytes:
         if self.process != os.getpid():
             self._open()
-        with self.turn, self.file.open(member) as stream:
+        size = min(member.file_size, DEFLATE_LIMIT * member.compress_size)
+        with FILES.holding(size, "files of this size"), self.turn, self.file.open(member) as stream:
             return stream.read(member.file_size + 1)  # without a number it would inflate all before it compares
 
 

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 import numpy as np
+from PIL import Image
 
 from gansmith.augment import settled_operations
+from gansmith.data.budget import one_image
 from gansmith.data.decode import convert, lost_by_crop
 from gansmith.data.levels import settle
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size, Source
-from gansmith.data.store import Preparation, crop_notes, propose_spec
-from gansmith.data.survey import CLIPPED, Facts, facts_of
+from gansmith.data.store import Preparation, crop_notes, frame_notes, propose_spec
+from gansmith.data.survey import CLIPPED, Facts, facts_of, parts_of
 from gansmith.data.writer import Progress
 from gansmith.errors import DataError, UnreadableImage
 from gansmith.types import ImageSpec
@@ -131,6 +133,7 @@ def _notes(facts: Sequence[Facts], spec: ImageSpec | None, preparation: Preparat
         _, notes = settle([fact.span for fact in facts if fact.span], preparation.levels)
     except DataError as error:
         notes = (str(error),)
+    notes = (*notes, *frame_notes(sum(fact.animated for fact in facts)))
     if spec is None:
         return notes
     cropped = sum(lost_by_crop(fact.size, (spec.height, spec.width)) > 1 / 3 for fact in facts)
@@ -143,16 +146,20 @@ def _counted(values: Iterable[T]) -> dict[T, int]:
 
 def _look(records: Records, index: int) -> tuple[Facts, bytes] | str:
     try:
-        record = records.read(index)
-        return facts_of(record), _digest(record)
+        with one_image():
+            record = records.read(index)
+            return facts_of(record), _digest(record)
     except UnreadableImage as error:
         return str(error)
 
 
 def _digest(record: Record) -> bytes:
     """Equal for equal pictures, whatever files and modes they are kept in."""
-    image = convert(record, 4, CLIPPED)
-    return hashlib.blake2b(image.tobytes(), digest_size=16, salt=f"{image.width}x{image.height}".encode()).digest()
+    width, height = record.size if isinstance(record, Image.Image) else record.shape[1::-1]
+    digest = hashlib.blake2b(digest_size=16, salt=f"{width}x{height}".encode()[-16:])
+    for part in parts_of(record):
+        digest.update(convert(part, 4, CLIPPED).tobytes())
+    return digest.digest()
 
 
 def _classes(records: Records) -> dict[str, int]:

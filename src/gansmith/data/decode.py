@@ -18,20 +18,28 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from gansmith.data.formats import FORMATS, RAW, explain, readable_formats
-from gansmith.data.levels import LOW_BYTES, Levels, eight_bit
+from gansmith.data.budget import DECODING
+from gansmith.data.formats import FORMATS, RAW, explain, readable_formats, webp_pixels
+from gansmith.data.levels import Levels, eight_bit, levels_of
 from gansmith.data.source import Record, Size
+from gansmith.data.tiles import LOW_BYTES, TILE_PIXELS, tiles
 from gansmith.errors import UnreadableImage
 from gansmith.types import PixelArray
 
-__all__ = ["PIXEL_LIMIT", "Fit", "convert", "decode", "lost_by_crop", "to_pixels"]
+__all__ = ["ANIMATED", "PIXEL_LIMIT", "Fit", "convert", "decode", "lost_by_crop", "to_pixels"]
 
 Fit: TypeAlias = Literal["crop", "pad", "stretch"]
 
-PIXEL_LIMIT = 100_000_000  # more than any camera for the pocket takes; three bytes each while decoding
+PIXEL_LIMIT = 100_000_000  # more than any camera for the pocket takes
+ANIMATED = "animated"  # in an image's info: the file has more frames or pages than this first one
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _STRETCH = {"L;2": 85, "L;4": 17}
+_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # a pixel in Pillow's memory; 4 in other modes
+_COPY = 4  # bytes a pixel of an image that was turned or converted, while the one that it comes from is there
+_BUFFERS = {"PNG": 0, "JPEG": 0, "GIF": 4, "BMP": 8, "PPM": 8}  # bytes a pixel that decoding itself needs; else 12
+_PROGRESSIVE = 6  # bytes a pixel, at the full size however coarsely a JPEG is decoded
+_TILE = 40 * TILE_PIXELS  # bytes, of what a part is converted by
 REDUCING_GAP = 3.0  # Pillow: indistinguishable from plain Lanczos, and quick on large images
 
 UPRIGHT = {
@@ -82,29 +90,73 @@ def decode(file: bytes | BinaryIO, size: Size | None = None, name: str = "") -> 
 
 
 def _decoded(data: bytes, size: Size | None) -> Image.Image:
-    image = Image.open(io.BytesIO(data), formats=readable_formats())
-    if image.width * image.height > PIXEL_LIMIT:
-        reason = f"{image.width}x{image.height} pixels, more than the limit of {PIXEL_LIMIT:,}"
-        raise UnreadableImage(reason)
+    _refuse_pixels(*webp_pixels(data[:30]))  # before Pillow makes room for them
+    image: Image.Image = Image.open(io.BytesIO(data), formats=readable_formats())
+    _refuse_pixels(image.width, image.height)
+    num_pixels = image.width * image.height
     if size is not None:
         side = 2 * max(size)  # both ways, for EXIF may yet turn the image
         image.draft(None, (side, side))
     rawmode = _rawmode(image)
-    _scale_transparent_colour(image, rawmode)
-    image.load()
-    upright = _upright(image)
-    upright.format = image.format
-    low_bytes = _low_bytes(data, rawmode)
-    if low_bytes is not None:
-        upright.info[LOW_BYTES] = _upright(low_bytes)
-    return upright
+    needed = _bytes_needed(image, rawmode, num_pixels, len(data))
+    with DECODING.holding(needed, f"{image.width}x{image.height} pixels of mode {image.mode}"):
+        kind, animated = image.format, _is_animated(image, data)
+        _scale_transparent_colour(image, rawmode)
+        image.load()
+        image = _upright(image)  # here, where nothing else holds the image that was turned
+        image.format = kind
+        if _has_low_bytes(rawmode):
+            image.info[LOW_BYTES] = _upright(_low_bytes(data, str(rawmode)))
+        if animated:
+            image.info[ANIMATED] = True
+        return image
 
 
-def _low_bytes(data: bytes, rawmode: str | None) -> Image.Image | None:
-    """The lower bytes of 16-bit colours, of which Pillow keeps the upper: the file read in the other byte order."""
+def _refuse_pixels(width: int, height: int) -> None:
+    if width * height > PIXEL_LIMIT:
+        raise UnreadableImage(f"{width}x{height} pixels, more than the limit of {PIXEL_LIMIT:,}")
+
+
+def _bytes_needed(image: Image.Image, rawmode: str | None, num_pixels: int, file_bytes: int) -> int:
+    """The most memory that an image takes from here until it is pixels of the wanted size, its file not counted.
+
+    Args:
+        image: opened and not loaded.
+        rawmode: how the file keeps its pixels.
+        num_pixels: of the file; the image may have fewer.
+        file_bytes: the file's.
+    """
+    here = image.width * image.height
+    kept = (_BYTES.get(image.mode, 4) + (4 if _has_low_bytes(rawmode) else 0)) * here
+    if image.format == "TIFF":
+        buffers = kept + file_bytes
+    elif image.format in ("JPEG", "MPO") and image.info.get("progressive"):
+        buffers = _PROGRESSIVE * num_pixels
+    else:
+        buffers = _BUFFERS.get("JPEG" if image.format == "MPO" else str(image.format), 12) * here
+    return kept + max(_COPY * here, buffers) + min(_TILE, 40 * here)
+
+
+def _is_animated(image: Image.Image, data: bytes) -> bool:
+    """Whether the file has several frames or pages; the second picture in a photograph is none."""
+    if image.format == "MPO":
+        return False
+    if image.format == "GIF":  # to see it, Pillow leaves the first frame
+        image = Image.open(io.BytesIO(data), formats=("GIF",))
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # what comes after the first frame is damaged, and is not read
+        return True
+
+
+def _has_low_bytes(rawmode: str | None) -> bool:
     colour, _, order = (rawmode or "").partition(";16")
-    if colour not in ("RGB", "RGBA") or order not in ("B", "L", "N"):
-        return None
+    return colour in ("RGB", "RGBA") and order in ("B", "L", "N")
+
+
+def _low_bytes(data: bytes, rawmode: str) -> Image.Image:
+    """The lower bytes of 16-bit colours, of which Pillow keeps the upper: the file read in the other byte order."""
+    colour, _, order = rawmode.partition(";16")
     image = Image.open(io.BytesIO(data), formats=readable_formats())
     other = "L" if order == "B" or (order == "N" and sys.byteorder == "big") else "B"
     image.tile = [_in_mode(tile, f"{colour};16{other}") for tile in image.tile]
@@ -197,8 +249,10 @@ def to_pixels(record: Record, size: Size, channels: int, fit: Fit = "crop", leve
     if isinstance(record, np.ndarray) and record.shape == (*size, channels):
         return record
     height, width = size
-    image = convert(record, channels, levels)
-    if image.size != (width, height):
+    image = _as_image(record)
+    resized = image.size != (width, height)
+    image = _converted(image, "RGBa" if resized and channels == 4 else MODES[channels], levels or Levels())
+    if resized:
         image = _FITS[fit](image, width, height)
     return np.asarray(image).reshape(height, width, channels)
 
@@ -211,13 +265,30 @@ def convert(record: Record, channels: int, levels: Levels | None = None) -> Imag
     Raises:
         UnreadableImage: the mode cannot be converted, with the reason.
     """
-    mode = MODES[channels]
-    image = _as_image(record)
-    image = eight_bit(image, levels or Levels())
+    return _converted(_as_image(record), MODES[channels], levels or Levels())
+
+
+def _converted(image: Image.Image, mode: str, levels: Levels) -> Image.Image:
+    """The image in a mode, made part by part where it is large."""
+    levels = levels_of(image, levels)
+    parts = tiles(image)
+    box, part = next(parts)
+    part = _part_in_mode(part, mode, levels)
+    if part.size == image.size:
+        return part
+    whole = Image.new(mode, image.size)
+    whole.paste(part, box)
+    for box, part in parts:
+        whole.paste(_part_in_mode(part, mode, levels), box)
+    return whole
+
+
+def _part_in_mode(image: Image.Image, mode: str, levels: Levels) -> Image.Image:
+    image = eight_bit(image, levels)
     try:
-        if image.has_transparency_data:
+        if image.has_transparency_data or mode == "RGBa":
             image = image.convert("RGBA")
-            if mode != "RGBA":
+            if mode in ("L", "RGB"):
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         return image if image.mode == mode else image.convert(mode)
     except ValueError as error:
@@ -230,9 +301,6 @@ def _as_image(record: Record) -> Image.Image:
     return Image.fromarray(record[..., 0] if record.shape[-1] == 1 else record)
 
 
-# Pillow itself multiplies by alpha before it resizes RGBA, and divides afterwards.
-
-
 def lost_by_crop(size: Size, wanted: Size) -> float:
     """The share of an image's area that cropping it to another shape cuts off."""
     scale = min(size[0] / wanted[0], size[1] / wanted[1])
@@ -243,17 +311,24 @@ def _crop(image: Image.Image, width: int, height: int) -> Image.Image:
     scale = min(image.width / width, image.height / height)
     left, top = (max(0.0, (image.width - width * scale) / 2), max(0.0, (image.height - height * scale) / 2))
     box = (left, top, image.width - left, image.height - top)
-    return image.resize((width, height), Image.Resampling.LANCZOS, box, REDUCING_GAP)
+    return _resized(image, (width, height), box)
 
 
 def _stretch(image: Image.Image, width: int, height: int) -> Image.Image:
-    return image.resize((width, height), Image.Resampling.LANCZOS, None, REDUCING_GAP)
+    return _resized(image, (width, height), None)
+
+
+def _resized(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None) -> Image.Image:
+    """The image in another size; one whose colours are multiplied by alpha comes back as RGBA, as of Pillow itself."""
+    if image.mode == "RGBa":
+        return image.resize(size, Image.Resampling.LANCZOS, box, REDUCING_GAP).convert("RGBA")
+    return image.resize(size, Image.Resampling.LANCZOS, box, REDUCING_GAP)
 
 
 def _pad(image: Image.Image, width: int, height: int) -> Image.Image:
     scale = min(width / image.width, height / image.height)
     inner = _stretch(image, max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    padded = Image.new(image.mode, (width, height), _edge_colour(inner))
+    padded = Image.new(inner.mode, (width, height), _edge_colour(inner))
     padded.paste(inner, ((width - inner.width) // 2, (height - inner.height) // 2))
     return padded
 

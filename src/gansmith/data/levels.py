@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from gansmith.data.tiles import LOW_BYTES, tiles
 from gansmith.errors import DataError, UnreadableImage
 from gansmith.types import PixelArray
 
-__all__ = ["LOW_BYTES", "RANGES", "WIDE_MODES", "Levels", "Span", "eight_bit", "fitting_range", "settle", "span_of"]
+__all__ = ["RANGES", "WIDE_MODES", "Levels", "Span", "eight_bit", "fitting_range", "levels_of", "settle", "span_of"]
 
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")  # gray in more than 8 bit
-LOW_BYTES = "low_bytes"  # in an image's info: the lower halves of 16-bit colours, whose upper halves are the image
 DEPTHS = (8, 10, 12, 14, 16)
 TOLERANCE = 1e-3  # of the range: what rounding and resizing add beyond its ends
 RANGES = ((0.0, 1.0, 0.25), (-1.0, 1.0, 0.5), (0.0, 255.0, 64.0))  # low, high, and what the largest size must exceed
@@ -58,17 +58,24 @@ def span_of(image: Image.Image) -> Span | None:
     Raises:
         UnreadableImage: some values are NaN or infinite.
     """
-    low_bytes = image.info.get(LOW_BYTES)
-    if low_bytes is not None and low_bytes.size == image.size:
-        values = _wide_colours(image, low_bytes)[..., :3]
-    elif image.mode in WIDE_MODES:
-        values = np.asarray(image)
-    else:
+    if image.mode not in WIDE_MODES and not _has_low_bytes(image):
         return None
-    low, high = float(values.min()), float(values.max())
-    if not np.isfinite([low, high]).all():
+    ends = [(float(values.min()), float(values.max())) for values in (_values(part) for _, part in tiles(image))]
+    if not np.isfinite(ends).all():
         raise UnreadableImage("values that are NaN or infinite; expected numbers")
-    return Span(low, high, image.mode == "F")
+    return Span(min(low for low, _ in ends), max(high for _, high in ends), image.mode == "F")
+
+
+def _values(image: Image.Image) -> NDArray[Any]:
+    """Of an image of more than 8 bits, alpha left out."""
+    if image.mode in WIDE_MODES:
+        return np.asarray(image)
+    return _wide_colours(image, image.info[LOW_BYTES])[..., :3]
+
+
+def _has_low_bytes(image: Image.Image) -> bool:
+    low_bytes = image.info.get(LOW_BYTES)
+    return low_bytes is not None and bool(low_bytes.size == image.size)
 
 
 def settle(spans: Sequence[Span], stated: tuple[float, float] | None) -> tuple[Levels, tuple[str, ...]]:
@@ -120,33 +127,40 @@ def fitting_range(least: float, most: float) -> tuple[float, float] | None:
     return None
 
 
+def levels_of(image: Image.Image, levels: Levels) -> Levels:
+    """Return the levels of one whole image, for ``eight_bit`` of its parts.
+
+    Raises:
+        UnreadableImage: values that are NaN or infinite, or out of range where no levels are stated.
+    """
+    span = span_of(image) if image.mode in WIDE_MODES else None
+    if span is None:
+        return levels
+    low, high, found = span.low, span.high, f"values from {span.low:g} to {span.high:g}"
+    if not span.floats:
+        if not levels.stated and not (low >= 0 and high <= 65535):
+            raise UnreadableImage(f"{found}; expected 0 to 65535; {REMEDY}")
+        return levels
+    if levels.floats is None and not (low >= 0 and high <= 255):
+        raise UnreadableImage(f"{found}; expected 0 to 1 or 0 to 255; {REMEDY}")
+    return Levels(levels.integers, levels.floats or (0, 255 if high > 1 else 1), levels.stated)
+
+
 def eight_bit(image: Image.Image, levels: Levels) -> Image.Image:
     """Bring an image of more than 8 bits to 8, with a transparent value as an alpha channel; return any other as it is.
 
-    Raises:
-        UnreadableImage: values out of range, where no levels are stated.
+    Args:
+        image: or a part of one.
+        levels: those of ``levels_of`` the whole.
     """
-    low_bytes = image.info.get(LOW_BYTES)
     if image.mode in WIDE_MODES:
-        return _with_alpha(Image.fromarray(_gray(np.asarray(image), image.mode == "F", levels)), image)
-    if low_bytes is None or low_bytes.size != image.size or levels.integers == (0, 65535):
+        ends = (levels.floats or (0, 1)) if image.mode == "F" else levels.integers
+        return _with_alpha(Image.fromarray(_scaled(np.asarray(image), *ends)), image)
+    if not _has_low_bytes(image) or levels.integers == (0, 65535):
         return image
-    colours = _scaled(_wide_colours(image, low_bytes), *levels.integers)
+    colours = _scaled(_wide_colours(image, image.info[LOW_BYTES]), *levels.integers)
     colours[..., 3:] = np.asarray(image)[..., 3:]  # alpha always has 16 bits
     return Image.fromarray(colours)
-
-
-def _gray(values: NDArray[Any], floats: bool, levels: Levels) -> PixelArray:
-    low, high = float(values.min()), float(values.max())
-    if not np.isfinite([low, high]).all():
-        raise UnreadableImage("values that are NaN or infinite; expected 0 to 1 or 0 to 255")
-    if not floats:
-        if not levels.stated and not (low >= 0 and high <= 65535):
-            raise UnreadableImage(f"values from {low:g} to {high:g}; expected 0 to 65535; {REMEDY}")
-        return _scaled(values, *levels.integers)
-    if levels.floats is None and not (low >= 0 and high <= 255):
-        raise UnreadableImage(f"values from {low:g} to {high:g}; expected 0 to 1 or 0 to 255; {REMEDY}")
-    return _scaled(values, *(levels.floats or (0, 255 if high > 1 else 1)))
 
 
 def _scaled(values: NDArray[Any], low: float, high: float) -> PixelArray:

@@ -29,7 +29,7 @@ from gansmith.data.writer import Progress, Written, made_at_once, write_images
 from gansmith.errors import DataError
 from gansmith.types import ImageSpec, PixelArray
 
-__all__ = ["Preparation", "Store", "crop_notes", "prepare", "propose_spec"]
+__all__ = ["Preparation", "Store", "crop_notes", "frame_notes", "prepare", "propose_spec"]
 
 FORMAT = 2  # a store of another number is built anew
 KEY = 1  # raise it when the same source and preparation give other pixels
@@ -276,7 +276,12 @@ def _build(
         "digest": written.digest.hexdigest(),
         "skipped": [*records.skipped, *written.failed],
         "levels": {"integers": list(levels.integers), "floats": levels.floats and list(levels.floats)},
-        "notes": [*records.notes, *notes, *crop_notes(written.num_cropped, len(written.kept), spec, preparation.fit)],
+        "notes": [
+            *records.notes,
+            *notes,
+            *frame_notes(written.num_animated),
+            *crop_notes(written.num_cropped, len(written.kept), spec, preparation.fit),
+        ],
     }
 
 
@@ -307,6 +312,11 @@ def crop_notes(num_cropped: int, num_images: int, spec: ImageSpec, fit: Fit) -> 
     lost = f"{num_cropped:,} of {num_images:,} images lose more than a third of themselves"
     shape = f"cropping to {spec.width}x{spec.height} (width x height)"
     return (f"{lost} by {shape}; keep all with --preparation.fit pad, or choose a shape like theirs with --size",)
+
+
+def frame_notes(num_animated: int) -> tuple[str, ...]:
+    """Say so if files have more frames or pages than the one that is read."""
+    return (f"{num_animated:,} files have several frames or pages; the first of each is read",) if num_animated else ()
 
 
 def _arrays(records: Records) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from gansmith.data.decode import convert
+from gansmith.data.budget import one_image
+from gansmith.data.decode import ANIMATED, convert
 from gansmith.data.levels import WIDE_MODES, Levels, Span, span_of
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size
+from gansmith.data.tiles import tiles
 from gansmith.errors import UnreadableImage
 
-__all__ = ["CLIPPED", "Facts", "facts_of", "propose_channels", "propose_size", "survey"]
+__all__ = ["CLIPPED", "Facts", "facts_of", "parts_of", "propose_channels", "propose_size", "survey"]
 
 CLIPPED = Levels(floats=(0, 255), stated=True)  # whatever the values: of interest are colour and transparency
 SIDES = (8, 16, 32, 48, 64, 96, 128)
@@ -33,6 +35,7 @@ class Facts:
         coloured: some pixel is not gray.
         transparent: some pixel is not opaque.
         span: the range of its values, if they have more than 8 bits.
+        animated: the file has more frames or pages.
     """
 
     size: Size
@@ -41,6 +44,7 @@ class Facts:
     coloured: bool
     transparent: bool
     span: Span | None = None
+    animated: bool = False
 
 
 def survey(records: Records, indices: Iterable[int]) -> tuple[list[Facts], list[tuple[str, str]]]:
@@ -60,7 +64,8 @@ def survey(records: Records, indices: Iterable[int]) -> tuple[list[Facts], list[
 
 def _facts_or_reason(records: Records, index: int) -> Facts | str:
     try:
-        return facts_of(records.read(index))
+        with one_image():
+            return facts_of(records.read(index))
     except UnreadableImage as error:
         return str(error)
 
@@ -85,17 +90,26 @@ def facts_of(record: Record) -> Facts:
         coloured=maybe_coloured and _is_coloured(record),
         transparent=maybe_transparent and _is_transparent(record),
         span=span_of(record) if isinstance(record, Image.Image) else None,
+        animated=isinstance(record, Image.Image) and ANIMATED in record.info,
     )
 
 
 def _is_coloured(record: Record) -> bool:
-    red, green, blue = (band.tobytes() for band in convert(record, 3, CLIPPED).split())
+    return any(_part_is_coloured(part) for part in parts_of(record))
+
+
+def _part_is_coloured(part: Record) -> bool:
+    red, green, blue = (band.tobytes() for band in convert(part, 3, CLIPPED).split())
     return not red == green == blue
 
 
 def _is_transparent(record: Record) -> bool:
-    alpha = np.asarray(convert(record, 4, CLIPPED).getchannel("A"))
-    return bool(alpha.min() < 255)
+    return any(np.asarray(convert(part, 4, CLIPPED).getchannel("A")).min() < 255 for part in parts_of(record))
+
+
+def parts_of(record: Record) -> Iterator[Record]:
+    """Return a large image in parts, see ``tiles``, and any other record as it is."""
+    return (part for _, part in tiles(record)) if isinstance(record, Image.Image) else iter((record,))
 
 
 def propose_size(sizes: Sequence[Size]) -> Size:

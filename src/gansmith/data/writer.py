@@ -15,7 +15,8 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 from PIL import Image
 
-from gansmith.data.decode import Fit, lost_by_crop, to_pixels
+from gansmith.data.budget import one_image
+from gansmith.data.decode import ANIMATED, Fit, lost_by_crop, to_pixels
 from gansmith.data.levels import Levels, Span, span_of
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size
@@ -41,6 +42,7 @@ class Written:
         digest: SHA-256 of the pixels and their shape, open for more.
         spans: the ranges of those of more than 8 bits.
         num_cropped: how many lose more than a third of themselves if they are cropped.
+        num_animated: how many are the first frame or page of several.
     """
 
     kept: list[int]
@@ -48,6 +50,7 @@ class Written:
     digest: hashlib._Hash
     spans: list[Span] = field(default_factory=list)
     num_cropped: int = 0
+    num_animated: int = 0
 
 
 def write_images(
@@ -68,6 +71,7 @@ def write_images(
             written.failed += chunk.failed
             written.spans += chunk.spans
             written.num_cropped += chunk.num_cropped
+            written.num_animated += chunk.num_animated
             if progress is not None:
                 progress(len(written.kept) + len(written.failed), total)
         file.seek(0)
@@ -88,12 +92,16 @@ class _Chunk:
     failed: list[tuple[str, str]]
     spans: list[Span] = field(default_factory=list)
     num_cropped: int = 0
+    num_animated: int = 0
 
     def look(self, record: Record, wanted: Size) -> None:
         """Note what only the whole image tells."""
         size = record.size[::-1] if isinstance(record, Image.Image) else record.shape[:2]
         self.num_cropped += lost_by_crop((size[0], size[1]), wanted) > 1 / 3
-        span = span_of(record) if isinstance(record, Image.Image) else None
+        if not isinstance(record, Image.Image):
+            return
+        self.num_animated += ANIMATED in record.info
+        span = span_of(record)
         if span is not None:
             self.spans.append(span)
 
@@ -102,14 +110,17 @@ def _decode(records: Records, indices: range, spec: ImageSpec, fit: Fit, levels:
     chunk = _Chunk([], [], [])
     for index in indices:
         try:
-            record = records.read(index)
-            chunk.look(record, (spec.height, spec.width))
-            pixels = to_pixels(record, (spec.height, spec.width), spec.channels, fit, levels)
-            chunk.pixels.append(pixels.tobytes())
+            with one_image():
+                chunk.pixels.append(_pixels(chunk, records.read(index), spec, fit, levels))
             chunk.kept.append(index)
         except UnreadableImage as error:
             chunk.failed.append((records.names[index], str(error)))
     return chunk
+
+
+def _pixels(chunk: _Chunk, record: Record, spec: ImageSpec, fit: Fit, levels: Levels) -> bytes:
+    chunk.look(record, (spec.height, spec.width))
+    return to_pixels(record, (spec.height, spec.width), spec.channels, fit, levels).tobytes()
 
 
 @contextlib.contextmanager
