@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from gansmith.cli import main
-from gansmith.data import tables
+from gansmith.data import tables as tables_module
 from gansmith.data.folder import Folder
 from gansmith.data.source import Records
 from gansmith.data.store import Preparation, prepare
@@ -265,6 +265,21 @@ def test_columns_without_a_header_are_numbered(place: Path) -> None:
     assert labelled(Folder(path=path, label_column="3").records()) == WANTED
 
 
+def test_columns_of_json_need_not_be_in_the_first_line(place: Path) -> None:
+    rows = [{"file_name": "9.png"}, *({"file_name": file, "label": kind} for file, kind in ROWS)]
+    path = flat(place, "metadata.jsonl", "\n".join(map(json.dumps, rows)))
+    assert labelled(Folder(path=path).records()) == WANTED
+
+
+def test_control_codes_of_a_header_reach_no_terminal(place: Path) -> None:
+    rows = [(*row, 0) for row in ROWS]
+    path = flat(place, "labels.csv", csv(("id", "\x1b[31mred", "\x1b]0;x"), *rows))
+    assert "(id, \\x1b[31mred, \\x1b]0;x)" in Folder(path=path).records().notes[0]
+    notes = Folder(path=path, label_column="31mred").records().notes
+    assert notes == ("labels are from labels.csv (columns id, \\x1b[31mred)",)
+    assert "\x1b" not in refusal(path, label_column="green")
+
+
 def test_captions_are_no_labels(place: Path) -> None:
     rows = [(file, f"a {kind}") for file, kind in ROWS]
     records = Folder(path=flat(place, "metadata.csv", csv(("file_name", "text"), *rows))).records()
@@ -366,6 +381,7 @@ HEAD = "id,label\n0.png,cat\n"
         ("labels.csv", HEAD + '1.png,"a\nb"\n', "expected at most 255 printable characters"),
         ("labels.csv", HEAD + ",".join("x" * 2_000_000), "line 3: a row of more than 1,048,576 characters"),
         ("labels.csv", "", "the table is empty"),
+        ("labels.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer, not the file"),
         ("metadata.jsonl", "", "the table is empty"),
         ("metadata.jsonl", '{"file_name": "0.png", "label": 1}\n{"file_name": ', "line 2: not JSON"),
         ("metadata.jsonl", '{"file_name": "0.png", "label": 1}\n[1]\n', "line 2: expected an object"),
@@ -384,7 +400,7 @@ def test_a_malformed_table_is_refused_in_a_line(name: str, text: str | bytes, sa
 
 def test_a_table_has_a_largest_size(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = flat(place, "labels.csv", csv(("id", "label"), *ROWS))
-    monkeypatch.setattr(tables, "MOST_ROWS", 3)
+    monkeypatch.setattr(tables_module, "MOST_ROWS", 3)
     assert "labels.csv: line 5: more than the limit of 3 rows" in refusal(path)
     monkeypatch.setattr("gansmith.data.label_search.LARGEST_BYTES", 20)
     assert "labels.csv: more than the limit of 20 bytes" in refusal(path)
@@ -481,6 +497,23 @@ def test_a_table_in_each_part_is_read_with_all_parts(place: Path) -> None:
     assert labelled(Folder(path=path, split="all").records()) == {name: WANTED[name.split("/")[1]] for name in names}
 
 
+def test_each_part_has_a_table_called_after_it(place: Path) -> None:
+    names = [f"{part}/{i}.png" for part in ("train", "val") for i in range(4)]
+    text = csv(("id", "label"), *ROWS)
+    path = write(place, names, {"train.csv": text, "val_labels.csv": text})
+    assert labelled(Folder(path=path, split="all").records()) == {name: WANTED[name.split("/")[1]] for name in names}
+    path = write(
+        place.with_name(f"b{place.suffix}"), names[4:], {"train.csv": csv(("id", "label"), (0, 7)), "val.csv": text}
+    )
+    assert labelled(Folder(path=path).records()) == {name: WANTED[name.split("/")[1]] for name in names[4:]}
+
+
+def test_too_many_tables_are_not_tried(place: Path) -> None:
+    names = [f"{i}/{i}.png" for i in range(70)]
+    path = write(place, names, {f"{i}/labels.csv": csv(("id", "label"), (i, i % 2)) for i in range(70)})
+    assert "70 tables may hold labels, such as 0/labels.csv; expected 64 at most" in refusal(path)
+
+
 def test_a_list_of_classes_is_no_table(place: Path) -> None:
     folders = [f"{kind}/{i}.png" for kind in PETS for i in range(2)]
     records = Folder(
@@ -518,6 +551,12 @@ def test_class_folders_go_before_a_table_of_some_images(text: str, place: Path) 
     records = Folder(path=write(place, FOLDERS, {"labels.csv": text})).records()
     assert records.class_names == ("a", "b")
     assert "the classes are the folders; " in records.notes[0] and "labels.csv" in records.notes[0]
+
+
+def test_tables_that_contradict_each_other_leave_class_folders_alone(place: Path) -> None:
+    other = {"train.csv": table_of("x", "x", "x", "y")["labels.csv"]}
+    records = Folder(path=write(place, FOLDERS, table_of("x", "x", "y", "y") | other)).records()
+    assert records.class_names == ("a", "b") and "give an image different labels" in records.notes[0]
 
 
 def test_alike_folders_are_settled_by_a_table(place: Path) -> None:

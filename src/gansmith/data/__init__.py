@@ -92,7 +92,9 @@ def _at_path(text: str) -> Source:
     if path.suffix.lower() == ".zip":
         raise DataError(f"{path}: a damaged or unfinished zip; fetch or pack it again")
     known = known_set([path.name])
-    remedy = f"use '{known} --root {text}'" if known else "expected a folder, a zip or an .npz"
+    packed = path.name.lower().endswith((".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"))
+    expected = "expected a folder, a zip or an .npz" + ("; unpack it, and give the folder" if packed else "")
+    remedy = f"use '{known} --root {text}'" if known else expected
     raise DataError(f"{path}: not a folder or zip of images; {remedy}")
 
 

@@ -8,25 +8,21 @@ from collections.abc import Sequence
 from gansmith.data.class_names import composed
 from gansmith.data.formats import PHOTOGRAPHS, SUFFIXES
 from gansmith.data.row_names import ImageNames
-from gansmith.data.tables import Table
+from gansmith.data.tables import Table, listed, short
 from gansmith.errors import DataError, did_you_mean
 
 __all__ = [
     "AUTO",
-    "UNPRINTABLE",
     "NotLabels",
     "columns_of_parts",
     "has_header",
     "is_label_name",
     "label_columns",
-    "listed",
     "name_columns",
-    "short",
 ]
 
 AUTO = "auto"
-SHOWN = 5  # columns of a message
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+MOST_NAMES = 5  # columns that are tried for names
 
 # Columns by their names, in small letters and digits alone; likelier ones first.
 NAMES = (
@@ -80,7 +76,7 @@ def name_columns(table: Table, wanted: str, label: str) -> list[int]:
             f"{table.where}: no column is called like one of file names ({listed(table.columns)}); "
             "name it with --data.name_column"
         )
-    return known[:SHOWN]
+    return known[:MOST_NAMES]
 
 
 def label_columns(table: Table, wanted: str, name_columns: Sequence[int]) -> list[int]:
@@ -123,25 +119,13 @@ def _column(table: Table, wanted: str, field: str) -> int:
             return found[0]
         if found:
             raise DataError(f"{table.where}: {len(found)} columns are called {wanted!r}; rename all but one")
-    raise DataError(
-        f"{table.where}: --data.{field}: no column is called {wanted!r}; {did_you_mean(wanted, table.columns[:50])}"
-    )
+    expected = did_you_mean(wanted, map(short, table.columns[:50]))
+    raise DataError(f"{table.where}: --data.{field}: no column is called {wanted!r}; {expected}")
 
 
 def is_label_name(column: str) -> bool:
     """Whether a column is called as labels are."""
     return _key(column) in LABELS
-
-
-def listed(columns: Sequence[str]) -> str:
-    """The first columns, for a message."""
-    return ", ".join(map(short, columns[:SHOWN])) + (", ..." if len(columns) > SHOWN else "")
-
-
-def short(text: str) -> str:
-    """A cell, for a message."""
-    plain = UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
-    return plain if len(plain) <= 60 else f"{plain[:57]}..."
 
 
 def columns_of_parts(table: Table) -> list[str]:

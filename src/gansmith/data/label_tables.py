@@ -12,19 +12,16 @@ from numpy.typing import NDArray
 from gansmith.data.class_names import composed
 from gansmith.data.label_columns import (
     AUTO,
-    UNPRINTABLE,
     NotLabels,
     columns_of_parts,
     has_header,
     is_label_name,
     label_columns,
-    listed,
     name_columns,
-    short,
 )
 from gansmith.data.labels import CLASS_LIMIT, natural_order
 from gansmith.data.row_names import AMBIGUOUS, ImageNames
-from gansmith.data.tables import Cells, Table
+from gansmith.data.tables import UNPRINTABLE, Cells, Table, listed, short
 from gansmith.errors import DataError
 from gansmith.plain_json import parse_json
 

@@ -129,7 +129,7 @@ def _ways(keys: Sequence[str], folders: Sequence[str]) -> Iterator[Way]:
     yield Way("", None)
     shared = shared_folder(keys) if keys else ""
     ends = [end + 1 for end, letter in enumerate(shared) if letter == "/"]
-    yield from (Way(shared[:end], folder) for end in ends[:20] for folder in folders)
+    yield from (Way(shared[:end], folder) for end in ends[:8] for folder in folders)
 
 
 def shared_folder(names: Sequence[str]) -> str:

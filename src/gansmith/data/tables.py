@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
 import re
@@ -18,11 +19,14 @@ from typing import Any, TypeAlias
 from gansmith.errors import DataError
 from gansmith.plain_json import parse_json
 
-__all__ = ["LARGEST_BYTES", "MOST_ROWS", "Cells", "Table", "open_table"]
+__all__ = ["LARGEST_BYTES", "MOST_ROWS", "UNPRINTABLE", "Cells", "Table", "listed", "open_table", "short"]
 
 LARGEST_BYTES = 2**26
 MOST_ROWS = 5_000_000
 LONGEST_ROW = 2**20  # characters; it bounds the number of fields too
+SAMPLE = 100  # objects that show the columns
+SHOWN = 5  # columns of a message
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 Cells: TypeAlias = list[str]
 Rows: TypeAlias = Iterator[tuple[int, Cells]]  # the number of the line where each begins, counted from 1
@@ -59,9 +63,9 @@ class Table:
             next(rows)
         for count, (line, cells) in enumerate(rows, start=1):
             if len(cells) != len(self.columns):
-                named = ", ".join(self.columns[:5]) + (", ..." if len(self.columns) > 5 else "")
+                expected = f"expected {len(self.columns)} ({listed(self.columns)})"
                 raise DataError(
-                    f"{self.where}: line {line}: {len(cells)} fields, expected {len(self.columns)} ({named}); "
+                    f"{self.where}: line {line}: {len(cells)} fields, {expected}; "
                     "a field that holds the separator needs quotes"
                 )
             if count > MOST_ROWS:
@@ -105,6 +109,17 @@ def open_table(data: bytes, where: str) -> Table:
     if columns is None:
         raise DataError(f"{where}: the table is empty")
     return Table(where=where, columns=tuple(cell.strip() for cell in columns), headed=True, parse=parse)
+
+
+def listed(columns: Sequence[str]) -> str:
+    """The first columns, for a message."""
+    return ", ".join(map(short, columns[:SHOWN])) + (", ..." if len(columns) > SHOWN else "")
+
+
+def short(text: str) -> str:
+    """A cell, for a message."""
+    plain = UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+    return plain if len(plain) <= 60 else f"{plain[:57]}..."
 
 
 def _decode(data: bytes, where: str) -> str:
@@ -190,12 +205,12 @@ def _spaced_rows(text: str, where: str) -> Rows:
 
 
 def _open_jsonl(text: str, where: str) -> Table:
-    first = next(_objects(text, where), None)
-    if first is None:
+    first = [plain for _, plain in itertools.islice(_objects(text, where), SAMPLE)]
+    if not first:
         raise DataError(f"{where}: the table is empty")
-    columns = tuple(first[1])
+    columns = tuple(dict.fromkeys(key for plain in first for key in plain))
     if not columns:
-        raise DataError(f"{where}: line {first[0]}: the object is empty; expected file_name and a label")
+        raise DataError(f"{where}: line 1: the object is empty; expected file_name and a label")
 
     def parse() -> Rows:
         for line, plain in _objects(text, where):
