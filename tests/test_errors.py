@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from gansmith import errors
-from gansmith.errors import DataError, GansmithError, MissingExtra, UnreadableImage, did_you_mean
+from gansmith.errors import DataError, GansmithError, MissingExtra, UnreadableImage, command, did_you_mean
 
 
 def test_every_error_is_a_gansmith_error_and_drawn_in_the_tree() -> None:
@@ -34,3 +36,12 @@ def test_a_missing_extra_is_named_with_its_command() -> None:
 )
 def test_did_you_mean(word: str, known: list[str], hint: str) -> None:
     assert did_you_mean(word, known) == hint
+
+
+@pytest.mark.parametrize("name", ["plain/run", "moved [/b] x", "$5 & <i>x", "it's", "\U0001f600", "a\tb"])
+def test_a_command_is_read_by_a_shell_as_it_was_written(name: str) -> None:
+    printed = subprocess.run(
+        ["sh", "-c", f"printf '%s|' {command('resume', Path(name))}"], capture_output=True, text=True, check=True
+    )
+    assert printed.stdout == f"gansmith|resume|{name}|"
+    assert command("resume", Path("--help"), "--length", "5 %") == "gansmith resume ./--help --length '5 %'"

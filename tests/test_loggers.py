@@ -239,7 +239,7 @@ def test_a_key_set_later_logs_online_and_the_lack_of_one_offline(
     assert check_loggers([WeightsAndBiases()], run) == []
     (run.path / "wandb" / "offline-run-1-abc").mkdir(parents=True)
     assert check_loggers([WeightsAndBiases()], run) == [
-        f"wandb logged offline before; upload that with: wandb sync {run.path}/wandb/offline-run-*"
+        f"wandb logged offline before; upload that with: wandb sync {run.path}/wandb/offline-run-1-abc"
     ]
 
 

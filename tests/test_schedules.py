@@ -50,6 +50,11 @@ def test_what_is_no_duration_is_refused_in_one_line(text: str) -> None:
     )
 
 
+def test_an_interval_that_is_never_is_told_how_to_be_rare() -> None:
+    with pytest.raises(ConfigError, match=r"'never' is not a duration; .* \"100 %\", which is once, at the end$"):
+        Duration.from_text("never", "config.samples.every")
+
+
 @pytest.mark.parametrize(
     "duration",
     [

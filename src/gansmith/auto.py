@@ -29,7 +29,7 @@ from gansmith.probes import LEAST_HELD_OUT
 from gansmith.schedules import Duration, Progress
 from gansmith.state import TrainState
 from gansmith.steps import train_step
-from gansmith.types import Batch, ImageSpec
+from gansmith.types import Batch, ImageSpec, size_text
 
 __all__ = ["Situation", "Trials", "settle"]
 
@@ -260,7 +260,9 @@ def _penalties(config: Config, situation: Situation, trials: Trials) -> Choice:
     each = {f"penalties.{i}.gamma": gamma for i, penalty in enumerate(config.penalties) if isinstance(penalty, R1 | R2)}
     if not each:
         return "penalty", {}, lambda settled: AS_GIVEN
-    reason = f"for {situation.spec.width}x{situation.spec.height} pixels and {config.batch_size} images a step"
+    reason = (
+        f"for {size_text((situation.spec.height, situation.spec.width))} pixels and {config.batch_size} images a step"
+    )
     return "penalty", each, lambda settled: f"{', '.join(map(_in_short, settled.penalties))}: {reason}"
 
 

@@ -292,9 +292,16 @@ def _from_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
         except ConfigError as error:
             errors.append(str(error))
     if len(errors) == 1:
-        raise ConfigError(errors[0])
+        off = type(None) in options and _means_off(value)
+        raise ConfigError(errors[0] + (f"; to switch it off: --{where.removeprefix('config.')} none" if off else ""))
     expected = " or ".join(_spelled(option) for option in options)
     raise ConfigError(f"{where}: expected {expected}, got {value!r}")
+
+
+def _means_off(value: Any) -> bool:
+    """Whether a person wanted to leave a component out, as a whole or by one of its fields."""
+    words = [word for word in value.values() if isinstance(word, str)] if isinstance(value, Mapping) else [str(value)]
+    return any(word.lower() in ("never", "off", "no", "false", "0") for word in words)
 
 
 def _from_literal(options: tuple[Any, ...], value: Any, where: str) -> Any:

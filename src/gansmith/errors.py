@@ -21,7 +21,9 @@ import functools
 import logging
 import os
 import re
+import shlex
 from collections.abc import Iterable
+from pathlib import Path
 
 __all__ = [
     "ConfigError",
@@ -33,6 +35,7 @@ __all__ = [
     "RunError",
     "TrainingDiverged",
     "UnreadableImage",
+    "command",
     "did_you_mean",
     "explain",
     "in_words",
@@ -83,6 +86,19 @@ class MissingExtra(GansmithError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(f"{package} is needed {purpose}; install it with: pip install 'gansmith[{extra}]'")
+
+
+def command(*words: str | Path) -> str:
+    """A command that can be pasted into a shell: ``gansmith resume 'my run'``.
+
+    Args:
+        words: what follows "gansmith". A path that begins with a dash is written so that it is no option.
+    """
+    return shlex.join(["gansmith", *(_as_word(word) for word in words)])
+
+
+def _as_word(word: str | Path) -> str:
+    return f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from gansmith.devices import Compute, describe_environment
 from gansmith.errors import RunError
 from gansmith.plain_json import read_json
 from gansmith.runs import RunFolder, write_json
-from gansmith.types import ImageSpec
+from gansmith.types import ImageSpec, size_text
 
 __all__ = ["DataFacts", "machine_changes", "write_environment"]
 
@@ -92,7 +92,7 @@ class DataFacts:
         if not all(type(number) is int and number >= 0 for number in sides):
             raise ValueError("a size or count is no whole number")
         if not (0 < self.height <= LARGEST_SIDE and 0 < self.width <= LARGEST_SIDE and self.channels in (1, 3, 4)):
-            raise ValueError(f"{self.width}x{self.height} of {self.channels} channels is no size of images")
+            raise ValueError(f"{size_text((self.height, self.width))} of {self.channels} channels is no size of images")
         if not all(isinstance(text, str) for text in (self.title, self.digest, *self.class_names)):
             raise ValueError("a name is no text")
         if len(self.class_counts) != len(self.class_names):

@@ -25,12 +25,14 @@ from gansmith.files import replacing
 from gansmith.types import PixelArray, Pixels
 
 __all__ = [
+    "MOST_CLASSES",
     "SIGNED",
     "UNIT",
     "ValueRange",
     "file_kind",
     "grid",
     "labelled_rows",
+    "num_present",
     "png_bytes",
     "save_png",
     "shown_classes",
@@ -117,13 +119,33 @@ def grid(images: PixelArray, columns: int | None = None) -> PixelArray:
     return sheet
 
 
-def shown_classes(num_classes: int) -> list[int]:
-    """The numbers of the classes that have a row on a sheet: all, or ``MOST_CLASSES``, evenly chosen."""
-    numbers: list[int] = np.linspace(0, num_classes - 1, min(num_classes, MOST_CLASSES)).round().astype(int).tolist()
-    return numbers
+def shown_classes(num_classes: int, counts: Sequence[int] = ()) -> list[int]:
+    """The numbers of the classes that have a row on a sheet: all with images, or ``MOST_CLASSES``, evenly chosen.
+
+    Args:
+        num_classes: how many there are.
+        counts: images of each; none if it is not known.
+    """
+    present = _present(num_classes, counts)
+    places = np.linspace(0, len(present) - 1, min(len(present), MOST_CLASSES)).round().astype(int)
+    return [present[place] for place in places]
 
 
-def labelled_rows(rows: Sequence[PixelArray], names: Sequence[str], shown: Sequence[int] | None = None) -> PixelArray:
+def num_present(num_classes: int, counts: Sequence[int] = ()) -> int:
+    """How many classes have images; the arguments are those of ``shown_classes``."""
+    return len(_present(num_classes, counts))
+
+
+def _present(num_classes: int, counts: Sequence[int]) -> list[int]:
+    return [number for number in range(num_classes) if not any(counts) or counts[number]]
+
+
+def labelled_rows(
+    rows: Sequence[PixelArray],
+    names: Sequence[str],
+    shown: Sequence[int] | None = None,
+    num_present: int | None = None,
+) -> PixelArray:
     """One named row of images a class, in as many blocks side by side as make the sheet about square.
 
     Where images stand depends on the names, never on the fonts of this machine.
@@ -132,6 +154,7 @@ def labelled_rows(rows: Sequence[PixelArray], names: Sequence[str], shown: Seque
         rows: one uint8 [n h w c] a class, all of one shape.
         names: of all classes, shown or not.
         shown: the classes' numbers; those of all if not given. A line below says so if some are missing.
+        num_present: how many classes have images; all if not given. The others are not missed.
 
     Returns:
         uint8 [H W c].
@@ -146,7 +169,8 @@ def labelled_rows(rows: Sequence[PixelArray], names: Sequence[str], shown: Seque
     blocks = max(1, round(math.sqrt(len(rows) * step / (margin + width))))
     depth = math.ceil(len(rows) / blocks)
     block_width = margin + width + 4 * GAP
-    note = f"{len(shown)} of {len(names)} classes" if len(shown) < len(names) else ""
+    num_present = len(names) if num_present is None else num_present
+    note = f"{len(shown)} of {num_present} classes" if len(shown) < num_present else ""
     size = blocks * block_width - 4 * GAP, depth * step - GAP + (2 * font_size if note else 0)
     sheet = Image.new("RGBA", size, "white")
     draw = ImageDraw.Draw(sheet)

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import io
 import os
+import shlex
 import ssl
 import tempfile
 import threading
@@ -271,9 +272,8 @@ def _reach(url: str) -> None:
 def _offline_before(run: RunFolder | None) -> Sequence[str]:
     """What to do with what was logged offline before there was a key."""
     left = sorted((run.path / "wandb").glob("offline-run-*")) if run else []
-    return (
-        (f"wandb logged offline before; upload that with: wandb sync {left[0].parent}/offline-run-*",) if left else ()
-    )
+    sync = shlex.join(["wandb", "sync", *(str(path) for path in left)])
+    return (f"wandb logged offline before; upload that with: {sync}",) if left else ()
 
 
 def _identifier(run: RunFolder) -> str:

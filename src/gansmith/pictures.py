@@ -17,7 +17,7 @@ from gansmith.component import (
     Component,
 )
 from gansmith.errors import ConfigError
-from gansmith.images import grid, labelled_rows, save_png, shown_classes
+from gansmith.images import grid, labelled_rows, num_present, save_png, shown_classes
 from gansmith.runs import RunFolder
 from gansmith.sample import TrainedGenerator
 from gansmith.schedules import Duration, Progress
@@ -55,7 +55,7 @@ class PictureWriter(Component):
 class SampleGrid(PictureWriter):
     """One sheet of images; for a conditional model, a named row a class with the same latent down each column.
 
-    Of more than 100 classes, 100 are shown, evenly chosen.
+    Of more than 100 classes, 100 are shown, evenly chosen. A class without images in training has no row.
 
     Args:
         rows: of images, for an unconditional model.
@@ -74,11 +74,13 @@ class SampleGrid(PictureWriter):
         num_classes = generator.spec.num_classes
         if not num_classes:
             return grid(generator.sample(self.rows * self.columns).images, self.columns)
-        shown = shown_classes(num_classes)
+        shown = shown_classes(num_classes, generator.class_counts)
         z, _ = generator.draw(range(self.columns))
         labels = torch.tensor(shown).repeat_interleave(self.columns)
         images = generator.images(z.repeat(len(shown), 1), labels)
-        return labelled_rows(np.split(images, len(shown)), generator.class_names, shown)
+        return labelled_rows(
+            np.split(images, len(shown)), generator.class_names, shown, num_present(num_classes, generator.class_counts)
+        )
 
     def frames(self, run: RunFolder) -> list[list[Path]]:
         return written(self.filename, run.images)

@@ -33,7 +33,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from gansmith.errors import RunError
+from gansmith.errors import RunError, command
 from gansmith.files import refuse_links, replacing
 from gansmith.plain_json import append_line, keep_lines, read_json, read_lines
 
@@ -59,7 +59,7 @@ class RunFolder:
             RunError: there is something in it already.
         """
         if (path / "config.json").exists():
-            raise RunError(f"{path}: holds a run already; continue it with: gansmith resume {path}")
+            raise RunError(f"{path}: holds a run already; continue it with: {command('resume', path)}")
         if path.exists() and not (path.is_dir() and _is_unused(path)):
             raise RunError(f"{path}: is not empty; choose another folder with --run")
         path.mkdir(parents=True, exist_ok=True)

@@ -48,6 +48,11 @@ class Samples:
     def __len__(self) -> int:
         return len(self.images)
 
+    def class_name(self) -> str | None:
+        """Return the name of the class that all of them have; None if they are of several, or of none."""
+        numbers = [] if self.labels is None else sorted(set(self.labels.tolist()))
+        return self.class_names[numbers[0]] if len(numbers) == 1 and self.class_names else None
+
     def sheet(self) -> PixelArray:
         """All of them on one sheet, uint8 [H W c]; a named row a class where there are several of several classes."""
         classes = [] if self.labels is None else sorted(set(self.labels.tolist()))

@@ -74,6 +74,8 @@ class Duration:
         except (ValueError, ConfigError):
             pass
         example = 'write "50 epochs", "3000 steps", "500 kimg", "10 min" or "2 h"'
+        if text.lower() in ("never", "off", "no", "none"):
+            example += ', or as an interval "100 %", which is once, at the end'
         raise ConfigError(f"{where}: {text!r} is not a duration; {example}")
 
     def __str__(self) -> str:

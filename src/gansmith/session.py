@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -19,10 +20,11 @@ from gansmith.component import override, override_as_user, to_plain
 from gansmith.config import Config, differences, load_config
 from gansmith.console import stop_on_signal, watching, work_progress
 from gansmith.data.batches import ENOUGH_HELD_OUT, Batches, Indices, split
+from gansmith.data.class_names import classes_text
 from gansmith.data.resident import batches_on
 from gansmith.data.store import Store, prepare
 from gansmith.devices import Compute, choose_compute, free_bytes
-from gansmith.errors import ConfigError, GansmithError, MetricError, RunError, in_words
+from gansmith.errors import ConfigError, GansmithError, MetricError, RunError, command, in_words
 from gansmith.facts import DataFacts, machine_changes, write_environment
 from gansmith.guardian import Guardian, open_guardian, with_unwritten_rollback
 from gansmith.images import save_png
@@ -305,9 +307,12 @@ def _introduce(
     notes: Sequence[str],
 ) -> None:
     config = state.config
-    first = ", ".join(store.class_names[:3]) + (", ..." if len(store.class_names) > 3 else "")
-    labels = f"{state.spec.num_classes} classes ({first})" if state.spec.num_classes else "no labels"
-    if store.labels is not None and not config.use_labels:
+    labels = "no labels"
+    if store.labels is not None and config.use_labels:
+        counts = np.bincount(store.labels, minlength=len(store.class_names)).tolist()
+        there = [name for name, count in zip(store.class_names, counts, strict=True) if count]
+        labels = f"{classes_text(counts)} ({', '.join(there[:3])}{', ...' if len(there) > 3 else ''})"
+    elif store.labels is not None:
         labels = f"its {len(store.class_names)} classes unused (--use_labels true trains with them)"
     spec = ImageSpec(height=state.spec.height, width=state.spec.width, channels=state.spec.channels)
     skipped = f", {len(store.skipped)} files skipped" if store.skipped else ""
@@ -333,8 +338,8 @@ def _say_goodbye(console: Console, folder: RunFolder, state: TrainState, finishe
     lines = [
         f"{verb} at step {state.step}, {state.nimg / 1000:.0f} kimg, {speed:.0f} img/s",
         f"look at    {folder.images}, {folder.animation('gif')}",
-        f"sample     gansmith sample {folder.path}",
-        f"{again:10} gansmith resume {folder.path}{longer}",
+        f"sample     {command('sample', folder.path)}",
+        f"{again:10} {command('resume', folder.path)}{longer}",
     ]
     _say(console, lines)
 
@@ -378,8 +383,13 @@ def _refuse_unnamed_changes(
         if path not in named:
             raise RunError(
                 f"{folder.config}: {path} is {new}, but the run was trained with {old}; "
-                f"put it back, or change it on purpose: gansmith resume {folder.path} --{path} {new}"
+                f"put it back, or change it on purpose: {command('resume', folder.path, f'--{path}', _as_typed(new))}"
             )
+
+
+def _as_typed(value: Any) -> str:
+    """A value of a configuration as it is written on the command line."""
+    return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def _default_paths(config: Config) -> list[Path]:

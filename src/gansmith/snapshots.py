@@ -17,7 +17,7 @@ from gansmith.data.store import Store
 from gansmith.devices import choose_compute
 from gansmith.errors import DamagedCheckpoint, RunError, tell
 from gansmith.facts import DataFacts
-from gansmith.images import grid, labelled_rows, shown_classes
+from gansmith.images import grid, labelled_rows, num_present, shown_classes
 from gansmith.models.model import GeneratorNetwork
 from gansmith.runs import RunFolder, set_aside
 from gansmith.sample import TrainedGenerator
@@ -149,10 +149,11 @@ def real_sheet(store: Store, spec: ImageSpec, columns: int = 8) -> PixelArray:
     order = np.random.default_rng(0).permutation(len(store.images))
     if not spec.num_classes or store.labels is None:
         return grid(store.images[np.sort(order[: columns * columns])], columns)
-    rows, shown = [], shown_classes(spec.num_classes)
+    counts = np.bincount(store.labels, minlength=spec.num_classes).tolist()
+    rows, shown = [], shown_classes(spec.num_classes, counts)
     for label in shown:
         chosen = order[store.labels[order] == label][:columns]
         row = np.full((columns, *store.images.shape[1:]), 255, np.uint8)
         row[: len(chosen)] = store.images[chosen]
         rows.append(row)
-    return labelled_rows(rows, store.class_names, shown)
+    return labelled_rows(rows, store.class_names, shown, num_present(spec.num_classes, counts))

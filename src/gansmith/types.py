@@ -6,6 +6,7 @@ Shapes are checked at run time under pytest only.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,7 +16,19 @@ from jaxtyping import Float, Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Batch", "ImageSpec", "Images", "Labels", "Latents", "Logits", "PixelArray", "Pixels", "sent"]
+__all__ = [
+    "Batch",
+    "ImageSpec",
+    "Images",
+    "Labels",
+    "Latents",
+    "Logits",
+    "PixelArray",
+    "Pixels",
+    "oblong",
+    "sent",
+    "size_text",
+]
 
 Images: TypeAlias = Float[Tensor, "n c h w"]  # in the model's range, [-1, 1] unless it says otherwise
 Pixels: TypeAlias = UInt8[Tensor, "n c h w"]  # memory laid out n h w c (channels last)
@@ -23,6 +36,21 @@ Labels: TypeAlias = Int64[Tensor, "n"]  # in [0, k)
 Latents: TypeAlias = Float[Tensor, "n z"]  # standard normal unless the model says otherwise
 Logits: TypeAlias = Float[Tensor, "n"]  # float32 in training; higher means "real"
 PixelArray: TypeAlias = NDArray[np.uint8]  # [n h w c], as stores and files keep images
+
+
+def size_text(*sizes: tuple[int, int]) -> str:
+    """Sizes as people read them: "32x32", or "48x64 (width x height)" where a side differs from the other.
+
+    Args:
+        sizes: height and width of each; several are joined by commas.
+    """
+    text = ", ".join(f"{width}x{height}" for height, width in sizes)
+    return text + oblong(sizes)
+
+
+def oblong(sizes: Iterable[tuple[int, int]]) -> str:
+    """What is said once behind sizes: which side comes first, where one is no square."""
+    return " (width x height)" if any(height != width for height, width in sizes) else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +72,7 @@ class ImageSpec:
     def __str__(self) -> str:
         colour = {1: "gray", 3: "RGB", 4: "RGBA"}.get(self.channels, f"{self.channels} channels")
         classes = f", {self.num_classes} classes" if self.num_classes else ""
-        return f"{self.width}x{self.height} {colour}{classes}"
+        return f"{size_text((self.height, self.width))} {colour}{classes}"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -116,6 +118,16 @@ def test_interpolate_writes_a_walk(out: str, trained: Path, tmp_path: Path, caps
     assert (tmp_path / out).exists()
 
 
+def test_interpolate_and_sample_name_the_class_of_all(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "walk.png")]
+    assert said(["interpolate", str(trained), "--label", "dog", *out], capsys).startswith("8 images of class dog from")
+    one = said(["sample", str(trained), "--num", "1", *out], capsys)
+    assert one.startswith(("1 images of class dog: ", "1 images of class cat: "))
+    assert said(["sample", str(trained), "--num", "40", *out], capsys).startswith("40 images: ")
+
+
 def test_interpolate_between_random_seeds_says_which(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,6 +190,10 @@ def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "digits", "--seed", "x"], "config.seed: expected a whole number, got 'x'"),
         (["train", "digits", "--length", "ten"], "config.length: 'ten' is not a duration"),
         (["train", "digits", "--batch_size"], "--batch_size: needs a value"),
+        (["train", "digits", "--tracking.every", "never"], "the end; to switch it off: --tracking none"),
+        (["train", "digits", "--tracking", "off"], "to switch it off: --tracking none"),
+        (["train", "digits", "--guard", "false"], "to switch it off: --guard none"),
+        (["train", "digits", "--no-tracking"], "what can be left out is switched off by --tracking none"),
         (["train", "digits", "--device", "tpu"], "config.device"),
         (
             ["train", "digits", "--penalties.0.gama", "1"],
@@ -219,6 +235,44 @@ def test_a_second_training_in_the_same_folder_is_refused(
 ) -> None:
     text = said(["train", str(photos), "--run", str(trained)], capsys, status=2)
     assert f"gansmith resume {trained}" in text
+
+
+@pytest.mark.parametrize("name", ["moved [/b] x", "--help", "$5 & <i>x", "\U0001f600", "it's; rm -r", "-run"])
+def test_a_run_of_any_name_prints_commands_that_can_be_pasted(
+    name: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, name)
+    text = said(["resume", f"./{name}", "--length", "5 steps"], capsys)
+    for verb in ("sample", "resume"):
+        (line,) = (line for line in text.splitlines() if f"gansmith {verb} " in line)
+        words = shlex.split(line[line.index("gansmith ") :])
+        more = ["6 steps"] if verb == "resume" else []
+        assert words[2] in (name, f"./{name}")
+        assert said([*words[1:4], *more] if more else words[1:], capsys)
+    assert said(["report", f"./{name}"], capsys) == f"{Path(name) / 'report.html'}\n"
+    assert "<i>x" not in Path(name, "report.html").read_text(encoding="utf-8")
+    again = said(["train", "digits", "--run", f"./{name}"], capsys, status=2)
+    assert Path(shlex.split(again[again.index("gansmith ") :])[2]) == Path(name)
+
+
+def test_a_size_of_two_numbers_is_width_x_height_and_said_so(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    words = ["train", str(photos), "--run", str(run), "--length", "2 steps", "--size", "24x32", "--batch_size", "4"]
+    text = said([*words, "--model.width", "4", "--tracking", "none"], capsys)
+    assert "12 images, 2 of them held out, 24x32 (width x height) RGB, 2 classes" in text
+    assert "R1 with gamma" not in text or "for 24x32 (width x height) pixels" in text
+    said(["sample", str(run), "--num", "2", "--out", str(out)], capsys)
+    for picture in out.iterdir():
+        with Image.open(picture) as image:
+            assert (image.width, image.height) == (24, 32)
+    said(["report", str(run)], capsys)
+    assert "24x32 (width x height) RGB" in (run / "report.html").read_text(encoding="utf-8")
+    assert "24x32 (width x height) RGB" in said(["data", "check", str(photos), "--size", "24x32"], capsys)
+    assert "24x32 (width x height) RGB" in said(["data", "prepare", str(photos), "--size", "24x32"], capsys)
+    assert "(width x height)" not in said(["data", "check", str(photos)], capsys)
 
 
 def test_the_documents_loss_line(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

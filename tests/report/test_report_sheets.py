@@ -15,7 +15,7 @@ from PIL import Image
 from gansmith.errors import RunError
 from gansmith.facts import DataFacts
 from gansmith.images import grid, labelled_rows, save_png, shown_classes
-from gansmith.report.sheets import GAP, Moment, cut, evenly, moments, tiled
+from gansmith.report.sheets import GAP, Moment, cut, evenly, moments, rows_of, tiled
 from gansmith.runs import RunFolder
 
 DRAW = np.random.default_rng(0)
@@ -42,6 +42,19 @@ def test_cutting_is_the_inverse_of_labelled_rows(num: int, size: int) -> None:
     images = DRAW.integers(0, 256, (len(shown), 5, size, size, 3), np.uint8)
     sheet = labelled_rows(list(images), names, shown)
     assert np.array_equal(cut(sheet, facts_of(size, size, 3, names), 5, labelled=True), images)
+
+
+@pytest.mark.parametrize("extra", range(7))
+def test_sheets_have_no_row_of_an_empty_class_but_those_of_earlier_versions_are_read(extra: int) -> None:
+    num = 3 + extra  # with some numbers of rows, both layouts are of one size
+    names, counts = tuple("abcdefghi"[:num]), (5, 0, 2, 1, 1, 1, 1, 1, 1)[:num]
+    facts = dataclasses.replace(facts_of(16, 16, 3, names), class_counts=counts)
+    now, before = (0, *range(2, num)), tuple(range(num))
+    assert rows_of(facts) == now and rows_of(facts, num - 1) == now and rows_of(facts, num) == before
+    for shown in (now, before):
+        images = DRAW.integers(0, 256, (len(shown), 2, 16, 16, 3), np.uint8)
+        sheet = labelled_rows(list(images), names, shown, len(shown))
+        assert np.array_equal(cut(sheet, facts, 2, labelled=True), images)
 
 
 def test_a_picture_of_another_layout_is_refused() -> None:

@@ -28,6 +28,7 @@ def main(arguments: Sequence[str]) -> None:
     from rich.console import Console
 
     from gansmith import api, explore
+    from gansmith.errors import command
     from gansmith.evaluation import all_metrics
     from gansmith.evaluation.table import show_judgements
 
@@ -47,7 +48,7 @@ a walk             {walk}
 next:
   gansmith train path/to/photos --length "20 min"          your own images, any folder or zip
   gansmith train gtsrb --length "20 min"                   the real traffic signs; --root if you have them
-  gansmith sample {run.path} --label stop --out stop.png
+  {command("sample", run.path, "--label", "stop", "--out", "stop.png")}
   gansmith list presets""")
 
 

@@ -45,4 +45,6 @@ def main(arguments: Sequence[str]) -> None:
     run = api.open_run(options.run)
     samples = run.interpolate(start, end, steps=options.steps, method=options.method, label=options.label)
     path = explore.save_walk(samples, options.out, options.fps)
-    print(f"{options.steps} images from seed {start} to seed {end}: {path}")
+    name = samples.class_name()
+    of_class = "" if name is None else f" of class {name}"
+    print(f"{options.steps} images{of_class} from seed {start} to seed {end}: {path}")

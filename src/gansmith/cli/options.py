@@ -49,7 +49,9 @@ def parse_with_overrides(options: type[T], verb: str, arguments: Sequence[str]) 
             continue
         if not equals:
             if not queue or queue[0].startswith("--"):
-                raise ConfigError(f"--{name}: needs a value, as in --{name} VALUE")
+                part = name.removeprefix("no-").removeprefix("no_")
+                off = "" if part == name else f"; what can be left out is switched off by --{part} none"
+                raise ConfigError(f"--{name}: needs a value, as in --{name} VALUE{off}")
             value = queue.pop(0)
         overrides[path] = _read(value)
     return parse(options, verb, rest), overrides

@@ -40,6 +40,6 @@ def main(arguments: Sequence[str]) -> None:
 
     generator = api.open_run(options.run).generator(snapshot=options.snapshot, ema=options.ema)
     samples = generator.sample(options.num, seed=options.seed, label=options.label, truncation=options.truncation)
-    number = generator.class_number(options.label)
-    of_class = "" if number is None or not generator.class_names else f" of class {generator.class_names[number]}"
+    name = samples.class_name()
+    of_class = "" if name is None else f" of class {name}"
     print(f"{len(samples)} images{of_class}: {samples.save(options.out)}")

@@ -15,6 +15,7 @@ from PIL import Image
 
 from gansmith.augment import settled_operations
 from gansmith.data.budget import one_image
+from gansmith.data.class_names import classes_text
 from gansmith.data.decode import convert, lost_by_crop
 from gansmith.data.levels import settle
 from gansmith.data.parallel import map_in_order
@@ -23,7 +24,7 @@ from gansmith.data.store import Preparation, crop_notes, frame_notes, propose_sp
 from gansmith.data.survey import CLIPPED, Facts, facts_of, parts_of
 from gansmith.data.writer import Progress
 from gansmith.errors import DataError, UnreadableImage
-from gansmith.types import ImageSpec
+from gansmith.types import ImageSpec, oblong
 
 __all__ = ["Findings", "check"]
 
@@ -187,17 +188,23 @@ def _size_lines(sizes: Mapping[Size, int]) -> Iterator[str]:
         for name, sides in (("width", widths), ("height", heights)):
             yield f"{name} {min(sides)} to {max(sides)}, median {statistics.median_low(sides)}"
     if sizes:
-        yield _tally({f"{width}x{height}": count for (height, width), count in sizes.items()}, most=5)
+        yield _tally({f"{width}x{height}": count for (height, width), count in sizes.items()}, most=5) + oblong(sizes)
 
 
 def _class_lines(classes: Mapping[str, int]) -> list[str]:
     if not classes:
         return ["classes     none"]
-    low, high = min(classes.values()), max(classes.values())
+    low, high = min(filter(None, classes.values()), default=0), max(1, *classes.values())
+    empty = [name for name, count in classes.items() if not count]
     margin = min(32, max(map(len, classes)))
     bars = (f"  {name:{margin}} {count:7,} {'█' * round(32 * count / high)}" for name, count in classes.items())
     return [
-        f"classes     {len(classes)}, of {low:,} to {high:,} images",
+        f"classes     {len(classes) - len(empty)}, of {low:,} to {high:,} images",
+        *(
+            [f"no images   {len(empty)}: {', '.join(empty[:SHOWN])}{', ...' if len(empty) > SHOWN else ''}"]
+            if empty
+            else []
+        ),
         *itertools.islice(bars, SHOWN_CLASSES),
         *_rest(classes, SHOWN_CLASSES),
     ]
@@ -221,7 +228,7 @@ def _proposal_lines(findings: Findings) -> list[str]:
     spec = findings.spec
     if spec is None:
         return ["proposal    none, for no image can be read"]
-    labels = f"conditional on {spec.num_classes} classes" if spec.num_classes else "unconditional"
+    labels = f"conditional on {classes_text(list(findings.classes.values()))}" if spec.num_classes else "unconditional"
     shape = ImageSpec(height=spec.height, width=spec.width, channels=spec.channels)
     return [f"proposal    {shape}, {labels}; augmentation: {', '.join(findings.augmentations)}"]
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from gansmith.errors import ConfigError, did_you_mean
 
-__all__ = ["class_index", "composed"]
+__all__ = ["class_index", "classes_text", "composed"]
 
 
 def composed(name: str) -> str:
@@ -49,6 +49,17 @@ def class_index(class_names: Sequence[str], label: int | str, where: str = "labe
         f"{where}: no class is called {wanted}; classes here have numbers for names, "
         f"so an index is not accepted; {did_you_mean(wanted, class_names)}"
     )
+
+
+def classes_text(counts: Sequence[int]) -> str:
+    """How many classes there are, and how many of them have no image: "3 classes", "2 classes and 1 without images".
+
+    Args:
+        counts: images of each.
+    """
+    present = sum(1 for count in counts if count)
+    empty = f" and {len(counts) - present} without images" if present < len(counts) else ""
+    return f"{present} {'class' if present == 1 else 'classes'}{empty}"
 
 
 def _is_number(name: str) -> bool:

@@ -24,7 +24,7 @@ from gansmith.data.levels import Levels, eight_bit, levels_of
 from gansmith.data.source import Record, Size
 from gansmith.data.tiles import LOW_BYTES, TILE_PIXELS, tiles
 from gansmith.errors import UnreadableImage
-from gansmith.types import PixelArray
+from gansmith.types import PixelArray, size_text
 
 __all__ = ["ANIMATED", "PIXEL_LIMIT", "Fit", "convert", "decode", "lost_by_crop", "to_pixels"]
 
@@ -99,7 +99,7 @@ def _decoded(data: bytes, size: Size | None) -> Image.Image:
         image.draft(None, (side, side))
     rawmode = _rawmode(image)
     needed = _bytes_needed(image, rawmode, num_pixels, len(data))
-    with DECODING.holding(needed, f"{image.width}x{image.height} pixels of mode {image.mode}"):
+    with DECODING.holding(needed, f"{size_text((image.height, image.width))} pixels of mode {image.mode}"):
         kind, animated = image.format, _is_animated(image, data)
         _scale_transparent_colour(image, rawmode)
         image.load()
@@ -114,7 +114,7 @@ def _decoded(data: bytes, size: Size | None) -> Image.Image:
 
 def _refuse_pixels(width: int, height: int) -> None:
     if width * height > PIXEL_LIMIT:
-        raise UnreadableImage(f"{width}x{height} pixels, more than the limit of {PIXEL_LIMIT:,}")
+        raise UnreadableImage(f"{size_text((height, width))} pixels, more than the limit of {PIXEL_LIMIT:,}")
 
 
 def _bytes_needed(image: Image.Image, rawmode: str | None, num_pixels: int, file_bytes: int) -> int:

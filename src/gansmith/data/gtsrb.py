@@ -23,6 +23,7 @@ from gansmith.data.download import RemoteFile, fetch
 from gansmith.data.gtsrb_classes import GTSRB_CLASSES
 from gansmith.data.source import Records, Size, Source, cache_folder
 from gansmith.errors import DataError, UnreadableImage
+from gansmith.types import size_text
 
 __all__ = ["Gtsrb"]
 
@@ -96,7 +97,7 @@ class _Frames(Records):
 
 
 def _spelled(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
+    return size_text(size[::-1])
 
 
 # --- finding the frames ------------------------------------------------------------------------------------
@@ -248,7 +249,7 @@ def _parse_row(row: Mapping[str, str]) -> tuple[tuple[int, str], _Roi]:
     width, height = int(row["Width"]), int(row["Height"])
     left, top, right, bottom = (int(row[f"Roi.{corner}"]) for corner in ("X1", "Y1", "X2", "Y2"))
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-        raise ValueError(f"the region {left},{top} to {right},{bottom} is not inside {width}x{height}")
+        raise ValueError(f"the region {left},{top} to {right},{bottom} is not inside {_spelled((width, height))}")
     file = (row.get("Path") or row["Filename"]).rpartition("/")[2]
     return (int(row["ClassId"]), file), _Roi((width, height), (left, top, right, bottom))
 

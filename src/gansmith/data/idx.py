@@ -22,6 +22,7 @@ from gansmith.data.arrays import ArrayRecords, fingerprint_of
 from gansmith.data.download import RemoteFile, fetch
 from gansmith.data.source import Records, Size, Source, cache_folder
 from gansmith.errors import DataError
+from gansmith.types import size_text
 
 __all__ = ["FashionMnist", "Mnist", "read_idx"]
 
@@ -101,7 +102,7 @@ def _read_part(idx_set: _IdxSet, root: Path | None, prefix: str) -> tuple[NDArra
     images, labels = read_idx(images_path, dimensions=3), read_idx(labels_path, dimensions=1)
     if images.shape[1:] != Mnist.native_size:
         height, width = images.shape[1:]
-        raise DataError(f"{images_path}: images of {width}x{height}, expected 28x28")
+        raise DataError(f"{images_path}: images of {size_text((height, width))}, expected 28x28")
     if len(images) != len(labels):
         raise DataError(f"{labels_path}: {len(labels):,} labels for the {len(images):,} images of {images_path.name}")
     if labels.max() >= len(idx_set.class_names):

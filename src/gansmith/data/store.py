@@ -27,7 +27,7 @@ from gansmith.data.source import Records, Source, cache_folder
 from gansmith.data.survey import Facts, propose_channels, propose_size, survey
 from gansmith.data.writer import Progress, Written, made_at_once, write_images
 from gansmith.errors import DataError
-from gansmith.types import ImageSpec, PixelArray
+from gansmith.types import ImageSpec, PixelArray, size_text
 
 __all__ = ["Preparation", "Store", "crop_notes", "frame_notes", "prepare", "propose_spec"]
 
@@ -43,8 +43,8 @@ class Preparation(Component):
     """How images become pixels of one shape.
 
     Args:
-        size: height and width in pixels; None takes the size that the field uses for the set, else finds one:
-            see ``survey.propose_size``.
+        size: height and width in pixels, in this order (``--size`` takes width x height); None takes the size that
+            the field uses for the set, else finds one: see ``survey.propose_size``.
         channels: "auto" finds them from a sample: RGBA if most images show transparency, gray if none shows
             colour, else RGB. Transparency is laid on white for gray and RGB.
         fit: what to do about another aspect ratio: see ``decode.to_pixels``.
@@ -310,7 +310,7 @@ def crop_notes(num_cropped: int, num_images: int, spec: ImageSpec, fit: Fit) -> 
     if fit != "crop" or num_cropped * 10 <= num_images:
         return ()
     lost = f"{num_cropped:,} of {num_images:,} images lose more than a third of themselves"
-    shape = f"cropping to {spec.width}x{spec.height} (width x height)"
+    shape = f"cropping to {size_text((spec.height, spec.width))}"
     return (f"{lost} by {shape}; keep all with --preparation.fit pad, or choose a shape like theirs with --size",)
 
 

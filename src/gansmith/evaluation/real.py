@@ -24,7 +24,7 @@ from gansmith.evaluation.options import Evaluation
 from gansmith.facts import DataFacts
 from gansmith.metrics.judgement import Split
 from gansmith.runs import RunFolder
-from gansmith.types import ImageSpec
+from gansmith.types import ImageSpec, size_text
 
 __all__ = ["CHANNELS", "Part", "Real", "other_images", "own_images", "prepared"]
 
@@ -140,6 +140,6 @@ def _refuse_to_enlarge(source: Source, spec: ImageSpec) -> None:
     if len(smaller) * 2 > len(facts):
         height, width = np.median([fact.size for fact in smaller], axis=0).astype(int).tolist()
         raise MetricError(
-            f"the samples are {spec.width}x{spec.height}, but most images of {source.title} are smaller, some "
-            f"{width}x{height}; to enlarge them on purpose, say --size {spec.width}x{spec.height}"
+            f"the samples are {size_text((spec.height, spec.width))}, but most images of {source.title} are smaller, "
+            f"some {size_text((height, width))}; to enlarge them on purpose, say --size {spec.width}x{spec.height}"
         )

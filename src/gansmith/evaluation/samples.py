@@ -23,6 +23,7 @@ from gansmith.evaluation.options import Evaluation
 from gansmith.evaluation.real import CHANNELS, Part, prepared
 from gansmith.metrics.features import Features, features_of_batches, some_of
 from gansmith.sample import TrainedGenerator
+from gansmith.types import size_text
 
 __all__ = ["digest_of", "made", "matched_classes", "numbers_of_classes", "opened", "read"]
 
@@ -71,7 +72,7 @@ def opened(path: Path, options: Evaluation, console: Console) -> Store:
     (height, width), *others = dict.fromkeys(fact.size for fact in facts)
     if others:
         raise MetricError(
-            f"{path}: samples of {len(others) + 1} sizes, as {width}x{height} and {others[0][1]}x{others[0][0]}; "
+            f"{path}: samples of {len(others) + 1} sizes, as {size_text((height, width), others[0])}; "
             "expected one size, for samples are judged as they are"
         )
     preparation = dataclasses.replace(options.preparation, size=(height, width))

@@ -20,6 +20,7 @@ from gansmith.errors import MetricError
 from gansmith.metrics.features import Pictures
 from gansmith.metrics.intervals import normal
 from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.types import size_text
 
 __all__ = ["Patches", "SlicedWasserstein", "level_distances", "pyramid_level", "pyramid_sizes"]
 
@@ -134,7 +135,7 @@ def pyramid_sizes(height: int, width: int) -> list[tuple[int, int]]:
     """
     if min(height, width) < LEAST_SIZE:
         raise MetricError(
-            f"images of {width}x{height} pixels are too small for a pyramid of patches; "
+            f"images of {size_text((height, width))} pixels are too small for a pyramid of patches; "
             f"expected at least {LEAST_SIZE} pixels each way: leave sliced-wasserstein out"
         )
     sizes = []

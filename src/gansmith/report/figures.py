@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gansmith.component import member, members
-from gansmith.errors import RunError
+from gansmith.errors import RunError, command
 from gansmith.metrics.judgement import PUBLISHED_EXTRACTOR, Judgement, incomparable, unpublished
 from gansmith.metrics.metric import Estimate, Metric, Quantity
 from gansmith.report.words import between, count, kimg, plural, precise
@@ -123,7 +123,7 @@ def evaluation(judgements: Sequence[Judgement], path: str) -> Evaluation:
     """
     found = [judgement for judgement in judgements if judgement.kind == "evaluation"][::-1]
     if not found:
-        raise RunError(f"This run was not evaluated yet; do it with: gansmith evaluate {path}")
+        raise RunError(f"This run was not evaluated yet; do it with: {command('evaluate', path)}")
     newest, older = found[0], found[1:]
     beside = [judgement for judgement in older if not incomparable(newest, judgement)][:MOST_OLDER]
     apart = [

@@ -15,7 +15,7 @@ from gansmith.guard.journal import Event
 from gansmith.metrics.judgement import Judgement
 from gansmith.plain_json import read_json, read_lines
 from gansmith.runs import RunFolder
-from gansmith.types import PixelArray
+from gansmith.types import PixelArray, size_text
 
 __all__ = ["Part", "attempt", "read_events", "read_judgements", "read_object", "read_picture", "read_stats"]
 
@@ -122,7 +122,7 @@ def read_picture(path: Path) -> PixelArray:
     except (GansmithError, OSError) as error:
         raise RunError(f"{path.name} cannot be shown: {error}.") from error
     if image.width * image.height > MOST_PIXELS:
-        raise RunError(f"{path.name} is too large to be shown: {image.width}x{image.height} pixels.")
+        raise RunError(f"{path.name} is too large to be shown: {size_text((image.height, image.width))} pixels.")
     pixels = np.asarray(image.convert(image.mode if image.mode in ("L", "RGB") else "RGBA"))
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 

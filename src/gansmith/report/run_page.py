@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gansmith.data.class_names import classes_text
 from gansmith.errors import RunError
 from gansmith.facts import DataFacts
 from gansmith.metrics.judgement import Judgement
@@ -151,7 +152,7 @@ def _summary(files: _Files) -> list[tuple[str, str]]:
     rows = []
     if files.facts.content:
         facts = files.facts.content
-        classes = f", {plural(len(facts.class_names), 'class')}" if facts.class_names else ", no labels"
+        classes = f", {classes_text(facts.class_counts)}" if facts.class_names else ", no labels"
         rows.append(("Data", f"{facts.title}: {plural(facts.num_images, 'image')}, {facts.spec(False)}{classes}"))
     if config:
         rows += [("Preset", str(config.get("preset"))), ("Seed", str(config.get("seed")))]

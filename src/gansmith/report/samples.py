@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from gansmith.config import load_config
-from gansmith.errors import RunError
+from gansmith.errors import RunError, command
 from gansmith.facts import DataFacts
-from gansmith.images import shown_classes
 from gansmith.pictures import SampleGrid
 from gansmith.report.reading import attempt, read_picture
-from gansmith.report.sheets import GAP, Moment, Picture, Tiles, cut, evenly, moments, picture, tiled
+from gansmith.report.sheets import GAP, Moment, Picture, Tiles, cut, evenly, moments, picture, rows_of, tiled
 from gansmith.report.words import kimg
 from gansmith.runs import RunFolder
 from gansmith.snapshots import find_snapshot, load_generator
@@ -118,7 +117,7 @@ class Pictures:
         writer, snapshot = load_config(self.folder.config).samples, find_snapshot(self.folder)
         if not isinstance(writer, SampleGrid):
             writer = SampleGrid()
-        num_rows = len(shown_classes(len(self.facts.class_names))) if self.labelled else writer.rows
+        num_rows = len(rows_of(self.facts)) if self.labelled else writer.rows
         num = num_rows * writer.columns
         if num > MOST_SAMPLES:
             raise RunError(f"a sheet of {num:,} samples is too large for a page")
@@ -148,13 +147,15 @@ class Pictures:
     def _rows(self, tiles: Tiles) -> tuple[ClassRow, ...]:
         num_real, num_generated = (3, 5) if self.facts.width <= SMALL else (2, 4) if self.facts.width <= 80 else (1, 3)
         real = self.real_tiles()
+        shown = rows_of(self.facts, len(tiles))
+        real = real if real is not None and len(real) == len(shown) else None
         return tuple(
             ClassRow(
                 name=name,
                 real=None if real is None else self._row(real[i : i + 1, :num_real], f"real: {name}"),
                 generated=self._row(tiles[i : i + 1, :num_generated], f"generated: {name}"),
             )
-            for i, name in enumerate(self.facts.class_names)
+            for i, name in enumerate(self.facts.class_names[number] for number in shown)
         )
 
     def _row(self, tiles: Tiles, alt: str) -> Picture:
@@ -202,7 +203,7 @@ def nearest(folder: RunFolder, facts: DataFacts) -> Picture:
         RunError: there is none, or it cannot be read.
     """
     if not folder.nearest.exists():
-        raise RunError(f"Nearest training images are drawn by an evaluation: gansmith evaluate {folder.path}")
+        raise RunError(f"Nearest training images are drawn by an evaluation: {command('evaluate', folder.path)}")
     pixels, pair = read_picture(folder.nearest), dataclasses.replace(facts, height=2 * facts.height)
     tiles = attempt(cut, pixels, pair, 0, False, what="nearest.png").content
     alt = "samples, the training image nearest to each below it"

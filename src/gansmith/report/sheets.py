@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from gansmith.errors import RunError
 from gansmith.facts import DataFacts
-from gansmith.images import grid, labelled_rows, png_bytes, shown_classes
+from gansmith.images import MOST_CLASSES, grid, labelled_rows, num_present, png_bytes, shown_classes
 from gansmith.pictures import written
 from gansmith.report.reading import read_picture
 from gansmith.report.words import count, kimg
 from gansmith.runs import RunFolder
-from gansmith.types import PixelArray
+from gansmith.types import PixelArray, size_text
 
-__all__ = ["GAP", "Moment", "Picture", "Tiles", "cut", "evenly", "moments", "picture", "tiled"]
+__all__ = ["GAP", "Moment", "Picture", "Tiles", "cut", "evenly", "moments", "picture", "rows_of", "tiled"]
 
 T = TypeVar("T")
 Tiles: TypeAlias = NDArray[np.uint8]  # [rows columns h w c]
@@ -118,7 +118,7 @@ def cut(sheet: PixelArray, facts: DataFacts, columns: int, labelled: bool) -> Ti
     """
     tiles = _cut_rows(sheet, facts, columns) if labelled else _cut_grid(sheet, facts)
     if tiles is None:
-        raise RunError(f"This picture is no sheet of {facts.width}x{facts.height} images.")
+        raise RunError(f"This picture is no sheet of {size_text((facts.height, facts.width))} images.")
     return tiles
 
 
@@ -134,10 +134,21 @@ def _cut_grid(sheet: PixelArray, facts: DataFacts) -> Tiles | None:
 
 
 def _cut_rows(sheet: PixelArray, facts: DataFacts, columns: int) -> Tiles | None:
-    needed = len(shown_classes(len(facts.class_names))) * columns * facts.height * facts.width
-    if needed > sheet.shape[0] * sheet.shape[1] or max(map(len, facts.class_names)) > LONGEST_NAME:
+    if max(map(len, facts.class_names)) > LONGEST_NAME:
         return None
-    shape, places = _places_of_rows(facts.class_names, facts.height, facts.width, columns)
+    now, before = rows_of(facts), rows_of(facts, len(facts.class_names))
+    found = [_cut_rows_of(sheet, facts, shown, columns) for shown in dict.fromkeys((now, before))]
+    fitting = [tiles for tiles in found if tiles is not None]
+    if len(fitting) == 2 and (fitting[1][len(now) :] != 255).any():  # of one size, but not blank where now nothing is
+        return fitting[1]
+    return fitting[0] if fitting else None
+
+
+def _cut_rows_of(sheet: PixelArray, facts: DataFacts, shown: tuple[int, ...], columns: int) -> Tiles | None:
+    if len(shown) * columns * facts.height * facts.width > sheet.shape[0] * sheet.shape[1]:
+        return None
+    num = len(shown) if len(shown) < MOST_CLASSES else num_present(len(facts.class_names), facts.class_counts)
+    shape, places = _places_of_rows(facts.class_names, shown, num, facts.height, facts.width, columns)
     if shape != sheet.shape[:2]:
         return None
     steps = np.arange(columns) * (facts.width + GAP)
@@ -145,15 +156,26 @@ def _cut_rows(sheet: PixelArray, facts: DataFacts, columns: int) -> Tiles | None
     return np.array(rows)
 
 
+def rows_of(facts: DataFacts, num_rows: int | None = None) -> tuple[int, ...]:
+    """The numbers of the classes that have a row on a sheet; earlier versions drew classes without images too.
+
+    Args:
+        facts: of the images.
+        num_rows: of the sheet, if known.
+    """
+    num = len(facts.class_names)
+    now, before = tuple(shown_classes(num, facts.class_counts)), tuple(shown_classes(num))
+    return before if num_rows is not None and len(now) != num_rows else now
+
+
 @functools.lru_cache(maxsize=8)
 def _places_of_rows(
-    names: tuple[str, ...], height: int, width: int, columns: int
+    names: tuple[str, ...], shown: tuple[int, ...], num_present: int, height: int, width: int, columns: int
 ) -> tuple[tuple[int, int], list[tuple[int, int]]]:
     """The size of a labelled sheet and where its rows begin: found by laying out rows of a colour each."""
-    shown = shown_classes(len(names))
     colours = [(i >> 8, i & 255, 255) for i in range(len(shown))]
     rows = [np.full((columns, height, width, 3), colour, np.uint8) for colour in colours]
-    sheet = labelled_rows(rows, names, shown)
+    sheet = labelled_rows(rows, names, shown, num_present)
     found, first = np.unique(_packed(sheet.astype(np.uint32)), return_index=True)
     at = dict(zip(found.tolist(), first.tolist(), strict=True))
     corners = [divmod(at[int(_packed(np.array(colour, np.uint32)))], sheet.shape[1]) for colour in colours]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gansmith.errors import RunError
+from gansmith.errors import RunError, command
 from gansmith.facts import DataFacts
 from gansmith.metrics.judgement import Judgement
 from gansmith.report.charts import HALF, TALL, Chart, Frame, Line, draw, numbers
@@ -75,7 +75,7 @@ def study_page(folder: StudyFolder) -> StudyPage:
         RunError: it has no results, or they cannot be read.
     """
     if not folder.results.exists():
-        raise RunError(f"{folder.path}: has no results yet; go on with it: gansmith study {folder.path}")
+        raise RunError(f"{folder.path}: has no results yet; go on with it: {command('study', folder.path)}")
     results = read_results(folder.results)
     return StudyPage(
         title=results.title,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gansmith.errors import ConfigError
+from gansmith.errors import ConfigError, command
 from gansmith.study.collect import collect
 from gansmith.study.folder import StudyFolder
 from gansmith.study.plan import read_study, shortened
@@ -73,7 +73,8 @@ def _concluded(record: Record, folder: StudyFolder, console: Console) -> StudyRe
     write_csv(results, folder.table)
     show_results(results, console)
     done, total = sum(cell.done for cell in record.cells), len(record.cells)
-    next_step = "look at: gansmith report" if done == total else "go on with: gansmith study"
-    for line in (f"{done} of {total} runs done: {folder.results}, {folder.table}", f"{next_step} {folder.path}"):
+    next_step, verb = ("look at", "report") if done == total else ("go on with", "study")
+    again = f"{next_step}: {command(verb, folder.path)}"
+    for line in (f"{done} of {total} runs done: {folder.results}, {folder.table}", again):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     return results
