@@ -424,7 +424,7 @@ def test_samples_of_several_sizes(photos: Path, tmp_path: Path) -> None:
     save_images(tmp_path / "fake", np.zeros((3, 8, 8, 3), np.uint8))
     save_images(tmp_path / "fake" / "b", np.zeros((3, 9, 8, 3), np.uint8))
     message = refused(MetricError, tmp_path / "fake", photos)
-    assert "samples of 2 sizes, as 8x8 and 8x9" in message
+    assert "samples of 2 sizes, as 8x8, 8x9 (width x height)" in message
 
 
 def test_a_sample_that_cannot_be_read(photos: Path, tmp_path: Path) -> None:

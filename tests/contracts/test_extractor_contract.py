@@ -178,7 +178,9 @@ def test_another_recipe_makes_another_network(name: str) -> None:
 @pytest.mark.parametrize("name", [*LEARNING, "random-conv"])
 def test_images_of_another_shape_are_refused(name: str) -> None:
     made = network(name, store_of(SPECS["RGB"]))
-    with pytest.raises(MetricError, match=f"images are 10x24 RGB, but {name} was made for 16x16 RGB; give it such"):
+    with pytest.raises(
+        MetricError, match=f"images are 10x24 .width x height. RGB, but {name} was made for 16x16 RGB; give it such"
+    ):
         made(pixels_of(store_of(SPECS["upright"])))
 
 

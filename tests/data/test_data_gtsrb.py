@@ -184,7 +184,10 @@ def test_without_a_table_there_are_labels_but_no_regions(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ((b";12;10;", b";12;8;"), r"line 2: the region 2,3 to 11,9 is not inside 12x8; expected Filename"),
+        (
+            (b";12;10;", b";12;8;"),
+            r"line 2: the region 2,3 to 11,9 is not inside 12x8 .width x height.; expected Filename",
+        ),
         ((b";2;3;11;9;", b";2;3;2;9;"), r"the region 2,3 to 2,9 is not inside"),
         ((b";12;10;", b";twelve;10;"), r"GT-00000\.csv: line 2: invalid literal"),
         ((b"Roi.X1", b"Roi"), r"line 2: 'Roi\.X1'; expected Filename or Path, ClassId, Width"),

@@ -105,7 +105,7 @@ def test_what_cropping_cuts_off_is_said_with_the_remedy(tmp_path: Path) -> None:
     for i in range(10):
         Image.new("L", (20, 20) if i > 1 else (20, 60)).save(tmp_path / "set" / f"{i}.png")
     source = Folder(path=tmp_path / "set")
-    found = "2 of 10 images lose more than a third of themselves by cropping to 16x16 (width x height)"
+    found = "2 of 10 images lose more than a third of themselves by cropping to 16x16; "
     for notes in (check(source).notes, prepare(source, cache=tmp_path).notes):
         assert notes[-1].startswith(found) and "--preparation.fit pad" in notes[-1]
     assert prepare(source, Preparation(fit="pad"), cache=tmp_path).notes == ()

@@ -247,7 +247,7 @@ def test_every_kind_of_broken_file_costs_only_itself(tmp_path: Path) -> None:
 
 def test_size_as_given_beats_the_native_one(tmp_path: Path) -> None:
     store = prepare(Noise(), Preparation(size=(12, 4)), cache=tmp_path)
-    assert store.images.shape == (50, 12, 4, 3) and str(store.spec).startswith("4x12 RGB")
+    assert store.images.shape == (50, 12, 4, 3) and str(store.spec).startswith("4x12 (width x height) RGB")
 
 
 @pytest.mark.parametrize(

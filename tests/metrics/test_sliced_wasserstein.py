@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from gansmith.metrics import sliced_wasserstein
 from gansmith.metrics.features import Features, Selection
 from gansmith.metrics.metric import Comparison, Estimate
 from gansmith.metrics.sliced_wasserstein import SlicedWasserstein, pyramid_level, pyramid_sizes
-from gansmith.types import PixelArray
+from gansmith.types import PixelArray, size_text
 
 
 def blobs(num: int, seed: int, height: int = 16, width: int = 20, channels: int = 3, sharp: float = 1.0) -> PixelArray:
@@ -56,7 +58,9 @@ def test_levels_go_down_to_16_pixels(size: tuple[int, int], sizes: list[tuple[in
 @pytest.mark.parametrize("size", [(15, 40), (40, 15), (1, 1)])
 def test_smaller_images_are_one_clear_line(size: tuple[int, int]) -> None:
     images = np.zeros((40, *size, 1), np.uint8)
-    with pytest.raises(MetricError, match=rf"images of {size[1]}x{size[0]} pixels are too small .* at least 16 pixels"):
+    with pytest.raises(
+        MetricError, match=rf"images of {re.escape(size_text(size))} pixels are too small .* at least 16 pixels"
+    ):
         measured(images, images)
 
 

@@ -311,7 +311,8 @@ def crop_notes(num_cropped: int, num_images: int, spec: ImageSpec, fit: Fit) -> 
         return ()
     lost = f"{num_cropped:,} of {num_images:,} images lose more than a third of themselves"
     shape = f"cropping to {size_text((spec.height, spec.width))}"
-    return (f"{lost} by {shape}; keep all with --preparation.fit pad, or choose a shape like theirs with --size",)
+    remedy = "keep all with --preparation.fit pad, or choose a shape like theirs with --size WIDTHxHEIGHT"
+    return (f"{lost} by {shape}; {remedy}",)
 
 
 def frame_notes(num_animated: int) -> tuple[str, ...]:
