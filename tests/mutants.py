@@ -32,15 +32,16 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/gansmith"
 REFERENCE = "reference/test_training_reference.py"
 QUANTITIES = "metrics/test_quantities.py"
-AUGMENT = ("augment", "contracts/test_augment_contract.py", REFERENCE)
+NAMES = "contracts/test_names_and_defaults.py"
+AUGMENT = (NAMES, "augment", "contracts/test_augment_contract.py", REFERENCE)
 TESTS: dict[str, tuple[str, ...]] = {
     "steps": ("test_steps.py", REFERENCE, "test_training.py"),
     "state": ("test_state.py", REFERENCE, "test_training.py"),
-    "schedules": ("test_schedules.py", "contracts/test_schedule_contract.py", REFERENCE),
+    "schedules": (NAMES, "test_schedules.py", "contracts/test_schedule_contract.py", REFERENCE),
     "ema": ("test_ema.py", REFERENCE),
-    "losses": ("contracts/test_loss_contract.py", REFERENCE),
-    "penalties": ("contracts/test_penalty_contract.py", REFERENCE),
-    "optimizers": ("test_optimizers.py", "contracts/test_optimizer_contract.py", REFERENCE),
+    "losses": (NAMES, "contracts/test_loss_contract.py", REFERENCE),
+    "penalties": (NAMES, "contracts/test_penalty_contract.py", REFERENCE),
+    "optimizers": (NAMES, "test_optimizers.py", "contracts/test_optimizer_contract.py", REFERENCE),
     "sample": ("test_sample.py",),
     "images": ("test_images.py", "test_sample.py"),
     "dist": ("test_dist.py", "test_dist_ranks.py"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFont
 
 from gansmith.errors import ConfigError
 from gansmith.images import (
@@ -114,6 +114,40 @@ def test_many_rows_stand_in_blocks_side_by_side() -> None:
     assert list(zip(lefts, tops, strict=True)) == sorted(zip(lefts, tops, strict=True))
 
 
+def layout(rows: list[PixelArray], names: list[str], of: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """The sheet's height and width and where each row begins, from the words of the docs.
+
+    Letters are half as high as the images, between 9 and 14 pixels; names have 8 pixels more than the longest needs,
+    rows are 2 pixels apart and blocks 8, and as many blocks stand side by side as make the sheet about square.
+    """
+    height, width = rows[0].shape[1], len(rows[0]) * (rows[0].shape[2] + 2) - 2
+    letters = min(max(height // 2, 9), 14)
+    font = ImageFont.truetype(FONT, letters, layout_engine=ImageFont.Layout.BASIC)
+    margin = int(np.ceil(max(font.getlength(name) for name in names))) + 8
+    step = max(height, letters + 2) + 2
+    blocks = max(1, round((len(rows) * step / (margin + width)) ** 0.5))
+    depth = -(-len(rows) // blocks)
+    note = 2 * letters if len(rows) < of else 0
+    places = [(i % depth * step, margin + i // depth * (margin + width + 8)) for i in range(len(rows))]
+    return (depth * step - 2 + note, blocks * (margin + width + 8) - 8), places
+
+
+@pytest.mark.parametrize(("num", "height", "width", "columns"), [
+    (1, 16, 12, 3), (2, 8, 40, 2), (7, 30, 30, 1), (40, 16, 16, 2), (26, 20, 8, 4), (5, 22, 5, 1),
+])  # fmt: skip
+@pytest.mark.parametrize("more", [0, 3])
+def test_the_layout_of_named_rows_to_the_pixel(num: int, height: int, width: int, columns: int, more: int) -> None:
+    rows, names = list(noise(num, columns, height, width, 3)), [f"name {i}" for i in range(num + more)]
+    sheet = labelled_rows(rows, names, range(num))
+    size, places = layout(rows, names[:num], num + more)
+    assert sheet.shape == (*size, 3)
+    for (top, left), row in zip(places, rows, strict=True):
+        assert np.array_equal(sheet[top : top + height, left : left + columns * (width + 2) - 2], grid(row, columns))
+        ink = np.argwhere(sheet[top : top + height, max(0, left - 30) : left].min(axis=2) < 128)
+        assert left - 30 + ink[:, 1].max() in range(left - 9, left - 5) if left > 30 else len(ink)  # 6 pixels beside
+        assert abs((ink[:, 0].min() + ink[:, 0].max()) / 2 - height / 2) < 3  # half way down
+
+
 def test_of_many_classes_some_are_shown_evenly_chosen_and_it_is_said() -> None:
     assert shown_classes(43) == list(range(43))
     shown = shown_classes(250)
@@ -155,7 +189,7 @@ def test_the_layout_is_that_of_the_names_whatever_fonts_there_are(
     path: Path | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gansmith.images._font_with", lambda letters: path)
-    assert beside("停止", "stop").shape == (34, 28, 1)
+    assert beside("停止", "stop").shape == (34, 29, 1)
 
 
 @pytest.mark.parametrize(

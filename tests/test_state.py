@@ -130,8 +130,12 @@ def test_freed_memory_is_kept_on_a_processor_alone(monkeypatch: pytest.MonkeyPat
     assert kept == [1]
     elsewhere = Compute(device=torch.device("meta"), precision="float32")
     config = override(Config(data=Npz(path=Path("nowhere.npz")), model=Dense(width=4)), PLAIN)
-    TrainState.create(config, SPEC, elsewhere, epoch_size=1)
+    made = TrainState.create(config, SPEC, elsewhere, epoch_size=1)
     assert kept == [1]
+    assert {each.device for each in (made.augment_p, made.overfitting, made.logit_averages)} == {elsewhere.device}
+    assert {each.device for each in (*made.generator.parameters(), *made.discriminator.parameters())} == {
+        elsewhere.device
+    }
 
 
 def test_memory_for_weights_and_batches_is_asked_for_first(monkeypatch: pytest.MonkeyPatch) -> None:

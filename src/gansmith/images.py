@@ -202,7 +202,7 @@ class _Label:
         if len(name) > LONGEST_NAME:
             name = f"{name[: LONGEST_NAME - 12]}...{name[-9:]}"
         wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in name)
-        measure = _font(FONT, size, ImageFont.Layout.BASIC).getlength
+        measure = _font(FONT, size, layout_engine=ImageFont.Layout.BASIC).getlength
         width = max(measure(name) + wide * size / 2, measure(str(number)))
         path = _font_with(frozenset(name))
         text, font = (str(number), _font(FONT, size)) if path is None else (name, _font(path, size))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 
 from gansmith.augment import OPERATIONS, Transform, draw
 from gansmith.errors import ConfigError
+from gansmith.images import UNIT
 from gansmith.types import Images, ImageSpec
 
 SPEC = ImageSpec(height=12, width=10, channels=3)
@@ -72,3 +75,16 @@ def test_parts_have_rows_of_everything() -> None:
 def test_an_unknown_operation_is_refused_whoever_asks_for_it() -> None:
     with pytest.raises(ConfigError, match="none is called 'mirorr'; did you mean 'mirror'"):
         draw(("shift", "mirorr"), 4, ImageSpec(height=8, width=8, channels=3), torch.Generator())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_everything_happens_on_the_images_device(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which "meta", that has shapes and no numbers, stands for all others: tensors of two devices do not mix."""
+    meta = torch.device("meta")
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # which "meta" has not
+    for names in (*((name,) for name in OPERATIONS), tuple(OPERATIONS)):
+        transform = drawn(*names).to(meta)
+        assert {effect.device for effect in (transform.chances, *transform.effects.values())} == {meta}
+        for images in (pictures(), pictures()[:, :1]):
+            found = transform(images.to(meta, dtype), torch.tensor(0.5, device=meta), UNIT)
+            assert (found.device, found.dtype, found.shape) == (meta, dtype, images.shape)
