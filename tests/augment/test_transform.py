@@ -77,14 +77,13 @@ def test_an_unknown_operation_is_refused_whoever_asks_for_it() -> None:
         draw(("shift", "mirorr"), 4, ImageSpec(height=8, width=8, channels=3), torch.Generator())
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_everything_happens_on_the_images_device(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_happens_on_the_images_device_in_their_type(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of which "meta", that has shapes and no numbers, stands for all others: tensors of two devices do not mix."""
     meta = torch.device("meta")
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # which "meta" has not
-    for names in (*((name,) for name in OPERATIONS), tuple(OPERATIONS)):
+    for names in (("mirror", "cutout"), tuple(OPERATIONS)):
         transform = drawn(*names).to(meta)
         assert {effect.device for effect in (transform.chances, *transform.effects.values())} == {meta}
         for images in (pictures(), pictures()[:, :1]):
-            found = transform(images.to(meta, dtype), torch.tensor(0.5, device=meta), UNIT)
-            assert (found.device, found.dtype, found.shape) == (meta, dtype, images.shape)
+            found = transform(images.to(meta, torch.float64), torch.tensor(0.5, device=meta), UNIT)
+            assert (found.device, found.dtype, found.shape) == (meta, torch.float64, images.shape)
