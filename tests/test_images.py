@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from gansmith.errors import ConfigError
 from gansmith.images import (
@@ -16,6 +16,10 @@ from gansmith.images import (
     SIGNED,
     UNIT,
     ValueRange,
+    _font_with,
+    _Label,
+    _letters,
+    file_kind,
     grid,
     labelled_rows,
     png_bytes,
@@ -140,12 +144,17 @@ def test_the_layout_of_named_rows_to_the_pixel(num: int, height: int, width: int
     rows, names = list(noise(num, columns, height, width, 3)), [f"name {i}" for i in range(num + more)]
     sheet = labelled_rows(rows, names, range(num))
     size, places = layout(rows, names[:num], num + more)
-    assert sheet.shape == (*size, 3)
-    for (top, left), row in zip(places, rows, strict=True):
-        assert np.array_equal(sheet[top : top + height, left : left + columns * (width + 2) - 2], grid(row, columns))
-        ink = np.argwhere(sheet[top : top + height, max(0, left - 30) : left].min(axis=2) < 128)
-        assert left - 30 + ink[:, 1].max() in range(left - 9, left - 5) if left > 30 else len(ink)  # 6 pixels beside
-        assert abs((ink[:, 0].min() + ink[:, 0].max()) / 2 - height / 2) < 3  # half way down
+    wanted = Image.new("RGB", size[::-1], "white")
+    draw, letters = ImageDraw.Draw(wanted), ImageFont.truetype(FONT, min(max(height // 2, 9), 14))
+    for (top, left), row, name in zip(places, rows, names, strict=False):
+        wanted.paste(Image.fromarray(grid(row, columns)), (left, top))
+        basic = ImageFont.truetype(FONT, letters.size, layout_engine=ImageFont.Layout.BASIC)
+        ratio = letters.getlength(name) / basic.getlength(name)  # another layout may be wider: it gets smaller letters
+        font = letters.font_variant(size=letters.size / ratio) if ratio > 1 else letters
+        draw.text((left - 6, top + height // 2), name, fill="black", font=font, anchor="rm")
+    if more:
+        draw.text((2, size[0] - 2), f"{num} of {num + 3} classes", fill="black", font=letters, anchor="ld")
+    assert np.array_equal(sheet, np.asarray(wanted))
 
 
 def test_of_many_classes_some_are_shown_evenly_chosen_and_it_is_said() -> None:
@@ -206,6 +215,48 @@ def test_long_names_lose_their_middle() -> None:
     assert beside("a" * 500).shape[1] < 300
 
 
+def test_a_name_has_32_letters_at_most_of_which_12_are_its_ends() -> None:
+    fits, longer = "".join(map(chr, range(65, 97))), "".join(map(chr, range(65, 98)))
+    assert _Label.of(fits, 0, 10).text == fits and len(fits) == 32
+    assert _Label.of(longer, 0, 10).text == longer[:20] + "..." + longer[-9:]
+
+
+@pytest.mark.parametrize("name", ["stop", "停止", "i", "Überholverbot 停"])
+def test_a_names_width_is_that_of_its_letters_and_half_a_letter_more_for_wide_ones(name: str) -> None:
+    font = ImageFont.truetype(FONT, 12, layout_engine=ImageFont.Layout.BASIC)
+    wide = sum(letter in "停止" for letter in name)
+    label = _Label.of(name, 123, 12)
+    assert label.width == max(font.getlength(name) + 6 * wide, font.getlength("123"))
+    assert label.font.getlength(label.text) <= label.width + 1
+
+
+def test_a_font_is_made_smaller_where_its_letters_are_wider(monkeypatch: pytest.MonkeyPatch) -> None:
+    bold = FONT.with_name("DejaVuSans-Bold.ttf")
+    monkeypatch.setattr("gansmith.images._font_with", lambda letters: bold)
+    label, narrow = _Label.of("wide enough", 0, 14), ImageFont.truetype(FONT, 14, layout_engine=ImageFont.Layout.BASIC)
+    assert label.font.path == bold and label.width == narrow.getlength("wide enough")
+    assert label.font.size == pytest.approx(14 * label.width / ImageFont.truetype(bold, 14).getlength("wide enough"))
+    monkeypatch.setattr("gansmith.images._font_with", lambda letters: FONT)
+    assert _Label.of("wide enough", 0, 14).font.size == pytest.approx(14, rel=0.05)
+
+
+def test_the_first_regular_font_with_all_letters_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    have = {"/z/a-Bold.ttf": "停止", "/z/c-Regular.ttf": "停止", "/z/b-REGULAR.ttf": "停止", "/z/0-regular.ttf": "停"}
+    monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", lambda: list(have))
+    monkeypatch.setattr("gansmith.images._letters", lambda path: frozenset(have.get(str(path), "ab")))
+    _font_with.cache_clear()
+    try:
+        assert _font_with(frozenset("停止")) == Path("/z/b-REGULAR.ttf")
+        assert _font_with(frozenset("ab")) == FONT and _font_with(frozenset("é")) is None
+    finally:
+        _font_with.cache_clear()
+
+
+def test_a_damaged_font_has_no_letters(tmp_path: Path) -> None:
+    (tmp_path / "x.ttf").write_bytes(b"no font")
+    assert _letters(tmp_path / "x.ttf") == frozenset() and {"a", "ü", "ж"} <= _letters(FONT)
+
+
 # --- files -------------------------------------------------------------------------------------------------
 
 
@@ -217,6 +268,28 @@ def test_png_files_read_back_the_same(channels: int, mode: str, tmp_path: Path) 
         with Image.open(source) as read:
             assert (read.format, read.mode) == ("PNG", mode)
             assert np.array_equal(np.asarray(read).reshape(image.shape), image)
+
+
+KINDS = [
+    "png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "svg", "pdf", "gif", "apng", "mp4", "avi", "mov", "webm", "mkv",
+    "npz", "npy", "zip", "tar", "json", "html",
+]  # fmt: skip
+
+
+def test_endings_of_files_and_everything_else(tmp_path: Path) -> None:
+    for kind in KINDS:
+        (tmp_path / f"folder.{kind}").mkdir()
+        assert file_kind(f"x.{kind}") == file_kind(Path(f"a.b/x.{kind.upper()}")) == kind
+        assert file_kind(tmp_path / f"folder.{kind}") == file_kind(f"x.{kind}/") == ""
+    for name in ("x", "x.v2", "png", ".png", "x.png.d", "x.txt"):
+        assert file_kind(name) == ""
+
+
+def test_a_file_is_written_over_where_its_folder_is_there(tmp_path: Path) -> None:
+    for image in (noise(3, 3, 3), 255 - noise(3, 3, 3)):
+        with Image.open(save_png(image, tmp_path / "a" / "x.png")) as read:
+            assert np.array_equal(np.asarray(read), image)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["x.png"]
 
 
 def test_other_channels_are_refused(tmp_path: Path) -> None:

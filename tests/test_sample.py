@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from gansmith.errors import ConfigError
-from gansmith.images import grid
+from gansmith.images import grid, labelled_rows
 from gansmith.sample import Samples, TrainedGenerator
 
 
@@ -217,3 +217,117 @@ def test_pixels_are_those_of_the_network_in_its_own_range(
     found = as_int(generator.sample(3, seed=7, truncation=truncation))
     assert np.abs(found - wanted).max() <= 1 and np.abs(found - wanted).mean() < 0.01
     assert found.min() > 60 and found.max() < 200  # an untrained network paints middle gray in either range
+
+
+# --- limits and edges --------------------------------------------------------------------------------------
+
+
+def test_seeds_are_64_bit_numbers(small_generator: TrainedGenerator) -> None:
+    most = 2**63 - 1
+    for seed in (-most, most - 2):
+        assert small_generator.sample(2, seed=seed).seeds == (seed, seed + 1)
+    for seed in (-most - 1, most - 1):
+        with pytest.raises(ConfigError) as caught:
+            small_generator.sample(2, seed=seed)
+        assert str(caught.value) == f"seed: {seed} is out of range; expected from {-most} to {most - 2}"
+
+
+def test_memory_for_all_images_is_asked_for_first(
+    small_generator: TrainedGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("gansmith.sample.require_bytes", lambda *given: asked.append(given))
+    small_generator.sample(3)  # in batches and joined
+    assert asked == [(2 * 3 * 12 * 16 * 3, torch.device("cpu"), "num", "3 images of 16x12 RGB")]
+    with pytest.raises(ConfigError, match="num: 10000001 images cannot be sampled"):
+        small_generator.sample(10_000_001)
+    assert len(asked) == 1
+    monkeypatch.setattr(TrainedGenerator, "batches", lambda *_, **__: (_ for _ in ()))
+    with pytest.raises(IndexError):  # ten million are asked for, and would be made
+        small_generator.sample(10_000_000)
+    assert asked[1][0] == 2 * 10_000_000 * 12 * 16 * 3
+
+
+def test_batches_are_of_64_unless_asked_otherwise(small_generator: TrainedGenerator) -> None:
+    assert [len(batch) for batch in small_generator.batches(range(130))] == [64, 64, 2]
+    assert len(small_generator.sample()) == 64 and small_generator.sample(2).seeds == (0, 1)
+
+
+def test_the_network_sees_64_images_at_most_in_its_mode_for_samples(small_generator: TrainedGenerator) -> None:
+    seen: list[tuple[int, bool, bool]] = []
+    small_generator.network.register_forward_hook(
+        lambda network, given, made: seen.append((len(made), network.training, made.requires_grad))
+    )
+    for training in (True, False):
+        small_generator.network.train(training)
+        small_generator.images(torch.zeros(65, 8), None)
+        assert small_generator.network.training == training
+    assert seen == [(64, False, False), (1, False, False)] * 2
+
+
+def test_where_nothing_is_known_of_the_classes(class_generator: TrainedGenerator) -> None:
+    bare = dataclasses.replace(class_generator, class_names=(), class_counts=())
+    _, labels = bare.draw(range(3))
+    assert labels is not None and labels.tolist() == [0, 0, 0] and labels.dtype == torch.int64
+    samples = bare.sample(2, label="2")
+    assert samples.labels is not None and samples.labels.tolist() == [2, 2] and samples.labels.dtype == np.int64
+    _, fixed = bare.draw(range(2), label=1)
+    assert fixed is not None and fixed.dtype == torch.int64
+
+
+def test_a_class_that_was_not_in_training_is_refused(class_generator: TrainedGenerator) -> None:
+    with pytest.raises(ConfigError) as caught:
+        class_generator.sample(1, label="go")
+    assert str(caught.value) == "label: class go had no image in training, so its images mean nothing"
+
+
+def test_samples_carry_names_labels_and_seeds(class_generator: TrainedGenerator) -> None:
+    samples = class_generator.sample(3, seed=4, label=1)
+    assert (samples.class_names, samples.seeds) == (("stop", "yield", "go"), (4, 5, 6))
+    (batch,) = class_generator.batches([9, 2], label=0)
+    assert batch.class_names == ("stop", "yield", "go") and batch.labels is not None and batch.labels.tolist() == [0, 0]
+
+
+def coloured(labels: list[int], **more: Any) -> Samples:
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 12, 10, 3), np.uint8)
+    names = tuple(f"class {i}" for i in range(max(labels) + 1))
+    return Samples(images=images, labels=np.array(labels), class_names=names, **more)
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        ([0, 1, 0], None),
+        ([0, 0, 0, 0], None),
+        ([0, 1, 2, 2], None),
+        ([2, 0, 2, 0], [0, 2]),
+        ([1, 0] + [1] * 40, [0, 1]),
+    ],
+)
+def test_a_sheet_has_a_row_a_class_where_there_are_two_images_a_class(
+    labels: list[int], shown: list[int] | None
+) -> None:
+    samples = coloured(labels)
+    if shown is None:
+        assert np.array_equal(samples.sheet(), grid(samples.images))
+        return
+    rows = [samples.images[samples.labels == label][:16] for label in shown]
+    white = [np.full((max(map(len, rows)) - len(row), 12, 10, 3), 255, np.uint8) for row in rows]
+    padded = [np.concatenate(pair) for pair in zip(rows, white, strict=True)]
+    assert np.array_equal(samples.sheet(), labelled_rows(padded, samples.class_names, shown))
+
+
+def test_of_many_classes_a_sheet_shows_a_hundred() -> None:
+    samples = coloured([*range(150)] * 2)
+    shown = [round(i * 149 / 99) for i in range(100)]
+    rows = [samples.images[[label, label + 150]] for label in shown]
+    assert np.array_equal(samples.sheet(), labelled_rows(rows, samples.class_names, shown))
+
+
+def test_files_without_seeds_are_numbered_and_with_classes_named(tmp_path: Path) -> None:
+    coloured([0, 1], seeds=(7, 123_456)).save(tmp_path / "a")
+    coloured([1, 0]).save(tmp_path / "b")
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        "class000_seed00007.png", "class001_seed123456.png",
+    ]  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["class000_00001.png", "class001_00000.png"]
