@@ -33,15 +33,26 @@ PACKAGE = ROOT / "src/gansmith"
 REFERENCE = "reference/test_training_reference.py"
 QUANTITIES = "metrics/test_quantities.py"
 NAMES = "contracts/test_names_and_defaults.py"
-AUGMENT = (NAMES, "augment", "contracts/test_augment_contract.py", REFERENCE)
+AUGMENT = (NAMES, "augment", "contracts/test_augment_contract.py")
+MEMORY = tuple(
+    f"test_training.py::test_{name}"
+    for name in (
+        "each_step_moves_its_own_network_only",
+        "a_lazy_penalty_is_due_every_so_many_steps_and_counts_as_much",
+        "micro_batches_have_the_sums_of_the_whole",
+        "where_memory_runs_out_micro_batches_shrink_and_nothing_else",
+        "what_does_not_fit_at_all_is_said",
+        "augmentation_that_never_happens_costs_nothing",
+    )
+)
 TESTS: dict[str, tuple[str, ...]] = {
-    "steps": ("test_steps.py", REFERENCE, "test_training.py"),
-    "state": ("test_state.py", REFERENCE, "test_training.py"),
-    "schedules": (NAMES, "test_schedules.py", "contracts/test_schedule_contract.py", REFERENCE),
-    "ema": ("test_ema.py", REFERENCE),
-    "losses": (NAMES, "contracts/test_loss_contract.py", REFERENCE),
-    "penalties": (NAMES, "contracts/test_penalty_contract.py", REFERENCE),
-    "optimizers": (NAMES, "test_optimizers.py", "contracts/test_optimizer_contract.py", REFERENCE),
+    "steps": ("test_steps.py", REFERENCE, *MEMORY),
+    "state": ("test_state.py", REFERENCE),
+    "schedules": (NAMES, "test_schedules.py", "contracts/test_schedule_contract.py"),
+    "ema": ("test_ema.py",),
+    "losses": (NAMES, "contracts/test_loss_contract.py"),
+    "penalties": (NAMES, "contracts/test_penalty_contract.py"),
+    "optimizers": (NAMES, "test_optimizers.py", "contracts/test_optimizer_contract.py"),
     "sample": ("test_sample.py",),
     "images": ("test_images.py", "test_sample.py"),
     "dist": ("test_dist.py", "test_dist_ranks.py"),

@@ -92,3 +92,27 @@ def test_alpha_is_neither_changed_nor_counted() -> None:
     found = recoloured(images, matrices, UNIT)
     assert torch.equal(found[:, 3:], images[:, 3:])
     torch.testing.assert_close(found[:, :3], recoloured(images[:, :3], matrices, UNIT))
+
+
+def test_each_random_number_has_its_effect() -> None:
+    """With the same numbers: a hue is turned about the gray axis (Rodrigues' formula), the others are one factor."""
+    images = pictures(40)
+    grays = luma(images)
+
+    def numbers(normal: bool) -> Tensor:
+        return (torch.randn if normal else torch.rand)(40, 1, 1, generator=stream())[..., None]
+
+    axis = torch.full((3,), 3**-0.5)
+    angle = 2 * torch.pi * numbers(normal=False)
+    crossed = torch.linalg.cross(axis[None, :, None, None].expand_as(images), images, dim=1)
+    turned = images * angle.cos() + crossed * angle.sin() + grays * (1 - angle.cos())
+    dark = torch.randint(2, (40, 1, 1), generator=stream())[..., None]
+    wanted = {
+        hue: turned,
+        luma_flip: images - 2 * dark * grays,
+        contrast: images * 2 ** (0.5 * numbers(normal=True)),
+        saturation: grays + (images - grays) * 2 ** numbers(normal=True),
+        brightness: images + 0.2 * torch.randn(40, 1, generator=stream())[..., None, None],
+    }
+    for operation, expected in wanted.items():
+        torch.testing.assert_close(recoloured(images, operation(40, RGB, stream()), SIGNED), expected)

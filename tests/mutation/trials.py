@@ -44,7 +44,7 @@ class Target:
     Args:
         package: the folder of the package; a copy of it is changed.
         module: the module's path without the ending, below the package.
-        tests: files or folders.
+        tests: files, folders, or "file.py::test".
         slowest: tests that take more seconds of the processor's time than this are left out.
         folder: an empty one, for the copy and for what is printed.
         grace: seconds that tests may take beyond five times what they usually do.
