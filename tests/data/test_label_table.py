@@ -93,6 +93,7 @@ def test_usual_names_are_read(name: str, place: Path) -> None:
         ("labels.tsv", csv(("file", "class"), *ROWS, separator="\t")),
         ("labels.csv", csv(("file", "class"), *ROWS, separator=";")),
         ("labels.csv", csv(("file", "class"), *ROWS, separator="\t")),
+        ("labels.csv", "sep=;\r\n" + csv(("x", "file", "class"), *((0, *row) for row in ROWS), separator=";")),
         ("labels.csv", b"\xef\xbb\xbf" + csv(("file", "class"), *ROWS).replace("\n", "\r\n").encode()),
         ("labels.csv", csv(("file", "class"), *((f'"{file}"', f' "{kind}"') for file, kind in ROWS))),
         ("labels.csv", csv(*ROWS)),
@@ -313,7 +314,7 @@ def test_rows_without_an_image_are_counted(place: Path) -> None:
     rows = [*ROWS, ("9.png", ""), ("x/1.png", "bird")]
     records = Folder(path=flat(place, "labels.csv", csv(("id", "label"), *rows))).records()
     assert labelled(records) == WANTED
-    assert records.notes[1] == "2 of 6 rows of labels.csv name no image here"
+    assert records.notes[1] == "2 of 6 rows of labels.csv name no image here, first 9.png"
 
 
 def test_a_table_of_other_images_is_named(place: Path) -> None:
@@ -546,7 +547,14 @@ def test_class_folders_that_a_table_denies_are_asked_about(place: Path) -> None:
     assert Folder(path=path, labels="table").records().class_names == ("x", "y")
 
 
-@pytest.mark.parametrize("text", [csv(("file", "label"), ("a/0.png", "x"), ("b/0.png", "y")), 'file,label\n"'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        csv(("file", "label"), ("a/0.png", "x"), ("b/0.png", "y")),
+        csv(("file", "shape"), *((name, i % 2) for i, name in enumerate(FOLDERS))),  # which may be anything
+        'file,label\n"',
+    ],
+)
 def test_class_folders_go_before_a_table_of_some_images(text: str, place: Path) -> None:
     records = Folder(path=write(place, FOLDERS, {"labels.csv": text})).records()
     assert records.class_names == ("a", "b")
@@ -604,3 +612,17 @@ def test_the_command_line_reads_and_names_a_table(tmp_path: Path, capsys: pytest
     assert "cat" in shown and "labels are from pets.csv (columns id, a)" in shown
     assert main(["data", "check", str(path), "--data.labels", "table"]) == 2
     assert "--data.labels_table pets.csv reads it" in capsys.readouterr().err
+
+
+def test_evaluation_says_where_the_labels_of_its_reference_are_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = flat(tmp_path / "real", "pets.csv", csv(("id", "label"), *ROWS))
+    samples = write(tmp_path / "made", list(WANTED), {"labels.csv": csv(("id", "label"), *ROWS)})
+    command = ["evaluate", str(samples), "--against", str(path), "--metrics", "sliced-wasserstein,intra-fid"]
+    assert main([*command, "--extractor", "random-conv"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "note real: pets.csv may hold labels and is not read" in shown and "needs labels (intra-fid)" in shown
+    assert main([*command, "--extractor", "random-conv", "--against.labels_table", "pets.csv"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "note real: labels are from pets.csv (columns id, label)" in shown and "needs labels" not in shown

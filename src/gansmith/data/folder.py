@@ -132,7 +132,8 @@ def _layout(archive: Archive, names: list[str], wanted: Folder) -> Layout:
 
 def _by_folders_or_tables(path: Path, names: list[str], folders: list[str], consulted: Consulted) -> Layout:
     """The class folders if there are any, else the tables; where both would do and differ, ask."""
-    sure = consulted.labels is not None and bool((consulted.labels >= 0).all()) and consulted.doubt() is None
+    complete = consulted.labels is not None and bool((consulted.labels >= 0).all())
+    sure = complete and consulted.sure and consulted.doubt() is None
     if folders == _first_folders(names) and not sure:  # no splits lie above the classes
         _refuse_alike_folders(path, names)
     layout = _by_likely_folders(names, folders)

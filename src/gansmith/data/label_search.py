@@ -59,6 +59,7 @@ class Consulted:
         labels: int64 [n], -1 for images without a row; None if no table is about these images.
         class_names: of the labels.
         tables: the names of those that were read.
+        sure: their columns of labels are called so; see ``TableLabels``.
         notes: where the labels are from, and what else a person should know about them.
         unread: tables that may hold labels and are not read, a sentence each.
         flaws: what is the matter with tables that would have been read.
@@ -68,6 +69,7 @@ class Consulted:
     labels: NDArray[np.int64] | None = None
     class_names: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
+    sure: bool = True
     notes: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     flaws: tuple[DataError, ...] = ()
@@ -156,6 +158,7 @@ def _joined(archive: Archive, found: Sequence[TableLabels], digests: Sequence[st
         labels=labels,
         class_names=class_names,
         tables=tuple(table.table for table in found),
+        sure=all(table.sure for table in found),
         notes=(
             *(f"labels are from {each.table} (columns {listed(each.columns)})" for each in found),
             *(note for each in found for note in each.notes),

@@ -101,7 +101,7 @@ def read_labels(
         lines=best.lines,
         values=tuple(best.values),
         spellings=tuple(frozenset(spelled) for spelled in best.values.values()),
-        notes=tuple(_remarks(table, name, places)),
+        notes=tuple(_remarks(table, name, places, cells[chosen])),
     )
 
 
@@ -114,10 +114,11 @@ def _about_others(table: Table, column: str, names: Cells) -> str:
     )
 
 
-def _remarks(table: Table, name: str, places: Sequence[int]) -> Iterator[str]:
+def _remarks(table: Table, name: str, places: Sequence[int], words: Cells) -> Iterator[str]:
     strays = sum(place == -1 for place in places)
     if strays:
-        yield f"{strays:,} of {len(places):,} rows of {name} name no image here"
+        first = short(words[places.index(-1)])
+        yield f"{strays:,} of {len(places):,} rows of {name} name no image here, first {first}"
     for column in columns_of_parts(table):
         yield f"column {short(column)} of {name} is not read: images of all its values are taken"
 

@@ -143,6 +143,7 @@ def _decode(data: bytes, where: str) -> str:
 
 def _parser(text: str, where: str) -> Callable[[], Rows]:
     """The way to parse a text with separators, by its name and first line."""
+    text = re.sub(r"\Asep=.(?=\r?\n)", "", text)  # as Excel begins
     first = re.sub('"[^"]*"', "", next(filter(str.strip, text[:LONGEST_ROW].splitlines()), ""))
     counts = {mark: first.count(mark) for mark in "\t,;"}
     if where.lower().endswith(".tsv") and counts["\t"]:
@@ -179,7 +180,7 @@ def _separated_rows(text: str, where: str, separator: str) -> Rows:
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise DataError(f"{where}: line {begin}: {error}") from error
+            raise DataError(f"{where}: line {begin}: {short(str(error))}") from error
         if cells is None:
             return
         if any(cell.strip() for cell in cells):

@@ -126,6 +126,8 @@ def _in_shape(source: Source, spec: ImageSpec, options: Evaluation, console: Con
         _refuse_to_enlarge(source, spec)
         preparation = dataclasses.replace(preparation, size=(spec.height, spec.width))
     store = prepared(source, preparation, console)
+    for note in store.notes:
+        console.print(f"note  {store.title}: {note}", highlight=False, soft_wrap=True, markup=False)
     wanted, found = (dataclasses.replace(each, num_classes=0) for each in (spec, store.spec))
     if wanted != found:
         remedy = f"--size {spec.width}x{spec.height} --preparation.channels {CHANNELS[spec.channels]}"
