@@ -46,6 +46,12 @@ def test_adamw_decays_apart_from_the_gradient() -> None:
     torch.testing.assert_close(ours, adam_by_the_paper(0.1, (0.5, 0.9), 1e-8, decay=0.2))
 
 
+def test_updates_are_fused() -> None:
+    for optimizer in (Adam(), AdamW()):
+        (group,) = optimizer.build([nn.Parameter(START.clone())]).param_groups
+        assert group["fused"] is True
+
+
 def test_the_defaults_are_the_dcgan_paper_s() -> None:
     assert (Adam().lr, Adam().betas) == (2e-4, (0.5, 0.999))
 

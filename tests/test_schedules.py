@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from fractions import Fraction
 from itertools import pairwise
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from gansmith.errors import ConfigError
-from gansmith.schedules import Constant, Cosine, Duration, Linear, Progress, Schedule
+from gansmith.schedules import Constant, Cosine, Duration, Length, Linear, Progress, Schedule
 
 
 def progress(nimg: int = 0, step: int = 0, seconds: float = 0, epoch_size: int = 1000) -> Progress:
@@ -145,3 +146,46 @@ def test_time_is_due_when_its_multiple_has_passed() -> None:
 )
 def test_factors(schedule: Schedule, factors: list[float]) -> None:
     assert [schedule.factor(i / 4) for i in range(5)] == pytest.approx(factors)
+
+
+# --- what else a duration is -------------------------------------------------------------------------------
+
+
+def test_only_seconds_minutes_and_hours_go_by_the_clock() -> None:
+    units: tuple[Any, ...] = ("epochs", "steps", "kimg", "s", "min", "h", "%")
+    assert [unit for unit in units if Duration(1, unit).timed] == ["s", "min", "h"]
+
+
+@pytest.mark.parametrize("amount", [0, -1, math.inf, math.nan])
+def test_an_amount_is_more_than_0_and_finite(amount: float) -> None:
+    with pytest.raises(ConfigError, match=r"^duration: \S+ s is no length of time; expected more than 0$"):
+        Duration(amount, "s")
+    with pytest.raises(ConfigError, match=r"^duration: 'soon' is not a duration"):
+        Duration.from_text("soon")
+
+
+def test_an_amount_is_a_float_and_a_duration_a_value() -> None:
+    assert isinstance(Duration(3, "s").amount, float) and Duration(3, "s") == Duration(3.0, "s")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Duration(3, "s").amount = 4.0  # type: ignore[misc]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        progress().nimg = 4  # type: ignore[misc]
+
+
+def test_a_length_is_no_share_of_itself() -> None:
+    (bound,) = Length.__metadata__  # type: ignore[attr-defined]
+    assert Duration(5, "%") not in bound and all(Duration(5, unit) in bound for unit in ("s", "epochs", "steps"))
+    assert str(bound) == 'a length of its own, such as "10 min"'
+
+
+def test_a_hairs_breadth_is_forgiven_and_no_more() -> None:
+    every = Duration(1, "s")
+    for missing, wanted in ((1e-10, True), (1e-8, False)):
+        assert every.due(progress(seconds=9.5), progress(seconds=10 - missing), LENGTH) is wanted
+
+
+def test_factors_outside_of_training_are_those_of_its_ends() -> None:
+    for schedule in (Linear(begin=0.5, end=2, start=0.25), Cosine(begin=0.5, end=2, start=0.25)):
+        assert [schedule.factor(fraction) for fraction in (-1, 0, 0.25, 1, 3)] == [0.5, 0.5, 0.5, 2, 2]
+        assert schedule.factor(0.625) == pytest.approx(1.25)
+    assert Linear(start=1).factor(1.0) == 1 and Linear(start=1).factor(1.5) == 0
