@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gansmith import dist, state
+from gansmith.checkpoint import open_checkpoint
 from gansmith.component import override, to_plain
 from gansmith.config import Config
 from gansmith.data.npz import Npz
@@ -92,6 +93,16 @@ def test_networks_are_made_to_be_trained_and_the_average_is_not() -> None:
     assert (made.num_tracked, made.num_events, made.notices, made.micro_batch) == (0, 0, [], 8)
     assert make_state(micro_batch=3).micro_batch == 3
     assert made.progress.epoch == 0 and dataclasses.replace(made.progress, nimg=150).epoch == 1.5
+
+
+def test_a_state_begins_with_nothing() -> None:
+    made = make_state()
+    needed = ("config", "spec", "compute", "epoch_size", "generator", "discriminator", "generator_ema")
+    given = {name: getattr(made, name) for name in (*needed, "generator_optimizer", "discriminator_optimizer")}
+    one, two = TrainState(**given), TrainState(**given)
+    assert everything(one) == everything(made) and one.notices == [] and one.micro_batch == 2**31
+    assert one.statistics is not two.statistics and one.notices is not two.notices
+    assert one.augment_p is not two.augment_p and one.overfitting is not two.overfitting
 
 
 def test_the_first_weights_are_the_models_own_of_the_seeds_stream() -> None:
@@ -385,6 +396,29 @@ def test_the_average_of_a_run_with_one_is_never_its_generator(tmp_path: Path) ->
     (tmp_path / "generator_ema.safetensors").unlink()
     with pytest.raises(DamagedCheckpoint):
         other.load(tmp_path)
+
+
+def test_a_file_that_was_not_read_is_damage(tmp_path: Path) -> None:
+    saved = eventful()
+    saved.save(tmp_path, [])
+    whole = open_checkpoint(tmp_path)
+    for stem in ("generator", "generator_ema", "discriminator", "optimizers"):
+        less = {name: tensors for name, tensors in whole.tensors.items() if name != stem}
+        with pytest.raises(DamagedCheckpoint, match=rf"the checkpoint has no {stem}\.safetensors"):
+            make_state().load(dataclasses.replace(whole, tensors=less))
+    other = make_state(seed=1)
+    other.load(whole)
+    assert everything(other) == {**everything(saved), "statistics": []}
+
+
+def test_files_of_another_network_are_named(tmp_path: Path) -> None:
+    eventful().save(tmp_path, [])
+    with pytest.raises(RunError, match=rf"{tmp_path}/generator\.safetensors: holds the weights of another network"):
+        make_state(**{"model.width": 8}).load(tmp_path)
+    whole = open_checkpoint(tmp_path)
+    wrong = {**whole.tensors, "optimizers": {"more": torch.zeros(1)}}
+    with pytest.raises(RunError, match=rf"{tmp_path}/optimizers\.safetensors: holds a tensor"):
+        make_state().load(dataclasses.replace(whole, tensors=wrong))
 
 
 def test_going_back_turns_back_everything_but_the_time(tmp_path: Path) -> None:

@@ -220,9 +220,10 @@ def test_what_was_summed_before_memory_ran_out_does_not_count_twice() -> None:
 
 
 def test_the_numbers_of_penalties_are_their_own() -> None:
-    penalties = [{"name": "wgan-gp"}, {"name": "consistency", "operations": ["shift", "brightness"]}]
+    penalties = [{"name": "wgan-gp"}, {"name": "consistency", "operations": ["shift", "brightness"]}, {"name": "lecam"}]
     state, batch = make_state(penalties=penalties), whole_batch()
     state.nimg = 80
+    state.logit_averages.copy_(torch.tensor([0.5, -0.25]))
     fake = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(5))
     d, numbers = copy.deepcopy(state.discriminator), stream(80, PENALTIES)
     discriminator_step(state, batch, fake)
@@ -236,6 +237,8 @@ def test_the_numbers_of_penalties_are_their_own() -> None:
         changed = draw(("shift", "brightness"), 8, SPEC, numbers)(images, 1.0)
         distance += (d(changed, batch.labels) - d(images, batch.labels)).square()
     wanted["penalty/consistency"] = distance.mean().item()
+    on_real, on_fake = d(real, batch.labels), d(fake, batch.labels)
+    wanted["penalty/lecam"] = ((on_real + 0.25) ** 2 + (on_fake - 0.5) ** 2).mean().item()
     found = state.statistics.collect()
     assert {key: found[key] for key in wanted} == pytest.approx(wanted, rel=1e-4)
 

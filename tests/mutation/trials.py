@@ -19,6 +19,7 @@ import resource
 import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -301,10 +302,12 @@ class _Watch:
         self.called, self.starts_processes, self.hooked = set(), False, True
         profile = _Profile(0.0, self.called, False)
         sys.settrace(self.trace)
+        threading.settrace(self.trace)
         try:
             yield profile
         finally:
             sys.settrace(None)
+            threading.settrace(None)  # type: ignore[arg-type]
         for fixtures in item._fixtureinfo.name2fixturedefs.values():  # type: ignore[attr-defined]
             profile.functions = profile.functions.union(*(self.by_fixture.get(id(each), set()) for each in fixtures))
         profile.starts_processes = self.starts_processes
