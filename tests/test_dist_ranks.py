@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from gansmith import dist
 from gansmith.errors import ConfigError
@@ -94,6 +95,35 @@ def test_the_main_ones_mistake_is_everybodys(ranks: Ranks) -> None:
 
     for error in ranks.run(lambda _: dist.from_main(make)):
         assert isinstance(error, ConfigError) and str(error) == "wrong"
+
+
+def test_two_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks, order = Ranks(2), list[int]()
+    monkeypatch.setattr(dist, "torch_dist", ranks)
+
+    def go(rank: int) -> tuple[Any, ...]:
+        with dist.main_first():
+            order.append(rank)
+        weight = nn.Parameter(torch.zeros(2))
+        weight.grad = torch.tensor([1.0, 3.0 * rank])
+        dist.average_gradients([weight])
+        summed, rows = dist.sum_over_ranks(torch.tensor(rank + 1)), dist.gather_rows(torch.tensor([rank]))
+        made, agreed = dist.from_main(lambda: rank + 5), dist.agree(2.5 + rank, rank == 1)
+        return weight.grad.tolist(), summed.item(), rows.tolist(), made, agreed
+
+    assert ranks.run(go) == [([1.0, 1.5], 3, [0, 1], 5, (2.5, True))] * 2
+    assert order == [0, 1]
+
+
+def test_a_barrier_is_passed_together(ranks: Ranks) -> None:
+    before: list[int] = []
+
+    def go(rank: int) -> int:
+        before.append(rank)
+        dist.barrier()
+        return len(before)
+
+    assert ranks.run(go) == [3, 3, 3]
 
 
 def test_one_process_exchanges_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,6 +135,7 @@ def test_a_change_by_name_says_where_it_is() -> None:
         make_named("sums", SOURCE, "value", "other")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="mutants are tried in forks")
 def test_known_mutants_are_of_this_source() -> None:
     """Each equivalent one has a reason, and both kinds are still found."""
     import mutants

@@ -122,6 +122,15 @@ def test_dragan_looks_half_a_deviation_around_the_real_images() -> None:
     torch.testing.assert_close(Dragan().per_sample(scored), (squares(near).sqrt() - 1).square())
 
 
+@pytest.mark.parametrize(("penalty", "wanted"), [(WganGp(), (1, 1, 1)), (Dragan(), SHAPE[1:])])
+def test_a_random_number_an_image_or_a_pixel(penalty: Penalty, wanted: tuple[int, ...]) -> None:
+    asked: list[tuple[int, ...]] = []
+    scored = scored_by(Quadratic(slope=0, curvature=1))
+    uniform = scored.uniform
+    penalty.per_sample(dataclasses.replace(scored, uniform=lambda shape: asked.append(tuple(shape)) or uniform(shape)))
+    assert asked == [wanted]
+
+
 def test_consistency_compares_an_image_with_its_augmented_self() -> None:
     asked: list[tuple[str, ...]] = []
 

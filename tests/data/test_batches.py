@@ -166,6 +166,13 @@ def test_many_images_come_in_one_permutation_an_epoch() -> None:
         assert np.array_equal(batches.indices(1500 * epoch), wanted)
 
 
+def test_permutations_of_few_images_are_drawn_as_many_as_make_1024() -> None:
+    batches = Batches(store=make_store(5), batch_size=5, seed=7)
+    for block, first in ((0, 0), (1, 204 * 5)):
+        wanted = np.random.default_rng([7, 1, block]).permuted(np.tile(np.arange(5), (204, 1)), axis=1)
+        assert np.array_equal(batches.indices(first), wanted[0])
+
+
 def test_images_of_a_class_are_counted_in_the_order_of_the_store() -> None:
     labels = np.random.default_rng(0).integers(0, 5, 700)
     batches = Batches(store=make_store(700, labels), batch_size=5, balance=1.0)
@@ -264,7 +271,7 @@ def test_enough_is_held_out_wherever_there_are_100(num: int, held: int) -> None:
 
 def test_what_is_enough_is_met_and_no_more() -> None:
     assert ENOUGH_HELD_OUT == 20
-    for num, least, held in ((400, 20, 20), (400, 21, 24), (100, 20, 20), (100, 21, 5), (1000, 20, 50)):
+    for num, least, held in ((400, 20, 20), (400, 21, 24), (100, 20, 20), (100, 21, 5), (1000, 20, 50), (1000, 60, 60)):
         assert len(split(make_store(num), 0.05, least=least)[1]) == held
 
 
