@@ -238,7 +238,7 @@ def test_memory_for_all_images_is_asked_for_first(
     asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr("gansmith.sample.require_bytes", lambda *given: asked.append(given))
     small_generator.sample(3)  # in batches and joined
-    assert asked == [(2 * 3 * 12 * 16 * 3, torch.device("cpu"), "num", "3 images of 16x12 RGB")]
+    assert asked == [(2 * 3 * 12 * 16 * 3, torch.device("cpu"), "num", f"3 images of {small_generator.spec}")]
     with pytest.raises(ConfigError, match="num: 10000001 images cannot be sampled"):
         small_generator.sample(10_000_001)
     assert len(asked) == 1

@@ -154,7 +154,7 @@ def test_memory_for_weights_and_batches_is_asked_for_first(monkeypatch: pytest.M
     monkeypatch.setattr(state, "require_bytes", lambda *given: asked.append(given))
     made = make_state()
     num = sum(p.numel() for network in (made.generator, made.discriminator) for p in network.parameters())
-    weights, images = f"networks of {num:,} weights", "batches of 8 images of 8x8 RGB"
+    weights, images = f"networks of {num:,} weights", f"batches of 8 images of {SPEC}"
     # float32: the weights, their gradients and Adam's two averages; real and generated pixels
     assert asked == [
         (4 * 4 * num, CPU.device, "config.model", weights),
