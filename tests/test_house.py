@@ -19,7 +19,7 @@ STREET = (
     ("errors", "files", "trust", "plain_json", "component", "types", "images", "dist", "devices", "schedules"),
     ("augment", "losses", "penalties", "ema", "optimizers"),
     ("data", "models", "metrics"),
-    ("runs", "facts", "sample", "pictures", "video", "callbacks", "loggers", "tracking", "guard"),
+    ("runs", "facts", "sample", "pictures", "video", "callbacks", "wandb_key", "loggers", "tracking", "guard"),
     ("config", "presets"),
     ("statistics", "checkpoint", "state", "steps", "snapshots", "tracker", "probes", "auto", "guardian", "training"),
     ("plots", "console", "explore", "session"),

@@ -19,7 +19,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from gansmith import api, loggers, session
+from gansmith import api, loggers, session, wandb_key
 from gansmith.component import from_plain, member, to_plain
 from gansmith.errors import ConfigError, MissingExtra, RunError
 from gansmith.images import save_png
@@ -181,7 +181,8 @@ def test_what_keeps_wandb_from_logging_is_one_line_before_anything_is_made(
 ) -> None:
     stand_in(monkeypatch, refused)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    monkeypatch.setattr(loggers, "REACH_SECONDS", 0.2)
+    if how == "silent":
+        monkeypatch.setattr(wandb_key, "REACH_SECONDS", 0.2)
     monkeypatch.setattr(session, "prepare", refuse_preparation)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -321,15 +322,35 @@ def test_training_goes_on_without_a_log_that_fails(at: str, tmp_path: Path, caps
     assert capsys.readouterr().out.count("training goes on") == 1
 
 
+def test_event_files_on_a_full_disk_are_told_of_once_and_print_nothing_else(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gfile = pytest.importorskip("tensorboard.compat.tensorflow_stub.io.gfile")
+    told, hook = list[str](), threading.excepthook
+
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with open_logs([TensorBoard()], run, {}, told.append, []) as (log,):
+        monkeypatch.setattr(gfile.GFile, "write", full)
+        for nimg in range(200):  # the queue's length; a thread writes
+            log.statistics({"progress/nimg": nimg, "loss/generator": 1.0})
+    assert len(told) == 1 and "No space left on device" in told[0]
+    assert capsys.readouterr().err == "" and threading.excepthook is hook
+
+
 def test_an_upload_that_never_ends_is_left_alone(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     fake, never = stand_in(monkeypatch), threading.Event()
     fake.init.return_value = SimpleNamespace(finish=never.wait, define_metric=lambda *_, **__: None)
     monkeypatch.setattr(loggers, "FINISH_SECONDS", 0.05)
     told = list[str]()
+    for name in ("run-1-x", "run-2-x", "run_id"):
+        (run.path / "wandb" / name).mkdir(parents=True)
+    monkeypatch.setattr(loggers, "_identifier", lambda run: "x")
     with open_logs([WeightsAndBiases()], run, {}, told.append, []):
         pass
     never.set()
     assert told == [
         "the logger 'wandb' failed and logs no more, but training goes on: no answer within 0.05 s; "
-        "complete the upload with: wandb sync --include-online"
+        f"complete the upload with: wandb sync {run.path}/wandb/run-2-x"
     ]

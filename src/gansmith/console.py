@@ -1,4 +1,4 @@
-"""What a person sees while training: a progress bar, or a plain line an interval when not on a terminal."""
+"""What a person sees of a training: its beginning and end, a progress bar, or a line an interval off a terminal."""
 
 from __future__ import annotations
 
@@ -7,20 +7,29 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from gansmith import schedules
+from gansmith.data.class_names import classes_text
+from gansmith.data.store import Store
+from gansmith.errors import command
 from gansmith.metrics.judgement import Judgement
+from gansmith.runs import RunFolder
 from gansmith.schedules import Duration
+from gansmith.state import TrainState
+from gansmith.tracker import Tracker
 from gansmith.training import Watcher
+from gansmith.types import ImageSpec
 
-__all__ = ["show", "stop_on_signal", "watching", "work_progress"]
+__all__ = ["introduce", "print_lines", "say_goodbye", "show", "stop_on_signal", "watching", "work_progress"]
 
 
 @contextmanager
@@ -89,6 +98,75 @@ def show(picture: Path) -> None:
         ipython.display.display(ipython.display.Image(filename=str(picture)))
     else:
         print(picture, flush=True)
+
+
+def introduce(
+    console: Console,
+    folder: RunFolder,
+    state: TrainState,
+    store: Store,
+    tracker: Tracker | None,
+    reasons: Sequence[str],
+    notes: Sequence[str],
+) -> None:
+    """Print what is trained on, with what and where.
+
+    Args:
+        console: where to print.
+        folder: the run.
+        state: the networks.
+        store: the images.
+        tracker: what measures on the way.
+        reasons: of the automatic choices.
+        notes: what the user should know.
+    """
+    config = state.config
+    labels = "no labels"
+    if store.labels is not None and config.use_labels:
+        counts = np.bincount(store.labels, minlength=len(store.class_names)).tolist()
+        there = [name for name, count in zip(store.class_names, counts, strict=True) if count]
+        labels = f"{classes_text(counts)} ({', '.join(there[:3])}{', ...' if len(there) > 3 else ''})"
+    elif store.labels is not None:
+        labels = f"its {len(store.class_names)} classes unused (--use_labels true trains with them)"
+    spec = ImageSpec(height=state.spec.height, width=state.spec.width, channels=state.spec.channels)
+    skipped = f", {len(store.skipped)} files skipped" if store.skipped else ""
+    kept = f", {held_out:,} of them held out" if (held_out := len(store) - state.epoch_size) else ""
+    judge = tracker.summary() if tracker else "nothing is measured on the way"
+    lines = [
+        f"data    {store.title}: {len(store):,} images{kept}, {spec}, {labels}{skipped}",
+        *(f"auto    {reason}" for reason in reasons),
+        f"model   {config.preset}: G {_millions(state.generator)}, D {_millions(state.discriminator)} weights",
+        f"judge   {judge}",
+        f"device  {state.compute.name}, {state.compute.precision}, {torch.get_num_threads()} threads",
+        *(f"note    {note}" for note in notes),
+        f"run     {folder.path}, {'from step ' + str(state.step) + ' ' if state.step else ''}for {config.length}",
+    ]
+    print_lines(console, lines)
+
+
+def say_goodbye(console: Console, folder: RunFolder, state: TrainState, finished: bool) -> None:
+    """Print how far training came, and what can be done next."""
+    speed = state.nimg / max(state.seconds, 1e-9)
+    verb = "finished" if finished else "stopped"
+    again = "train on" if finished else "resume"
+    longer = ' --length "..."' if finished else ""
+    lines = [
+        f"{verb} at step {state.step}, {state.nimg / 1000:.0f} kimg, {speed:.0f} img/s",
+        f"look at    {folder.images}, {folder.animation('gif')}",
+        f"sample     {command('sample', folder.path)}",
+        f"{again:10} {command('resume', folder.path)}{longer}",
+    ]
+    print_lines(console, lines)
+
+
+def _millions(network: torch.nn.Module) -> str:
+    return f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:.2f} M"
+
+
+def print_lines(console: Console, lines: Iterable[str]) -> None:
+    """Print lines as they are: nothing in them is markup, and none is broken."""
+    for line in lines:
+        _print_plain(console, line)
 
 
 class _Bar(Watcher):

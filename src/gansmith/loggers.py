@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
 import os
 import shlex
-import ssl
 import tempfile
 import threading
-import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.error import HTTPError
 
 import numpy as np
 from PIL import Image
@@ -25,11 +21,11 @@ from gansmith.component import Component, member_name
 from gansmith.errors import ConfigError, GansmithError, MissingExtra, RunError, explain
 from gansmith.files import replacing
 from gansmith.runs import RunFolder
+from gansmith.wandb_key import try_key, wandb_mode, within
 
 __all__ = ["LOGGERS", "LogWriter", "Logger", "TensorBoard", "WeightsAndBiases", "check_loggers", "open_logs"]
 
 NIMG = "progress/nimg"
-REACH_SECONDS, LOGIN_SECONDS = 5, 20  # in which a server has to answer at all, and to say whether it knows the key
 FINISH_SECONDS = 60  # in which what is left has to be uploaded when training ends
 
 
@@ -103,7 +99,13 @@ class TensorBoard(Logger):
 
 class _TensorBoardWriter(LogWriter):
     def __init__(self, writer: Any) -> None:
-        self.writer = writer
+        self.writer, self.excepthook = writer, threading.excepthook
+        threading.excepthook = self._report
+
+    def _report(self, failure: threading.ExceptHookArgs) -> None:
+        """Print what fails in a thread, but that of the event files, whose failure comes with the next call."""
+        if not type(failure.thread).__module__.startswith("tensorboard"):
+            self.excepthook(failure)
 
     def statistics(self, record: Mapping[str, float]) -> None:
         for key, value in record.items():
@@ -117,7 +119,10 @@ class _TensorBoardWriter(LogWriter):
         self.writer.add_text("guard", sentence, nimg)
 
     def close(self) -> None:
-        self.writer.close()
+        try:
+            self.writer.close()
+        finally:
+            threading.excepthook = self.excepthook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +140,8 @@ class WeightsAndBiases(Logger):
 
     def check(self, run: RunFolder | None) -> Sequence[str]:
         wandb = _import("wandb", "wandb")
-        if _wandb_mode() == "online":
-            _try_key(wandb)
+        if wandb_mode() == "online":
+            try_key(wandb)
             return _offline_before(run)
         if "WANDB_MODE" in os.environ:
             return ()
@@ -152,16 +157,16 @@ class WeightsAndBiases(Logger):
             resume="allow",
             dir=str(run.path),
             config=dict(config),
-            mode=_wandb_mode(),
+            mode=wandb_mode(),
             settings=wandb.Settings(silent=True),
         )
         session.define_metric("*", step_metric=NIMG)  # its own steps may not go back, as those of a training can
-        return _WandbWriter(session, wandb.Image)
+        return _WandbWriter(session, wandb.Image, run.path / "wandb")
 
 
 class _WandbWriter(LogWriter):
-    def __init__(self, session: Any, image: Any) -> None:
-        self.session, self.image = session, image
+    def __init__(self, session: Any, image: Any, folder: Path) -> None:
+        self.session, self.image, self.folder = session, image, folder
 
     def statistics(self, record: Mapping[str, float]) -> None:
         self.session.log(dict(record))
@@ -178,31 +183,9 @@ class _WandbWriter(LogWriter):
         Raises:
             TimeoutError: the network has gone.
         """
-        remedy = "; complete the upload with: wandb sync --include-online"
-        _within(FINISH_SECONDS, self.session.finish, remedy)
-
-
-def _within(seconds: float, work: Callable[[], object], remedy: str = "") -> None:
-    """Work that may take so long, and is left alone when it takes longer.
-
-    Raises:
-        TimeoutError: it takes longer.
-    """
-    trouble: list[Exception] = []
-
-    def attempt() -> None:
-        try:
-            work()
-        except Exception as error:
-            trouble.append(error)
-
-    working = threading.Thread(target=attempt, daemon=True)
-    working.start()
-    working.join(seconds)
-    if working.is_alive():
-        raise TimeoutError(f"no answer within {seconds} s{remedy}")
-    if trouble:
-        raise trouble[0]
+        local = max(self.folder.glob("run-*"), default=self.folder)  # named by their time
+        remedy = f"; complete the upload with: {shlex.join(['wandb', 'sync', str(local)])}"
+        within(FINISH_SECONDS, self.session.finish, remedy)
 
 
 def _import(module: str, extra: str) -> Any:
@@ -210,63 +193,6 @@ def _import(module: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtra(extra, extra, f"by the logger '{extra}'") from error
-
-
-def _wandb_mode() -> str:
-    """As WANDB_MODE says, else online if there is a key."""
-    return os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
-
-
-def _has_key() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:  # where "wandb login" leaves it
-        return importlib.import_module("requests.utils").get_netrc_auth(_server()) is not None
-    except ImportError:
-        return False
-
-
-def _server() -> str:
-    return os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
-
-
-def _try_key(wandb: Any) -> None:
-    """Ask the server whether it knows the key.
-
-    Raises:
-        ConfigError: there is no key, it is not accepted, or the server cannot be reached.
-    """
-    offline = "log offline with WANDB_MODE=offline"
-    if not _has_key():
-        raise ConfigError(f"config.loggers: wandb has no key; set WANDB_API_KEY, or {offline}")
-    try:
-        _within(REACH_SECONDS, lambda: _reach(_server()))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"config.loggers: wandb cannot reach {_server()} ({getattr(error, 'reason', error)}); "
-            f"check the network, or {offline}"
-        ) from error
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):  # wandb says there whose key it is
-            _within(LOGIN_SECONDS, lambda: wandb.login(verify=True))
-    except Exception as error:
-        reason = " ".join(str(error).replace(os.environ.get("WANDB_API_KEY") or "\0", "...").split())
-        raise ConfigError(
-            f"config.loggers: wandb's key is not accepted ({reason}); check WANDB_API_KEY, or {offline}"
-        ) from error
-
-
-def _reach(url: str) -> None:
-    """Wait a little for any answer.
-
-    Raises:
-        OSError: there is none.
-        ValueError: this is no address.
-    """
-    context = ssl.create_default_context()  # nothing is sent or believed: wandb itself looks at certificates
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with contextlib.suppress(HTTPError), urllib.request.urlopen(url, timeout=REACH_SECONDS, context=context):
-        pass
 
 
 def _offline_before(run: RunFolder | None) -> Sequence[str]:
@@ -363,8 +289,7 @@ class _PatientWriter(LogWriter):
     """
 
     def __init__(self, log: LogWriter, name: str, tell: Callable[[str], None]) -> None:
-        self.log: LogWriter | None = log
-        self.name, self.tell = name, tell
+        self.log, self.name, self.tell, self.failed = log, name, tell, False
 
     def statistics(self, record: Mapping[str, float]) -> None:
         self._attempt(lambda log: log.statistics(record))
@@ -376,15 +301,18 @@ class _PatientWriter(LogWriter):
         self._attempt(lambda log: log.notice(sentence, nimg))
 
     def close(self) -> None:
+        if self.failed:
+            with contextlib.suppress(Exception):  # the failure was told
+                self.log.close()
         self._attempt(lambda log: log.close())
 
     def _attempt(self, write: Callable[[LogWriter], None]) -> None:
-        if self.log is None:
+        if self.failed:
             return
         try:
             write(self.log)
         except Exception as error:
-            self.log = None
+            self.failed = True
             self.tell(f"the logger '{self.name}' failed and logs no more, but training goes on: {_reason(error)}")
 
 

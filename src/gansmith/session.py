@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 
 from gansmith import auto, dist
@@ -18,9 +17,8 @@ from gansmith.augment import SAFE_OPERATIONS, AdaptiveAugment, settled_operation
 from gansmith.checkpoint import Checkpoint, never_saved, newest_checkpoint
 from gansmith.component import override, override_as_user, to_plain
 from gansmith.config import Config, differences, load_config
-from gansmith.console import stop_on_signal, watching, work_progress
+from gansmith.console import introduce, print_lines, say_goodbye, stop_on_signal, watching, work_progress
 from gansmith.data.batches import ENOUGH_HELD_OUT, Batches, Indices, split
-from gansmith.data.class_names import classes_text
 from gansmith.data.resident import batches_on
 from gansmith.data.store import Store, prepare
 from gansmith.devices import Compute, choose_compute, free_bytes
@@ -28,7 +26,7 @@ from gansmith.errors import ConfigError, GansmithError, MetricError, RunError, c
 from gansmith.facts import DataFacts, machine_changes, write_environment
 from gansmith.guardian import Guardian, open_guardian, with_unwritten_rollback
 from gansmith.images import save_png
-from gansmith.loggers import check_loggers, open_logs
+from gansmith.loggers import LogWriter, check_loggers, open_logs
 from gansmith.metrics.handedness import handedness, safe_operations
 from gansmith.metrics.metric import Estimate
 from gansmith.pictures import read_frame
@@ -40,7 +38,6 @@ from gansmith.snapshots import make_sampler, real_sheet, set_damage_aside
 from gansmith.state import TrainState
 from gansmith.tracker import Tracker, open_tracker
 from gansmith.training import train
-from gansmith.types import ImageSpec
 from gansmith.video import can_write_mp4, thinned, write_animation
 
 __all__ = ["begin", "go_on"]
@@ -138,12 +135,13 @@ def _sit(
             _write_facts(folder, state, facts, notes)
             save_png(real_sheet(store, spec), folder.images / "real.png")
             notes = (*notes, *store.notes, *compute.notes, *trouble, *changed)
-            _introduce(console, folder, state, store, tracker, reasons, notes)
+            introduce(console, folder, state, store, tracker, reasons, notes)
         guardian = _guardian(state, store, training, held_out, folder, facts, told)
         watcher = stack.enter_context(watching(config.length, console))
         stop_asked = stack.enter_context(stop_on_signal())
-        loggers = config.loggers if dist.is_main() else ()
-        logs = stack.enter_context(open_logs(loggers, folder, to_plain(config), state.notices.append, made))
+        logs: list[LogWriter] = []
+        opening = open_logs(config.loggers, folder, to_plain(config), state.notices.append, made)
+        dist.from_main(lambda: logs.extend(stack.enter_context(opening)))
         finished = train(
             state,
             batch_at,
@@ -159,9 +157,9 @@ def _sit(
         folder.set_status("finished" if finished else "stopped", step=state.step, nimg=state.nimg)
         for note in state.notices:  # of logs that failed at the end
             folder.add_note(note)
-            _say(console, [f"     {note}"])
+            print_lines(console, [f"     {note}"])
         _leave_pictures(folder, config)
-        _say_goodbye(console, folder, state, finished)
+        say_goodbye(console, folder, state, finished)
     dist.barrier()
 
 
@@ -295,62 +293,6 @@ def _write_facts(folder: RunFolder, state: TrainState, facts: DataFacts, notes: 
     folder.set_status("running", nimg=state.nimg)
     for note in notes:
         folder.add_note(note)
-
-
-def _introduce(
-    console: Console,
-    folder: RunFolder,
-    state: TrainState,
-    store: Store,
-    tracker: Tracker | None,
-    reasons: Sequence[str],
-    notes: Sequence[str],
-) -> None:
-    config = state.config
-    labels = "no labels"
-    if store.labels is not None and config.use_labels:
-        counts = np.bincount(store.labels, minlength=len(store.class_names)).tolist()
-        there = [name for name, count in zip(store.class_names, counts, strict=True) if count]
-        labels = f"{classes_text(counts)} ({', '.join(there[:3])}{', ...' if len(there) > 3 else ''})"
-    elif store.labels is not None:
-        labels = f"its {len(store.class_names)} classes unused (--use_labels true trains with them)"
-    spec = ImageSpec(height=state.spec.height, width=state.spec.width, channels=state.spec.channels)
-    skipped = f", {len(store.skipped)} files skipped" if store.skipped else ""
-    kept = f", {held_out:,} of them held out" if (held_out := len(store) - state.epoch_size) else ""
-    judge = tracker.summary() if tracker else "nothing is measured on the way"
-    lines = [
-        f"data    {store.title}: {len(store):,} images{kept}, {spec}, {labels}{skipped}",
-        *(f"auto    {reason}" for reason in reasons),
-        f"model   {config.preset}: G {_millions(state.generator)}, D {_millions(state.discriminator)} weights",
-        f"judge   {judge}",
-        f"device  {state.compute.name}, {state.compute.precision}, {torch.get_num_threads()} threads",
-        *(f"note    {note}" for note in notes),
-        f"run     {folder.path}, {'from step ' + str(state.step) + ' ' if state.step else ''}for {config.length}",
-    ]
-    _say(console, lines)
-
-
-def _say_goodbye(console: Console, folder: RunFolder, state: TrainState, finished: bool) -> None:
-    speed = state.nimg / max(state.seconds, 1e-9)
-    verb = "finished" if finished else "stopped"
-    again = "train on" if finished else "resume"
-    longer = ' --length "..."' if finished else ""
-    lines = [
-        f"{verb} at step {state.step}, {state.nimg / 1000:.0f} kimg, {speed:.0f} img/s",
-        f"look at    {folder.images}, {folder.animation('gif')}",
-        f"sample     {command('sample', folder.path)}",
-        f"{again:10} {command('resume', folder.path)}{longer}",
-    ]
-    _say(console, lines)
-
-
-def _say(console: Console, lines: Sequence[str]) -> None:
-    for line in lines:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
-
-
-def _millions(network: torch.nn.Module) -> str:
-    return f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:.2f} M"
 
 
 def _leave_pictures(folder: RunFolder, config: Config) -> None:
