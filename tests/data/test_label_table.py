@@ -460,7 +460,9 @@ def test_a_table_is_named_by_an_option(place: Path) -> None:
 
 def test_a_table_outside_is_named_and_read_on_request(place: Path) -> None:
     path = write(place, [f"{i}.png" for i in range(4)], {})
+    alone = Folder(path=path).records().fingerprint
     (place.parent / "dataLabels.csv").write_text(csv(("id", "label"), *ROWS))
+    assert Folder(path=path).records().fingerprint != alone  # the note is kept in the store
     up = "" if place.suffix else "../"
     remedy = f"--data.labels_table {up}dataLabels.csv"
     assert Folder(path=path).records().notes == (
@@ -507,6 +509,12 @@ def test_each_part_has_a_table_called_after_it(place: Path) -> None:
         place.with_name(f"b{place.suffix}"), names[4:], {"train.csv": csv(("id", "label"), (0, 7)), "val.csv": text}
     )
     assert labelled(Folder(path=path).records()) == {name: WANTED[name.split("/")[1]] for name in names[4:]}
+
+
+def test_the_name_of_the_folder_itself_may_be_that_of_a_split(place: Path) -> None:
+    path = place.with_name(f"val{place.suffix}")
+    tables = {"train.csv": csv(("id", "label"), *((i, 9) for i in range(4))), "val.csv": csv(("id", "label"), *ROWS)}
+    assert labelled(Folder(path=write(path, list(WANTED), tables)).records()) == WANTED
 
 
 def test_too_many_tables_are_not_tried(place: Path) -> None:

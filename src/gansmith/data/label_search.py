@@ -112,7 +112,7 @@ def consult(archive: Archive, names: Sequence[str], kept: Sequence[str], choice:
         name, data, where = _named(archive, choice.table)
         labels = _labels_in(data, where, name, ImageNames(names, kept), choice)
         return _joined(archive, [labels], [hashlib.sha256(data).hexdigest()])
-    usual, others = tables_by_name(archive.names, kept)
+    usual, others = tables_by_name(archive, kept)
     if len(usual) > MOST_TABLES:
         found = (
             f"{archive.path}: {len(usual):,} tables may hold labels, such as {usual[0]}; expected {MOST_TABLES} at most"

@@ -29,7 +29,7 @@ class Layout:
         class_names: of the labels.
         notes: what a person should know about how they were found.
         tables: the names of the tables that the labels are from.
-        digest: of the bytes of those tables.
+        digest: of the tables that decided this.
     """
 
     names: Sequence[str]
@@ -57,7 +57,8 @@ def by_likely_tables(path: Path, names: list[str], consulted: Consulted, otherwi
     if consulted.flaws and unlabelled:
         raise _with_remedy(consulted.flaws[0])
     if consulted.labels is None:
-        return dataclasses.replace(otherwise, notes=otherwise.notes + consulted.unread)
+        unread = consulted.unread  # a prepared store keeps its notes, so that others make a new one
+        return dataclasses.replace(otherwise, notes=otherwise.notes + unread, digest="\n".join(unread))
     doubt = consulted.doubt()
     if doubt is not None:
         return Layout(names, notes=(doubt,), digest=consulted.digest)

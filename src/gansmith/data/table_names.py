@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from gansmith.data.archive import Archive
 from gansmith.data.row_names import shared_folder
@@ -23,23 +23,25 @@ _USUAL = re.compile("(?i)(?:.*(?:labels?|annotations?|classes|metadata)|data)")
 _USUAL_TEXT = re.compile("(?i).*(?:labels?|annotations?)")
 
 
-def tables_by_name(names: Iterable[str], kept: Sequence[str]) -> tuple[list[str], list[str]]:
+def tables_by_name(archive: Archive, kept: Sequence[str]) -> tuple[list[str], list[str]]:
     """Tell tables that are read unasked from others.
 
     Args:
-        names: all files.
+        archive: all files.
         kept: the images that are read.
 
     Returns:
         The tables beside or above the images that are called as tables of labels are; and other files that may hold
         labels, tables or not.
     """
-    files = [name for name in names if name.lower().endswith((*ENDINGS, *OTHER_FORMS))]
+    files = [name for name in archive.names if name.lower().endswith((*ENDINGS, *OTHER_FORMS))]
     above = _folders_above(kept) if files else set()
+    splits = [word for folder in above if is_split(word := posixpath.basename(folder))]
+    splits = splits or list(filter(is_split, [archive.path.stem]))
     usual, others = [], []
     for name in files:
         near = posixpath.dirname(name) in above
-        if near and name.lower().endswith(ENDINGS) and _is_usual(name) and _may_be_of(name, above):
+        if near and name.lower().endswith(ENDINGS) and _is_usual(name) and _may_be_of(name, splits):
             usual.append(name)
         elif (near and name.lower().endswith(TABLES)) or _is_usual(name):
             others.append(name)
@@ -64,12 +66,11 @@ def _folders_above(names: Iterable[str]) -> set[str]:
     return above
 
 
-def _may_be_of(table: str, above: Collection[str]) -> bool:
-    """Whether a table is not that of another split, as testLabels.csv is beside train/."""
+def _may_be_of(table: str, splits: Sequence[str]) -> bool:
+    """Whether a table is not that of another split than these, as testLabels.csv is beside train/."""
     part = _part_of(table)
     if not is_split(part):
         return True
-    splits = [word for folder in above if is_split(word := posixpath.basename(folder))]
     if is_training_split(part):
         return not splits or any(map(is_training_split, splits))
     return part.casefold() in map(str.casefold, splits)
