@@ -137,7 +137,7 @@ def train(
     Raises:
         GansmithError: the arguments, the data or the folder cannot be used, or training diverged.
     """
-    changes = {**_named(length=length, seed=seed, size=size), **(overrides or {})}
+    changes = {**_named(length=length, seed=seed, size=size), **_with_size(overrides or {})}
     if isinstance(data, Config):
         config = override_as_user(data, changes)
     else:
@@ -164,6 +164,13 @@ def _named(*, length: str | None = None, seed: int | None = None, size: str | in
     sides = None if size is None else list(parse_size(str(size)))
     options = {"length": length, "seed": seed, "preparation.size": sides}
     return {path: value for path, value in options.items() if value is not None}
+
+
+def _with_size(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields to change, with a size that was written as text, "48x64", as [height, width]."""
+    size, where = overrides.get("preparation.size"), "preparation.size"
+    as_text = isinstance(size, str | int) and size != "none"
+    return {**overrides, **({where: list(parse_size(str(size), where))} if as_text else {})}
 
 
 def _image_tag(path: Path) -> str:

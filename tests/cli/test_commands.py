@@ -194,6 +194,7 @@ def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "digits", "--tracking", "off"], "to switch it off: --tracking none"),
         (["train", "digits", "--guard", "false"], "to switch it off: --guard none"),
         (["train", "digits", "--no-tracking"], "what can be left out is switched off by --tracking none"),
+        (["train", "digits", "--preparation.size", "48,64"], "expected a size such as 64 or 48x64 (width x height in"),
         (["train", "digits", "--device", "tpu"], "config.device"),
         (
             ["train", "digits", "--penalties.0.gama", "1"],
@@ -256,11 +257,12 @@ def test_a_run_of_any_name_prints_commands_that_can_be_pasted(
     assert Path(shlex.split(again[again.index("gansmith ") :])[2]) == Path(name)
 
 
+@pytest.mark.parametrize("option", ["--size", "--preparation.size"])
 def test_a_size_of_two_numbers_is_width_x_height_and_said_so(
-    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    option: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, out = tmp_path / "run", tmp_path / "out"
-    words = ["train", str(photos), "--run", str(run), "--length", "2 steps", "--size", "24x32", "--batch_size", "4"]
+    words = ["train", str(photos), "--run", str(run), "--length", "2 steps", option, "24x32", "--batch_size", "4"]
     text = said([*words, "--model.width", "4", "--tracking", "none"], capsys)
     assert "12 images, 2 of them held out, 24x32 (width x height) RGB, 2 classes" in text
     assert "R1 with gamma" not in text or "for 24x32 (width x height) pixels" in text
@@ -269,7 +271,8 @@ def test_a_size_of_two_numbers_is_width_x_height_and_said_so(
         with Image.open(picture) as image:
             assert (image.width, image.height) == (24, 32)
     said(["report", str(run)], capsys)
-    assert "24x32 (width x height) RGB" in (run / "report.html").read_text(encoding="utf-8")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "24x32 (width x height) RGB" in page and "[32, 24] (height, width)" in page
     assert "24x32 (width x height) RGB" in said(["data", "check", str(photos), "--size", "24x32"], capsys)
     assert "24x32 (width x height) RGB" in said(["data", "prepare", str(photos), "--size", "24x32"], capsys)
     assert "(width x height)" not in said(["data", "check", str(photos)], capsys)

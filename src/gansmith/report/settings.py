@@ -6,12 +6,12 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from gansmith.component import to_plain
 from gansmith.config import flat
-from gansmith.errors import ConfigError
+from gansmith.errors import ConfigError, command
 from gansmith.facts import DataFacts
 from gansmith.presets import preset
 from gansmith.report.words import count
@@ -62,10 +62,10 @@ def settings(config: Mapping[str, Any]) -> Settings:
     changes: tuple[tuple[str, str, str], ...] = ()
     why_none = ""
     try:
-        changes = tuple((path, _spelled(old), _spelled(new)) for path, (old, new) in _changes(config).items())
+        changes = tuple((path, _shown(path, old), _shown(path, new)) for path, (old, new) in _changes(config).items())
     except ConfigError:
         why_none = f"gansmith knows no preset called {name}, so the differences from it cannot be told."
-    everything = tuple((path, _spelled(value)) for path, value in flat(config).items())
+    everything = tuple((path, _shown(path, value)) for path, value in flat(config).items())
     return Settings(preset=str(name), changes=changes, why_none=why_none, everything=everything)
 
 
@@ -81,6 +81,12 @@ def _spelled(value: Any) -> str:
     if value is None:
         return "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _shown(path: str, value: Any) -> str:
+    """A field's value as the page shows it: of a size, which side comes first."""
+    oblong = path == "preparation.size" and isinstance(value, list) and len(set(value)) > 1
+    return f"{_spelled(value)} (height, width)" if oblong else _spelled(value)
 
 
 def bars(facts: DataFacts) -> list[Bar]:
@@ -118,7 +124,7 @@ def commands(path: str, environment: Mapping[str, Any], config: Mapping[str, Any
     if not origin.text and config:
         origin = Command(purpose="The command was not recorded; this one trains alike", text=_equivalent(config))
     rest = {"Train on": "resume", "Make images": "sample", "Measure": "evaluate", "Make this page anew": "report"}
-    after = [Command(purpose=purpose, text=shlex.join(["gansmith", verb, path])) for purpose, verb in rest.items()]
+    after = [Command(purpose=purpose, text=command(verb, Path(path))) for purpose, verb in rest.items()]
     return [*([origin] if origin.text else []), *after]
 
 
