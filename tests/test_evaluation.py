@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 import gansmith
-from gansmith import api
+from gansmith import api, devices
 from gansmith.component import member_name, override
 from gansmith.data.batches import Indices, split
 from gansmith.data.store import Store, prepare
@@ -522,3 +522,14 @@ def test_too_few_images_for_a_metric(photos: Path, tmp_path: Path) -> None:
 def test_a_study_judges_a_run_by_its_folder(own_run: Path) -> None:
     options = Evaluation(metrics=(MeanDistance(),), extractor=QuarterColours(), num=20)
     assert evaluate_run(api.open_run(own_run).folder, options).figures == evaluate(own_run, num=20, **BY).figures
+
+
+def test_an_evaluation_that_cannot_fit_is_refused_before_samples_are_made(
+    own_run: Path, samples: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "free_bytes", lambda device: 10**8)
+    large = refused(ConfigError, own_run, num=1_000_000)
+    assert "evaluate.num: 1,000,000 images of" in large and "choose less" in large
+    monkeypatch.setattr(devices, "free_bytes", lambda device: 1000)
+    message = refused(ConfigError, samples, against=photos)
+    assert "features each need at least" in message

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from gansmith.errors import RunError
 
-__all__ = ["open_without_link", "refuse_links", "replacing"]
+__all__ = ["free_disk", "open_without_link", "refuse_links", "replacing"]
 
 
 @contextmanager
@@ -27,6 +28,15 @@ def replacing(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def free_disk(path: Path) -> int | None:
+    """Return the bytes that are free where ``path`` is, or would be made; None if the system cannot say."""
+    try:
+        there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+        return shutil.disk_usage(there).free
+    except (OSError, StopIteration):
+        return None
 
 
 def open_without_link(path: str, flags: int) -> int:

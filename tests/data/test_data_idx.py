@@ -168,3 +168,23 @@ def test_the_real_files_are_those_that_are_pinned() -> None:
     labels = Mnist(root=root).records().labels
     assert labels is not None
     assert np.bincount(labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        ((1_300_000, 28, 28), (12,), "12 labels for the 1,300,000 images"),
+        ((12, 28, 28), (2**30,), "1,073,741,824 labels for the 12 images"),
+        ((1, 32_000, 32_000), (1,), "images of 32000x32000, expected 28x28"),
+        ((2**32 - 1, 28, 28), (12,), "claims to hold 4294967295 x 28 x 28 bytes"),
+    ],
+)
+def test_what_headers_claim_is_compared_before_values_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: tuple[int, ...], labels: tuple[int, ...], message: str
+) -> None:
+    for name, shape in (("train-images-idx3-ubyte.gz", images), ("train-labels-idx1-ubyte.gz", labels)):
+        header = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
+        (tmp_path / name).write_bytes(gzip.compress(header + bytes(100)))
+    monkeypatch.setattr(idx, "_read_values", lambda *_: pytest.fail("values were read"))
+    with pytest.raises(DataError, match=message):
+        Mnist(root=tmp_path).records()

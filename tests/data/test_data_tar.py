@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gansmith.data import tar as module
 from gansmith.data.tar import read_members
 from gansmith.errors import DataError
 
@@ -86,3 +87,41 @@ def test_damaged_archives_are_refused_in_one_line(tmp_path: Path, spoil: Callabl
     with pytest.raises(DataError, match="no usable tar archive") as refused:
         dict(read_members(path, {"one"}, LIMIT))
     assert "\n" not in str(refused.value)
+
+
+def test_more_members_than_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MEMBER_LIMIT", 3)
+    assert dict(read_members(tar(tmp_path / "a.tar", ("one", b"1"), *[("x", b"")] * 2), {"one"}, LIMIT)) == {
+        "one": b"1"
+    }
+    with pytest.raises(DataError, match="more than 3 members"):
+        dict(read_members(tar(tmp_path / "b.tar", *[("x", b"")] * 4), {"one"}, LIMIT))
+
+
+def record(key: str, value: str) -> bytes:
+    text = f" {key}={value}\n".encode()
+    return f"{len(text) + 2}".encode() + text
+
+
+SPARSE = record("GNU.sparse.major", "1") + record("GNU.sparse.minor", "0") + record("GNU.sparse.name", "one")
+
+
+@pytest.mark.parametrize("start", [b"zz\n12\n", b"9" * 511 + b"\n", b"1\n-5\nx\n"])
+def test_a_map_of_holes_that_is_no_map_is_one_line(tmp_path: Path, start: bytes) -> None:
+    header = tarfile.TarInfo("pax")
+    header.type, header.size = tarfile.XHDTYPE, len(SPARSE)
+    member = tarfile.TarInfo("one")
+    member.size = 512
+    blocks = [header.tobuf(), SPARSE.ljust(512, b"\0"), member.tobuf(), start.ljust(512, b"\0"), bytes(1024)]
+    (tmp_path / "a.tar").write_bytes(b"".join(blocks))
+    with pytest.raises(DataError, match="no usable tar archive") as caught:
+        dict(read_members(tmp_path / "a.tar", {"one"}, LIMIT))
+    assert "\n" not in str(caught.value)
+
+
+def test_names_that_name_names_without_end_are_one_line(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 2
+    (tmp_path / "a.tar").write_bytes((header.tobuf() + b"a".ljust(512, b"\0")) * 2000 + bytes(1024))
+    with pytest.raises(DataError, match="no usable tar archive"):
+        dict(read_members(tmp_path / "a.tar", {"one"}, LIMIT))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ import numpy as np
 import pytest
 
 from gansmith.data import npz as module
+from gansmith.data import resolve
 from gansmith.data.npz import Npz
+from gansmith.data.store import Preparation, prepare
 from gansmith.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), np.uint8)
@@ -68,10 +72,10 @@ def test_labels(tmp_path: Path, shape: tuple[int, ...]) -> None:
     [
         ({"other": PIXELS}, "holds other; expected the images as one of images, arr_0, x, x_train, train_images"),
         ({}, "holds nothing"),
-        ({"images": PIXELS.astype(np.int64)}, "images is int64 [5 6 7 3]; expected uint8 or float"),
+        ({"images": PIXELS.astype(np.int64)}, "images is int64 [5 6 7 3]; expected uint8, uint16 or float"),
         ({"images": PIXELS[..., :2]}, "with 1, 3 or 4 channels"),
-        ({"images": PIXELS[:0]}, "expected uint8 or float"),
-        ({"images": np.uint8(3)}, "expected uint8 or float"),
+        ({"images": PIXELS[:0]}, "expected uint8, uint16 or float"),
+        ({"images": np.uint8(3)}, "expected uint8, uint16 or float"),
         (
             {"images": PIXELS, "labels": np.zeros(4, int)},
             "labels is int64 [4]; expected one whole number for each of 5",
@@ -235,3 +239,66 @@ def test_more_images_than_any_set_has_are_refused_at_once(tmp_path: Path) -> Non
     np.savez_compressed(path, images=np.zeros((2**26 + 1, 1, 1), np.uint8))
     with pytest.raises(DataError, match="67,108,865 images; at most 67,108,864 are read"):
         Npz(path=path).records()
+
+
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_16_bits_are_read_as_those_of_files_are(tmp_path: Path, order: str, channels: int) -> None:
+    values = np.random.default_rng(1).integers(0, 4096, (5, 6, 7, channels)).astype(order)
+    values[0, 0, 0] = 4095
+    store = prepare(saved(tmp_path, np.asfortranarray(values)), Preparation(size=(6, 7)), cache=tmp_path / "cache")
+    assert any("use values to 4095: read as 12 bits" in note for note in store.notes)
+    assert store.images.shape == values.shape
+    expected = np.rint(values.astype(float) / 4095 * 255)[..., :3]
+    assert np.array_equal(store.images[..., :3], expected)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", "<f2"])
+def test_byte_orders_and_orders_of_axes(tmp_path: Path, dtype: str) -> None:
+    found = read(saved(tmp_path, np.asfortranarray((PIXELS / 255).astype(dtype))))
+    assert np.array_equal(found, PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ("(-1, -4, 4)", "expected whole numbers from 0 on"),
+        ("(True, 4, 4)", "expected whole numbers from 0 on"),
+        (f"({10**30}, 4, 4)", "but the file has at most 16"),
+        ("(0, 4, 4)", "which needs 0 bytes, but the file has at most 16"),
+        ("(" * 3000 + ")" * 3000, "cannot be read as .npz"),
+    ],
+)
+@pytest.mark.parametrize("version", [b"\1\0", b"\3\0"])
+def test_headers_that_lie(tmp_path: Path, shape: str, message: str, version: bytes) -> None:
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    data = b"\x93NUMPY" + version + struct.pack("<H" if version == b"\1\0" else "<I", len(header)) + header + bytes(16)
+    with zipfile.ZipFile(tmp_path / "set.npz", "w") as archive:
+        archive.writestr("images.npy", data)
+    with pytest.raises(DataError, match=message if version == b"\1\0" else "format 3.0; expected 1.0 or 2.0") as caught:
+        Npz(path=tmp_path / "set.npz").records()
+    assert "\n" not in str(caught.value)
+
+
+def test_more_than_is_free_is_refused_before_it_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = saved(tmp_path, PIXELS)
+    monkeypatch.setattr(module, "free_bytes", lambda device: PIXELS.nbytes - 1)
+    with pytest.raises(DataError, match=r"images|arr_0.* need 0 MiB of memory, .*; keep the images in a folder or zip"):
+        source.records()
+    both = saved(tmp_path, x_train=PIXELS, x_test=PIXELS)
+    monkeypatch.setattr(module, "free_bytes", lambda device: 3 * PIXELS.nbytes)
+    assert len(both.records()) == 5
+    with pytest.raises(DataError, match="need 0 MiB of memory"):  # twice there while they are joined
+        dataclasses.replace(both, split="all").records()
+
+
+def test_more_arrays_than_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MEMBER_LIMIT", 1)
+    with pytest.raises(DataError, match="2 arrays, more than 1"):
+        saved(tmp_path, a=PIXELS, b=PIXELS).records()
+
+
+def test_a_plain_array_names_the_remedy(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", PIXELS)
+    with pytest.raises(DataError, match=r"pack it with numpy.savez\('images.npz', images=numpy.load\('images.npy'\)\)"):
+        resolve(str(tmp_path / "images.npy"))

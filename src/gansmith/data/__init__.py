@@ -89,6 +89,9 @@ def _at_path(text: str) -> Source:
         return Npz(path=path)
     if path.is_dir() or zipfile.is_zipfile(path):
         return Folder(path=path)
+    if path.suffix.lower() == ".npy":
+        remedy = "pack it with numpy.savez('images.npz', images=numpy.load('images.npy'))"
+        raise DataError(f"{path}: one array without a name for what it holds; {remedy}")
     if path.suffix.lower() == ".zip":
         raise DataError(f"{path}: a damaged or unfinished zip; fetch or pack it again")
     known = known_set([path.name])

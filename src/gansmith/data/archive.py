@@ -7,6 +7,7 @@ oddly packed or oversized members are left out, each with the reason. Nothing is
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import stat
@@ -27,6 +28,8 @@ from gansmith.errors import DataError
 __all__ = ["FILE_LIMIT", "LINK_OUT", "Archive", "open_archive", "read_bounded"]
 
 FILE_LIMIT = 2**29  # bytes; an uncompressed image of decode's pixel limit is smaller
+BLOCK_BYTES = 2**19
+DIRECTORY_LIMIT = 2**27  # bytes of a zip's list of its files: about two million
 DEFLATE_LIMIT = 1033  # a byte of deflate unpacks to 1,032 at most
 LINK_OUT = "a link that leads out of the folder"
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
@@ -239,10 +242,29 @@ class _ZipReader:
             self._open()
         size = min(member.file_size, DEFLATE_LIMIT * member.compress_size)
         with FILES.holding(size, "files of this size"), self.turn, self.file.open(member) as stream:
-            return stream.read(member.file_size + 1)  # without a number it would inflate all before it compares
+            found = io.BytesIO()  # zipfile itself would hold all of it twice
+            while block := stream.read(min(BLOCK_BYTES, member.file_size + 1 - found.tell())):
+                found.write(block)  # a byte more than is claimed shows that the claim is wrong
+            return found.getvalue()
+
+
+def _refuse_directory(path: Path) -> None:
+    """Refuse a zip by the size of its list of files, before a thousand bytes are made of each fifty."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - 2**16 - 22 - 76))  # a comment's length, and the ends of both kinds of directory
+        end = file.read()
+    place = end.rfind(b"PK\5\6")
+    found = int.from_bytes(end[place + 12 : place + 16], "little")
+    wide = end.rfind(b"PK\6\6", 0, place)
+    if found == 2**32 - 1 and wide >= 0:
+        found = int.from_bytes(end[wide + 40 : wide + 48], "little")
+    if min(found, size) > DIRECTORY_LIMIT:
+        raise DataError(f"{path}: a list of files of {found:,} bytes; at most {DIRECTORY_LIMIT:,} are read; unpack it")
 
 
 def _open_zip(path: Path) -> Archive:
+    _refuse_directory(path)
     reader = _ZipReader(path)
     members: dict[str, zipfile.ZipInfo] = {}
     skipped = []

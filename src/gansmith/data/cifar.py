@@ -110,9 +110,11 @@ def _read(place: Path, wanted: tuple[str, ...]) -> tuple[dict[str, _Batch], tupl
 
 
 def _folder_files(folder: Path, names: Container[str]) -> Iterator[tuple[str, bytes]]:
+    left = _MOST_BYTES
     for path in sorted(folder.iterdir()):
         if path.name in names and path.is_file():
-            if path.stat().st_size > _MOST_BYTES:
+            left -= path.stat().st_size
+            if left < 0:
                 raise DataError(f"{path}: larger than all of CIFAR-10; get it anew")
             yield path.name, path.read_bytes()
 

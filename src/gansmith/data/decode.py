@@ -19,7 +19,8 @@ from PIL import (
 )
 
 from gansmith.data.budget import DECODING
-from gansmith.data.formats import FORMATS, RAW, explain, readable_formats, webp_pixels
+from gansmith.data.claims import refuse_claims, webp_pixels
+from gansmith.data.formats import FORMATS, RAW, explain, readable_formats
 from gansmith.data.levels import Levels, eight_bit, levels_of
 from gansmith.data.source import Record, Size
 from gansmith.data.tiles import LOW_BYTES, TILE_PIXELS, tiles
@@ -91,6 +92,7 @@ def decode(file: bytes | BinaryIO, size: Size | None = None, name: str = "") -> 
 
 def _decoded(data: bytes, size: Size | None) -> Image.Image:
     _refuse_pixels(*webp_pixels(data[:30]))  # before Pillow makes room for them
+    refuse_claims(data)
     image: Image.Image = Image.open(io.BytesIO(data), formats=readable_formats())
     _refuse_pixels(image.width, image.height)
     num_pixels = image.width * image.height

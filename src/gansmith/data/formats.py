@@ -20,7 +20,6 @@ __all__ = [
     "is_pointer",
     "pointer_at",
     "readable_formats",
-    "webp_pixels",
 ]
 
 FORMATS = ("PNG", "JPEG", "PPM", "GIF", "BMP", "WEBP", "TIFF")
@@ -134,15 +133,3 @@ def readable_formats() -> tuple[str, ...]:
             getattr(plugin, register)()
         found += [name for name in ("AVIF", "HEIF") if name in Image.OPEN and name not in found]
     return tuple(found)
-
-
-def webp_pixels(start: bytes) -> tuple[int, int]:
-    """Return width and height of a WebP file from its first 30 bytes; zeros for any other file."""
-    if start[:4] != b"RIFF" or start[8:12] != b"WEBP" or len(start) < 30:
-        return 0, 0
-    if start[12:16] == b"VP8X":
-        return int.from_bytes(start[24:27], "little") + 1, int.from_bytes(start[27:30], "little") + 1
-    if start[12:16] == b"VP8L":
-        bits = int.from_bytes(start[21:25], "little")
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    return int.from_bytes(start[26:28], "little") & 0x3FFF, int.from_bytes(start[28:30], "little") & 0x3FFF

@@ -6,10 +6,12 @@ dimension as a big-endian 32-bit number, and the values, the last dimension runn
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -24,7 +26,7 @@ from gansmith.data.source import Records, Size, Source, cache_folder
 from gansmith.errors import DataError
 from gansmith.types import size_text
 
-__all__ = ["FashionMnist", "Mnist", "read_idx"]
+__all__ = ["FashionMnist", "Mnist", "read_idx", "read_idx_shape"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,15 +101,16 @@ def _records(idx_set: _IdxSet, root: Path | None, split: str) -> Records:
 def _read_part(idx_set: _IdxSet, root: Path | None, prefix: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     images_path = _locate(idx_set, root, f"{prefix}-images-idx3-ubyte")
     labels_path = _locate(idx_set, root, f"{prefix}-labels-idx1-ubyte")
-    images, labels = read_idx(images_path, dimensions=3), read_idx(labels_path, dimensions=1)
-    if images.shape[1:] != Mnist.native_size:
-        height, width = images.shape[1:]
+    # What the headers say is compared before anything is unpacked: a few bytes may claim to hold a GiB.
+    (num_images, height, width), (num_labels,) = read_idx_shape(images_path, 3), read_idx_shape(labels_path, 1)
+    if (height, width) != Mnist.native_size:
         raise DataError(f"{images_path}: images of {size_text((height, width))}, expected 28x28")
-    if len(images) != len(labels):
-        raise DataError(f"{labels_path}: {len(labels):,} labels for the {len(images):,} images of {images_path.name}")
+    if num_images != num_labels:
+        raise DataError(f"{labels_path}: {num_labels:,} labels for the {num_images:,} images of {images_path.name}")
+    labels = read_idx(labels_path, dimensions=1)
     if labels.max() >= len(idx_set.class_names):
         raise DataError(f"{labels_path}: label {labels.max()}, expected 0 to {len(idx_set.class_names) - 1}")
-    return images, labels
+    return read_idx(images_path, dimensions=3), labels
 
 
 def _locate(idx_set: _IdxSet, root: Path | None, name: str) -> Path:
@@ -139,11 +142,21 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     Raises:
         DataError: it is no such file, it is empty, or it is shorter or longer than it says.
     """
+    with _opened(path) as stream:
+        return _read_values(stream, _read_shape(stream, dimensions))
+
+
+def read_idx_shape(path: Path, dimensions: int) -> tuple[int, ...]:
+    """Read what an IDX file says of its shape; the arguments and errors are those of ``read_idx``."""
+    with _opened(path) as stream:
+        return _read_shape(stream, dimensions)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[_Stream]:
     try:
         with path.open("rb") as file:
-            packed = file.peek(2).startswith(b"\x1f\x8b")
-            stream = gzip.GzipFile(fileobj=file) if packed else file
-            return _read_values(stream, _read_shape(stream, dimensions))
+            yield gzip.GzipFile(fileobj=file) if file.peek(2).startswith(b"\x1f\x8b") else file
     except (OSError, EOFError, zlib.error, _Malformed) as error:
         raise DataError(f"{path}: no usable IDX file ({error}); delete it and get it anew") from error
 

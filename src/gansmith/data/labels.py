@@ -16,6 +16,8 @@ from gansmith.plain_json import parse_json
 __all__ = ["CLASS_LIMIT", "check_labels", "folder_labels", "natural_order", "numbered_labels", "read_dataset_json"]
 
 CLASS_LIMIT = 100_000  # a network keeps a vector a class
+JSON_BYTES = 2**20  # of a dataset.json, and for each image
+JSON_BYTES_AN_IMAGE = 2**10
 
 
 def check_labels(labels: NDArray[Any], num: int, num_classes: int, where: str) -> None:
@@ -96,6 +98,10 @@ def read_dataset_json(data: bytes, names: Sequence[str], where: str) -> NDArray[
     Raises:
         DataError: it is something else, or files and labels do not match one to one.
     """
+    most = JSON_BYTES + JSON_BYTES_AN_IMAGE * len(names)
+    if len(data) > most:
+        found = f"{len(data):,} bytes for {len(names):,} images; expected {most:,} at most"
+        raise DataError(f"{where}: {found}; give it only labels, or leave it out with --data.labels none")
     try:
         content = parse_json(data)
     except ValueError as error:

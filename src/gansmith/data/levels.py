@@ -14,7 +14,18 @@ from gansmith.data.tiles import LOW_BYTES, tiles
 from gansmith.errors import DataError, UnreadableImage
 from gansmith.types import PixelArray
 
-__all__ = ["RANGES", "WIDE_MODES", "Levels", "Span", "eight_bit", "fitting_range", "levels_of", "settle", "span_of"]
+__all__ = [
+    "RANGES",
+    "WIDE_MODES",
+    "Levels",
+    "Span",
+    "eight_bit",
+    "fitting_range",
+    "from_16_bits",
+    "levels_of",
+    "settle",
+    "span_of",
+]
 
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")  # gray in more than 8 bit
 DEPTHS = (8, 10, 12, 14, 16)
@@ -161,6 +172,15 @@ def eight_bit(image: Image.Image, levels: Levels) -> Image.Image:
     colours = _scaled(_wide_colours(image, image.info[LOW_BYTES]), *levels.integers)
     colours[..., 3:] = np.asarray(image)[..., 3:]  # alpha always has 16 bits
     return Image.fromarray(colours)
+
+
+def from_16_bits(values: NDArray[np.uint16]) -> Image.Image:
+    """Return an array of 16-bit values [h w c] as an image, with all of its bits as those of files have."""
+    if values.shape[2] == 1:
+        return Image.fromarray(np.ascontiguousarray(values[..., 0], np.uint16))
+    image, low_bytes = (Image.fromarray((part).astype(np.uint8)) for part in (values >> 8, values & 255))
+    image.info[LOW_BYTES] = low_bytes
+    return image
 
 
 def _scaled(values: NDArray[Any], low: float, high: float) -> PixelArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import struct
 import threading
 import zipfile
 import zlib
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from gansmith.data.labels import numbered_labels
-from gansmith.data.levels import fitting_range
-from gansmith.data.source import Records, Size, Source
+from gansmith.data.levels import fitting_range, from_16_bits
+from gansmith.data.source import Record, Records, Size, Source
+from gansmith.devices import free_bytes
 from gansmith.errors import DataError, did_you_mean
 from gansmith.types import PixelArray
 
@@ -27,6 +30,7 @@ __all__ = ["ARRAY_LIMIT", "Npz"]
 ARRAY_LIMIT = 2**34  # bytes; the images have to fit into memory while the store is built
 DEFLATE_LIMIT = 1033  # a byte of deflate unpacks to 1,032 at most
 IMAGE_LIMIT = 2**26
+MEMBER_LIMIT = 10_000
 HEADER_LIMIT = 2**14  # bytes of a member's start that may be its header
 IMAGE_KEYS = ("images", "arr_0", "x")
 LABEL_KEYS = {"images": "labels", "arr_0": "arr_1", "x": "y"}
@@ -40,7 +44,7 @@ class Npz(Source):
 
     Images are found as ``images``, ``arr_0`` or ``x``, with labels ``labels``, ``arr_1`` or ``y``; or by splits, as
     ``x_train`` and ``y_train`` (Keras) or ``train_images`` and ``train_labels`` (MedMNIST), likewise val and test.
-    Images are [n h w], [n h w c] or [n c h w]; uint8, or float in [0, 1], [-1, 1] or [0, 255]. Labels are whole
+    Images are [n h w], [n h w c] or [n c h w]; uint8, uint16, or float in [0, 1], [-1, 1] or [0, 255]. Labels are whole
     numbers, [n] or [n 1].
 
     Args:
@@ -70,6 +74,7 @@ class Npz(Source):
         count = sum(map(len, images))
         if count > IMAGE_LIMIT:
             raise DataError(f"{path}: {count:,} images; at most {IMAGE_LIMIT:,} are read")
+        _require_memory(images, path)
         return _NpzRecords(
             lazy=_LazyImages(path, images),
             names=_Numbers(range(count)),
@@ -177,7 +182,7 @@ class _Numbers(Sequence[str]):
 class _NpzRecords(Records):
     lazy: _LazyImages
 
-    def read(self, index: int) -> PixelArray:
+    def read(self, index: int) -> Record:
         return self.lazy.read(index)
 
 
@@ -190,13 +195,15 @@ class _LazyImages:
     low: float = 0.0  # what becomes black
     high: float = 255.0  # what becomes white
 
-    def read(self, index: int) -> PixelArray:
+    def read(self, index: int) -> Record:
         with self.turn:
             if self.values is None:
                 self.values = self._load()
         image: PixelArray = self.values[index]
         if image.dtype == np.uint8:
             return image
+        if image.dtype.kind == "u":
+            return from_16_bits(image.astype(np.uint16))
         unit = (image.astype(np.float64) - self.low) / (self.high - self.low)
         pixels: PixelArray = np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
         return pixels
@@ -208,11 +215,21 @@ class _LazyImages:
             raise DataError(f"{self.path}: {names}, {num_bytes:,} bytes; at most {ARRAY_LIMIT:,} are read")
         parts = [_load(self.path, header) for header in self.headers]
         values = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        if values.dtype != np.uint8:
+        if values.dtype.kind == "f":
             self.low, self.high = _range_of(values, f"{self.path}: {self.headers[0]}")
         if values.ndim == 3:
             return values[..., np.newaxis]
         return values if values.shape[3] in CHANNELS else np.moveaxis(values, 1, 3)
+
+
+def _require_memory(headers: Sequence[_Header], path: Path) -> None:
+    """Refuse arrays that do not fit into memory before any is loaded; joining several takes twice their bytes."""
+    needed = sum(header.num_bytes for header in headers) * min(2, len(headers))
+    free = free_bytes(torch.device("cpu"))
+    if free is not None and needed > free:
+        found = f"need {needed / 2**20:,.0f} MiB of memory, of which {free / 2**20:,.0f} MiB are free"
+        remedy = "keep the images in a folder or zip, which is read image by image"
+        raise DataError(f"{path}: {' and '.join(map(str, headers))}, which {found}; {remedy}")
 
 
 def _range_of(values: NDArray[Any], where: str) -> tuple[float, float]:
@@ -227,13 +244,18 @@ def _range_of(values: NDArray[Any], where: str) -> tuple[float, float]:
 
 # --- reading no more than is allowed -----------------------------------------------------------------------
 
-_UNREADABLE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
 _HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def _read_headers(path: Path) -> dict[str, _Header]:
     try:
         with zipfile.ZipFile(path) as archive:
+            if len(archive.infolist()) > MEMBER_LIMIT:
+                raise ValueError(f"{len(archive.infolist()):,} arrays, more than {MEMBER_LIMIT:,}")
             return {header.key: header for header in (_read_header(archive, info) for info in archive.infolist())}
     except _UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as .npz ({error})") from error
@@ -243,9 +265,14 @@ def _read_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Header:
     """Read what a member says of itself, and compare it with how many bytes the file really has for it."""
     with archive.open(info) as stream:
         start = io.BytesIO(stream.read(min(info.file_size, HEADER_LIMIT)))
-    read = _HEADER_READERS[np.lib.format.read_magic(start)]
-    shape, _, dtype = read(start)
-    header = _Header(info.filename.removesuffix(".npy"), shape, dtype, info.CRC)
+    key = info.filename.removesuffix(".npy")
+    version = np.lib.format.read_magic(start)
+    if version not in _HEADER_READERS:
+        raise ValueError(f"{key} is an array of format {version[0]}.{version[1]}; expected 1.0 or 2.0")
+    shape, _, dtype = _HEADER_READERS[version](start)
+    if any(type(number) is not int or number < 0 for number in shape):
+        raise ValueError(f"{key} has the shape {shape}; expected whole numbers from 0 on")
+    header = _Header(key, shape, dtype, info.CRC)
     if dtype.hasobject:
         return header
     room = info.file_size - start.tell()
@@ -264,7 +291,7 @@ def _load(path: Path, header: _Header) -> NDArray[Any]:
         with np.load(path, allow_pickle=False) as arrays:
             values: NDArray[Any] = arrays[header.key]
             return values
-    except (*_UNREADABLE, MemoryError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path}: {header.key} cannot be read ({error})") from error
 
 
@@ -275,8 +302,9 @@ def _image_shape(header: _Header) -> tuple[Any, ...]:
 def _check_images(header: _Header, path: Path) -> None:
     shape = header.shape
     is_shape = len(shape) == 3 or (len(shape) == 4 and (shape[1] in CHANNELS or shape[3] in CHANNELS))
-    if not is_shape or 0 in shape or not (header.dtype == np.uint8 or header.dtype.kind == "f"):
-        expected = "expected uint8 or float, [n h w], [n h w c] or [n c h w] with 1, 3 or 4 channels"
+    is_kind = header.dtype.kind == "f" or (header.dtype.kind == "u" and header.dtype.itemsize <= 2)
+    if not is_shape or 0 in shape or not is_kind:
+        expected = "expected uint8, uint16 or float, [n h w], [n h w c] or [n c h w] with 1, 3 or 4 channels"
         raise DataError(f"{path}: {header}; {expected}")
 
 

@@ -27,6 +27,7 @@ from gansmith.data.source import Records, Source, cache_folder
 from gansmith.data.survey import Facts, propose_channels, propose_size, survey
 from gansmith.data.writer import Progress, Written, made_at_once, write_images
 from gansmith.errors import DataError
+from gansmith.files import free_disk
 from gansmith.types import ImageSpec, PixelArray, size_text
 
 __all__ = ["Preparation", "Store", "crop_notes", "frame_notes", "prepare", "propose_spec"]
@@ -36,6 +37,7 @@ KEY = 1  # raise it when the same source and preparation give other pixels
 SAMPLE = 128  # images that are looked at to find size and channels
 CHANNELS = {"gray": 1, "rgb": 3, "rgba": 4}
 FACTOR = "factor-"
+SPARE_BYTES = 2**20  # of a store, beside its arrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +199,7 @@ def _make(
     spec = _spec_of(source, records, preparation)
     if preparation.size is None and source.native_size is None:
         records = source.records((spec.height, spec.width))
+    _require_room(path.parent, records, spec)
     try:
         with made_at_once(path, replacing=flaw is not None) as unfinished:
             about = _build(unfinished, source, records, preparation, spec, progress)
@@ -206,6 +209,17 @@ def _make(
         remedy = "make room there, or set GANSMITH_CACHE to another folder"
         reason = f"{error}; the store there cannot be used: {flaw}" if flaw else str(error)
         raise DataError(f"{path.parent}: cannot be written ({reason}); {remedy}") from error
+
+
+def _require_room(folder: Path, records: Records, spec: ImageSpec) -> None:
+    """Refuse a store that the disk has no room for, before an image is decoded."""
+    num_arrays = sum(1 for _ in _arrays(records))
+    needed = len(records) * (spec.height * spec.width * spec.channels + 8 * num_arrays) + SPARE_BYTES
+    free = free_disk(folder)
+    if free is not None and needed > free:
+        found = f"needs {needed / 2**20:,.0f} MiB, of which {free / 2**20:,.0f} MiB are free"
+        remedy = "make room there, choose a smaller --size, or set GANSMITH_CACHE to a folder on another disk"
+        raise DataError(f"{folder}: the store of {len(records):,} images of {spec} {found}; {remedy}")
 
 
 def _key(source: Source, records: Records, preparation: Preparation) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import tarfile
 import zlib
 from collections.abc import Container, Iterator
@@ -13,6 +14,8 @@ from typing import Any
 from gansmith.errors import DataError
 
 __all__ = ["read_members"]
+
+MEMBER_LIMIT = 10_000  # files, folders and links of an archive
 
 
 def read_members(path: Path, wanted: Container[str], most_bytes: int) -> Iterator[tuple[str, bytes]]:
@@ -33,15 +36,26 @@ def read_members(path: Path, wanted: Container[str], most_bytes: int) -> Iterato
                 raise DataError(f"{path}: two files are called {name}, expected one")
             seen.add(name)
             yield name, data
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path}: no usable tar archive ({error}); delete it and get it anew") from error
+
+
+# tarfile turns most damage into its own errors; of others' headers it lets these through.
+_UNREADABLE = (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, TypeError, IndexError, RecursionError)
 
 
 def _regular_files(path: Path, wanted: Container[str], most_bytes: int) -> Iterator[tuple[str, bytes]]:
     with path.open("rb") as file:
         stream: Any = _Bounded(file, most_bytes)  # all of a file that tarfile's streams need
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
-            for member in archive:
+        with tarfile.open(fileobj=stream, mode="r|") as opened:
+            archive: Any = opened
+            for count in itertools.count(1):
+                member = archive.next()
+                if member is None:
+                    break
+                archive.members.clear()  # tarfile would remember all of them
+                if count > MEMBER_LIMIT:
+                    raise OSError(f"more than {MEMBER_LIMIT:,} members")
                 name = PurePosixPath(member.name).name
                 # A sparse file is a few bytes that unpack to as many zeros as it likes.
                 plain = member.isreg() and not member.issparse()

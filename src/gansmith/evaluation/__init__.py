@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from gansmith import dist
-from gansmith.devices import choose_compute
+from gansmith.devices import choose_compute, require_bytes
 from gansmith.errors import ConfigError, RunError
 from gansmith.evaluation.judge import Judge, all_metrics, quantities
 from gansmith.evaluation.options import Evaluation
@@ -85,12 +86,16 @@ def evaluate_run(folder: RunFolder, options: Evaluation, console: Console | None
     console = console or Console(quiet=not dist.is_main())
     snapshot = find_snapshot(folder, options.snapshot, ema=options.ema)
     generator = load_generator(folder, snapshot, device=options.device)
+    pixels = generator.spec.height * generator.spec.width * generator.spec.channels
+    what = f"{options.num:,} images of {generator.spec}"
+    require_bytes(2 * options.num * pixels, torch.device("cpu"), "evaluate.num", what)
     if options.against is None:
         real = own_images(folder, options, console)
     else:
         real = other_images(options.against, generator.spec, options, console)
     numbers, unlabelled = matched_classes(real.store, generator.class_names)
     judge = Judge.of(real, options, console)
+    judge.require_memory(options.num, generator.spec)
     fake = made(generator, judge, numbers)
     generated = Generated(
         path=str(folder.path),
@@ -128,6 +133,7 @@ def evaluate_files(path: Path, options: Evaluation, console: Console | None = No
     real = other_images(options.against, store.spec, options, console, trained_on=known)
     numbers, unlabelled = matched_classes(real.store, store.class_names)
     judge = Judge.of(real, options, console)
+    judge.require_memory(min(options.num, len(store)), store.spec)
     fake = read(store, judge, numbers)
     generated = Generated(path=str(path), num=len(fake), digest=digest_of(fake))
     return judge.judge(judge.compare(fake, unlabelled), generated)

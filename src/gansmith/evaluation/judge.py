@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from gansmith import __version__, dist
 from gansmith.component import member, member_name, members
 from gansmith.console import work_progress
 from gansmith.data.batches import Indices
+from gansmith.devices import require_bytes
 from gansmith.errors import MetricError
 from gansmith.evaluation.options import Evaluation
 from gansmith.evaluation.real import Part, Real
@@ -20,6 +22,7 @@ from gansmith.metrics import default_extractor
 from gansmith.metrics.features import FeatureNetwork, Features, Selection, features_of_store, some_of
 from gansmith.metrics.judgement import Generated, Judgement, Reference, Seen
 from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.types import ImageSpec
 
 __all__ = ["Judge", "all_metrics", "counted", "quantities"]
 
@@ -44,6 +47,27 @@ class Judge:
         with dist.main_first(), work_progress("learning to judge", console) as progress:
             network = extractor.network(real.store, real.indices, progress)
         return cls(real=real, network=network, options=options, console=console)
+
+    def require_memory(self, num: int, spec: ImageSpec) -> None:
+        """Refuse samples whose features and neighbours cannot fit into memory, before any is made.
+
+        Args:
+            num: how many samples.
+            spec: their shape.
+
+        Raises:
+            ConfigError: they need more than is free.
+        """
+        known = [len(self._chosen)]
+        if any(metric.needs_training for metric in self.metrics):
+            known = [len(self.real.indices), len(self.real.held_out.indices) if self.real.held_out else 0]
+        with torch.no_grad():
+            values, _ = self.network(torch.zeros(1, spec.channels, spec.height, spec.width, dtype=torch.uint8))
+        rows, most = num + sum(known), max(num, *known)
+        # each row of features, float32; twice in float64 for all that neighbours are looked for among; pixels twice
+        needed = values.shape[1] * (4 * rows + 16 * most) + 2 * num * spec.height * spec.width * spec.channels
+        what = f"{num:,} samples and {sum(known):,} real images with {values.shape[1]:,} features each"
+        require_bytes(needed, torch.device("cpu"), "evaluate.num", what)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
