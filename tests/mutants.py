@@ -176,11 +176,7 @@ def warm_up() -> None:
 
 def write(path: Path, scores: Sequence[Score], chosen: argparse.Namespace) -> None:
     """Put the scores into ``path.json``, where those of other modules stay, and the table of all into ``path.md``."""
-    file = path.with_suffix(".json")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    when = {"date": str(datetime.date.today()), "commit": commit.stdout.strip(), "processor": processor(),
-            "sample": chosen.sample, "imports": chosen.imports, "seed": chosen.seed,
-            "slowest test, s": chosen.slowest}  # fmt: skip
+    file, when = path.with_suffix(".json"), circumstances(chosen)
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     found |= {score.module: {**asdict(score), **when} for score in scores}
     found = {module: found[module] for module in TESTS if module in found}
@@ -188,20 +184,42 @@ def write(path: Path, scores: Sequence[Score], chosen: argparse.Namespace) -> No
     path.with_suffix(".md").write_text(table(found), encoding="utf-8")
 
 
+def circumstances(chosen: argparse.Namespace) -> dict[str, Any]:
+    """What a score depends on."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    named = {"date": str(datetime.date.today()), "commit": commit.stdout.strip(), "processor": processor()}
+    return {**named, **{name: getattr(chosen, name) for name in ("sample", "imports", "seed", "slowest")}}
+
+
 def table(found: dict[str, Any]) -> str:
-    """All scores, and what no test failed with."""
+    """All scores, what no test failed with, and what changes nothing, with the reasons."""
     kept = [Score(**{name: each[name] for name in Score.__dataclass_fields__}) for each in found.values()]
-    total = Score("all", sum(s.mutants for s in kept), sum(s.equivalent for s in kept), sum(s.killed for s in kept),
-                  *([line for s in kept for line in getattr(s, name)] for name in ("survived", "timeout",
-                  "error")), minutes=sum(s.minutes for s in kept))  # fmt: skip
-    facts = [sorted({str(each[name]) for each in found.values()}) for name in ("date", "commit", "seed", "processor")]
-    about = ", ".join(f"{name} {' '.join(each)}" for name, each in zip(
-        ("date", "commit", "seed of the sample", "processor"), facts, strict=True))  # fmt: skip
-    lines = [f"`make mutants`: {about}. Score: killed of killed and survived.", "", COLUMNS, "|---" * 10 + "|"]
-    lines += [str(score) for score in (*kept, total)]
-    for title, each in (("Survived", total.survived), ("Timed out", total.timeout), ("Errors", total.error)):
-        lines += ["", f"{title}:", "", *(f"- `{line}`" for line in each)] if each else []
-    return "\n".join(lines) + "\n"
+    total = Score("all", *(sum(getattr(each, name) for each in kept) for name in ("mutants", "equivalent", "killed")))
+    total.minutes = sum(each.minutes for each in kept)
+    lists: list[str] = []
+    for name, title in (("survived", "Survived"), ("timeout", "Timed out"), ("error", "Errors")):
+        setattr(total, name, [line for each in kept for line in getattr(each, name)])
+        listed = [f"- `{line}`" for line in getattr(total, name)]
+        lists += ["", f"{title}:", "", *listed] if listed else []
+    known = tomllib.loads((ROOT / "tests/mutation/known.toml").read_text(encoding="utf-8"))["equivalent"]
+    reasons = [
+        f"- `{each['module']}.py`: `{'`, `'.join(each['changes'])}` in `{each['line']}`: {each['reason']}"
+        for each in known
+        if each["module"] in found
+    ]
+    rows = [COLUMNS, "|---" * 10 + "|", *(str(score) for score in (*kept, total))]
+    return "\n".join([about(found), "", *rows, *lists, "", "Equivalent, not tried:", "", *reasons]) + "\n"
+
+
+def about(found: dict[str, Any]) -> str:
+    """When, where and of how many changes."""
+    names = ("date", "commit", "processor", "seed")
+    facts = [f"{name} {', '.join(sorted({str(each[name]) for each in found.values()}))}" for name in names]
+    most = " or ".join(sorted({f"{each['sample'] or 'all'} + {each['imports'] or 'all'}" for each in found.values()}))
+    return (
+        f"`make mutants`: {', '.join(facts)}; sample of each module: {most} of the changes inside functions and of "
+        "those that take effect on import, and the changes by name. Score: killed of killed and survived."
+    )
 
 
 def processor() -> str:
@@ -231,11 +249,7 @@ def main() -> None:
         print(scores[-1], flush=True)
         if chosen.out:
             write(chosen.out, scores, chosen)
-    print(
-        table(
-            {score.module: {**asdict(score), "date": "", "commit": "", "seed": "", "processor": ""} for score in scores}
-        )
-    )
+    print(table({score.module: {**asdict(score), **circumstances(chosen)} for score in scores}))
 
 
 if __name__ == "__main__":

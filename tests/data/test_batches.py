@@ -225,6 +225,14 @@ def test_a_mapped_store_gives_the_same_and_stays_untouched(tmp_path: Path) -> No
     assert batch.labels is None and store.images.any()
 
 
+def test_what_is_kept_is_no_business_of_others() -> None:
+    batches = Batches(store=make_store(4), batch_size=2)
+    batches.indices(0)
+    assert "_blocks" not in repr(batches) and Batches(store=batches.store, batch_size=2)._blocks == {}
+    with pytest.raises(TypeError, match="_blocks"):
+        Batches(store=batches.store, batch_size=2, _blocks={})  # type: ignore[call-arg]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

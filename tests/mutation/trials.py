@@ -19,23 +19,22 @@ import resource
 import shutil
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType, FrameType, FunctionType
+from types import CodeType, FunctionType
 from typing import Any, Literal
 
 import pytest
 
 from mutation.changes import Mutant
+from mutation.plugins import Failures, Key, Profile, Watch, fastest_first, run_until_one_fails
 
 __all__ = ["Outcome", "Target", "try_mutants"]
 
 Outcome = Literal["killed", "survived", "timeout", "error"]
-Key = tuple[str, int]  # of a function: its qualified name and its first line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,21 +177,12 @@ def _collect_and_fork(target: Target, mutants: Sequence[Mutant], tell: Callable[
     return _pytest(target, forks)
 
 
-@dataclass
-class _Profile:
-    """How long a test takes, and which functions of the module it calls."""
-
-    seconds: float
-    functions: set[Key]
-    starts_processes: bool
-
-
 class _Forks:
     """A plugin of pytest that runs the collected tests once, and then in a fork for each mutant."""
 
     def __init__(self, target: Target, mutants: Sequence[Mutant], tell: Callable[[Any], None]) -> None:
         self.target, self.mutants, self.tell = target, mutants, tell
-        self.watch = _Watch(str(target.changed))
+        self.watch = Watch(str(target.changed))
         self.early: set[Key] = set()  # functions that are called before the first test
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -204,7 +194,7 @@ class _Forks:
         found = self.target.folder / "profile.json"
         if _fork(lambda: self._measure(session.items, found), limit=600) != 0:
             raise session.Failed("the tests fail without a change")
-        profiles = {name: _Profile(s, {(f, n) for f, n in functions}, starts)
+        profiles = {name: Profile(s, {(f, n) for f, n in functions}, starts)
                     for name, (s, functions, starts) in json.loads(found.read_text()).items()}  # fmt: skip
         codes = {(code.co_qualname, code.co_firstlineno): code for code in _functions(_codes(self.target))}
         live = _live_functions(codes)
@@ -213,7 +203,7 @@ class _Forks:
         return True
 
     def _measure(self, items: Sequence[pytest.Item], path: Path) -> int:
-        profiles, failures = {}, _Failures()
+        profiles, failures = {}, Failures()
         items[0].config.pluginmanager.register(failures)
         items[0].config.pluginmanager.register(self.watch)
         for item, following in zip(items, [*items[1:], None], strict=True):
@@ -227,7 +217,7 @@ class _Forks:
         return failures.num
 
     def _try(
-        self, mutant: Mutant, items: Sequence[pytest.Item], profiles: dict[str, _Profile],
+        self, mutant: Mutant, items: Sequence[pytest.Item], profiles: dict[str, Profile],
         live: dict[Key, list[FunctionType]],
     ) -> str:  # fmt: skip
         changed = {(code.co_qualname, code.co_firstlineno): code for code in _functions(_compiled(mutant, self.target))}
@@ -240,7 +230,7 @@ class _Forks:
             return "again"
         calling = [item for item in items if item.nodeid in profiles and (
             profiles[item.nodeid].starts_processes or key in profiles[item.nodeid].functions)]  # fmt: skip
-        chosen = _fastest_first(calling, {name: each.seconds for name, each in profiles.items()}, self.target.slowest)
+        chosen = fastest_first(calling, {name: each.seconds for name, each in profiles.items()}, self.target.slowest)
         survived = "again" if key in self.early else "survived"
         if not chosen:
             return survived
@@ -253,83 +243,7 @@ class _Forks:
 def _run_changed(functions: Sequence[FunctionType], code: CodeType, items: Sequence[pytest.Item]) -> int:
     for function in functions:
         function.__code__ = code
-    return _run_until_one_fails(items)
-
-
-def _run_until_one_fails(items: Sequence[pytest.Item]) -> int:
-    failures = _Failures()
-    for item, following in zip(items, [*items[1:], None], strict=True):
-        item.config.pluginmanager.register(failures) if item is items[0] else None
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        if failures.num:
-            return 1
-    return 0
-
-
-def _fastest_first(items: Sequence[pytest.Item], seconds: dict[str, float], slowest: float) -> list[pytest.Item]:
-    quick = [item for item in items if seconds.get(item.nodeid, slowest + 1) <= slowest]
-    return sorted(quick, key=lambda item: seconds[item.nodeid])
-
-
-class _Failures:
-    """A plugin of pytest that counts failures."""
-
-    def __init__(self) -> None:
-        self.num, self.skipped = 0, set[str]()
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count."""
-        self.num += report.failed
-        if report.skipped:
-            self.skipped.add(report.nodeid)
-
-
-class _Watch:
-    """A plugin of pytest that notes which functions of a file are called by a test or by its fixtures."""
-
-    def __init__(self, filename: str) -> None:
-        self.filename = filename
-        self.called: set[Key] = set()
-        self.by_fixture: dict[int, set[Key]] = {}
-        self.starts_processes = False
-        self.hooked = False
-
-    @contextlib.contextmanager
-    def of(self, item: pytest.Item) -> Iterator[_Profile]:
-        """Watch a test; the profile is whole when the block ends."""
-        if not self.hooked:
-            sys.addaudithook(self._audit)
-        self.called, self.starts_processes, self.hooked = set(), False, True
-        profile = _Profile(0.0, self.called, False)
-        sys.settrace(self.trace)
-        threading.settrace(self.trace)
-        try:
-            yield profile
-        finally:
-            sys.settrace(None)
-            threading.settrace(None)  # type: ignore[arg-type]
-        for fixtures in item._fixtureinfo.name2fixturedefs.values():  # type: ignore[attr-defined]
-            profile.functions = profile.functions.union(*(self.by_fixture.get(id(each), set()) for each in fixtures))
-        profile.starts_processes = self.starts_processes
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[Any]:
-        """Note what a fixture calls, which every test that uses it depends on."""
-        before, self.called = self.called, set()
-        made = yield
-        self.by_fixture[id(fixturedef)] = self.called
-        before |= self.called
-        self.called = before
-        return made
-
-    def trace(self, frame: FrameType, event: str, argument: Any) -> None:
-        """Note a call, for ``sys.settrace``."""
-        if frame.f_code.co_filename == self.filename:
-            self.called.add((frame.f_code.co_qualname, frame.f_code.co_firstlineno))
-
-    def _audit(self, event: str, arguments: Any) -> None:
-        if event in ("subprocess.Popen", "os.fork", "os.posix_spawn"):
-            self.starts_processes = True
+    return run_until_one_fails(items)
 
 
 def _codes(target: Target) -> CodeType:
@@ -382,14 +296,14 @@ class _Ordered:
 
     seconds: dict[str, float]
     slowest: float
-    failures: _Failures = field(default_factory=_Failures)
+    failures: Failures = field(default_factory=Failures)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Take the place of pytest's own loop."""
         if session.testsfailed:
             raise session.Interrupted("the tests cannot be collected")
         new = {item.nodeid: 0.0 for item in session.items if item.nodeid not in self.seconds}  # of a changed table
-        if _run_until_one_fails(_fastest_first(session.items, {**new, **self.seconds}, self.slowest)):
+        if run_until_one_fails(fastest_first(session.items, {**new, **self.seconds}, self.slowest)):
             raise session.Failed("one failed")
         return True
 
