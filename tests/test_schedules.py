@@ -51,9 +51,10 @@ def test_what_is_no_duration_is_refused_in_one_line(text: str) -> None:
     )
 
 
-def test_an_interval_that_is_never_is_told_how_to_be_rare() -> None:
-    with pytest.raises(ConfigError, match=r"'never' is not a duration; .* \"100 %\", which is once, at the end$"):
-        Duration.from_text("never", "config.samples.every")
+@pytest.mark.parametrize("text", ["never", "Off", "no", "none"])
+def test_an_interval_that_is_never_is_told_how_to_be_rare(text: str) -> None:
+    with pytest.raises(ConfigError, match=rf"'{text}' is not a duration; .* \"100 %\", which is once, at the end$"):
+        Duration.from_text(text, "config.samples.every")
 
 
 @pytest.mark.parametrize(
