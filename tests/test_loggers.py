@@ -229,6 +229,13 @@ def test_the_mode_is_that_of_the_environment_else_online_with_a_key(
     assert notes == ([] if environment else [no_key])
 
 
+def test_a_mode_that_wandb_has_not_is_refused_at_once(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch)
+    monkeypatch.setenv("WANDB_MODE", "of")
+    with pytest.raises(ConfigError, match="WANDB_MODE is 'of'; expected online, offline or disabled"):
+        check_loggers([WeightsAndBiases()])
+
+
 def test_a_key_set_later_logs_online_and_the_lack_of_one_offline(
     run: RunFolder, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ from gansmith.component import Component, member_name
 from gansmith.errors import ConfigError, GansmithError, MissingExtra, RunError, explain
 from gansmith.files import replacing
 from gansmith.runs import RunFolder
-from gansmith.wandb_key import try_key, wandb_mode, within
+from gansmith.wandb_key import ONLINE, try_key, wandb_mode, within
 
 __all__ = ["LOGGERS", "LogWriter", "Logger", "TensorBoard", "WeightsAndBiases", "check_loggers", "open_logs"]
 
@@ -140,7 +140,7 @@ class WeightsAndBiases(Logger):
 
     def check(self, run: RunFolder | None) -> Sequence[str]:
         wandb = _import("wandb", "wandb")
-        if wandb_mode() == "online":
+        if wandb_mode() in ONLINE:
             try_key(wandb)
             return _offline_before(run)
         if "WANDB_MODE" in os.environ:

@@ -15,14 +15,23 @@ from urllib.error import HTTPError
 
 from gansmith.errors import ConfigError
 
-__all__ = ["try_key", "wandb_mode", "within"]
+__all__ = ["ONLINE", "try_key", "wandb_mode", "within"]
+
+ONLINE, AWAY = ("online", "run", "shared"), ("offline", "dryrun", "disabled")  # values of WANDB_MODE
 
 REACH_SECONDS, LOGIN_SECONDS = 5, 20  # in which a server has to answer at all, and to say whether it knows the key
 
 
 def wandb_mode() -> str:
-    """As WANDB_MODE says, else online if there is a key."""
-    return os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+    """Return what WANDB_MODE says, else "online" if there is a key, else "offline".
+
+    Raises:
+        ConfigError: WANDB_MODE says something else.
+    """
+    mode = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+    if mode not in (*ONLINE, *AWAY):
+        raise ConfigError(f"config.loggers: WANDB_MODE is '{mode}'; expected online, offline or disabled")
+    return mode
 
 
 def _has_key() -> bool:
