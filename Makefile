@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test mutants check format docs clean
+.PHONY: demo test mutants faults check format docs clean
 
 demo: $(VENV)/.core
 	$(BIN)/gansmith demo
@@ -16,6 +16,9 @@ test: $(VENV)/.dev
 
 mutants: $(VENV)/.dev
 	$(BIN)/python tests/mutants.py $(MUTANTS)
+
+faults: $(VENV)/.dev
+	$(BIN)/python tests/faults $(FAULTS)
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py

@@ -21,9 +21,10 @@ import numpy as np
 
 from gansmith.data import integrity
 from gansmith.data.batches import Batches
-from gansmith.data.integrity import check_files, unsealed
+from gansmith.data.integrity import check_files
 from gansmith.data.npz import Npz
 from gansmith.data.store import Store, prepare
+from gansmith.plain_json import unsealed
 
 HERE = Path(__file__).parent
 SHAPES = {"MNIST": (60_000, 28, 28, 1), "CIFAR-10": (50_000, 32, 32, 3), "64 pixels": (40_000, 64, 64, 3)}

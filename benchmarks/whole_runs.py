@@ -79,7 +79,7 @@ def run(job: Job, data_root: Path, path: Path, scale: float) -> dict[str, object
     peak = max(peak, ended(subprocess.Popen([sys.executable, "-m", "gansmith", "resume", str(path)])))
     wall = time.perf_counter() - started
     status = json.loads((path / "status.json").read_text())
-    state = json.loads((sorted((path / "training_checkpoints").iterdir())[-1] / "state.json").read_text())
+    state = json.loads((max((path / "training_checkpoints").glob("*[0-9]")) / "state.json").read_text())
     environment = json.loads((path / "environment.json").read_text())
     publish(job.name, path)
     return {

@@ -31,6 +31,7 @@ from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork
 from gansmith.metrics.judgement import Judgement
 from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.plain_json import write_json
 from gansmith.tracker import MOST_TO_DECIDE
 from gansmith.tracking import Tracking
 from gansmith.types import Pixels
@@ -366,7 +367,7 @@ def test_a_run_without_checkpoints(own_run: Path) -> None:
 def test_a_run_whose_images_have_gone(own_run: Path, photos: Path, tmp_path: Path) -> None:
     config = json.loads((own_run / "config.json").read_text(encoding="utf-8"))
     config["data"]["path"] = str(tmp_path / "gone.npz")
-    (own_run / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    write_json(own_run / "config.json", config)
     message = refused(RunError, own_run)
     assert "gone.npz" in message and "--against DATA" in message
     assert evaluate(own_run, photos, num=20, **BY).figures
@@ -376,7 +377,7 @@ def test_a_run_whose_images_have_changed(own_run: Path, tmp_path: Path) -> None:
     config = json.loads((own_run / "config.json").read_text(encoding="utf-8"))
     config["data"]["path"] = str(tmp_path / "changed.npz")
     np.savez(tmp_path / "changed.npz", images=np.zeros((60, 8, 8, 3), np.uint8), labels=np.arange(60) % 3)
-    (own_run / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    write_json(own_run / "config.json", config)
     message = refused(RunError, own_run)
     assert "digest differs" in message and "--against DATA" in message
 

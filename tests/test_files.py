@@ -11,7 +11,7 @@ import pytest
 from gansmith.api import Run, open_run, train
 from gansmith.cli import main
 from gansmith.errors import RunError
-from gansmith.files import refuse_links, replacing
+from gansmith.files import refuse_links, remove_leftovers, replacing
 from gansmith.images import save_png
 from gansmith.runs import RunFolder, write_json
 
@@ -104,3 +104,13 @@ def test_what_weights_and_biases_keeps_may_have_links(run: Run) -> None:
     open_run(run.path)
     with pytest.raises(RunError, match=r"latest-run: a link or no regular file"):
         refuse_links(run.path)
+
+
+def test_what_a_kill_has_left_is_removed_an_hour_later(tmp_path: Path) -> None:
+    old, new, other = (tmp_path / name for name in (".x.1a.unfinished.json", ".x.2b.unfinished.json", "x.json"))
+    for path in (old, new, other):
+        path.touch()
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    remove_leftovers(tmp_path, tmp_path / "absent")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([new.name, other.name])

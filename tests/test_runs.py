@@ -15,7 +15,7 @@ import pytest
 from gansmith.errors import RunError
 from gansmith.guard.journal import Event
 from gansmith.metrics.judgement import Judgement
-from gansmith.plain_json import read_lines
+from gansmith.plain_json import read_json, read_lines
 from gansmith.runs import RunFolder, write_json
 
 
@@ -51,6 +51,19 @@ def test_a_new_run_never_takes_what_is_not_empty(tmp_path: Path, run: RunFolder)
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="choose another folder"):
         RunFolder.create(tmp_path / "file")
+
+
+def test_a_kill_before_the_configuration_was_written_is_no_dead_end(run: RunFolder) -> None:
+    for name in (".lock", "data.json", ".data.1a.unfinished.json", ".config.2b.unfinished.json"):
+        (run.path / name).touch()
+    assert RunFolder.create(run.path) == run
+    with pytest.raises(KeyboardInterrupt), RunFolder.begin(run.path):
+        raise KeyboardInterrupt
+    assert not list(run.path.parent.rglob("*.json"))
+    (run.path / ".notes.1a.unfinished.json").parent.mkdir(exist_ok=True)
+    (run.path / ".notes.1a.unfinished.json").touch()
+    with pytest.raises(RunError, match="is not empty"):
+        RunFolder.create(run.path)
 
 
 def test_opening_what_is_no_run_says_where_one_might_be(tmp_path: Path, run: RunFolder) -> None:
@@ -108,7 +121,9 @@ def test_a_write_that_fails_leaves_no_checkpoint_and_the_old_ones(run: RunFolder
 def test_leftovers_go_with_the_next_checkpoint(run: RunFolder) -> None:
     with pytest.raises(OSError, match="disk full"):
         run.add_checkpoint(1, broken, keep=3)
-    assert len(list(run.checkpoint_folder.iterdir())) == 1 and run.checkpoints() == []
+    assert not list(run.checkpoint_folder.iterdir())  # half of a checkpoint would keep the disk full
+    (run.checkpoint_folder / ".unfinished-of-one-that-was-killed").mkdir()
+    assert run.checkpoints() == []
     run.add_checkpoint(2, writing("two"), keep=3)
     assert [path.name for path in run.checkpoint_folder.iterdir()] == ["000002"]
 
@@ -320,7 +335,7 @@ def test_json_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(Path, "write_text", full_disk)
     with pytest.raises(OSError, match="disk full"):
         write_json(path, {"a": 2})
-    assert json.loads(path.read_text(encoding="utf-8")) == {"a": 1}
+    assert read_json(path) == {"a": 1}
 
 
 # --- one training at a time --------------------------------------------------------------------------------

@@ -12,9 +12,8 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import Tensor
 
-from gansmith.data.integrity import sealed, unsealed
 from gansmith.errors import DamagedCheckpoint, RunError
-from gansmith.plain_json import parse_json, read_json
+from gansmith.plain_json import SEAL, parse_json, read_json, sealed, unsealed
 from gansmith.runs import RunFolder
 
 __all__ = [
@@ -117,7 +116,10 @@ def never_saved(run: RunFolder) -> bool:
     folder = run.checkpoint_folder
     if folder.is_dir() and any(path.name[0] != "." for path in folder.iterdir()):
         return False
-    status = read_json(run.status) if run.status.exists() else {}
+    try:
+        status = read_json(run.status)
+    except (OSError, ValueError):  # not written yet, or damaged
+        status = {}
     state, saved = (status.get("state"), "step" in status) if isinstance(status, dict) else (None, False)
     return state == "failed" or (state in (None, "running") and not saved)
 
@@ -132,7 +134,7 @@ def read_state(folder: Path) -> Mapping[str, Any]:
     try:
         text = _read(path).decode("utf-8")
         plain = parse_json(text)
-        if "seal" in plain or "files" in plain:  # absent from both in checkpoints of earlier versions
+        if SEAL in plain or "files" in plain:  # absent from both in checkpoints of earlier versions
             plain = unsealed(text)
         return _checked({**_ABSENT_IN_OLD_CHECKPOINTS, **plain})
     except (ValueError, KeyError, TypeError, AttributeError) as error:

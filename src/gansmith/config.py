@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ from gansmith.component import (
 from gansmith.data.source import Source
 from gansmith.data.store import Preparation
 from gansmith.errors import ConfigError
-from gansmith.files import replacing
 from gansmith.guard import Guard
 from gansmith.loggers import Logger
 from gansmith.losses import Loss, Sigmoid
@@ -32,7 +30,7 @@ from gansmith.models.model import Model
 from gansmith.optimizers import Adam, Optimizer
 from gansmith.penalties import Penalty
 from gansmith.pictures import PictureWriter, SampleGrid
-from gansmith.plain_json import read_json
+from gansmith.plain_json import SEAL, parse_json, read_json, write_json
 from gansmith.schedules import Duration, Length
 from gansmith.tracking import Tracking
 
@@ -136,19 +134,24 @@ def flat(plain: Any, path: str = "") -> dict[str, Any]:
 
 def save_config(config: Config, path: Path) -> None:
     """Write a configuration as JSON."""
-    with replacing(path) as unfinished:
-        unfinished.write_text(json.dumps(to_plain(config), indent=2) + "\n", encoding="utf-8")
+    write_json(path, to_plain(config))
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path, *, edited: bool = False) -> Config:
     """Read a configuration from JSON.
+
+    Args:
+        path: the file.
+        edited: accept one that was changed since it was written, as the caller compares it with a checkpoint's.
 
     Raises:
         ConfigError: no JSON, not the fields of a configuration, or components that $GANSMITH_TRUST does not name.
     """
     try:
-        plain = read_json(path)
+        plain = parse_json(path.read_bytes()) if edited else read_json(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot read the configuration ({error})") from error
+    if edited and isinstance(plain, dict):
+        plain.pop(SEAL, None)
     config: Config = from_plain(Config, plain, path.name)
     return config

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as torch_dist
 
-from gansmith.errors import ConfigError, GansmithError
+from gansmith.errors import ConfigError
 
 __all__ = [
     "agree",
@@ -156,13 +156,13 @@ def from_main(make: Callable[[], T]) -> T:
     """What the main process makes, on every rank; its mistake is every rank's mistake.
 
     Raises:
-        GansmithError: whatever ``make`` raised.
+        Exception: whatever ``make`` raised, also a full disk: the others must not wait for ever.
     """
     made: list[Any] = [None, None]
     if is_main():
         try:
             made[0] = make()
-        except GansmithError as error:
+        except Exception as error:
             made[1] = error
     if world_size() > 1:
         torch_dist.broadcast_object_list(made)

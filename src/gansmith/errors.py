@@ -132,11 +132,17 @@ _REMEDIES = {
 _SMALLER = "close other programs, or choose a smaller batch, model or image size (--batch_size, --model.width, --size)"
 
 
-def explain(error: BaseException) -> str | None:
-    """One line for a failure of the system, with the path and the remedy; None if the error is none."""
+def explain(error: BaseException, run: object = None) -> str | None:
+    """One line for a failure of the system, with the path and the remedy; None if the error is none.
+
+    Args:
+        error: what was raised.
+        run: the folder of the run that it ended, if there is one.
+    """
     text = " ".join(str(error).split())
     if isinstance(error, OSError):
-        return _explain_system(error.errno, error.strerror or text, error.filename)
+        line = _explain_system(error.errno, error.strerror or text, error.filename or run)
+        return line if run is None else line.replace("gansmith resume RUN", f"gansmith resume {run}")
     if type(error).__name__ == "SafetensorError":  # not imported here: its files carry the number of the system's error
         number = re.search(r"os error (\d+)", text)
         if number:

@@ -13,8 +13,8 @@ import numpy as np
 from gansmith.data.store import Store
 from gansmith.devices import Compute, describe_environment
 from gansmith.errors import RunError
-from gansmith.plain_json import read_json
-from gansmith.runs import RunFolder, write_json
+from gansmith.plain_json import read_json, write_json
+from gansmith.runs import RunFolder
 from gansmith.types import ImageSpec, size_text
 
 __all__ = ["DataFacts", "machine_changes", "write_environment"]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gansmith.errors import RunError
 
-__all__ = ["free_disk", "open_without_link", "refuse_links", "replacing"]
+__all__ = ["free_disk", "open_without_link", "refuse_links", "remove_leftovers", "replacing"]
+
+STALE_SECONDS = 3600.0
 
 
 @contextmanager
@@ -37,6 +40,14 @@ def free_disk(path: Path) -> int | None:
         return shutil.disk_usage(there).free
     except (OSError, StopIteration):
         return None
+
+
+def remove_leftovers(*folders: Path) -> None:
+    """Remove what processes that were killed have left of ``replacing`` in some folders, once it is an hour old."""
+    for path in (path for folder in folders for path in folder.glob(".*.unfinished*")):
+        with suppress(OSError):  # another process was quicker, or the folder is read-only
+            if time.time() - path.lstat().st_mtime > STALE_SECONDS:
+                path.unlink()
 
 
 def open_without_link(path: str, flags: int) -> int:

@@ -17,9 +17,9 @@ from gansmith.guard.journal import Event, going_on, news
 from gansmith.guard.remedies import Remedy, choose_remedy
 from gansmith.guard.sightings import chance, not_finite, sightings
 from gansmith.penalties import scaled_gamma
-from gansmith.plain_json import read_lines
+from gansmith.plain_json import read_lines, write_json
 from gansmith.probes import Probes
-from gansmith.runs import RunFolder, write_json
+from gansmith.runs import RunFolder
 from gansmith.schedules import Progress
 from gansmith.state import TrainState
 

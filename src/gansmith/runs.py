@@ -21,8 +21,8 @@ Nothing in it is a pickle. Whatever is written is whole: a file or folder is mad
 from __future__ import annotations
 
 import itertools
-import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,8 +34,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gansmith.errors import RunError, command
-from gansmith.files import refuse_links, replacing
-from gansmith.plain_json import append_line, keep_lines, read_json, read_lines
+from gansmith.files import refuse_links, remove_leftovers
+from gansmith.plain_json import append_line, keep_lines, read_json, read_lines, rewrite_json, write_json
 
 __all__ = ["RunFolder", "set_aside", "write_json"]
 
@@ -43,6 +43,7 @@ _STATE = "state.json"
 _LOCK = ".lock"
 _OF_OTHERS = ("wandb",)  # Weights & Biases keeps links there, which are never read or written here
 _BEST, _FORMER_BEST = "best", ".former-best"
+_UNFINISHED = re.compile(r"\.(data|config)\.\w+\.unfinished\.json")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class RunFolder:
                 yield folder
             finally:
                 if path.is_dir() and _is_unused(path):  # nothing has come of it
-                    (path / _LOCK).unlink(missing_ok=True)
+                    _remove_all(path.iterdir())
                     _remove_empty(absent)
 
     @classmethod
@@ -114,8 +115,7 @@ class RunFolder:
         for path in (self.checkpoint_folder, *others):
             if path.is_dir():
                 shutil.rmtree(path)
-        for path in (self.config, self.data, self.environment, self.status, self.images / "real.png", *others):
-            path.unlink(missing_ok=True)
+        _remove_all((self.config, self.data, self.environment, self.status, self.images / "real.png", *others))
         _remove_empty([self.images])
 
     @property
@@ -212,9 +212,7 @@ class RunFolder:
         """
         for leftover in self.path.glob(f".unfinished-{_BEST}-*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        unfinished = _make_folder(self.path, f".unfinished-{_BEST}-")
-        write(unfinished)
-        _flush_folder(unfinished)
+        unfinished = _filled(self.path, f".unfinished-{_BEST}-", write)
         best, former = self.path / _BEST, self.path / _FORMER_BEST
         if best.exists():
             shutil.rmtree(former, ignore_errors=True)
@@ -235,9 +233,7 @@ class RunFolder:
         self.checkpoint_folder.mkdir(exist_ok=True)
         for leftover in self.checkpoint_folder.glob(".unfinished-*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        unfinished = _make_folder(self.checkpoint_folder, ".unfinished-")
-        write(unfinished)
-        _flush_folder(unfinished)
+        unfinished = _filled(self.checkpoint_folder, ".unfinished-", write)
         if target.exists():  # the same step again: state.json, written last, is what makes a checkpoint whole
             for path in sorted(unfinished.iterdir(), key=lambda path: path.name == _STATE):
                 path.replace(target / path.name)
@@ -302,7 +298,15 @@ class RunFolder:
     def set_status(self, state: str, **details: Any) -> None:
         """Say in status.json how the run is ("running", "finished", "stopped", "failed") and how often it went back."""
         rollbacks = sum(event.get("what") == "rollback" for event in self.read_events())
-        write_json(self.status, {"state": state, "pid": os.getpid(), **details, "rollbacks": rollbacks})
+        rewrite_json(self.status, {"state": state, "pid": os.getpid(), **details, "rollbacks": rollbacks})
+
+    def is_claimed(self) -> bool | None:
+        """Whether a process trains here now; None if that cannot be told."""
+        try:
+            with self.claimed():
+                return False
+        except RunError as error:
+            return True if isinstance(error.__cause__, Timeout) else None
 
     def add_note(self, sentence: str) -> None:
         """Add to the notes of environment.json what was downgraded on the way."""
@@ -324,6 +328,7 @@ class RunFolder:
             shut = f"{_LOCK} cannot be opened ({error.strerror}); change its permissions, or copy the run elsewhere"
             raise RunError(f"{self.path}: {busy if isinstance(error, Timeout) else shut}") from error
         try:
+            remove_leftovers(self.path, self.images)
             yield
         finally:
             lock.release()
@@ -336,10 +341,16 @@ def set_aside(folder: Path) -> None:
     folder.rename(aside)
 
 
-def _make_folder(parent: Path, prefix: str) -> Path:
-    """Make a folder with a random name and the permissions that the umask gives."""
+def _filled(parent: Path, prefix: str, write: Callable[[Path], None]) -> Path:
+    """Make a folder with a random name and the permissions that the umask gives, and fill it; all of it or nothing."""
     path = parent / f"{prefix}{secrets.token_hex(8)}"
     path.mkdir()
+    try:
+        write(path)
+        _flush_folder(path)
+    except BaseException:  # a full disk, say: half of a checkpoint would keep it full
+        shutil.rmtree(path, ignore_errors=True)
+        raise
     return path
 
 
@@ -350,6 +361,11 @@ def _remove(checkpoint: Path) -> None:
     shutil.rmtree(unfinished)
 
 
+def _remove_all(files: Iterable[Path]) -> None:
+    for path in files:
+        path.unlink(missing_ok=True)
+
+
 def _remove_empty(folders: Iterable[Path]) -> None:
     with suppress(OSError):  # something lies in it
         for folder in folders:
@@ -357,13 +373,8 @@ def _remove_empty(folders: Iterable[Path]) -> None:
 
 
 def _is_unused(folder: Path) -> bool:
-    return all(path.name == _LOCK for path in folder.iterdir())
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON, all of it or nothing."""
-    with replacing(path) as unfinished:
-        unfinished.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    """Whether there is nothing but what a training that was killed before it wrote config.json has left."""
+    return all(path.name in (_LOCK, "data.json") or _UNFINISHED.fullmatch(path.name) for path in folder.iterdir())
 
 
 def _statistics(line: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from gansmith.data.batches import ENOUGH_HELD_OUT, Batches, Indices, split
 from gansmith.data.resident import batches_on
 from gansmith.data.store import Store, prepare
 from gansmith.devices import Compute, choose_compute, free_bytes
-from gansmith.errors import ConfigError, GansmithError, MetricError, RunError, command, in_words
+from gansmith.errors import ConfigError, GansmithError, MetricError, RunError, command, explain, in_words
 from gansmith.facts import DataFacts, machine_changes, write_environment
 from gansmith.guardian import Guardian, open_guardian, with_unwritten_rollback
 from gansmith.images import save_png
@@ -30,9 +30,10 @@ from gansmith.loggers import LogWriter, check_loggers, open_logs
 from gansmith.metrics.handedness import handedness, safe_operations
 from gansmith.metrics.metric import Estimate
 from gansmith.pictures import read_frame
+from gansmith.plain_json import write_json
 from gansmith.plots import plot_losses
 from gansmith.probes import LEAST_HELD_OUT, open_probes
-from gansmith.runs import RunFolder, write_json
+from gansmith.runs import RunFolder
 from gansmith.sample import TrainedGenerator
 from gansmith.snapshots import make_sampler, real_sheet, set_damage_aside
 from gansmith.state import TrainState
@@ -77,7 +78,7 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
     """
     folder = RunFolder.open(path)
     saved, notes = (None, []) if never_saved(folder) else newest_checkpoint(folder)
-    config = load_config(folder.config)
+    config = load_config(folder.config, edited=saved is not None)
     config = override_as_user(with_unwritten_rollback(config, folder, saved.state) if saved else config, changes)
     compute = choose_compute(config.device, config.precision)
     with dist.process_group(compute.device), _claimed(folder):
@@ -282,6 +283,8 @@ def _failure_recorded(folder: RunFolder, state: TrainState, made: Sequence[Path]
                     folder.discard_beginning([*made, *pictures])
                 else:
                     folder.set_status("failed", step=state.step, nimg=state.nimg, reason=in_words(error))
+        if isinstance(error, OSError) and folder.config.exists():
+            raise RunError(explain(error, folder.path)) from error
         raise
 
 

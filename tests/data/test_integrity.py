@@ -15,12 +15,13 @@ import pytest
 import torch
 
 from gansmith.data import integrity
-from gansmith.data.integrity import BLOCK_BYTES, Altered, check_files, digest_of, digest_of_tensors, sealed, unsealed
+from gansmith.data.integrity import BLOCK_BYTES, check_files, digest_of, digest_of_tensors
 from gansmith.data.labels import CLASS_LIMIT
 from gansmith.data.npz import Npz
 from gansmith.data.source import Record, Records, Size, Source
 from gansmith.data.store import Store, prepare
 from gansmith.errors import DataError
+from gansmith.plain_json import Altered, sealed, unsealed
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), np.uint8)
 

@@ -20,13 +20,13 @@ from PIL import Image
 
 from gansmith.data import survey, writer
 from gansmith.data.folder import Folder
-from gansmith.data.integrity import sealed, unsealed
 from gansmith.data.levels import Span
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size, Source
 from gansmith.data.store import Preparation, Store, prepare
 from gansmith.data.survey import Facts, facts_of, propose_channels, propose_size
 from gansmith.errors import ConfigError, DataError, UnreadableImage
+from gansmith.plain_json import sealed, unsealed
 
 NOISE = np.random.default_rng(0).integers(0, 256, (50, 6, 8, 3), np.uint8)
 

@@ -179,7 +179,7 @@ def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
     run.set_status("running", nimg=0)
     said = words(run_page(run))
     for sentence in (
-        "Under way, or ended without a word; so far 0\N{NO-BREAK SPACE}kimg (0 steps).",
+        "It was ended from outside, as by a kill or a loss of power, and can be resumed; so far 0\N{NO-BREAK SPACE}k",
         "Nothing was measured yet.",
         "No statistics were written yet.",
         "Training has left no pictures of samples yet.",
@@ -200,13 +200,22 @@ def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
             {"state": "failed", "step": 80, "nimg": 5120, "reason": "loss is nan"},
             "15.4 s, 2,000 images a second: loss is nan.",
         ),
-        ({"state": "running", "nimg": 0}, "Under way"),
+        ({"state": "running", "nimg": 0}, "It was ended from outside"),
         ({"state": "resting"}, "Its state is written as resting"),
     ],
 )
 def test_it_says_how_a_run_stands(run: RunFolder, status: dict[str, object], sentence: str) -> None:
     write_json(run.status, status)
     assert sentence in run_page(run).verdict[0].replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_a_run_that_is_trained_now_is_under_way(run: RunFolder) -> None:
+    write_json(run.status, {"state": "running", "nimg": 0})
+    with run.claimed():
+        assert run_page(run).verdict[0].startswith("Under way; so far")
+    (run.path / ".lock").unlink(missing_ok=True)
+    (run.path / ".lock").mkdir()
+    assert run_page(run).verdict[0].startswith("Under way, or ended without a word; so far")
 
 
 def test_without_an_evaluation_the_best_tracked_figure_is_said(run: RunFolder) -> None:

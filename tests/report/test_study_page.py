@@ -11,6 +11,7 @@ from made_up import make_study
 
 from gansmith.cli import main
 from gansmith.errors import RunError
+from gansmith.plain_json import write_json
 from gansmith.report import write_report
 from gansmith.report.study_page import study_page
 from gansmith.study.folder import StudyFolder
@@ -71,7 +72,7 @@ def test_a_run_outside_the_study_is_not_looked_at(study: StudyFolder) -> None:
     plain = json.loads(study.results.read_text())
     for run in plain["settings"][0]["runs"]:
         run["path"] = "../elsewhere"
-    study.results.write_text(json.dumps(plain))
+    write_json(study.results, plain)
     page = study_page(study)
     assert "outside the study's folder" in page.settings[0].samples[0].shown.why
     assert page.settings[0].provenance.content is None
@@ -83,7 +84,7 @@ def test_without_curves_and_runs_it_says_so(study: StudyFolder) -> None:
     for run in plain["settings"][0]["runs"]:
         run |= {"curve": [], "state": "unfinished", "path": "runs/none"}
     plain["settings"][0] |= {"comparisons": [], "conclusions": [], "summaries": []}
-    study.results.write_text(json.dumps(plain))
+    write_json(study.results, plain)
     text = text_of(write_report(study.path))
     for sentence in (
         "No figure was tracked.",
@@ -98,7 +99,7 @@ def test_without_curves_and_runs_it_says_so(study: StudyFolder) -> None:
 def test_what_must_not_be_compared_is_not_drawn_together(study: StudyFolder) -> None:
     plain = json.loads(study.results.read_text())
     plain["settings"][0]["incomparable"] = ["the feature network differs"]
-    study.results.write_text(json.dumps(plain))
+    write_json(study.results, plain)
     page = study_page(study)
     assert page.settings[0].charts.why == "These curves must not be drawn together: the feature network differs."
     sentence = "Figures of these runs must not be set side by side: the feature network differs."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import time
 import uuid
@@ -15,18 +14,14 @@ from typing import Any
 from torch import Tensor
 
 from gansmith.data.parallel import map_in_order
-from gansmith.plain_json import parse_json
+from gansmith.plain_json import Altered, sealed, unsealed
 
-__all__ = ["Altered", "check_files", "digest_of", "digest_of_tensors", "sealed", "unsealed"]
+__all__ = ["check_files", "digest_of", "digest_of_tensors"]
 
 BLOCK_BYTES = 2**22
 ALWAYS_BYTES = 2**28  # files up to this size are read and checked each time
 SETTLED_SECONDS = 2.0  # a file that changed later than this before its check could change again within one clock tick
 CHECKED = "checked.json"
-
-
-class Altered(ValueError):
-    """What was read is not what was written; the message says what, and the caller adds where."""
 
 
 def digest_of(path: Path) -> str:
@@ -51,32 +46,6 @@ def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def sealed(plain: Mapping[str, Any]) -> str:
-    """Return plain values as JSON, with the digest of that JSON as the last of them; ``unsealed`` reads it."""
-    return json.dumps({**plain, "seal": _seal(plain)}, indent=1) + "\n"
-
-
-def unsealed(text: str) -> dict[str, Any]:
-    """Read what ``sealed`` has written.
-
-    Raises:
-        Altered: it is no JSON, or another than was written.
-    """
-    try:
-        plain = parse_json(text)
-    except ValueError as error:
-        raise Altered(f"not JSON: {error}") from error
-    if not isinstance(plain, dict) or "seal" not in plain:
-        raise Altered("it has no digest, as files of earlier versions")
-    if plain.pop("seal") != _seal(plain):
-        raise Altered("it differs from its own digest")
-    return plain
-
-
-def _seal(plain: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(plain, indent=1).encode()).hexdigest()
 
 
 def check_files(folder: Path, digests: Mapping[str, str]) -> None:

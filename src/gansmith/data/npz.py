@@ -257,7 +257,7 @@ def _read_headers(path: Path) -> dict[str, _Header]:
             if len(archive.infolist()) > MEMBER_LIMIT:
                 raise ValueError(f"{len(archive.infolist()):,} arrays, more than {MEMBER_LIMIT:,}")
             return {header.key: header for header in (_read_header(archive, info) for info in archive.infolist())}
-    except _UNREADABLE as error:
+    except Exception as error:  # a broken header makes numpy raise nearly anything, as tokenize.TokenError
         raise DataError(f"{path}: cannot be read as .npz ({error})") from error
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from gansmith.component import Component
 from gansmith.data.labels import check_labels
+from gansmith.errors import DataError
 from gansmith.types import PixelArray
 
 __all__ = ["Record", "Records", "Size", "Source", "cache_folder"]
@@ -100,8 +101,11 @@ class Source(Component):
 def cache_folder() -> Path:
     """Where downloads and stores live: $GANSMITH_CACHE, else the platform's cache folder."""
     named = os.environ.get("GANSMITH_CACHE")
-    if named:
-        return Path(named).expanduser()
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "gansmith"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "gansmith"
+    try:
+        if named:
+            return Path(named).expanduser()
+        if os.name == "nt":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "gansmith"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gansmith"
+    except RuntimeError as error:  # of Path.home()
+        raise DataError("cache: this user has no home folder; set GANSMITH_CACHE to a folder for the cache") from error

@@ -20,7 +20,7 @@ from gansmith.component import (
     to_plain,
 )
 from gansmith.data.decode import Fit
-from gansmith.data.integrity import Altered, check_files, digest_of, sealed, unsealed
+from gansmith.data.integrity import check_files, digest_of
 from gansmith.data.labels import check_labels
 from gansmith.data.levels import Levels, settle
 from gansmith.data.source import Records, Source, cache_folder
@@ -28,6 +28,7 @@ from gansmith.data.survey import Facts, propose_channels, propose_size, survey
 from gansmith.data.writer import Progress, Written, made_at_once, write_images
 from gansmith.errors import DataError
 from gansmith.files import free_disk
+from gansmith.plain_json import Altered, sealed, unsealed
 from gansmith.types import ImageSpec, PixelArray, size_text
 
 __all__ = ["Preparation", "Store", "crop_notes", "frame_notes", "prepare", "propose_spec"]

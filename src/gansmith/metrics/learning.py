@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from gansmith import dist
 from gansmith.component import member_name, to_plain
 from gansmith.data.batches import Batches, Indices, split
-from gansmith.data.integrity import check_files, digest_of, sealed, unsealed
+from gansmith.data.integrity import check_files, digest_of
 from gansmith.data.source import cache_folder
 from gansmith.data.store import Store
 from gansmith.data.writer import made_at_once
@@ -28,6 +28,7 @@ from gansmith.devices import choose_compute
 from gansmith.errors import DataError
 from gansmith.metrics.backbone import Backbone, BackboneNetwork
 from gansmith.metrics.extractor import Extractor
+from gansmith.plain_json import sealed, unsealed
 from gansmith.types import Batch
 
 __all__ = ["LEARNING_SEED", "Progress", "learn", "learnt_once", "parted"]

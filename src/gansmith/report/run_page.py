@@ -100,6 +100,13 @@ def _verdict(files: _Files) -> tuple[str, ...]:
     return tuple(part.content or part.why for part in sentences)
 
 
+_RUNNING = {
+    True: "Under way",
+    False: "It was ended from outside, as by a kill or a loss of power, and can be resumed",
+    None: "Under way, or ended without a word",
+}
+
+
 def _course(files: _Files) -> str:
     """How the training went."""
     status, records = files.status.needed(), files.stats.content or []
@@ -112,7 +119,7 @@ def _course(files: _Files) -> str:
         "finished": f"Finished after {done}{took}.",
         "stopped": f"Stopped at {done}{took}, before its end; it can be resumed.",
         "failed": f"Failed at {done}{took}: {status.get('reason', 'no reason was written')}.",
-        "running": f"Under way, or ended without a word; so far {done}{took}.",
+        "running": f"{_RUNNING[files.folder.is_claimed()]}; so far {done}{took}.",
     }
     return begin.get(str(status.get("state")), f"Its state is written as {status.get('state')}; {done}{took}.")
 

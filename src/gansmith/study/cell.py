@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -91,14 +90,8 @@ def _trained(job: Job) -> bool:
 
 
 def _go_on(run: Path, config: Config) -> None:
-    folder = RunFolder.open(run)
-    if folder.checkpoints():
-        changed = differences(load_config(folder.config), config)
-        session.go_on(run, {path: new for path, (_, new) in changed.items() if path in MAY_MOVE})
-        return
-    with folder.claimed():  # stopped before anything was saved: nothing in it is worth keeping
-        shutil.rmtree(run)
-    session.begin(config, run)
+    changed = differences(load_config(RunFolder.open(run).config, edited=True), config)
+    session.go_on(run, {path: new for path, (_, new) in changed.items() if path in MAY_MOVE})
 
 
 def _evaluate(job: Job) -> None:

@@ -10,8 +10,7 @@ from gansmith import __version__
 from gansmith.component import Component, from_plain, to_plain
 from gansmith.config import differences
 from gansmith.errors import ConfigError, RunError
-from gansmith.plain_json import read_json
-from gansmith.runs import write_json
+from gansmith.plain_json import read_json, write_json
 from gansmith.study.folder import StudyFolder
 from gansmith.study.plan import Cell, Study, cells
 from gansmith.study.results import State

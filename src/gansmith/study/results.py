@@ -14,8 +14,7 @@ from gansmith.component import (
     to_plain,
 )
 from gansmith.errors import ConfigError, RunError
-from gansmith.plain_json import read_json
-from gansmith.runs import write_json
+from gansmith.plain_json import read_json, write_json
 
 __all__ = [
     "Comparison",
