@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from gansmith import dist
+from gansmith.errors import RunError
 
 
 def parameters(seed: int) -> list[nn.Parameter]:
@@ -77,3 +78,17 @@ def test_shares_lie_in_a_row(monkeypatch: pytest.MonkeyPatch, rank: int) -> None
 
 def test_buckets_hold_32_mib() -> None:
     assert dist.BUCKET_BYTES == 32 * 1024 * 1024
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RunError("taken")])
+def test_an_error_of_the_main_process_reaches_all(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[object] = []
+    monkeypatch.setattr(dist, "world_size", lambda: 2)
+    monkeypatch.setattr("torch.distributed.broadcast_object_list", sent.extend)
+
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        dist.from_main(fail)
+    assert sent == [None, error]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gansmith import api, session
+from gansmith import api, checkpoint, session
 from gansmith.checkpoint import never_saved
 from gansmith.errors import RunError
 from gansmith.presets import PRESETS
@@ -259,3 +259,23 @@ def test_a_folder_that_nothing_came_of_is_removed_and_a_lock_that_cannot_be_open
     (tmp_path / "run" / ".lock").mkdir(parents=True)
     with pytest.raises(RunError, match=r"\.lock cannot be opened"), RunFolder.begin(tmp_path / "run"):
         pass
+
+
+def test_a_disk_that_is_full_at_a_checkpoint_is_one_line_that_names_the_run(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = api.train(pictures, length="4 steps", run=tmp_path / "whole", overrides=small())
+    run, write = tmp_path / "run", checkpoint.save
+
+    def full(tensors: Any, **options: Any) -> Any:
+        if (run / "stats.jsonl").exists() and run.joinpath("training_checkpoints").exists():
+            raise OSError(28, "No space left on device")
+        return write(tensors, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", full)
+        with pytest.raises(RunError, match=rf"^{run}: no space left on device; .*: gansmith resume {run}$"):
+            api.train(pictures, length="4 steps", run=run, overrides=small())
+    assert api.open_run(run).status()["state"] == "failed"
+    assert not list((run / "training_checkpoints").iterdir())
+    assert record(api.resume(run).folder) == record(whole.folder)

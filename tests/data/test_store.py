@@ -22,7 +22,7 @@ from gansmith.data import survey, writer
 from gansmith.data.folder import Folder
 from gansmith.data.levels import Span
 from gansmith.data.parallel import map_in_order
-from gansmith.data.source import Record, Records, Size, Source
+from gansmith.data.source import Record, Records, Size, Source, cache_folder
 from gansmith.data.store import Preparation, Store, prepare
 from gansmith.data.survey import Facts, facts_of, propose_channels, propose_size
 from gansmith.errors import ConfigError, DataError, UnreadableImage
@@ -390,3 +390,14 @@ def test_map_in_order_is_ordered_lazy_and_passes_errors_on() -> None:
 def test_the_sample_leaves_unreadable_images_out() -> None:
     found, failed = survey.survey(Noise(broken=1).records(), range(3))
     assert len(found) == 2 and failed == [("image 0", "it is broken")]
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("GANSMITH_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(DataError, match="no home folder; set GANSMITH_CACHE"):
+        cache_folder()
