@@ -265,3 +265,15 @@ def test_the_real_frames() -> None:
     assert whole.skipped == () and whole.notes == ()
     sizes = [np.asarray(records.read(0)).shape for records in (whole, cropped)]
     assert sizes == [(30, 29, 3), (19, 19, 3)]  # the region 5,6 to 24,25 of 29x30
+
+
+@pytest.mark.parametrize(("layout", "form"), [("official", "folder"), ("official", "zip"), ("kaggle", "folder")])
+def test_a_table_beyond_the_limit_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, form: str
+) -> None:
+    root = place(layout, form, tmp_path)
+    for path in tmp_path.rglob("Train"):
+        root = path  # the table lies outside
+    monkeypatch.setattr(gtsrb, "TABLE_LIMIT", 10)
+    with pytest.raises(DataError, match=r"\.csv: more than the limit of 10 bytes"):
+        Gtsrb(root=root, roi=True).records()

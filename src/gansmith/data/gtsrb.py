@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gansmith.component import Between
-from gansmith.data.archive import FILE_LIMIT, Archive, open_archive
+from gansmith.data.archive import Archive, open_archive, read_bounded
 from gansmith.data.decode import decode
 from gansmith.data.download import RemoteFile, fetch
 from gansmith.data.gtsrb_classes import GTSRB_CLASSES
@@ -26,6 +26,8 @@ from gansmith.errors import DataError, UnreadableImage
 from gansmith.types import size_text
 
 __all__ = ["Gtsrb"]
+
+TABLE_LIMIT = 2**26  # bytes of a table; Kaggle's of all classes has 2 million
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,12 +224,15 @@ def _tables(tree: _Tree) -> Iterator[tuple[str, bytes]]:
     for name in [*filter(_is_table, tree.class_files()), *beside]:
         where = f"{archive.path}: {name}"
         try:
-            yield where, archive.read(name)
+            yield where, archive.read(name, TABLE_LIMIT)
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
     outside = archive.path.parent / f"{archive.path.name}.csv"
-    if not tree.folder and outside.is_file() and outside.stat().st_size <= FILE_LIMIT:
-        yield str(outside), outside.read_bytes()
+    if not tree.folder and outside.is_file():
+        try:
+            yield str(outside), read_bounded(outside, TABLE_LIMIT)
+        except DataError as error:
+            raise DataError(f"{outside}: {error}") from error
 
 
 def _is_table(name: str) -> bool:
