@@ -20,6 +20,9 @@ from torch import nn
 from gansmith.config import Config
 from gansmith.data.npz import Npz
 from gansmith.devices import Compute
+from gansmith.metrics import classifier, learning
+from gansmith.metrics.backbone import Backbone
+from gansmith.metrics.features import Features, Selection
 from gansmith.models.dcgan import DCGAN
 from gansmith.penalties import R1, R2
 from gansmith.state import TrainState
@@ -28,12 +31,14 @@ from gansmith.types import Batch, ImageSpec
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = (
+    "classes",
     "contenders",
     "convolutions",
     "corruptions",
     "data",
     "handedness",
     "integrity",
+    "judges",
     "judging",
     "memorisation",
     "quality",
@@ -159,6 +164,53 @@ def test_copies_of_digits_are_noticed_and_held_out_ones_are_not(tmp_path: Path) 
     exact = [each for each in results if each["kind"] == "exact"]
     assert exact[-1]["found"] == 1 and exact[-1]["alarms"] == 100
     assert "| digits | none | 100 | 89 | | false alarms: 0 of 100 | | |" in memorisation.table(results)
+
+
+def test_classes_are_counted_with_and_without_regard_to_mistakes() -> None:
+    classes = module("classes")
+    labels = np.arange(400) % 4
+
+    def seen(numbers: Any) -> Features:
+        logits = 20.0 * torch.nn.functional.one_hot(torch.from_numpy(numbers), 4)
+        images = Selection(np.zeros((400, 1, 1, 1), np.uint8), np.arange(400))
+        return Features(values=logits, logits=logits, labels=labels, images=images)
+
+    mistaken = np.where(np.arange(400) % 20 == 0, 1, labels)  # a fifth of the first class is seen as the second
+    found = classes.found(seen(labels), seen(mistaken), seen(mistaken), ("a", "b", "c", "d"), 1, 300, seed=8)
+    assert np.random.default_rng(8).permutation(4)[0] == 0
+    assert found == (1, 1, 1, 2)
+    line = {"data": "x", "note": "good", "images": 300, "there": 1, "by shares": 2.0, "found": 1.0, "low": 1.0}
+    line |= {"high": 1.5, "right": 19, "within": 20, "draws": 20}
+    assert "| x | good | 300 | 1 | 2.0 | 1.0 | 1.0 to 1.5 | 19 of 20 | 20 of 20 |" in classes.table([line])
+
+
+def test_judges_of_other_seeds_are_set_side_by_side() -> None:
+    judges = module("judges")
+    rows = [
+        [
+            {"corruption": "noise", "strengths": [0, 5, 10], "fid": fids},
+            {"corruption": "blur", "strengths": [0, 1], "fid": [1, b]},
+        ]
+        for fids, b in (([1.0, 2.0, 4.0], 3.0), ([1.0, 4.0, 4.4], 2.0))
+    ]
+    found = judges.agreement([{"note": f"net {i}", "rows": each} for i, each in enumerate(rows)])
+    assert found["fids"] == [[1, 2, 4, 3], [1, 4, 4.4, 2]]
+    assert found["rank_correlations"] == [0.8]
+    assert found["factors"]["largest"] == 2 and found["factors"]["median"] == 1.3
+    assert found["labels"] == ["noise 5", "noise 10", "blur 1"]
+    line = judges.table([{"data": "mnist", "extractor": "classifier", "seeds": [0, 1], **found}]).splitlines()[-1]
+    assert line == "| mnist | classifier | 0, 1 | net 0; net 1 | 0.800 | x 1.30 | x 1.92 | x 2.00 |"
+
+
+def test_networks_of_another_seed_begin_elsewhere_and_are_kept_elsewhere() -> None:
+    judges, spec = module("judges"), ImageSpec(height=8, width=8, channels=1)
+    before = Backbone(spec, width=4, num_features=4).state_dict()["layers.0.weight"]
+    with judges.learnt_from(1):
+        other = Backbone(spec, width=4, num_features=4).state_dict()["layers.0.weight"]
+        assert (learning.LEARNING_SEED, classifier.LEARNING_SEED, learning.RECIPE) == (1, 1, "exp1")
+    assert not torch.equal(before, other)
+    assert torch.equal(before, Backbone(spec, width=4, num_features=4).state_dict()["layers.0.weight"])
+    assert (learning.LEARNING_SEED, classifier.LEARNING_SEED) == (0, 0)
 
 
 def test_a_kept_generator_is_too_good_on_the_seeds_that_selected_it() -> None:

@@ -29,6 +29,7 @@ from gansmith.errors import ConfigError, DataError, GansmithError, MetricError, 
 from gansmith.evaluation import Evaluation, all_metrics, evaluate, evaluate_run, quantities
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork
+from gansmith.metrics.fidelity import ClassCoverage
 from gansmith.metrics.judgement import Judgement
 from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
 from gansmith.plain_json import write_json
@@ -452,6 +453,31 @@ def test_an_npz_of_floats(photos: Path, samples: Path, tmp_path: Path) -> None:
     )
     np.savez(tmp_path / "wide.npz", images=images.astype(np.float32) * 2)
     assert "expected floats that use 0 to 1, -1 to 1 or 0 to 255" in refused(DataError, tmp_path / "wide.npz", photos)
+
+
+@pytest.mark.parametrize("metrics", ["classes", "classes,memorisation"])
+def test_mistakes_are_counted_on_images_that_the_network_has_not_learnt_from(
+    photos: Path, samples: Path, metrics: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Comparison] = []
+    measure = ClassCoverage.measure
+    monkeypatch.setattr(ClassCoverage, "measure", lambda *given: shown.append(given[1]) or measure(*given))
+    network = QuarterColours.network
+
+    def knowing(self: Any, store: Any, training: Any, progress: Any = None) -> Any:
+        made = network(self, store, training, progress)
+        made.unlearnt = training[3:9:2]
+        return made
+
+    monkeypatch.setattr(QuarterColours, "network", knowing)
+    evaluate(samples, photos, extractor=QuarterColours(), metrics=metrics, held_out=photos)
+    unlearnt, real = shown[0].unlearnt, shown[0].real
+    assert unlearnt is not None and unlearnt.logits is not None and real.logits is not None
+    assert torch.equal(unlearnt.values, real.values[3:9:2]) and torch.equal(unlearnt.logits, real.logits[3:9:2])
+    assert unlearnt.labels is not None and real.labels is not None
+    assert unlearnt.labels.tolist() == real.labels[3:9:2].tolist()
+    evaluate(samples, photos, extractor=QuarterColours(), metrics="kid")
+    assert len(shown) == 1
 
 
 def test_samples_of_classes_that_nobody_knows(photos: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from gansmith.data.store import prepare
 from gansmith.devices import Compute
 from gansmith.errors import MetricError
 from gansmith.facts import DataFacts
+from gansmith.metrics.backbone import BackboneNetwork
 from gansmith.metrics.judgement import Judgement
 from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
 from gansmith.metrics.random_conv import RandomConv
@@ -140,6 +141,32 @@ def test_a_best_that_another_network_saw_counts_for_nothing(scripted: tuple[Trac
     tracker.network.digest = "another"
     tracker.measure(state)
     assert kept(tracker.run)[0] == 1.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Untaught(RandomConv):
+    """Knows which images it has not learnt from."""
+
+    def network(self, store: Any, training: Any, progress: Any = None) -> BackboneNetwork:
+        network = super().network(store, training, progress)
+        network.unlearnt = training[:7]
+        return network
+
+
+@pytest.mark.parametrize(("needed", "num"), [(True, 5), (False, None)])
+def test_a_metric_is_shown_images_that_the_network_has_not_learnt_from(
+    scripted: tuple[Tracker, TrainState], needed: bool, num: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scripted, "needs_unlearnt", needed)
+    before, state = scripted
+    store = prepare(state.config.data, state.config.preparation)
+    tracking = Tracking(metric=Scripted(), extractor=Untaught(), num=16, num_real=5)
+    Scripted.script = iter([1.0])
+    open_tracker(tracking, store, np.arange(len(store)), before.run, before.sampler).measure(state)
+    shown = Comparisons.seen[-1].unlearnt
+    assert (None if shown is None else len(shown)) == num
+    if shown is not None:
+        assert shown.labels is not None and set(shown.labels) <= set(range(4))
 
 
 def test_a_figure_that_cannot_be_measured_is_written_down_as_such(

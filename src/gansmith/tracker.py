@@ -46,6 +46,7 @@ class Tracker:
         network: what looks at the images.
         real: the features of the real images.
         reference: what those are.
+        unlearnt: real images that the network did not learn from, if the metric looks at such.
         run: where lines and the best generator are written.
         sampler: makes the images, with the averaged weights if there are any.
     """
@@ -55,6 +56,7 @@ class Tracker:
     network: FeatureNetwork
     real: Features
     reference: Reference
+    unlearnt: Features | None
     run: RunFolder
     sampler: TrainedGenerator
 
@@ -124,7 +126,7 @@ class Tracker:
         return dict(weights)
 
     def _measured(self, sampler: TrainedGenerator, seeds: Sequence[int]) -> dict[str, Estimate]:
-        return self.metric.measure(Comparison(real=self.real, fake=self._fake(sampler, seeds)))
+        return self.metric.measure(Comparison(real=self.real, fake=self._fake(sampler, seeds), unlearnt=self.unlearnt))
 
     def _judgement(self, state: TrainState) -> Judgement:
         figures: dict[str, Estimate] = {}
@@ -215,12 +217,15 @@ def open_tracker(
     chosen = some_of(training, tracking.num_real)
     real = features_of_store(network, store, chosen)
     enough = min(len(real), tracking.num) > real.values.shape[1]
+    metric = tracking.metric or (FID() if enough else KID())
+    unlearnt = network.unlearnt if metric.needs_unlearnt else None
     return Tracker(
         tracking=tracking,
-        metric=tracking.metric or (FID() if enough else KID()),
+        metric=metric,
         network=network,
         real=real,
         reference=Reference.of(store, "training", chosen),
+        unlearnt=None if unlearnt is None else features_of_store(network, store, some_of(unlearnt, tracking.num_real)),
         run=run,
         sampler=sampler,
     )

@@ -62,6 +62,15 @@ def test_what_is_outside_training_is_never_looked_at(
     assert SMALL.network(spoilt, training).digest == first.digest
 
 
+def test_it_names_the_images_that_it_did_not_learn_from(digits: Store) -> None:
+    training, held_out = split(digits, 0.3)
+    for _ in range(2):  # taught, then from the cache
+        network = SMALL.network(digits, training)
+        assert network.unlearnt is not None and 100 < len(network.unlearnt) < 150
+        assert np.isin(network.unlearnt, training).all() and not np.isin(network.unlearnt, held_out).any()
+        assert stated(network) == pytest.approx(accuracy(network, digits, network.unlearnt), abs=5e-4)
+
+
 def test_its_accuracy_is_that_of_images_it_did_not_learn_from(digits: Store) -> None:
     nonsense = dataclasses.replace(digits, labels=np.random.default_rng(0).integers(0, 10, len(digits)))
     few = np.arange(200)

@@ -26,6 +26,8 @@ from gansmith.types import ImageSpec
 
 __all__ = ["Judge", "all_metrics", "counted", "quantities"]
 
+MOST_UNLEARNT = 10_000  # real images that mistakes are counted on
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Judge:
@@ -100,10 +102,22 @@ class Judge:
             fake=fake,
             training=training,
             held_out=held_out,
+            unlearnt=self._unlearnt(training),
             class_names=real.store.class_names,
             unlabelled=unlabelled,
             seed=self.options.seed,
         )
+
+    def _unlearnt(self, training: Features | None) -> Features | None:
+        """Real images that the network did not learn from, if a metric looks at them."""
+        numbers = self.network.unlearnt
+        if numbers is None or not any(metric.needs_unlearnt for metric in self.metrics):
+            return None
+        chosen = some_of(numbers, MOST_UNLEARNT)
+        if training is None:
+            return self.features(Part(store=self.real.store, indices=chosen), "looking at its mistakes")
+        rows = np.searchsorted(self.real.indices, chosen)
+        return _rows(training, rows, Selection(self.real.store.images, chosen))
 
     def judge(self, comparison: Comparison, generated: Generated) -> Judgement:
         """All figures; the main process measures, and all have them."""

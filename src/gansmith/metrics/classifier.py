@@ -55,8 +55,9 @@ class Classifier(Extractor):
         num_classes = len(store.class_names)
         backbone = Backbone(store.spec, width=self.width, num_features=self.num_features, num_classes=num_classes)
 
+        learnt, judged = parted(store, training)
+
         def teach(device: torch.device) -> str:
-            learnt, judged = parted(store, training)
             draw = torch.Generator().manual_seed(LEARNING_SEED)
 
             def loss(batch: Batch) -> Tensor:
@@ -67,7 +68,9 @@ class Classifier(Extractor):
             learn(backbone.to(device), loss, store, learnt, self.kimg, progress)
             return _accuracy(BackboneNetwork("classifier", backbone, store.spec, device, ""), store, judged)
 
-        return learnt_once(self, store, training, backbone, teach)
+        network = learnt_once(self, store, training, backbone, teach)
+        network.unlearnt = judged if len(judged) else None
+        return network
 
 
 def _shifted(pixels: Pixels, draw: torch.Generator) -> Pixels:

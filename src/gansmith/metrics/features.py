@@ -108,12 +108,15 @@ class FeatureNetwork(ABC):
         digest: SHA-256 of its weights and of how it treats pixels.
         note: how good it is, in one clause: "held-out accuracy 98.7 %".
         num_classes: of its logits; 0 if it gives none.
+        unlearnt: of the images that it could have learnt its classes from, the numbers of those that it did not learn
+            from, int64 [n]; None where nobody knows.
     """
 
     name: str
     digest: str
     note: str = ""
     num_classes: int = 0
+    unlearnt: NDArray[np.int64] | None = None
 
     @abstractmethod
     def __call__(self, pixels: Pixels) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"] | None]:

@@ -15,10 +15,16 @@ from gansmith.component import (
 )
 from gansmith.errors import MetricError
 from gansmith.metrics.classes import labels_of, listed, predicted_classes
-from gansmith.metrics.intervals import bootstrap, mean_of_shares, normal, wilson
+from gansmith.metrics.confusion import Confusion
+from gansmith.metrics.features import Features
+from gansmith.metrics.intervals import CONFIDENCE, mean_of_shares, normal, wilson
 from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
 
 __all__ = ["ClassCoverage", "LabelFidelity"]
+
+CLEAR = 0.5  # probability from which a class counts as seen
+ROUNDING = 1e-6  # of shares that are found step by step
+BY_MISTAKE = 0.01  # p-value from which images that are given to a class may all be mistakes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +64,20 @@ def _ceiling(comparison: Comparison) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassCoverage(Metric):
-    """Which classes a classifier sees among the generated images, compared with what it sees among the real ones.
+    """Which classes there are among the generated images, by a classifier and with its mistakes taken into account.
 
-    A class is covered if its share among the generated images is at least ``least`` times its share among the real
-    ones; classes that are not seen among the real ones do not count. The entropy of the classes' shares is given as
-    a ratio to that of the real images: below 1 some classes crowd out others, 1 is as mixed as the real images.
-    Unconditional models can be judged as well.
+    A class is seen in an image if the classifier gives it a probability of at least a half. It is covered if both
+    hold: it is seen in more images than mistakes on images of the other classes explain (one-sided test, p below
+    0.01), and its share is at least ``least`` times its share among the real images. Both follow from the
+    classifier's mistakes on real images that it did not learn from: see ``Confusion``. The interval goes
+    from the classes whose share is above that bar to those whose share is not below it, by tests that err in at most
+    5 % for all classes together. Classes without real images do not count.
+
+    The entropy of the classes that are seen is given as a ratio to that of the real images: below 1 some classes
+    crowd out others, 1 is as mixed as the real images. Unconditional models can be measured as well.
 
     Args:
         least: the share of a class's real share from which it is covered.
-        replicates: of the bootstrap of both sides that gives the interval of the number of classes.
     """
 
     quantities: ClassVar[Mapping[str, Quantity]] = {
@@ -75,36 +85,60 @@ class ClassCoverage(Metric):
         "class_entropy": Quantity(title="Entropy of classes, generated to real", better="nearer 1"),
     }
 
+    needs_unlearnt: ClassVar[bool] = True
+
     least: Annotated[float, Between(0, 1, open_low=True)] = 0.1
-    replicates: Annotated[int, Between(2, 100_000)] = 200
 
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:
-        real = predicted_classes(comparison.real, "real", comparison.class_names)
-        fake = predicted_classes(comparison.fake, "generated", comparison.class_names)
-        num_classes = int(max(real.max(), fake.max())) + 1
-
-        def is_covered(*counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-            sides = zip((real, fake), counts, strict=True)
-            there, made = (np.bincount(seen, drawn, num_classes) / len(seen) for seen, drawn in sides)
-            covered: NDArray[np.bool_] = (there > 0) & (made >= self.least * there)
-            return covered
-
-        covered = is_covered(np.ones_like(real), np.ones_like(fake))
-        sizes = [len(real), len(fake)]
-        error = bootstrap(
-            lambda *counts: is_covered(*counts).sum(), sizes, seed=comparison.seed, replicates=self.replicates
-        )
-        expected = np.unique(real)
+        names = comparison.class_names
+        real = predicted_classes(comparison.real, "real", names)
+        fake = predicted_classes(comparison.fake, "generated", names)
+        num_classes = len(names) or int(max(real.max(), fake.max())) + 1
+        confusion, known_by = _confusion(comparison, num_classes)
+        there = real if comparison.real.labels is None else labels_of(comparison.real, "real", names)
+        bars = self.least * np.bincount(there, minlength=num_classes) / len(there)
+        seen = np.bincount(_seen_clearly(comparison.fake, fake, num_classes), minlength=num_classes + 1)
+        covered, surely, perhaps = _covered(confusion, seen, bars)
+        expected = np.flatnonzero(bars)
         missing = [number for number in expected.tolist() if not covered[number]]
-        note = f"of {len(expected):,}" + (f"; not {listed(missing, comparison.class_names)}" if missing else "")
-        count = normal(
-            float(covered.sum()),
-            float(error),
-            f"bootstrap of {self.replicates}",
-            within=(0.0, float(len(expected))),
+        note = f"of {len(expected):,}" + (f"; not {listed(missing, names)}" if missing else "") + known_by
+        count = Estimate(
+            value=float(covered.sum()),
+            low=float(surely.sum()),
+            high=float(perhaps.sum()),
+            interval="a test for each class",
             note=note,
         )
         return {"classes_covered": count, "class_entropy": _entropy_ratio(real, fake)}
+
+
+def _confusion(comparison: Comparison, num_classes: int) -> tuple[Confusion, str]:
+    """The classifier's mistakes on real images, and what must be said of where they are known from."""
+    names, real = comparison.class_names, comparison.unlearnt or comparison.real
+    if real.labels is None:
+        return Confusion.without_mistakes(num_classes), ""
+    clear = _seen_clearly(real, predicted_classes(real, "real", names), num_classes)
+    counted = Confusion.of(labels_of(real, "real", names), clear, num_classes)
+    return counted, "" if comparison.unlearnt else "; mistakes are those on images that it may have learnt from"
+
+
+def _seen_clearly(features: Features, seen: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
+    """The class that is seen in each image, or ``num_classes`` where its probability is less than ``CLEAR``."""
+    assert features.logits is not None
+    probability = features.logits.double().softmax(dim=1).amax(dim=1).numpy()
+    return np.where(probability >= CLEAR, seen, num_classes)
+
+
+def _covered(
+    confusion: Confusion, seen: NDArray[np.int64], bars: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which classes are covered, which ones surely, and which ones perhaps."""
+    shares, counted = confusion.shares(seen), bars > 0
+    by_mistake, _ = confusion.chances(seen, shares, np.zeros_like(shares))
+    above, below = confusion.chances(seen, shares, bars)
+    covered = counted & (by_mistake < BY_MISTAKE) & (shares >= bars * (1 - ROUNDING))
+    level = (1 - CONFIDENCE) / 2 / max(1, counted.sum())
+    return covered, covered & (above < level), covered | (counted & (below >= level))
 
 
 def _entropy_ratio(real: NDArray[np.int64], fake: NDArray[np.int64]) -> Estimate:

@@ -80,6 +80,7 @@ class Comparison:
         fake: the generated images; their labels are the classes that were asked for.
         training: all real images that the generator was trained on, or None where nobody knows.
         held_out: real images that it never saw, or None.
+        unlearnt: labelled real images that the feature network did not learn from, or None where nobody knows.
         class_names: k names; empty without labels.
         unlabelled: why the generated images have no labels, with the remedy; empty if nothing more is known.
         seed: of whatever a metric draws at random.
@@ -89,6 +90,7 @@ class Comparison:
     fake: Features
     training: Features | None = None
     held_out: Features | None = None
+    unlearnt: Features | None = None
     class_names: tuple[str, ...] = ()
     unlabelled: str = ""
     seed: int = 0
@@ -101,11 +103,13 @@ class Metric(Component):
     Class attributes:
         quantities: what it measures, by the figure's name in metrics.jsonl.
         needs_training: whether it looks at ``Comparison.training`` and ``held_out``, which are had only for such.
+        needs_unlearnt: the same of ``Comparison.unlearnt``.
     """
 
     table: ClassVar[str] = "gansmith.metrics:METRICS"
     quantities: ClassVar[Mapping[str, Quantity]]
     needs_training: ClassVar[bool] = False
+    needs_unlearnt: ClassVar[bool] = False
 
     @abstractmethod
     def measure(self, comparison: Comparison) -> dict[str, Estimate]:

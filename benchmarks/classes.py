@@ -1,0 +1,137 @@
+"""How many classes the metric `classes` finds where so many are there.
+
+    python benchmarks/classes.py --data-root path/to/data [--only mnist,gtsrb,cifar10]
+
+Real images of some of the classes, that the classifier did not learn from, play the part of generated ones: 20 draws
+of classes and images each (with replacement where there are fewer images). Beside it stands the number by shares
+alone: the classes whose share of what is seen is at least a tenth of that among real images, without regard to
+mistakes. Writes a JSON file and a Markdown table to benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corruptions import IMAGES, commit, prepared
+from gansmith.data.batches import split
+from gansmith.data.store import Store
+from gansmith.devices import choose_compute, describe_environment
+from gansmith.metrics.classifier import Classifier
+from gansmith.metrics.features import Features, Selection, features_of_store, some_of
+from gansmith.metrics.fidelity import ClassCoverage
+from gansmith.metrics.metric import Comparison, Estimate
+
+__all__ = ["found", "main", "measured", "table"]
+
+HERE = Path(__file__).parent
+CLASSES = {"mnist": (10, 8, 5, 2), "cifar10": (10, 8, 5, 2), "gtsrb": (43, 20, 5)}
+NUMBERS = (500, 2000, 10_000)
+DRAWS = 20
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-root", type=Path, required=True, help="a folder with the data sets")
+    parser.add_argument("--only", default=",".join(CLASSES), help="data sets, separated by commas")
+    options = parser.parse_args()
+    results = []
+    for name in options.only.split(","):
+        results += measured(name, prepared(name, options.data_root), CLASSES[name])
+        print(table(results), flush=True)
+    date, environment = datetime.date.today().isoformat(), describe_environment(choose_compute("auto", "auto"))
+    about = {"date": date, "commit": commit(), "processor": environment.get("processor"), "cores": os.cpu_count()}
+    path = HERE / "results" / f"{date}-classes"
+    path.with_suffix(".json").write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
+    header = "Classes found, " + ", ".join(f"{key} {value}" for key, value in about.items())
+    path.with_suffix(".md").write_text(f"{header}; mean of {DRAWS} draws.\n\n{table(results)}\n")
+
+
+def measured(
+    name: str, store: Store, there: tuple[int, ...], numbers: tuple[int, ...] = NUMBERS, draws: int = DRAWS
+) -> list[dict[str, Any]]:
+    """All numbers of classes and images of one data set."""
+    num = IMAGES if len(store) >= 2 * IMAGES else len(store) // 4
+    training, held_out = split(store, 1.05 * num / len(store))
+    network = Classifier().network(store, training)
+    assert network.unlearnt is not None
+    parts = (some_of(training, num), some_of(held_out, num), network.unlearnt)
+    real, unseen, unlearnt = (features_of_store(network, store, part) for part in parts)
+    results = []
+    for classes in there:
+        for number in numbers:
+            each = [found(real, unseen, unlearnt, store.class_names, classes, number, seed) for seed in range(draws)]
+            low, value, high, by_shares = np.array(each).T
+            results.append(
+                {
+                    "data": name,
+                    "note": network.note,
+                    "images": number,
+                    "there": classes,
+                    "by shares": round(float(by_shares.mean()), 2),
+                    "found": round(float(value.mean()), 2),
+                    "right": int((value == classes).sum()),
+                    "low": round(float(low.mean()), 2),
+                    "high": round(float(high.mean()), 2),
+                    "within": int(((low <= classes) & (classes <= high)).sum()),
+                    "draws": draws,
+                }
+            )
+    return results
+
+
+def found(
+    real: Features,
+    unseen: Features,
+    unlearnt: Features,
+    names: tuple[str, ...],
+    classes: int,
+    number: int,
+    seed: int,
+) -> tuple[float, float, float, int]:
+    """The interval's lower end, the figure, the upper end, and the number by shares alone, of one draw."""
+    draw = np.random.default_rng(seed)
+    assert unseen.labels is not None
+    pool = np.flatnonzero(np.isin(unseen.labels, draw.permutation(len(names))[:classes]))
+    rows = draw.choice(pool, number, replace=number > len(pool))
+    assert isinstance(unseen.images, Selection) and unseen.logits is not None
+    images = Selection(unseen.images.images, unseen.images.indices[rows])
+    fake = Features(values=unseen.values[rows], logits=unseen.logits[rows], labels=None, images=images)
+    given = Comparison(real=real, fake=fake, unlearnt=unlearnt, class_names=names)
+    estimate: Estimate = ClassCoverage().measure(given)["classes_covered"]
+    return estimate.low, estimate.value, estimate.high, _by_shares(real, fake, len(names))
+
+
+def _by_shares(real: Features, fake: Features, num_classes: int) -> int:
+    shares: list[NDArray[np.float64]] = []
+    for features in (real, fake):
+        assert features.logits is not None
+        shares.append(np.bincount(features.logits.argmax(1).numpy(), minlength=num_classes) / len(features))
+    return int(((shares[0] > 0) & (shares[1] >= 0.1 * shares[0])).sum())
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """A line each."""
+    lines = [
+        "| data | classifier | images | classes there | by shares alone | found | interval | right | interval holds |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for each in results:
+        lines.append(
+            f"| {each['data']} | {each['note']} | {each['images']:,} | {each['there']} | {each['by shares']:.1f} | "
+            f"{each['found']:.1f} | {each['low']:.1f} to {each['high']:.1f} | {each['right']} of {each['draws']} | "
+            f"{each['within']} of {each['draws']} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

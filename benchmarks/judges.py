@@ -1,0 +1,127 @@
+"""How much another judge would move FID: feature networks that learnt from other seeds, side by side.
+
+    python benchmarks/judges.py --data-root path/to/data [--only mnist,gtsrb] [--extractors classifier] [--seeds 0 1 2]
+
+Each network starts from other weights and sees other batches and views; all measure the spoilt images of
+corruptions.py. Writes the rank correlation of their FIDs over kinds and strengths (Spearman), and by which factor the
+FIDs of two networks differ, to a JSON file and a Markdown table in benchmarks/results/; what it has measured before,
+of other sets and networks, stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from corruptions import DATA, LABELLED, commit, measure, prepared
+from gansmith.devices import choose_compute, describe_environment
+
+__all__ = ["agreement", "learnt_from", "main", "table"]
+
+HERE = Path(__file__).parent
+LEARNERS = ("learning", "classifier", "self_supervised")
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-root", type=Path, required=True, help="a folder with the data sets")
+    parser.add_argument("--only", default=",".join(LABELLED), help="data sets, separated by commas")
+    parser.add_argument("--extractors", default="classifier,self-supervised", help="likewise")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the networks")
+    options = parser.parse_args()
+    for extractor in options.extractors.split(","):
+        for name in options.only.split(","):
+            store, rows = prepared(name, options.data_root), []
+            for seed in options.seeds:
+                with learnt_from(seed):
+                    rows.append(measure(name, store, extractor))
+            write({"data": name, "extractor": extractor, "seeds": options.seeds, **agreement(rows)})
+
+
+@contextmanager
+def learnt_from(seed: int) -> Iterator[None]:
+    """Feature networks that are asked for in this block learn from another seed, and are kept under another name."""
+    places = ("backbone.WEIGHTS_SEED", *(f"{module}.LEARNING_SEED" for module in LEARNERS))
+    with ExitStack() as stack:
+        for place in places:
+            stack.enter_context(patch(f"gansmith.metrics.{place}", seed))
+        stack.enter_context(patch("gansmith.metrics.learning.RECIPE", f"exp{seed}"))
+        yield
+
+
+def agreement(measured: list[dict[str, Any]]) -> dict[str, Any]:
+    """What several networks make of the same spoilt images.
+
+    Args:
+        measured: of each network, as ``corruptions.measure`` gives it.
+    """
+    fids = np.array([_fids(each) for each in measured])
+    pairs = list(itertools.combinations(fids, 2))
+    factors = np.exp(np.abs([np.log(one / other) for one, other in pairs]))
+    return {
+        "notes": [each["note"] for each in measured],
+        "rank_correlations": [round(float(spearmanr(one, other)[0]), 4) for one, other in pairs],
+        "factors": {
+            "median": round(float(np.median(factors)), 3),
+            "95 %": round(float(np.quantile(factors, 0.95)), 3),
+            "largest": round(float(factors.max()), 3),
+        },
+        "fids": [[float(f"{value:.4g}") for value in each] for each in fids],
+        "labels": [
+            f"{row['corruption']} {strength:g}" for row in measured[0]["rows"] for strength in row["strengths"][1:]
+        ],
+    }
+
+
+def _fids(measured: dict[str, Any]) -> list[float]:
+    """FID of the images as they are, then of each kind and strength."""
+    rows = measured["rows"]
+    return [rows[0]["fid"][0], *(value for row in rows for value in row["fid"][1:])]
+
+
+def write(result: dict[str, Any]) -> None:
+    """As JSON and as a table, beside the others of the same day."""
+    date = datetime.date.today().isoformat()
+    path = HERE / "results" / f"{date}-judges.json"
+    known = json.loads(path.read_text())["results"] if path.exists() else []
+    results = [each for each in known if _place(each) != _place(result)] + [result]
+    results.sort(key=_place)
+    environment = describe_environment(choose_compute("auto", "auto"))
+    about = {"date": date, "commit": commit(), "processor": environment.get("processor"), "cores": os.cpu_count()}
+    path.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
+    header = "FID by judges of other seeds, " + ", ".join(f"{key} {value}" for key, value in about.items())
+    path.with_suffix(".md").write_text(f"{header}.\n\n{table(results)}\n")
+    print(table(results), flush=True)
+
+
+def _place(result: dict[str, Any]) -> tuple[str, int]:
+    return result["extractor"], list(DATA).index(result["data"])
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """A line for each data set and network."""
+    lines = [
+        "| data | network | seeds | how good | rank correlation, lowest | FIDs differ by, median | 95 % | largest |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for each in results:
+        factors = " | ".join(f"x {value:.2f}" for value in each["factors"].values())
+        cells = [each["data"], each["extractor"], ", ".join(map(str, each["seeds"])), "; ".join(each["notes"])]
+        lines.append(f"| {' | '.join(cells)} | {min(each['rank_correlations']):.3f} | {factors} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
