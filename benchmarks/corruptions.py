@@ -168,6 +168,20 @@ def unlabelled(store: Store) -> Store:
 
 def measure(name: str, store: Store, extractor: str) -> dict[str, Any]:
     """All ways and strengths of spoiling through one network."""
+    network, pool, real = looked_at(name, store, extractor)
+    return {
+        "data": name,
+        "extractor": extractor,
+        "digest": network.digest,
+        "note": network.note,
+        "num_images": len(pool),
+        "commit": commit(),
+        "rows": [row(*spoilt, real) for spoilt in all_spoilt(network, pool)],
+    }
+
+
+def looked_at(name: str, store: Store, extractor: str) -> tuple[FeatureNetwork, Pool, Tensor]:
+    """The network, the images to be spoilt, and the features of real ones that it may have learnt from."""
     num = IMAGES if len(store) >= 2 * IMAGES else len(store) // 4
     training, held_out = split(store, 1.05 * num / len(store))
     random = np.random.default_rng(0)
@@ -177,18 +191,12 @@ def measure(name: str, store: Store, extractor: str) -> dict[str, Any]:
     labels = store.labels[chosen] if name in LABELLED and store.labels is not None else None
     pool = Pool(Selection(store.images, chosen)[np.arange(num)], labels)
     real, _ = extract(network, Selection(store.images, reference).batches())
-    return {
-        "data": name,
-        "extractor": extractor,
-        "digest": network.digest,
-        "note": network.note,
-        "num_images": num,
-        "commit": commit(),
-        "rows": [row(*spoilt, real) for spoilt in all_spoilt(network, pool)],
-    }
+    return network, pool, real
 
 
-def all_spoilt(network: FeatureNetwork, pool: Pool) -> Iterator[tuple[str, tuple[float, ...], list[list[Tensor]]]]:
+def all_spoilt(
+    network: FeatureNetwork, pool: Pool, num_draws: int = DRAWS
+) -> Iterator[tuple[str, tuple[float, ...], list[list[Tensor]]]]:
     """Name, strengths, and the features of each draw at each strength, strength 0 first."""
     clean = features(network, pool.images)
     for spoil, strengths in OF_PIXELS.items():
@@ -197,7 +205,7 @@ def all_spoilt(network: FeatureNetwork, pool: Pool) -> Iterator[tuple[str, tuple
         if pool.labels is not None or choose not in OF_CLASSES:
             draws = [
                 [clean, *(clean[choose(pool, s, np.random.default_rng(seed))] for s in strengths)]
-                for seed in range(DRAWS)
+                for seed in range(num_draws)
             ]
             yield choose.__name__, strengths, draws
 

@@ -24,12 +24,14 @@ from unittest.mock import patch
 import numpy as np
 from scipy.stats import spearmanr
 
-from corruptions import DATA, LABELLED, commit, measure, prepared
+from corruptions import DATA, LABELLED, all_spoilt, commit, fid, looked_at, prepared
+from gansmith.data.store import Store
 from gansmith.devices import choose_compute, describe_environment
 
-__all__ = ["agreement", "learnt_from", "main", "table"]
+__all__ = ["agreement", "learnt_from", "main", "measured_by", "table"]
 
 HERE = Path(__file__).parent
+NUM_DRAWS = 2  # of classes and images
 LEARNERS = ("learning", "classifier", "self_supervised")
 
 
@@ -46,7 +48,7 @@ def main() -> None:
             store, rows = prepared(name, options.data_root), []
             for seed in options.seeds:
                 with learnt_from(seed):
-                    rows.append(measure(name, store, extractor))
+                    rows.append(measured_by(name, store, extractor))
             write({"data": name, "extractor": extractor, "seeds": options.seeds, **agreement(rows)})
 
 
@@ -61,34 +63,38 @@ def learnt_from(seed: int) -> Iterator[None]:
         yield
 
 
-def agreement(measured: list[dict[str, Any]]) -> dict[str, Any]:
+def measured_by(name: str, store: Store, extractor: str) -> tuple[str, dict[str, float]]:
+    """How good a network is, and its FIDs of the images as they are and of each kind and strength, by name."""
+    network, pool, real = looked_at(name, store, extractor)
+    found: dict[str, float] = {}
+    for kind, strengths, draws in all_spoilt(network, pool, NUM_DRAWS):
+        found["clean"] = fid(real, draws[0][0])
+        for number, strength in enumerate(strengths, start=1):
+            found[f"{kind} {strength:g}"] = float(np.mean([fid(real, draw[number]) for draw in draws]))
+    return network.note, found
+
+
+def agreement(measured: list[tuple[str, dict[str, float]]]) -> dict[str, Any]:
     """What several networks make of the same spoilt images.
 
     Args:
-        measured: of each network, as ``corruptions.measure`` gives it.
+        measured: of each network, as ``measured_by`` gives it.
     """
-    fids = np.array([_fids(each) for each in measured])
-    pairs = list(itertools.combinations(fids, 2))
+    values = np.array([list(found.values()) for _, found in measured])
+    pairs = list(itertools.combinations(values, 2))
     factors = np.exp(np.abs([np.log(one / other) for one, other in pairs]))
+    kinds = list(measured[0][1])
     return {
-        "notes": [each["note"] for each in measured],
+        "notes": [note for note, _ in measured],
         "rank_correlations": [round(float(spearmanr(one, other)[0]), 4) for one, other in pairs],
         "factors": {
             "median": round(float(np.median(factors)), 3),
             "95 %": round(float(np.quantile(factors, 0.95)), 3),
             "largest": round(float(factors.max()), 3),
         },
-        "fids": [[float(f"{value:.4g}") for value in each] for each in fids],
-        "labels": [
-            f"{row['corruption']} {strength:g}" for row in measured[0]["rows"] for strength in row["strengths"][1:]
-        ],
+        "largest at": kinds[int(factors.max(axis=0).argmax())],
+        "fids": [{kind: float(f"{value:.4g}") for kind, value in found.items()} for _, found in measured],
     }
-
-
-def _fids(measured: dict[str, Any]) -> list[float]:
-    """FID of the images as they are, then of each kind and strength."""
-    rows = measured["rows"]
-    return [rows[0]["fid"][0], *(value for row in rows for value in row["fid"][1:])]
 
 
 def write(result: dict[str, Any]) -> None:
@@ -113,13 +119,16 @@ def _place(result: dict[str, Any]) -> tuple[str, int]:
 def table(results: list[dict[str, Any]]) -> str:
     """A line for each data set and network."""
     lines = [
-        "| data | network | seeds | how good | rank correlation, lowest | FIDs differ by, median | 95 % | largest |",
-        "|---|---|---|---|---|---|---|---|",
+        "| data | network | seeds | how good | lowest rank correlation | FIDs differ by, median | 95 % | largest | at |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for each in results:
         factors = " | ".join(f"x {value:.2f}" for value in each["factors"].values())
         cells = [each["data"], each["extractor"], ", ".join(map(str, each["seeds"])), "; ".join(each["notes"])]
-        lines.append(f"| {' | '.join(cells)} | {min(each['rank_correlations']):.3f} | {factors} |")
+        lines.append(
+            f"| {' | '.join(cells)} | {min(each['rank_correlations']):.3f} | {factors} | "
+            f"{each['largest at'].replace('_', ' ')} |"
+        )
     return "\n".join(lines)
 
 

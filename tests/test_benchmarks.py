@@ -175,10 +175,11 @@ def test_classes_are_counted_with_and_without_regard_to_mistakes() -> None:
         images = Selection(np.zeros((400, 1, 1, 1), np.uint8), np.arange(400))
         return Features(values=logits, logits=logits, labels=labels, images=images)
 
+    seed = next(seed for seed in range(100) if np.random.default_rng(seed).permutation(4)[0] == 0)
     mistaken = np.where(np.arange(400) % 20 == 0, 1, labels)  # a fifth of the first class is seen as the second
-    found = classes.found(seen(labels), seen(mistaken), seen(mistaken), ("a", "b", "c", "d"), 1, 300, seed=8)
-    assert np.random.default_rng(8).permutation(4)[0] == 0
-    assert found == (1, 1, 1, 2)
+    found = classes.found(seen(labels), seen(mistaken), seen(mistaken), ("a", "b", "c", "d"), 1, 300, seed)
+    low, value, high, by_shares = found
+    assert (low, value, by_shares) == (1, 1, 2) and high <= 2
     line = {"data": "x", "note": "good", "images": 300, "there": 1, "by shares": 2.0, "found": 1.0, "low": 1.0}
     line |= {"high": 1.5, "right": 19, "within": 20, "draws": 20}
     assert "| x | good | 300 | 1 | 2.0 | 1.0 | 1.0 to 1.5 | 19 of 20 | 20 of 20 |" in classes.table([line])
@@ -186,20 +187,14 @@ def test_classes_are_counted_with_and_without_regard_to_mistakes() -> None:
 
 def test_judges_of_other_seeds_are_set_side_by_side() -> None:
     judges = module("judges")
-    rows = [
-        [
-            {"corruption": "noise", "strengths": [0, 5, 10], "fid": fids},
-            {"corruption": "blur", "strengths": [0, 1], "fid": [1, b]},
-        ]
-        for fids, b in (([1.0, 2.0, 4.0], 3.0), ([1.0, 4.0, 4.4], 2.0))
-    ]
-    found = judges.agreement([{"note": f"net {i}", "rows": each} for i, each in enumerate(rows)])
-    assert found["fids"] == [[1, 2, 4, 3], [1, 4, 4.4, 2]]
+    one = {"clean": 1.0, "noise 5": 2.0, "noise 10": 4.0, "dropped_classes 0.1": 3.0}
+    other = dict(zip(one, (1.0, 4.0, 4.4, 2.0), strict=True))
+    found = judges.agreement([("net 0", one), ("net 1", other)])
+    assert found["fids"] == [one, other]
     assert found["rank_correlations"] == [0.8]
     assert found["factors"]["largest"] == 2 and found["factors"]["median"] == 1.3
-    assert found["labels"] == ["noise 5", "noise 10", "blur 1"]
     line = judges.table([{"data": "mnist", "extractor": "classifier", "seeds": [0, 1], **found}]).splitlines()[-1]
-    assert line == "| mnist | classifier | 0, 1 | net 0; net 1 | 0.800 | x 1.30 | x 1.92 | x 2.00 |"
+    assert line == "| mnist | classifier | 0, 1 | net 0; net 1 | 0.800 | x 1.30 | x 1.93 | x 2.00 | noise 5 |"
 
 
 def test_networks_of_another_seed_begin_elsewhere_and_are_kept_elsewhere() -> None:

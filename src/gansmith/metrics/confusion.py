@@ -12,7 +12,7 @@ __all__ = ["Confusion"]
 
 ITERATIONS = 200
 ALWAYS = 10**9
-LEAST_UNCLEAR = 1e-9
+LEAST = 1e-9
 SHAPE = 0.25  # of the gamma prior of each rate of mistakes: most pairs of classes are never confused, some often
 
 
@@ -78,9 +78,10 @@ class Confusion:
             float64 [k] each: the chance of at least as many, and of at most as many.
         """
         mean_rate, variance = self._posterior()
-        others = np.where(np.eye(len(shares), dtype=bool), own[:, None], shares[:, None]) * seen.sum()
-        means = (others * mean_rate).sum(axis=0)
-        excess = np.maximum((others**2 * variance).sum(axis=0), 1e-12 * (1 + means))
+        left = (1 - own) / np.maximum(1 - shares, LEAST)  # to the others, of what they are most likely to have
+        each = np.where(np.eye(len(shares), dtype=bool), own, shares[:, None] * left) * seen.sum()
+        means = (each * mean_rate).sum(axis=0)
+        excess = np.maximum((each**2 * variance).sum(axis=0), 1e-12 * (1 + means))
         means = np.maximum(means, 1e-12)
         distribution = stats.nbinom(means**2 / excess, means / (means + excess))
         return np.asarray(distribution.sf(seen[:-1] - 1)), np.asarray(distribution.cdf(seen[:-1]))
@@ -88,7 +89,7 @@ class Confusion:
     def _rates(self) -> NDArray[np.float64]:
         """The mean rates, [k k+1]; each row has the sum 1."""
         rates, _ = self._posterior()
-        unclear = np.maximum(1 - rates.sum(axis=1, keepdims=True), LEAST_UNCLEAR)
+        unclear = np.maximum(1 - rates.sum(axis=1, keepdims=True), LEAST)
         rates = np.concatenate([rates, unclear], axis=1)
         return np.asarray(rates / rates.sum(axis=1, keepdims=True))
 

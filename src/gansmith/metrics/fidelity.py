@@ -24,7 +24,7 @@ __all__ = ["ClassCoverage", "LabelFidelity"]
 
 CLEAR = 0.5  # probability from which a class counts as seen
 ROUNDING = 1e-6  # of shares that are found step by step
-BY_MISTAKE = 0.01  # p-value from which images that are given to a class may all be mistakes
+BY_MISTAKE = 0.05  # p-value from which images that are given to a class may all be mistakes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class ClassCoverage(Metric):
 
     A class is seen in an image if the classifier gives it a probability of at least a half. It is covered if both
     hold: it is seen in more images than mistakes on images of the other classes explain (one-sided test, p below
-    0.01), and its share is at least ``least`` times its share among the real images. Both follow from the
+    0.05), and its share is at least ``least`` times its share among the real images. Both follow from the
     classifier's mistakes on real images that it did not learn from: see ``Confusion``. The interval goes
     from the classes whose share is above that bar to those whose share is not below it, by tests that err in at most
     5 % for all classes together. Classes without real images do not count.
