@@ -119,7 +119,7 @@ def _place(result: dict[str, Any]) -> tuple[str, int]:
 def table(results: list[dict[str, Any]]) -> str:
     """A line for each data set and network."""
     lines = [
-        "| data | network | seeds | how good | lowest rank correlation | FIDs differ by, median | 95 % | largest | at |",
+        "| data | network | seeds | how good | lowest rank correlation | FIDs differ, median | 95 % | largest | at |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for each in results:
