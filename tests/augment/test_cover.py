@@ -12,13 +12,14 @@ from gansmith.types import ImageSpec
 NUM = 4000
 
 
-@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 10), (5, 1)])
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 10), (5, 1), (3, 12)])
 def test_boxes_are_half_the_sides_and_centred_anywhere(height: int, width: int) -> None:
     boxes = cutout(NUM, ImageSpec(height=height, width=width, channels=1), torch.Generator().manual_seed(0))
     for side, start, end in ((width, boxes[:, 0], boxes[:, 2]), (height, boxes[:, 1], boxes[:, 3])):
         assert (end - start == (side + 1) // 2).all()
         centres = (start + (side + 1) // 2 // 2).unique(return_counts=True)
-        assert centres[0].min() == 0 and centres[0].max() >= side - 1 and (centres[0] == centres[0].int()).all()
+        most = side if (side + 1) // 2 % 2 == 0 else side - 1  # as DiffAugment's: randint(0, side + (1 - box % 2))
+        assert centres[0].tolist() == list(range(most + 1))
         assert centres[1].min() > 0.7 * centres[1].float().mean()
 
 
