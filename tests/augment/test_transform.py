@@ -87,3 +87,15 @@ def test_everything_happens_on_the_images_device_in_their_type(monkeypatch: pyte
         for images in (pictures(), pictures()[:, :1]):
             found = transform(images.to(meta, torch.float64), torch.tensor(0.5, device=meta), UNIT)
             assert (found.device, found.dtype, found.shape) == (meta, torch.float64, images.shape)
+
+
+def test_what_happens_has_a_probability_above_its_chance() -> None:
+    images, names = pictures(), ("luma-flip", "mirror", "cutout")
+    effects = {**drawn(*names).effects, "mirror": torch.diag(torch.tensor([-1.0, 1, 1])).expand(NUM, 3, 3)}
+    effects["luma-flip"] = torch.diag(torch.tensor([-1.0, -1, -1, 1, 1])).expand(NUM, 5, 5)
+    for chance, p, happens in ((0.0, 0.0, False), (0.5, 0.5, False), (0.5, 0.50001, True), (0.0, 1e-6, True)):
+        found = Transform(chances=torch.full((NUM, 3), chance), effects=effects)(images, p)
+        assert torch.equal(found, images) != happens
+    one = {"mirror": effects["mirror"]}
+    mixed = Transform(chances=torch.tensor([[0.5], [0.4]]).repeat(NUM // 2, 1), effects=one)(images, 0.5)
+    assert torch.equal(mixed[::2], images[::2]) and torch.equal(mixed[1::2], images[1::2].flip(3))
