@@ -157,6 +157,11 @@ def test_the_layout_of_named_rows_to_the_pixel(num: int, height: int, width: int
     assert np.array_equal(sheet, np.asarray(wanted))
 
 
+def test_each_row_has_a_name() -> None:
+    with pytest.raises(ValueError, match="argument 2 is longer"):
+        labelled_rows(list(noise(2, 3, 16, 12, 1)), ["one", "two", "three"])
+
+
 def test_of_many_classes_some_are_shown_evenly_chosen_and_it_is_said() -> None:
     assert shown_classes(43) == list(range(43))
     shown = shown_classes(250)
