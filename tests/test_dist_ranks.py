@@ -115,15 +115,20 @@ def test_two_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     assert order == [0, 1]
 
 
-def test_a_barrier_is_passed_together(ranks: Ranks) -> None:
-    before: list[int] = []
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_barrier_is_passed_together(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks, meetings = Ranks(size), list[None]()
+    monkeypatch.setattr(dist, "torch_dist", ranks)
+    monkeypatch.setattr(ranks, "barrier", lambda: meetings.append(None))
+    ranks.run(lambda _: dist.barrier())
+    assert len(meetings) == size
 
-    def go(rank: int) -> int:
-        before.append(rank)
-        dist.barrier()
-        return len(before)
 
-    assert ranks.run(go) == [3, 3, 3]
+def test_without_a_gradient_nothing_is_sent(ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "all_reduce", lambda _: pytest.fail("sent"))
+    frozen = nn.Parameter(torch.zeros(2))
+    assert ranks.run(lambda _: dist.average_gradients([frozen])) == [None] * 3 and frozen.grad is None
+    assert list(dist._buckets([])) == []
 
 
 def test_one_process_exchanges_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
