@@ -63,7 +63,7 @@ def test_moments_merge() -> None:
     assert nothing.merge(nothing).mean.isfinite().all()
 
 
-@pytest.mark.parametrize("sizes", [(40, 1, 59), (100, 0, 0), (0, 30, 70), (0, 0, 0)])
+@pytest.mark.parametrize("sizes", [(40, 1, 59), (100, 0, 0), (0, 30, 70), (0, 1, 0), (0, 0, 0)])
 def test_moments_over_ranks_are_those_of_all_rows(sizes: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     ranks, rows = Ranks(3), drawn(100, 4, 0, scale=2.0, shift=30.0)[: sum(sizes)]
     parts, whole = rows.split(list(sizes)), Moments.of(rows)
