@@ -103,7 +103,19 @@ def test_published_values_are_spoken_of_once_and_only_of_other_features() -> Non
     assert shown(JUDGEMENT).count("not comparable with published FIDs") == 1
     assert shown(JUDGEMENT, JUDGEMENT).count("(classifier) are not") == 1
     text = shown(dataclasses.replace(JUDGEMENT, seen=Seen(extractor="inception", digest="d" * 64)))
-    assert "FID (inception)" in text and "not comparable" not in text
+    assert "FID (inception)" in text and "not comparable" not in text and "another seed" not in text
+
+
+def test_how_far_another_seed_of_the_network_moves_fids_is_said_once() -> None:
+    for judgements in ((JUDGEMENT,), (JUDGEMENT, JUDGEMENT)):
+        said = " ".join(words(shown(*judgements)))
+        assert said.count("a classifier that learnt from another seed moved FIDs by 5 to 12 %") == 1
+    fixed = dataclasses.replace(JUDGEMENT, seen=Seen(extractor="random-conv", digest="d" * 64))
+    assert "not comparable" in shown(fixed) and "another seed" not in shown(fixed)
+    both = " ".join(
+        words(shown(JUDGEMENT, dataclasses.replace(fixed, seen=Seen(extractor="self-supervised", digest="e" * 64))))
+    )
+    assert both.count("another seed moved FIDs") == 2
 
 
 def test_the_part_of_a_set_that_was_read_is_named() -> None:

@@ -18,6 +18,7 @@ from gansmith.metrics.judgement import (
     Reference,
     Seen,
     incomparable,
+    moved_by_seeds,
     unpublished,
 )
 from gansmith.metrics.metric import Estimate, Metric
@@ -186,6 +187,7 @@ def _unpublished(called: Mapping[str, Judgement], metrics: Sequence[Metric]) -> 
     own = [each for each in called.values() if each.seen.extractor != PUBLISHED_EXTRACTOR]
     if any(published & each.figures.keys() for each in own):
         yield unpublished(own[0].seen.extractor)
+        yield from filter(None, dict.fromkeys(moved_by_seeds(each.seen.extractor) for each in own))
 
 
 def _warnings(called: Mapping[str, Judgement]) -> Iterator[str]:

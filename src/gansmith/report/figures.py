@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gansmith.component import member, members
 from gansmith.errors import RunError, command
-from gansmith.metrics.judgement import PUBLISHED_EXTRACTOR, Judgement, incomparable, unpublished
+from gansmith.metrics.judgement import PUBLISHED_EXTRACTOR, Judgement, incomparable, moved_by_seeds, unpublished
 from gansmith.metrics.metric import Estimate, Metric, Quantity
 from gansmith.report.words import between, count, kimg, plural, precise
 
@@ -147,8 +147,8 @@ def _not_published(judgement: Judgement) -> list[str]:
     known = filter(None, map(quantity, judgement.figures))
     if judgement.seen.extractor == PUBLISHED_EXTRACTOR or not any(one.published for one in known):
         return []
-    sentence = unpublished(judgement.seen.extractor)
-    return [f"{sentence[0].upper()}{sentence[1:]}."]
+    said = filter(None, (each(judgement.seen.extractor) for each in (unpublished, moved_by_seeds)))
+    return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in said]
 
 
 def _in_order(figures: Mapping[str, Estimate]) -> list[str]:
