@@ -39,8 +39,8 @@ MOVED = {  # benchmarks/judges.py
         "times, in nearly the same order (rank correlation 0.99)"
     ),
     "self-supervised": (
-        "a network that learnt from another seed moved FIDs by 5 to 7 % (medians of two data sets), at most 3.6 times, in nearly "
-        "the same order (rank correlation 0.99)"
+        "a network that learnt from another seed moved FIDs by 5 to 7 % (medians of two data sets), at most 3.6 times, "
+        "in nearly the same order (rank correlation 0.99)"
     ),
 }
 
