@@ -155,6 +155,7 @@ def _sit(
             stop_asked=stop_asked,
         )
     if dist.is_main():
+        folder = RunFolder.open(folder.path)  # which may have been moved or removed meanwhile
         folder.set_status("finished" if finished else "stopped", step=state.step, nimg=state.nimg)
         for note in state.notices:  # of logs that failed at the end
             folder.add_note(note)

@@ -202,9 +202,9 @@ def _must_match(name: str, damaged: str) -> bool:
     """What training writes anew is right whatever was damaged; an old picture or line that was damaged is not."""
     pictures = damaged.startswith("images/") and name in (damaged, "progress.gif")
     lines = damaged == "stats.jsonl" and name == "stats.jsonl"
-    # A checkpoint that was set aside, and its copy under the same step, which training has made again.
-    checkpoint = damaged.startswith("training_checkpoints/") and ".damaged" in name
-    return not (pictures or lines or checkpoint)
+    # A newest checkpoint was set aside and made again; an older one stays, and is seen to be damaged when it is needed.
+    checkpoint = damaged.startswith("training_checkpoints/") and (".damaged" in name or name == damaged)
+    return not (pictures or lines or (checkpoint and not name.startswith("training_checkpoints/000012")))
 
 
 # --- the cache ---------------------------------------------------------------------------------------------

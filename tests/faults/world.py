@@ -195,7 +195,11 @@ def repeatable(run: Path) -> dict[str, Any]:
         if name in kept or name.startswith("images/") or (name.startswith("training_") and name.endswith("tensors"))
     }
     for path in run.glob("training_checkpoints/*/state.json"):
-        found[f"{path.parent.name}/state.json"] = without(json.loads(path.read_text()), NOT_REPEATABLE_STATE)
+        name = path.relative_to(run).as_posix()
+        try:
+            found[name] = without(json.loads(path.read_text()), NOT_REPEATABLE_STATE)
+        except (OSError, ValueError):  # damaged
+            found[name] = "damaged"
     found["stats.jsonl"] = [without(line, NOT_REPEATABLE | {"crc"}) for line in lines_of(run / "stats.jsonl")]
     return found
 
