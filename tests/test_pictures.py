@@ -13,7 +13,7 @@ from PIL import Image
 from gansmith.component import from_plain, member, to_plain
 from gansmith.errors import ConfigError
 from gansmith.images import grid, labelled_rows, save_png, shown_classes
-from gansmith.pictures import SAMPLES, PictureWriter, SampleFiles, SampleGrid, filled, read_frame, written
+from gansmith.pictures import SAMPLES, PictureWriter, SampleFiles, SampleGrid, filled, read_frame, read_frames, written
 from gansmith.runs import RunFolder
 from gansmith.sample import TrainedGenerator
 from gansmith.schedules import Progress
@@ -186,3 +186,16 @@ def test_only_files_of_that_name_are_found_in_the_order_of_their_numbers(
     for file in there:
         (tmp_path / file).touch()
     assert written(name, tmp_path) == [[tmp_path / there[i]] for i in found]
+
+
+def test_a_damaged_picture_is_left_out_of_the_animation_with_a_note(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(4)]
+    for path in paths:
+        save_png(np.full((8, 8, 3), 7, np.uint8), path)
+    whole = paths[0].read_bytes()
+    paths[1].write_bytes(whole[:-20] + bytes(20))
+    paths[2].write_bytes(b"")
+    assert len(list(read_frames([path] for path in paths))) == 2
+    assert [f"{path}: this picture is damaged" in line for path, line in zip(paths[1:3], caplog.messages, strict=True)]

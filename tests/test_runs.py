@@ -367,3 +367,9 @@ def test_a_claim_ends_with_its_block_however_it_ends(run: RunFolder) -> None:
         raise KeyboardInterrupt
     with run.claimed(), pytest.raises(RunError), run.claimed():
         pass
+
+
+def test_a_best_generator_without_its_state_is_not_taken_for_none(run: RunFolder) -> None:
+    run.keep_best(generator_of(64))
+    (run.path / "best" / "state.json").unlink()
+    assert run.best == run.path / "best"  # so that who opens it says that it is damaged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -16,14 +17,14 @@ from gansmith.component import (
     Between,
     Component,
 )
-from gansmith.errors import ConfigError
+from gansmith.errors import ConfigError, tell
 from gansmith.images import grid, labelled_rows, num_present, save_png, shown_classes
 from gansmith.runs import RunFolder
 from gansmith.sample import TrainedGenerator
 from gansmith.schedules import Duration, Progress
 from gansmith.types import PixelArray
 
-__all__ = ["SAMPLES", "PictureWriter", "SampleFiles", "SampleGrid", "filled", "read_frame", "written"]
+__all__ = ["SAMPLES", "PictureWriter", "SampleFiles", "SampleGrid", "filled", "read_frame", "read_frames", "written"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +152,15 @@ def read_frame(paths: list[Path]) -> PixelArray:
     """One frame, uint8 [H W 3]: a sheet as it is, single files side by side."""
     images = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
     return images[0] if len(images) == 1 else grid(np.stack(images))
+
+
+def read_frames(moments: Iterable[list[Path]]) -> Iterator[PixelArray]:
+    """The frames of several moments; one whose picture is damaged is left out with a note."""
+    for paths in moments:
+        try:
+            yield read_frame(paths)
+        except Exception as error:  # a damaged file makes Pillow raise nearly anything, as SyntaxError
+            tell(f"{paths[0]}: this picture is damaged ({error}); the animation leaves it out")
 
 
 SAMPLES: dict[str, type[PictureWriter] | str] = {"grid": SampleGrid, "files": SampleFiles}

@@ -198,9 +198,9 @@ class RunFolder:
 
     @property
     def best(self) -> Path | None:
-        """The folder of the best generator, if one was kept."""
+        """The folder of the best generator, if one was kept; it may be damaged."""
         for folder in (self.path / _BEST, self.path / _FORMER_BEST):  # the former, if a kill fell between the two
-            if (folder / _STATE).exists():
+            if folder.is_dir():
                 return folder
         return None
 

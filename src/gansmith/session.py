@@ -29,7 +29,7 @@ from gansmith.images import save_png
 from gansmith.loggers import LogWriter, check_loggers, open_logs
 from gansmith.metrics.handedness import handedness, safe_operations
 from gansmith.metrics.metric import Estimate
-from gansmith.pictures import read_frame
+from gansmith.pictures import read_frames
 from gansmith.plain_json import write_json
 from gansmith.plots import plot_losses
 from gansmith.probes import LEAST_HELD_OUT, open_probes
@@ -306,7 +306,7 @@ def _leave_pictures(folder: RunFolder, config: Config) -> None:
     frames = thinned(config.samples.frames(folder))
     if frames:
         for suffix in ("gif", "mp4") if can_write_mp4() else ("gif",):
-            write_animation((read_frame(paths) for paths in frames), folder.animation(suffix))
+            write_animation(read_frames(frames), folder.animation(suffix))
 
 
 # --- what both begin and go_on need ------------------------------------------------------------------------
