@@ -9,6 +9,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -210,9 +211,10 @@ def without(plain: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def lines_of(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a .jsonl file."""
-    for line in path.read_text().splitlines():
-        yield json.loads(line)
+    """The objects of a .jsonl file; those of its lines that are damaged are left out."""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)
 
 
 def newest_step(run: Path) -> int:
