@@ -77,7 +77,7 @@ def _node(data: bytes, rng: random.Random) -> bytes:
     i = rng.randrange(len(lines))
     try:
         plain = json.loads(lines[i])
-    except ValueError:
+    except (ValueError, RecursionError):  # changed already, perhaps nested deeply
         return data
     path = rng.choice(_paths(plain) or [()])
     lines[i] = json.dumps(_changed(plain, path, rng)).encode("utf-8", "surrogatepass")
