@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -19,6 +21,13 @@ from gansmith.types import ImageSpec
 # One thread a test process: several of them share the cores, and threads that wait for each other waste both.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+
+
+# A suite that runs in the background ignores Ctrl-C and hang-ups, and so would all that it starts.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float

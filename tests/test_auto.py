@@ -21,6 +21,7 @@ from gansmith.devices import Compute
 from gansmith.metrics.metric import Estimate
 from gansmith.models.dcgan import DCGAN
 from gansmith.penalties import R1
+from gansmith.plain_json import read_json
 from gansmith.presets import preset
 from gansmith.schedules import Duration
 from gansmith.types import ImageSpec
@@ -253,11 +254,11 @@ def test_it_says_what_it_chose_in_five_lines_and_writes_it_down(
     run = api.train(tmp_path / "x.npz", length="1 s", run=tmp_path / "run", overrides=changes)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("auto")]
     assert [line.split()[1] for line in lines] == ["classes", "network", "batch", "penalty", "augment"]
-    written = json.loads(run.folder.config.read_text())
+    written = read_json(run.folder.config)
     assert f"width {written['model']['width']}, which average pixels:" in lines[1]
     assert f"gamma {written['penalties'][0]['gamma']:g} " in lines[3]
     assert written["model"]["max_multiple"] == 2
     assert all(name in lines[4] for name in written["augment"]["operations"])
     length = Duration(run.status()["step"] + 2, "steps")
     again = api.resume(run.path, length=str(length))
-    assert json.loads(again.folder.config.read_text()) == {**written, "length": str(length)}
+    assert read_json(again.folder.config) == {**written, "length": str(length)}

@@ -244,7 +244,8 @@ def test_two_processes_equal_one(own_run: Path) -> None:
     script = own_run.parent / "evaluation.py"
     script.write_text(code, encoding="utf-8")
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script), str(own_run)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])  # this source, wherever it lies
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     subprocess.run([sys.executable, *launcher], check=True, env=environment, capture_output=True, timeout=120)
     first, second = map(Judgement.from_plain, api.open_run(own_run).folder.read_judgements())
     assert first == one
