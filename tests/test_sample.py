@@ -163,7 +163,7 @@ def test_saving_a_folder(class_generator: TrainedGenerator, small_generator: Tra
     samples = class_generator.sample(2, seed=7, label="yield")
     folder = samples.save(tmp_path / "out")
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["class001_seed00007.png", "class001_seed00008.png"]
+    assert names == ["class001_yield_seed00007.png", "class001_yield_seed00008.png"]
     for name, image in zip(names, samples.images, strict=True):
         with Image.open(folder / name) as read:
             assert np.array_equal(np.asarray(read), image)
@@ -328,6 +328,19 @@ def test_files_without_seeds_are_numbered_and_with_classes_named(tmp_path: Path)
     coloured([0, 1], seeds=(7, 123_456)).save(tmp_path / "a")
     coloured([1, 0]).save(tmp_path / "b")
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
-        "class000_seed00007.png", "class001_seed123456.png",
+        "class000_class-0_seed00007.png", "class001_class-1_seed123456.png",
     ]  # fmt: skip
-    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["class000_00001.png", "class001_00000.png"]
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == [
+        "class000_class-0_00001.png",
+        "class001_class-1_00000.png",
+    ]
+
+
+def test_a_class_of_any_name_makes_a_file_name_that_every_system_takes(tmp_path: Path) -> None:
+    names = ("../--help", "$5 & <i>x", "überholen", "", "x" * 99)
+    samples = dataclasses.replace(coloured([*range(5)]), class_names=names)
+    written = sorted(path.name for path in samples.save(tmp_path / "a").iterdir())
+    assert written == [
+        "class000_help_00000.png", "class001_5-i-x_00001.png", "class002_überholen_00002.png", "class003_00003.png",
+        f"class004_{'x' * 40}_00004.png",
+    ]  # fmt: skip

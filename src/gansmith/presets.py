@@ -199,22 +199,25 @@ PRESETS: dict[str, Preset] = {
         summary="narrow DCGAN, relativistic loss, R1 and R2, average of weights: good pictures in minutes, any data",
         config=_SMALL,
     ),
-    "dcgan-mnist": Preset(summary="document 000: the 28-pixel tutorial DCGAN, 50 epochs", config=_DOCUMENT_000),
+    "dcgan-mnist": Preset(summary="28-pixel DCGAN of TensorFlow's tutorial, 50 epochs", config=_DOCUMENT_000),
     "dcgan-gtsrb": Preset(
-        summary="document 000 on the data in its title: the same network on traffic signs in colour",
+        summary="the same network on traffic signs in colour",
         config=dataclasses.replace(_DOCUMENT_000, data=Gtsrb(), preparation=Preparation(size=(28, 28), channels="rgb")),
     ),
     "dense-mnist": Preset(
-        summary="document 001: two dense networks, 100,000 steps, a line of losses every 2,000", config=_DOCUMENT_001
+        summary="two dense networks, 100,000 steps, a line of losses every 2,000", config=_DOCUMENT_001
     ),
-    "dcgan-64": Preset(summary="document 002's baseline: DCGAN at 64 pixels, 200 epochs", config=_DOCUMENT_002),
+    "dcgan-64": Preset(
+        summary="DCGAN of Radford et al. 2016 at 64 pixels, 200 epochs: the baseline of comparisons",
+        config=_DOCUMENT_002,
+    ),
     "sndcgan-64": Preset(
-        summary="document 002's other: the same with spectral normalisation in the discriminator",
+        summary="the same with spectral normalisation in the discriminator (Miyato et al. 2018)",
         config=dataclasses.replace(_DOCUMENT_002, model=DCGAN(spectral_norm=True, discriminator_norm="none")),
     ),
-    "dcgan-cifar10": Preset(summary="document 003: DCGAN at 32 pixels, a picture an epoch", config=_DOCUMENT_003),
+    "dcgan-cifar10": Preset(summary="DCGAN at 32 pixels, a picture an epoch", config=_DOCUMENT_003),
     "dcgan-folder-128": Preset(
-        summary="document 004: a folder of images at 128 pixels, [0, 1], 32 files every 100 epochs",
+        summary="DCGAN for a folder of images at 128 pixels in [0, 1], 32 files of samples every 100 epochs",
         config=_DOCUMENT_004,
     ),
 }

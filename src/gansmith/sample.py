@@ -6,6 +6,7 @@ class, where none is asked for, and its latent are drawn.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ __all__ = ["Samples", "TrainedGenerator"]
 BATCH_SIZE = 64
 MOST_IMAGES = 10_000_000
 MOST_SEED = 2**63 - 1
+LONGEST_NAME = 40  # letters of a class's name in a file's
+NO_LETTERS = re.compile(r"[^\w.-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +98,11 @@ class Samples:
 
     def _stem(self, i: int) -> str:
         name = f"seed{self.seeds[i]:05d}" if self.seeds else f"{i:05d}"
-        return name if self.labels is None else f"class{self.labels[i]:03d}_{name}"
+        if self.labels is None:
+            return name
+        number = int(self.labels[i])
+        words = NO_LETTERS.sub("-", self.class_names[number]).strip("-.") if self.class_names else ""
+        return "_".join(filter(None, (f"class{number:03d}", words[:LONGEST_NAME], name)))
 
     def _repr_png_(self) -> bytes:
         return png_bytes(self.sheet())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -14,7 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gansmith import session
 from gansmith.cli import COMMANDS, main
+from gansmith.component import to_plain
+from gansmith.config import flat
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +107,7 @@ def test_sample_writes_a_sheet_a_folder_or_arrays(
     with Image.open(tmp_path / "grid.png") as sheet:
         assert sheet.mode == "RGB"
     said(["sample", str(trained), "--num", "5", "--label", "cat", "--out", str(tmp_path / "cats")], capsys)
-    assert len(list((tmp_path / "cats").glob("class000_seed*.png"))) == 5
+    assert len(list((tmp_path / "cats").glob("class000_cat_seed*.png"))) == 5
     words = ["--num", "3", "--seed", "7", "--truncation", "0.5", "--no-ema", "--out", str(tmp_path / "x.npz")]
     said(["sample", str(trained), *words], capsys)
     with np.load(tmp_path / "x.npz") as arrays:
@@ -140,6 +144,10 @@ def test_data_prepare_and_check(photos: Path, capsys: pytest.CaptureFixture[str]
     text = said(["data", "check", str(photos)], capsys)
     assert "12" in text
     assert "cat" in text
+    assert said(["data", str(photos)], capsys) == text
+    found = json.loads(said(["data", str(photos), "--json"], capsys))
+    assert found["num_images"] == 12
+    assert found["sizes"] == {"20x20": 12}
 
 
 @pytest.mark.parametrize(
@@ -162,6 +170,37 @@ def test_list_names_what_there_is(topic: str, name: str, capsys: pytest.CaptureF
     assert name in said(["list", topic], capsys)
 
 
+def test_what_is_listed_can_be_read_by_a_program(capsys: pytest.CaptureFixture[str]) -> None:
+    assert json.loads(said(["list", "losses", "--json"], capsys)).keys() >= {"hinge", "relativistic"}
+    assert set(json.loads(said(["doctor", "--json"], capsys))) >= {"torch", "device", "cache", "extras"}
+
+
+@pytest.mark.parametrize(
+    ("words", "changed"),
+    [
+        (["--epochs", "2.5"], {"length": "2.5 epochs"}),
+        (["--minutes", "10"], {"length": "10 min"}),
+        (["--steps", "3000"], {"length": "3000 steps"}),
+        (["--kimg", "1000000"], {"length": "1000000 kimg"}),
+        (["--resolution", "24x16"], {"preparation.size": [16, 24]}),
+        (["--lr", "1e-3"], {"generator_optimizer.lr": 1e-3, "discriminator_optimizer.lr": 1e-3}),
+        (
+            ["--lr", "1e-3", "--generator_optimizer.lr", "2e-3"],
+            {"generator_optimizer.lr": 2e-3, "discriminator_optimizer.lr": 1e-3},
+        ),
+        (["--batch-size", "8"], {"batch_size": 8}),
+    ],
+)
+def test_train_understands_what_people_type(
+    words: list[str], changed: dict[str, object], photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[dict[str, object]] = []
+    monkeypatch.setattr(session, "begin", lambda config, path, given: begun.append(flat(to_plain(config))))
+    assert main(["train", str(photos), *words]) == 0
+    (config,) = begun
+    assert {path: config[path] for path in changed} == changed
+
+
 def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     text = said(["doctor"], capsys)
     assert "trains on" in text
@@ -177,32 +216,36 @@ def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
             ["train", "digits", "--preset", "dcgan-mnits"],
             "preset: none is called 'dcgan-mnits'; did you mean 'dcgan-mnist'?",
         ),
-        (["train", "digits", "--los", "hinge"], "config.los: no such field; did you mean 'loss'?"),
-        (["train", "digits", "--loss", "hing"], "config.loss: no loss is called 'hing'; did you mean 'hinge'?"),
+        (["train", "digits", "--los", "hinge"], "--los: no such field; did you mean 'loss'?"),
+        (["train", "digits", "--loss", "hing"], "--loss: no loss is called 'hing'; did you mean 'hinge'?"),
         (
             ["train", "digits", "--model.widht", "3"],
-            "config.model.widht: no such field of DCGAN; did you mean 'width'?",
+            "--model.widht: no such field of DCGAN; did you mean 'width'?",
         ),
         (
             ["train", "digits", "--model.width", "many"],
-            "config.model.width: expected a whole number, got 'many'",
+            "--model.width: expected a whole number, got 'many'",
         ),
-        (["train", "digits", "--seed", "x"], "config.seed: expected a whole number, got 'x'"),
-        (["train", "digits", "--length", "ten"], "config.length: 'ten' is not a duration"),
+        (["train", "digits", "--seed", "x"], "--seed: expected a whole number, got 'x'"),
+        (["train", "digits", "--length", "ten"], "--length: 'ten' is not a duration"),
         (["train", "digits", "--batch_size"], "--batch_size: needs a value"),
         (["train", "digits", "--tracking.every", "never"], "the end; to switch it off: --tracking none"),
         (["train", "digits", "--tracking", "off"], "to switch it off: --tracking none"),
         (["train", "digits", "--guard", "false"], "to switch it off: --guard none"),
         (["train", "digits", "--no-tracking"], "what can be left out is switched off by --tracking none"),
         (["train", "digits", "--preparation.size", "48,64"], "expected a size such as 64 or 48x64 (width x height in"),
-        (["train", "digits", "--device", "tpu"], "config.device"),
+        (["train", "digits", "--batch-size", "many"], "--batch_size: expected a whole number, got 'many'"),
+        (["train", "digits", "--steps", "9", "--length", "9 min"], "--length and --steps: say the same"),
+        (["train", "digits", "--size", "9", "--resolution", "9"], "--size and --resolution: say the same"),
+        (["train", "digits", "--lr", "-1"], "--generator_optimizer.lr: "),
+        (["train", "digits", "--device", "tpu"], "--device"),
         (
             ["train", "digits", "--penalties.0.gama", "1"],
-            "config.penalties[0].gama: no such field of R1; did you mean 'gamma'?",
+            "--penalties.0.gama: no such field of R1; did you mean 'gamma'?",
         ),
         (["list", "loses"], "gansmith list: nothing is called 'loses'; did you mean 'losses'?"),
         (["train", "mnist", "--root", ".", "--run", "run"], "mnist"),
-        (["train", "digits", "--size", "3", "--model.depth", "3", "--run", "run"], "config.model.depth: 3 stages"),
+        (["train", "digits", "--size", "3", "--model.depth", "3", "--run", "run"], "--model.depth: 3 stages"),
         (["resume", "nowhere"], "nowhere: no run is there"),
         (["sample", "nowhere"], "nowhere: no run is there"),
     ],

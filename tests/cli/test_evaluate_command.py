@@ -77,6 +77,14 @@ def test_files_beside_a_run(run: Path, photos: Path, tmp_path: Path, capsys: pyt
     assert len(api.open_run(run).folder.read_judgements()) == before + 1
 
 
+def test_json_alone_is_printed_for_a_program(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run), *CHEAP, "--json"]) == 0
+    (judgement,) = json.loads(capsys.readouterr().out)
+    line = api.open_run(run).folder.read_judgements()[-1]
+    assert judgement == line
+    assert "kid" in judgement["figures"]
+
+
 def test_what_cannot_be_compared_is_said(run: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few = photos.with_name("few.npz")
     with np.load(photos) as arrays:

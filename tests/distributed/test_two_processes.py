@@ -75,4 +75,4 @@ def test_a_batch_that_cannot_be_shared_is_one_clear_line(tmp_path: Path) -> None
     np.savez(data, images=np.zeros((32, 8, 8, 1), np.uint8))
     with pytest.raises(subprocess.CalledProcessError) as caught:
         train(data, tmp_path / "run", 2, ["--batch_size", "7"])
-    assert "config.batch_size: 7 is not a multiple of the 2 processes" in caught.value.stderr
+    assert "--batch_size: 7 is not a multiple of the 2 processes" in caught.value.stderr

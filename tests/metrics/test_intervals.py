@@ -11,6 +11,7 @@ from scipy import stats
 
 from gansmith.errors import MetricError
 from gansmith.metrics.intervals import bootstrap, mean_of_shares, normal, wilson
+from gansmith.metrics.metric import Estimate
 
 
 def test_the_bootstrap_finds_the_standard_error_of_a_mean() -> None:
@@ -95,3 +96,7 @@ def test_the_mean_of_four_equal_shares_is_twice_as_sure() -> None:
 def test_the_mean_of_one_share_is_that_share() -> None:
     share, mean = wilson(3, 10), mean_of_shares([wilson(3, 10)])
     assert (mean.value, mean.low, mean.high) == pytest.approx((share.value, share.low, share.high))
+
+
+def test_an_estimate_prints_its_interval() -> None:
+    assert str(Estimate(value=0.2681, low=0.23649, high=0.299, interval="Wilson")) == "0.2681 (0.2365 to 0.299)"

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("gansmith.cli.data", "check or prepare a data set"),
     "train": ("gansmith.cli.train", "train a GAN on a named data set or your own images"),
     "resume": ("gansmith.cli.resume", "go on with a run where it stopped"),
+    "runs": ("gansmith.cli.runs", "list the runs below a folder: state, length, best metric"),
     "sample": ("gansmith.cli.sample", "make images with a trained generator"),
     "interpolate": ("gansmith.cli.interpolate", "walk between two of its images"),
     "evaluate": ("gansmith.cli.evaluate", "judge a run's images, or a folder's, against real ones"),
@@ -33,14 +34,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 2 for what the user can mend, 130 when interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         with output_may_close():
-            _run(arguments)
+            _run(*words)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        line = one_line(error)
+        line = one_line(error, words[0])
         if line is None:  # a mistake of ours: all of it helps to find it
             raise
         print(f"error: {line}", file=sys.stderr)
@@ -48,8 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(arguments: Sequence[str] | None) -> None:
-    verb, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+def _run(verb: str, *rest: str) -> None:
     if verb in ("--help", "-h", "help"):
         print(_help())
         return

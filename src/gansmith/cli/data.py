@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import tyro
 
-from gansmith.cli.options import Required, Text, parse_with_overrides
+from gansmith.cli.options import DataName, OnlyJson, OptionalPath, Text, parse_with_overrides, print_json, quiet_if
 from gansmith.errors import DataError
 
 __all__ = ["main"]
@@ -19,43 +19,61 @@ SHOWN = 10  # skipped files that are named
 
 @dataclass(frozen=True)
 class Data:
-    """Look at a data set ("check"), or build the store that training reads ("prepare").
+    """Look at a data set ("check", which may be left out), or build the store that training reads ("prepare").
 
     Fields of the source and of the preparation can be given too: --data.roi true, --preparation.fit pad.
     """
 
     action: tyro.conf.Positional[Literal["check", "prepare"]]
     """what to do"""
-    data: Required
+    data: DataName
     """a data set's name, or a path: a folder, a zip, an .npz"""
-    root: Text = None
+    root: OptionalPath = None
     """where a local copy of a named data set lies"""
     size: Text = None
     """of the images: 64, or 48x64 for width x height"""
+    json: OnlyJson = False
+    """print what was found as JSON, for another program to read"""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Check or prepare."""
-    options, overrides = parse_with_overrides(Data, "data", arguments)
+    words = list(arguments)
+    if words and words[0] not in ("check", "prepare", "-h", "--help"):
+        words.insert(0, "check")
+    options, overrides = parse_with_overrides(Data, "data", words)
     from gansmith.data import parse_size
     from gansmith.presets import configure
 
     if options.size is not None:
         overrides["preparation.size"] = list(parse_size(options.size))
     config = configure(options.data, root=options.root, overrides=overrides)
-    (_check if options.action == "check" else _prepare)(config)
+    if options.action == "check":
+        _check(config, only_json=options.json)
+    else:
+        _prepare(config)
 
 
-def _check(config: Any) -> None:
+def _check(config: Any, *, only_json: bool) -> None:
     from gansmith.console import work_progress
     from gansmith.data.check import check
 
-    with work_progress("preparing images") as progress:
+    with quiet_if(only_json), work_progress("preparing images") as progress:
         findings = check(config.data, config.preparation, progress=progress)
-    print("\n".join(_without_harmful_mirror(findings, config).lines()), flush=True)
+    with quiet_if(only_json):
+        findings = _without_harmful_mirror(findings, config)
+    if only_json:
+        print_json(_plain(findings))
+    else:
+        print("\n".join(findings.lines()), flush=True)
     if findings.spec is None:
         name, reason = findings.unreadable[0]
         raise DataError(f"{findings.title}: none of {findings.num_images:,} images can be read, first {name}: {reason}")
+
+
+def _plain(findings: Any) -> dict[str, Any]:
+    sizes = {f"{width}x{height}": num for (height, width), num in findings.sizes.items()}
+    return {**dataclasses.asdict(findings), "sizes": sizes}
 
 
 def _without_harmful_mirror(findings: Any, config: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gansmith.cli.options import Text, parse_with_overrides
+from gansmith.cli.options import OptionalPath, parse_with_overrides
 
 __all__ = ["main"]
 
@@ -18,7 +18,7 @@ class Demo:
 
     length: str = "3 min"
     """how long"""
-    run: Text = None
+    run: OptionalPath = None
     """the folder to write; demo, or demo-2 and so on"""
 
 

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gansmith.cli.options import parse
+from gansmith.cli.options import OnlyJson, parse, print_json
 
 __all__ = ["main"]
 
@@ -22,15 +22,22 @@ EXTRAS = {
 class Doctor:
     """Say what this machine has, what training would use, and which extras are installed."""
 
+    json: OnlyJson = False
+    """print JSON, for another program to read"""
+
 
 def main(arguments: Sequence[str]) -> None:
     """Examine the machine."""
-    parse(Doctor, "doctor", arguments)
+    only_json = parse(Doctor, "doctor", arguments).json
     from gansmith.data.source import cache_folder
     from gansmith.devices import choose_compute, describe_environment
 
     compute = choose_compute("auto", "auto")
+    extras = {package: importlib.util.find_spec(package) is not None for package in EXTRAS}
     facts = describe_environment(compute)
+    if only_json:
+        print_json({**facts, "cache": str(cache_folder()), "extras": extras})
+        return
     for key in ("gansmith", "python", "torch", "numpy", "pillow", "safetensors", "platform", "processor", "cores"):
         print(f"{key:12} {facts[key]}")
     print(f"{'trains on':12} {compute.name}, {compute.precision}, {facts['threads']} threads")
@@ -38,6 +45,5 @@ def main(arguments: Sequence[str]) -> None:
         print(f"{'note':12} {note}")
     print(f"{'cache':12} {cache_folder()}")
     for package, (extra, purpose) in EXTRAS.items():
-        there = importlib.util.find_spec(package) is not None
-        state = "installed" if there else f"not installed; pip install 'gansmith[{extra}]'"
+        state = "installed" if extras[package] else f"not installed; pip install 'gansmith[{extra}]'"
         print(f"{package:14} {state} ({purpose})")

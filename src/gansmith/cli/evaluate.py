@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from gansmith.cli.options import Text, parse_with_overrides
+from gansmith.cli.options import OnlyJson, OptionalPath, Text, parse_with_overrides, print_json, quiet_if
 from gansmith.errors import ConfigError
 
 __all__ = ["main"]
@@ -35,20 +35,20 @@ class Evaluate:
         tyro.conf.arg(metavar="RUN|FOLDER|FILE.npz ...", help_behavior_hint=""),
     ]
     """one or several"""
-    against: Text = None
+    against: OptionalPath = None
     """real images: a data set's name, or a path"""
-    root: Text = None
+    root: OptionalPath = None
     """where a local copy lies of the data set named by --against"""
     size: Text = None
     """of the images of --against, to enlarge them on purpose: 64, or 48x64 for width x height"""
-    held_out: Text = None
+    held_out: OptionalPath = None
     """real images that the generator never saw, if not those that the run held out; for images in files, it makes
     those of --against the training images"""
     metrics: Text = None
     """names separated by commas (gansmith list metrics); all if not given"""
     extractor: Text = None
     """the feature network (gansmith list extractors); the one that suits the data if not given"""
-    inception: Text = None
+    inception: OptionalPath = None
     """the file of the network that published figures use, which is then the feature network"""
     num: int = 10_000
     """images to make, and real ones at most"""
@@ -58,8 +58,10 @@ class Evaluate:
     """the best generator that training kept, or that of the newest checkpoint"""
     ema: bool = True
     """with the averaged weights"""
-    out: Text = None
+    out: OptionalPath = None
     """x.json: also write all figures there, with where they come from"""
+    json: OnlyJson = False
+    """print them as JSON, for another program to read"""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -76,17 +78,21 @@ def main(arguments: Sequence[str]) -> None:
 
     given = _named(options) | overrides
     evaluation = Evaluation.of(options.against, root=options.root, held_out=options.held_out, overrides=given)
-    with dist.process_group(choose_compute(evaluation.device, "float32").device):
+    with dist.process_group(choose_compute(evaluation.device, "float32").device), quiet_if(options.json):
         began = time.perf_counter()
         judgements = [evaluate_path(Path(what), evaluation) for what in options.what]
-        if dist.is_main():
-            metrics = evaluation.metrics or all_metrics()
-            show_judgements(judgements, metrics, Console(), f"in {time.perf_counter() - began:.0f} s")
-            for folder in (RunFolder(Path(each.generated.path)) for each in judgements if each.generated.snapshot):
-                print(f"added to {folder.metrics}")
-            if out is not None:
-                write_json(out, [judgement.to_plain() for judgement in judgements])
-                print(f"written to {out}")
+        if not dist.is_main():
+            return
+        metrics = evaluation.metrics or all_metrics()
+        show_judgements(judgements, metrics, Console(), f"in {time.perf_counter() - began:.0f} s")
+        for folder in (RunFolder(Path(each.generated.path)) for each in judgements if each.generated.snapshot):
+            print(f"added to {folder.metrics}")
+        plain = [judgement.to_plain() for judgement in judgements]
+        if out is not None:
+            write_json(out, plain)
+            print(f"written to {out}")
+    if options.json:
+        print_json(plain)
 
 
 def _out(options: Evaluate) -> Path | None:

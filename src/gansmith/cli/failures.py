@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,11 +14,26 @@ from gansmith.errors import GansmithError, explain
 
 __all__ = ["one_line", "output_may_close"]
 
+_WITH_FIELDS = ("data", "demo", "resume", "train")  # verbs whose options are fields of the configuration
+_FIELD = re.compile(r"(?<![\w./\\])config\.(?!json\b|toml\b)([a-z_]\w*(?:\.\w+|\[\d+\])*)")
 
-def one_line(error: Exception) -> str | None:
-    """Return the line that the command line prints of an error; None for an unexpected one, which is a bug."""
+
+def one_line(error: Exception, verb: str = "") -> str | None:
+    """Return the line that the command line prints of an error; None for an unexpected one, which is a bug.
+
+    Args:
+        error: what stopped the command.
+        verb: of the command; where it takes the configuration's fields as options, they are named as they are typed.
+    """
     text = str(error) if isinstance(error, GansmithError) else explain(error)
-    return None if text is None else " ".join(text.split())
+    if text is None:
+        return None
+    return _with_options(" ".join(text.split())) if verb in _WITH_FIELDS else " ".join(text.split())
+
+
+def _with_options(line: str) -> str:
+    """``config.penalties[0].gamma`` is typed as ``--penalties.0.gamma``."""
+    return _FIELD.sub(lambda found: "--" + re.sub(r"\[(\d+)\]", r".\1", found[1]), line)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gansmith.cli.options import Count, Number, Required, Text, parse
+from gansmith.cli.options import Count, Number, RunPath, Text, parse
 
 __all__ = ["main"]
 
@@ -16,7 +16,7 @@ __all__ = ["main"]
 class Interpolate:
     """Walk between the latents of two seeds. A seed that is not given is drawn at random, and said."""
 
-    run: Required
+    run: RunPath
     """the run's folder"""
     from_seed: Count = None
     """where the walk begins"""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import tyro
 
-from gansmith.cli.options import parse
+from gansmith.cli.options import OnlyJson, parse, print_json
 from gansmith.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -46,16 +46,22 @@ class List:
     topic: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TOPIC")] = "presets"
     """presets, fields, data, models, losses, penalties, optimizers, schedules, pictures, callbacks, loggers, metrics
     or extractors"""
+    json: OnlyJson = False
+    """print JSON, for another program to read"""
 
 
 def main(arguments: Sequence[str]) -> None:
     """List."""
-    topic = parse(List, "list", arguments).topic
+    options = parse(List, "list", arguments)
+    topic = options.topic
     topics: dict[str, Rows] = {name: partial(_members, name) for name in FAMILIES}
     topics |= {"presets": _presets, "fields": _fields}
     if topic not in topics:
         raise ConfigError(f"gansmith list: nothing is called '{topic}'; {did_you_mean(topic, topics)}")
     rows = list(topics[topic]())
+    if options.json:
+        print_json(dict(rows))
+        return
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         print(f"{name:{width}}  {text}")

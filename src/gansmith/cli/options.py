@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
+import json
+import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
 import tyro
 
 from gansmith.errors import ConfigError
 from gansmith.plain_json import parse_json
 
-__all__ = ["Count", "Number", "Required", "Text", "parse", "parse_with_overrides"]
+__all__ = [
+    "Count",
+    "DataName",
+    "FilePath",
+    "Number",
+    "OnlyJson",
+    "OptionalPath",
+    "Rate",
+    "RunPath",
+    "Text",
+    "parse",
+    "parse_with_overrides",
+    "print_json",
+    "quiet_if",
+]
 
 T = TypeVar("T")
 
-Required: TypeAlias = Annotated[str, tyro.conf.Positional]
-Text: TypeAlias = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
-Count: TypeAlias = Annotated[int | None, tyro.conf.arg(metavar="N")]
+RunPath: TypeAlias = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help_behavior_hint="")]
+DataName: TypeAlias = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA", help_behavior_hint="")]
+FilePath: TypeAlias = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
+# Where nothing is given, the text of the option says what happens.
+Text: TypeAlias = Annotated[str | None, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
+OptionalPath: TypeAlias = Annotated[str | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
+Count: TypeAlias = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
 Number: TypeAlias = Annotated[float, tyro.conf.arg(metavar="X")]
+OnlyJson: TypeAlias = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior_hint="")]
+Rate: TypeAlias = Annotated[float | None, tyro.conf.arg(metavar="X", help_behavior_hint="")]
 
 
 def parse(options: type[T], verb: str, arguments: Sequence[str]) -> T:
@@ -32,8 +54,8 @@ def parse_with_overrides(options: type[T], verb: str, arguments: Sequence[str]) 
     Raises:
         ConfigError: an option without a value.
     """
-    fields = {field.name: field.type for field in dataclasses.fields(options)}  # type: ignore[arg-type]
-    switches = {"help", *(form for name in fields if fields[name] in ("bool", bool) for form in (name, f"no_{name}"))}
+    fields = get_type_hints(options)
+    switches = {"help", *(form for name in fields if fields[name] is bool for form in (name, f"no_{name}"))}
     own = fields.keys() | switches
     rest: list[str] = []
     overrides: dict[str, Any] = {}
@@ -62,3 +84,13 @@ def _read(text: str) -> Any:
         return parse_json(text)
     except ValueError:
         return text
+
+
+def quiet_if(only_json: bool) -> contextlib.AbstractContextManager[object]:
+    """Within it, what is usually printed goes to standard error, so that standard output holds nothing but JSON."""
+    return contextlib.redirect_stdout(sys.stderr) if only_json else contextlib.nullcontext()
+
+
+def print_json(value: object) -> None:
+    """Print plain data for another program to read."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))

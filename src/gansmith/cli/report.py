@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gansmith.cli.options import Required, Text, parse
+from gansmith.cli.options import OptionalPath, RunPath, parse
 
 __all__ = ["main"]
 
@@ -14,9 +14,9 @@ __all__ = ["main"]
 class Report:
     """Write one page about a run or a study: pictures, curves, figures, configuration. It needs no network."""
 
-    path: Required
+    path: RunPath
     """the folder of the run or of the study"""
-    out: Text = None
+    out: OptionalPath = None
     """page.html; report.html in that folder if not given"""
 
 

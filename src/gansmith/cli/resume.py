@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gansmith.cli.options import Required, Text, parse_with_overrides
+from gansmith.cli.options import RunPath, Text, parse_with_overrides
 
 __all__ = ["main"]
 
@@ -17,7 +17,7 @@ class Resume:
     A field of the configuration changes only if it is named: --generator_optimizer.lr 1e-4.
     """
 
-    run: Required
+    run: RunPath
     """the run's folder"""
     length: Text = None
     """the whole length from now on, if another one: "20 min", "100 epochs\""""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gansmith.cli.options import Number, Required, Text, parse
+from gansmith.cli.options import Number, RunPath, Text, parse
 
 __all__ = ["main"]
 
@@ -15,7 +15,7 @@ __all__ = ["main"]
 class Sample:
     """Make images with a trained generator. One seed is one image: --seed 5 --num 3 makes those of 5, 6 and 7."""
 
-    run: Required
+    run: RunPath
     """the run's folder"""
     num: int = 64
     """how many"""

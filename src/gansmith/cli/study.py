@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gansmith.cli.options import Count, Required, Text, parse
+from gansmith.cli.options import Count, FilePath, OptionalPath, Text, parse
 
 __all__ = ["main"]
 
@@ -17,15 +17,15 @@ class Study:
     What has been done already is not done again: after an interruption, the same command goes on.
     """
 
-    file: Required
+    file: FilePath
     """a study's TOML file (see studies/), or the folder of one that was begun, to go on with it as it was"""
-    out: Text = None
+    out: OptionalPath = None
     """the folder to write; runs/NAME-OF-THE-FILE if not given"""
     workers: Count = None
     """runs at once, each in a process of its own; one a device if not given"""
     devices: Text = None
     """"cuda:0,cuda:1": handed out in turn"""
-    root: Text = None
+    root: OptionalPath = None
     """where local copies of the named data sets lie"""
     length: Text = None
     """of each training, to shorten the study: "20 kimg\""""

@@ -66,6 +66,9 @@ class Estimate:
         if not all(map(math.isfinite, (self.value, self.low, self.high))):
             raise MetricError(f"came out as {self.value} ({self.low} to {self.high}), which is no number")
 
+    def __str__(self) -> str:
+        return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
+
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
         return dataclasses.asdict(self)
