@@ -21,17 +21,17 @@ import torch
 from torch import Tensor, nn
 
 from flops import convolution_flops, convolutions_in, counted, flops_per_image
-from gansmith.config import Config
 from gansmith.data.batches import Batches
 from gansmith.data.resident import batches_on
 from gansmith.data.store import Store
 from gansmith.devices import Compute, choose_compute
 from gansmith.models import products
 from gansmith.models.layers import Dropout
-from gansmith.presets import configure
-from gansmith.sample import TrainedGenerator
-from gansmith.state import TrainState, settle
-from gansmith.steps import train_step
+from gansmith.sampling.generator import TrainedGenerator
+from gansmith.training.config import Config
+from gansmith.training.presets import configure
+from gansmith.training.state import TrainState, settle
+from gansmith.training.steps import train_step
 from gansmith.types import ImageSpec
 from peers.rounds import serve, timed
 

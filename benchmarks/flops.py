@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from gansmith.config import Config
 from gansmith.penalties import R1, R2
+from gansmith.training.config import Config
 from gansmith.types import ImageSpec
 
 __all__ = ["convolution_flops", "convolutions_in", "counted", "flops_per_image"]

@@ -31,8 +31,8 @@ from gansmith.api import Run, open_run, resume
 from gansmith.devices import choose_compute, describe_environment
 from gansmith.evaluation import evaluate
 from gansmith.metrics.judgement import Judgement
-from gansmith.presets import DEFAULT_PRESET
 from gansmith.schedules import Duration
+from gansmith.training.presets import DEFAULT_PRESET
 from quality_tables import MACHINE, plot, tables
 
 __all__ = ["TRIALS", "Trial", "main"]

@@ -24,7 +24,7 @@ import gansmith
 from corruptions import commit
 from gansmith.devices import choose_compute, describe_environment
 from gansmith.evaluation.options import FIRST_SEED
-from gansmith.snapshots import find_snapshot
+from gansmith.training.snapshots import find_snapshot
 
 __all__ = ["main", "measured", "table"]
 

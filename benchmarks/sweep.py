@@ -25,9 +25,9 @@ from typing import Any
 
 import gansmith
 from gansmith.component import to_plain
-from gansmith.config import flat
 from gansmith.errors import GansmithError
-from gansmith.presets import DEFAULT_PRESET
+from gansmith.training.config import flat
+from gansmith.training.presets import DEFAULT_PRESET
 from quality import DATA, METRICS, commit, figures, machine, read
 from quality_tables import MACHINE, markdown, ranged
 

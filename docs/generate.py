@@ -17,8 +17,8 @@ from typing import Any
 from gansmith.cli import COMMANDS
 from gansmith.cli.listing import FAMILIES, family
 from gansmith.component import Component, member, members, to_plain
-from gansmith.config import Config
-from gansmith.presets import PRESETS
+from gansmith.training.config import Config
+from gansmith.training.presets import PRESETS
 
 HERE = Path(__file__).parent
 

@@ -16,24 +16,24 @@ import torch
 import tyro
 from torch import Tensor
 
-from gansmith import training
 from gansmith.component import override
-from gansmith.config import Config
 from gansmith.console import show
 from gansmith.data import resolve
 from gansmith.data.batches import Batches
 from gansmith.data.store import prepare
 from gansmith.devices import choose_compute
 from gansmith.errors import GansmithError
-from gansmith.images import grid, save_png, to_array, to_float, to_uint8
+from gansmith.images.pixels import grid, save_png, to_array, to_float, to_uint8
+from gansmith.images.video import write_animation
 from gansmith.losses import Sigmoid
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork
 from gansmith.optimizers import Adam
-from gansmith.pictures import read_frame, written
-from gansmith.presets import preset
-from gansmith.state import TrainState
+from gansmith.training import loop
+from gansmith.training.config import Config
+from gansmith.training.presets import preset
+from gansmith.training.sample_sheets import read_frame, written
+from gansmith.training.state import TrainState
 from gansmith.types import Batch, Images, ImageSpec, Latents, Logits
-from gansmith.video import write_animation
 
 EPOCHS = 1000
 BATCH_SIZE = 128
@@ -112,7 +112,7 @@ def train_step(images: Images) -> None:
         images: real ones, float32 [n 3 32 32] in [-1, 1]; n is ``BATCH_SIZE``.
     """
     batch = Batch(to_uint8(images), None)
-    training.train_step(state(), lambda *place: batch)
+    loop.train_step(state(), lambda *place: batch)
 
 
 def train(train_dataset: Batches, epochs: int = EPOCHS) -> None:

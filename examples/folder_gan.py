@@ -18,20 +18,20 @@ import torch
 import tyro
 from numpy.typing import NDArray
 
-from gansmith import training
 from gansmith.component import override
-from gansmith.config import Config
 from gansmith.console import work_progress
 from gansmith.data.folder import Folder
 from gansmith.data.store import prepare
 from gansmith.devices import choose_compute
 from gansmith.errors import GansmithError
-from gansmith.images import UNIT, save_png, to_uint8
+from gansmith.images.pixels import UNIT, save_png, to_uint8
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork
 from gansmith.optimizers import Adam
-from gansmith.presets import preset
-from gansmith.sample import TrainedGenerator
-from gansmith.state import TrainState
+from gansmith.sampling.generator import TrainedGenerator
+from gansmith.training import loop
+from gansmith.training.config import Config
+from gansmith.training.presets import preset
+from gansmith.training.state import TrainState
 from gansmith.types import Batch, ImageSpec
 
 data_path = "C:\\GANs\\images1"  # or '/path/to/your/images', or as the command's argument
@@ -110,7 +110,7 @@ def train_step(images: NDArray[np.float32]) -> None:
         images: real ones, float32 [n h w c] in [0, 1]; n is ``batch_size``.
     """
     batch = Batch(to_uint8(torch.from_numpy(images).permute(0, 3, 1, 2), UNIT), None)
-    training.train_step(state(), lambda *place: batch)
+    loop.train_step(state(), lambda *place: batch)
 
 
 def train(images: NDArray[np.float32], epochs: int = epochs) -> None:

@@ -20,14 +20,14 @@ import tyro
 from torch import nn
 
 import gansmith
-from gansmith import explore
 from gansmith.data.batches import ENOUGH_HELD_OUT, split
 from gansmith.data.store import prepare
 from gansmith.devices import choose_compute
 from gansmith.errors import RunError
-from gansmith.presets import preset
-from gansmith.sample import Samples, TrainedGenerator
-from gansmith.state import TrainState
+from gansmith.sampling import walks
+from gansmith.sampling.generator import Samples, TrainedGenerator
+from gansmith.training.presets import preset
+from gansmith.training.state import TrainState
 from gansmith.types import Images, ImageSpec, Latents, Logits
 
 IMAGES = ImageSpec(height=64, width=64, channels=3)
@@ -133,8 +133,8 @@ def save_checkpoint(state: TrainState, run: Path) -> Path:
 def interpolate_and_generate(generator: TrainedGenerator, folder: Path, steps: int = 8) -> Samples:
     """Images between two random points of the latent space, written one by one to a folder; says the seeds."""
     start, end = secrets.randbelow(2**31), secrets.randbelow(2**31)
-    samples = explore.interpolate(generator, start, end, steps=steps)
-    print(f"{steps} images from seed {start} to seed {end}: {explore.save_walk(samples, folder)}")
+    samples = walks.interpolate(generator, start, end, steps=steps)
+    print(f"{steps} images from seed {start} to seed {end}: {walks.save_walk(samples, folder)}")
     return samples
 
 

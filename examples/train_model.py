@@ -18,26 +18,26 @@ import torch
 import tyro
 from torch import Tensor
 
-from gansmith import training
 from gansmith.component import override
-from gansmith.config import Config
 from gansmith.console import show, stop_on_signal, work_progress
 from gansmith.data import resolve
 from gansmith.data.batches import Batches
 from gansmith.data.store import prepare
 from gansmith.devices import choose_compute
 from gansmith.errors import GansmithError
-from gansmith.images import grid, save_png, to_array, to_float, to_uint8
+from gansmith.images.pixels import grid, save_png, to_array, to_float, to_uint8
+from gansmith.images.video import write_animation
 from gansmith.losses import Sigmoid
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork
 from gansmith.optimizers import Adam
-from gansmith.pictures import read_frame, written
-from gansmith.presets import preset
 from gansmith.runs import RunFolder
-from gansmith.state import TrainState
+from gansmith.training import loop
+from gansmith.training.config import Config
+from gansmith.training.presets import preset
+from gansmith.training.sample_sheets import read_frame, written
+from gansmith.training.state import TrainState
 from gansmith.trust import from_the_user
 from gansmith.types import Batch, Images, ImageSpec, Latents, Logits
-from gansmith.video import write_animation
 
 DATA_PATH = Path("/content/Train")  # Train/<class>/*.png, after download and unzipping
 EPOCHS = 50
@@ -120,7 +120,7 @@ def train_step(images: Images) -> None:
         images: real ones, float32 [n c 28 28] in [-1, 1]; n is ``BATCH_SIZE``.
     """
     batch = Batch(to_uint8(images), None)
-    training.train_step(state(images.shape[1]), lambda *place: batch)
+    loop.train_step(state(images.shape[1]), lambda *place: batch)
 
 
 def train(dataset: Batches, epochs: int) -> bool:

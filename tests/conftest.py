@@ -45,14 +45,15 @@ def check_shapes(module: ModuleType) -> None:
 
 # In the order of their imports: who imports a function later imports the checked one.
 for _name in (
-    *("images", "augment.colour", "augment.cover", "augment.geometry", "augment.operations", "augment.transform"),
-    *("augment.control", "losses", "penalties", "models.model", "models.layers"),
-    *("models.dense", "models.dcgan", "models.resnet", "models.r3", "sample", "explore", "state", "steps", "training"),
+    *("images.pixels", "augment.colour", "augment.cover", "augment.geometry", "augment.operations"),
+    *("augment.transform", "augment.control", "losses", "penalties", "models.model", "models.layers"),
+    *("models.dense", "models.dcgan", "models.resnet", "models.r3", "sampling.generator", "sampling.walks"),
+    *("training.state", "training.steps", "training.loop"),
 ):
     check_shapes(importlib.import_module(f"gansmith.{_name}"))
 
 from gansmith.models.dcgan import DCGAN  # noqa: E402
-from gansmith.sample import TrainedGenerator  # noqa: E402
+from gansmith.sampling.generator import TrainedGenerator  # noqa: E402
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -35,7 +35,7 @@ QUANTITIES = "metrics/test_quantities.py"
 NAMES = "contracts/test_names_and_defaults.py"
 AUGMENT = (NAMES, "augment", "contracts/test_augment_contract.py")
 MEMORY = tuple(
-    f"test_training.py::test_{name}"
+    f"training/test_loop.py::test_{name}"
     for name in (
         "each_step_moves_its_own_network_only",
         "a_lazy_penalty_is_due_every_so_many_steps_and_counts_as_much",
@@ -46,15 +46,15 @@ MEMORY = tuple(
     )
 )
 TESTS: dict[str, tuple[str, ...]] = {
-    "steps": ("test_steps.py", REFERENCE, *MEMORY),
-    "state": ("test_state.py", REFERENCE),
+    "training/steps": ("training/test_steps.py", REFERENCE, *MEMORY),
+    "training/state": ("training/test_state.py", REFERENCE),
     "schedules": (NAMES, "test_schedules.py", "contracts/test_schedule_contract.py"),
     "ema": ("test_ema.py",),
     "losses": (NAMES, "contracts/test_loss_contract.py"),
     "penalties": (NAMES, "contracts/test_penalty_contract.py"),
     "optimizers": (NAMES, "test_optimizers.py", "contracts/test_optimizer_contract.py"),
-    "sample": ("test_sample.py",),
-    "images": ("test_images.py", "test_sample.py"),
+    "sampling/generator": ("sampling/test_generator.py",),
+    "images/pixels": ("images/test_pixels.py", "sampling/test_generator.py"),
     "dist": ("test_dist.py", "test_dist_ranks.py"),
     "augment/colour": AUGMENT,
     "augment/control": AUGMENT,

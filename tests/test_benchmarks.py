@@ -17,7 +17,6 @@ import pytest
 import torch
 from torch import nn
 
-from gansmith.config import Config
 from gansmith.data.npz import Npz
 from gansmith.devices import Compute
 from gansmith.metrics import classifier, learning
@@ -25,8 +24,9 @@ from gansmith.metrics.backbone import Backbone
 from gansmith.metrics.features import Features, Selection
 from gansmith.models.dcgan import DCGAN
 from gansmith.penalties import R1, R2
-from gansmith.state import TrainState
-from gansmith.steps import train_step
+from gansmith.training.config import Config
+from gansmith.training.state import TrainState
+from gansmith.training.steps import train_step
 from gansmith.types import Batch, ImageSpec
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"

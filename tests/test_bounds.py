@@ -14,14 +14,14 @@ import torch
 import gansmith
 from gansmith import devices
 from gansmith.component import Component, from_plain, override
-from gansmith.config import Config
 from gansmith.data.npz import Npz
 from gansmith.devices import choose_compute, require_bytes
 from gansmith.errors import ConfigError
 from gansmith.models.dcgan import DCGAN
 from gansmith.models.dense import Dense
-from gansmith.sample import TrainedGenerator
-from gansmith.state import TrainState
+from gansmith.sampling.generator import TrainedGenerator
+from gansmith.training.config import Config
+from gansmith.training.state import TrainState
 from gansmith.types import ImageSpec
 
 SPEC = ImageSpec(height=16, width=16, channels=3)

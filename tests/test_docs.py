@@ -12,8 +12,8 @@ import pytest
 
 from gansmith.cli import COMMANDS
 from gansmith.metrics import learning
-from gansmith.presets import PRESETS
 from gansmith.study.plan import cells, read_study
+from gansmith.training.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -23,17 +23,17 @@ import torch
 from PIL import Image
 
 import gansmith
-from gansmith import training
-from gansmith.callbacks import LossLine
 from gansmith.component import override, to_plain
 from gansmith.data.batches import Batches
 from gansmith.data.store import prepare
 from gansmith.errors import GansmithError
-from gansmith.loggers import WeightsAndBiases
 from gansmith.optimizers import Adam
-from gansmith.presets import PRESETS, preset
 from gansmith.schedules import Duration
-from gansmith.state import load_weights
+from gansmith.training import loop
+from gansmith.training.callbacks import LossLine
+from gansmith.training.loggers import WeightsAndBiases
+from gansmith.training.presets import PRESETS, preset
+from gansmith.training.state import load_weights
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -256,7 +256,7 @@ def test_ctrl_c_in_a_script_without_checkpoints_is_one_line(
     def interrupt(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "train_step", interrupt)
+    monkeypatch.setattr(loop, "train_step", interrupt)
     root = ["--root", str(write_cifar10(tmp_path / "cifar10"))]
     words = root if name == "cifar10_gan" else [str(write_images(tmp_path / "images"))]
     with pytest.raises(SystemExit, match=r"^interrupted; .*gansmith train"):
@@ -356,7 +356,7 @@ def test_a_loaded_checkpoint_goes_on_exactly(train: ModuleType, signs: Path, tmp
     trainer("halved").train("2 steps")
     state = train.load_checkpoint(tmp_path / "halved")
     store = prepare(state.config.data, state.config.preparation)
-    training.train_step(state, Batches(store=store, batch_size=4, seed=state.config.seed).batch)
+    loop.train_step(state, Batches(store=store, batch_size=4, seed=state.config.seed).batch)
     saved = train.save_checkpoint(state, tmp_path / "halved")
     assert saved.name == "000003"
     assert files(saved, "*.safetensors") == files(whole.folder.latest_checkpoint(), "*.safetensors")
@@ -543,7 +543,7 @@ def test_load_data_brings_any_images_to_the_shape_and_to_0_1(
 def test_train_step_loses_nothing_of_the_images(folder_gan: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.resize(np.arange(256, dtype=np.uint8), (4, 12, 16, 3))
     seen: list[torch.Tensor] = []
-    monkeypatch.setattr(training, "train_step", lambda state, batch_at: seen.append(batch_at(0, 0, 1).images))
+    monkeypatch.setattr(loop, "train_step", lambda state, batch_at: seen.append(batch_at(0, 0, 1).images))
     folder_gan.train_step(pixels.astype(np.float32) / 255)
     assert np.array_equal(seen[0].permute(0, 2, 3, 1).numpy(), pixels)
 

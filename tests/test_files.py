@@ -12,7 +12,7 @@ from gansmith.api import Run, open_run, train
 from gansmith.cli import main
 from gansmith.errors import RunError
 from gansmith.files import refuse_links, remove_leftovers, replacing
-from gansmith.images import save_png
+from gansmith.images.pixels import save_png
 from gansmith.runs import RunFolder, write_json
 
 

@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 
-from gansmith.checkpoint import read_state
-from gansmith.config import load_config
 from gansmith.errors import GansmithError
-from gansmith.facts import DataFacts
 from gansmith.plain_json import (
     MOST_DEPTH,
     append_line,
@@ -24,6 +21,9 @@ from gansmith.plain_json import (
 )
 from gansmith.report.reading import read_object
 from gansmith.study.results import read_results
+from gansmith.training.checkpoint import read_state
+from gansmith.training.config import load_config
+from gansmith.training.data_facts import DataFacts
 
 
 @pytest.mark.parametrize("depth", [MOST_DEPTH + 1, 900, 5_000, 200_000])

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from gansmith.errors import RunError
-from gansmith.guard.journal import Event
 from gansmith.metrics.judgement import Judgement
 from gansmith.plain_json import read_json, read_lines
 from gansmith.runs import RunFolder, write_json
+from gansmith.training.guard.journal import Event
 
 
 @pytest.fixture

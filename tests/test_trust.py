@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gansmith import api, session
+from gansmith import api
 from gansmith.errors import ConfigError, GansmithError
 from gansmith.plain_json import sealed
 from gansmith.report.run_page import run_page
@@ -20,6 +20,7 @@ from gansmith.runs import RunFolder
 from gansmith.study.folder import StudyFolder
 from gansmith.study.record import read_record
 from gansmith.study.results import read_results
+from gansmith.training import session
 
 STRANGER = "stranger_in_a_file"
 PATH = f"{STRANGER}:Thing"

@@ -11,16 +11,16 @@ __all__ = ["Config", "GansmithError", "Run", "configure", "evaluate", "open_run"
 
 if TYPE_CHECKING:
     from gansmith.api import Run, open_run, resume, train
-    from gansmith.config import Config
     from gansmith.errors import GansmithError
     from gansmith.evaluation import evaluate
-    from gansmith.presets import configure
     from gansmith.study.run import run_study
+    from gansmith.training.config import Config
+    from gansmith.training.presets import configure
 
 _HOMES = {
-    "Config": "gansmith.config",
+    "Config": "gansmith.training.config",
     "GansmithError": "gansmith.errors",
-    "configure": "gansmith.presets",
+    "configure": "gansmith.training.presets",
     "evaluate": "gansmith.evaluation",
     "run_study": "gansmith.study.run",
 }

@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gansmith import explore, session, snapshots
 from gansmith.component import override_as_user
-from gansmith.config import Config, load_config
 from gansmith.data import parse_size
 from gansmith.errors import RunError
 from gansmith.evaluation import evaluate
 from gansmith.metrics.judgement import Judgement
 from gansmith.plain_json import read_json, read_lines
-from gansmith.presets import configure
 from gansmith.report import write_report
 from gansmith.runs import RunFolder
-from gansmith.sample import Samples, TrainedGenerator
+from gansmith.sampling import walks
+from gansmith.sampling.generator import Samples, TrainedGenerator
+from gansmith.training import session, snapshots
+from gansmith.training.config import Config, load_config
+from gansmith.training.presets import configure
 
 __all__ = ["Run", "open_run", "resume", "train"]
 
@@ -88,11 +89,11 @@ class Run:
         to_seed: int = 1,
         *,
         steps: int = 8,
-        method: explore.Method = "slerp",
+        method: walks.Method = "slerp",
         label: int | str | None = None,
     ) -> Samples:
-        """Images between two seeds' latents; see ``gansmith.explore.interpolate``."""
-        return explore.interpolate(self.generator(), from_seed, to_seed, steps=steps, method=method, label=label)
+        """Images between two seeds' latents; see ``gansmith.sampling.walks.interpolate``."""
+        return walks.interpolate(self.generator(), from_seed, to_seed, steps=steps, method=method, label=label)
 
     def _repr_html_(self) -> str:
         status = self.status()

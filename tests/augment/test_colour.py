@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gansmith.augment.colour import brightness, color, contrast, hue, luma_flip, recoloured, saturation
-from gansmith.images import SIGNED, UNIT
+from gansmith.images.pixels import SIGNED, UNIT
 from gansmith.types import Images, ImageSpec
 
 NUM = 500

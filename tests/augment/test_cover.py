@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gansmith.augment.cover import blanked, cutout, inside
-from gansmith.images import SIGNED, UNIT, ValueRange
+from gansmith.images.pixels import SIGNED, UNIT, ValueRange
 from gansmith.types import ImageSpec
 
 NUM = 4000

@@ -9,7 +9,7 @@ import torch
 
 from gansmith.augment import OPERATIONS, Transform, draw
 from gansmith.errors import ConfigError
-from gansmith.images import UNIT
+from gansmith.images.pixels import UNIT
 from gansmith.types import Images, ImageSpec
 
 SPEC = ImageSpec(height=12, width=10, channels=3)

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gansmith import session
 from gansmith.cli import COMMANDS, main
 from gansmith.component import to_plain
-from gansmith.config import flat
+from gansmith.training import session
+from gansmith.training.config import flat
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gansmith.augment import AUGMENTS, OPERATIONS, Augment, Transform, draw
 from gansmith.component import from_plain, member, to_plain
-from gansmith.images import SIGNED, UNIT
+from gansmith.images.pixels import SIGNED, UNIT
 from gansmith.types import Images, ImageSpec
 
 SPECS = [

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gansmith.config import load_config
 from gansmith.runs import RunFolder
+from gansmith.training.config import load_config
 
 PROGRAM = """
 import os
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import torch
 
-from gansmith import session
-from gansmith.presets import configure
+from gansmith.training import session
+from gansmith.training.presets import configure
 
 folder, states = Path(sys.argv[1]), []
 changes = {

@@ -359,7 +359,7 @@ def _options(folder: Path) -> object:
     from gansmith.component import to_plain
     from gansmith.errors import ConfigError
     from gansmith.plain_json import parse_json
-    from gansmith.presets import configure
+    from gansmith.training.presets import configure
 
     try:
         plain = parse_json((folder / "x").read_text("utf-8", "replace"))
@@ -372,7 +372,8 @@ def _options(folder: Path) -> object:
 
 def _run(folder: Path) -> object:
     """What resume, sample and the page read, without what they then do."""
-    from gansmith import api, session
+    from gansmith import api
+    from gansmith.training import session
 
     def read_only(*arguments: object, **named: object) -> None:
         return None
@@ -407,12 +408,12 @@ def _attempted(verb: Callable[[], object]) -> list[Exception]:
 
 def _weights(folder: Path) -> object:
     from gansmith import api
-    from gansmith.checkpoint import newest_checkpoint
-    from gansmith.config import load_config
     from gansmith.devices import choose_compute
-    from gansmith.facts import DataFacts
     from gansmith.runs import RunFolder
-    from gansmith.state import TrainState
+    from gansmith.training.checkpoint import newest_checkpoint
+    from gansmith.training.config import load_config
+    from gansmith.training.data_facts import DataFacts
+    from gansmith.training.state import TrainState
 
     run = RunFolder.open(folder)
     config, facts = load_config(run.config), DataFacts.read(run.data)

@@ -172,11 +172,11 @@ def warm_up() -> None:
 
     for module, _ in COMMANDS.values():
         importlib.import_module(module)
-    for name in ("api", "session", "report", "evaluation", "study.run", "study.queue", "data.check", "presets"):
+    for name in ("api", "training.session", "report", "evaluation", "study.run", "study.queue", "data.check"):
         importlib.import_module(f"gansmith.{name}")
     for name in ("scipy.linalg", "scipy.stats", "sklearn.neighbors", "sklearn.datasets", "matplotlib.figure"):
         importlib.import_module(name)
     for name in ("matplotlib.backends.backend_agg", "torch._dynamo"):  # what commands import late, and slowly
         importlib.import_module(name)
-    session = importlib.import_module("gansmith.session")
+    session = importlib.import_module("gansmith.training.session")
     session.can_write_mp4 = lambda: False  # type: ignore[attr-defined]  # a second for each run, in another program

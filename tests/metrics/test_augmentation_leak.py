@@ -8,7 +8,7 @@ import torch
 
 from gansmith.augment import draw
 from gansmith.errors import MetricError
-from gansmith.images import to_array, to_float, to_uint8
+from gansmith.images.pixels import to_array, to_float, to_uint8
 from gansmith.metrics.augmentation_leak import augmentation_leak
 from gansmith.types import Images, ImageSpec, PixelArray
 

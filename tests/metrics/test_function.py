@@ -17,7 +17,7 @@ from gansmith.data.store import Store
 from gansmith.errors import ConfigError, MetricError
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork, features_of_store
-from gansmith.tracking import Tracking
+from gansmith.training.tracking import Tracking
 from gansmith.trust import from_the_user
 from gansmith.types import ImageSpec
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from gansmith.errors import ConfigError
 from gansmith.models.dcgan import DCGAN
-from gansmith.presets import preset
-from gansmith.state import settle
+from gansmith.training.presets import preset
+from gansmith.training.state import settle
 from gansmith.types import ImageSpec
 
 SPEC_28 = ImageSpec(height=28, width=28, channels=1)

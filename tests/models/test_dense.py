@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gansmith.models.dense import Dense
-from gansmith.presets import preset
+from gansmith.training.presets import preset
 from gansmith.types import ImageSpec
 
 SPEC = ImageSpec(height=28, width=28, channels=1)

@@ -22,13 +22,13 @@ from torch.nn import functional as F
 
 from gansmith.augment import draw
 from gansmith.component import override
-from gansmith.config import Config
 from gansmith.data.npz import Npz
 from gansmith.devices import Compute
 from gansmith.models.dcgan import DCGAN
-from gansmith.presets import preset
-from gansmith.state import TrainState
-from gansmith.steps import train_step
+from gansmith.training.config import Config
+from gansmith.training.presets import preset
+from gansmith.training.state import TrainState
+from gansmith.training.steps import train_step
 from gansmith.types import Batch, ImageSpec
 
 SEED, STEPS = 5, 3

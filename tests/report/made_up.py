@@ -10,11 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from gansmith.component import to_plain
-from gansmith.facts import DataFacts
-from gansmith.images import grid, labelled_rows, save_png
+from gansmith.images.pixels import grid, labelled_rows, save_png
 from gansmith.metrics.judgement import Generated, Judgement, Reference, Seen
 from gansmith.metrics.metric import Estimate
-from gansmith.presets import configure
 from gansmith.runs import RunFolder, write_json
 from gansmith.study.results import (
     Comparison,
@@ -29,6 +27,8 @@ from gansmith.study.results import (
     VariantFacts,
     write_results,
 )
+from gansmith.training.data_facts import DataFacts
+from gansmith.training.presets import configure
 
 CLASSES = ("stop", "yield", "priority road")
 FACTS = DataFacts(

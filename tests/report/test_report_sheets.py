@@ -13,10 +13,10 @@ from made_up import CLASSES, FACTS
 from PIL import Image
 
 from gansmith.errors import RunError
-from gansmith.facts import DataFacts
-from gansmith.images import grid, labelled_rows, save_png, shown_classes
+from gansmith.images.pixels import grid, labelled_rows, save_png, shown_classes
 from gansmith.report.sheets import GAP, Moment, cut, evenly, moments, rows_of, tiled
 from gansmith.runs import RunFolder
+from gansmith.training.data_facts import DataFacts
 
 DRAW = np.random.default_rng(0)
 

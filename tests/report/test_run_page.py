@@ -20,15 +20,15 @@ from safetensors.torch import save_file
 from gansmith.cli import main
 from gansmith.component import to_plain
 from gansmith.errors import RunError
-from gansmith.images import labelled_rows, save_png
-from gansmith.pictures import SampleGrid
-from gansmith.presets import configure
+from gansmith.images.pixels import labelled_rows, save_png
 from gansmith.report import write_report
 from gansmith.report.reading import attempt, read_judgements
 from gansmith.report.run_page import RunPage, run_page
 from gansmith.report.samples import Pictures, nearest
 from gansmith.runs import RunFolder, write_json
-from gansmith.snapshots import find_snapshot, load_generator
+from gansmith.training.presets import configure
+from gansmith.training.sample_sheets import SampleGrid
+from gansmith.training.snapshots import find_snapshot, load_generator
 
 VOID = {"meta", "img", "br", "link"}
 

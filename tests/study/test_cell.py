@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from gansmith import session
-from gansmith.config import Config
 from gansmith.errors import MetricError
 from gansmith.evaluation.options import Evaluation
-from gansmith.presets import configure
 from gansmith.runs import RunFolder
 from gansmith.study import cell
 from gansmith.study.cell import Job, carry_out
+from gansmith.training import session
+from gansmith.training.config import Config
+from gansmith.training.presets import configure
 
 JUDGED = {"metrics": "kid", "extractor": "random-conv", "num": 8}
 

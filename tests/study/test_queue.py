@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from gansmith.callbacks import Callback, Moment
 from gansmith.cli import main
 from gansmith.runs import RunFolder
 from gansmith.schedules import Duration
@@ -25,6 +24,7 @@ from gansmith.study.progress import displayed, how_far
 from gansmith.study.queue import run_cells
 from gansmith.study.record import Record, planned, read_record
 from gansmith.study.results import read_results
+from gansmith.training.callbacks import Callback, Moment
 
 PLAN = """
 title = "Noise"

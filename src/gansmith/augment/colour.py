@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gansmith.images import ValueRange
+from gansmith.images.pixels import ValueRange
 from gansmith.types import Images, ImageSpec
 
 __all__ = ["brightness", "color", "contrast", "hue", "luma_flip", "recoloured", "saturation"]

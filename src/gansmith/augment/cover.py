@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gansmith.images import ValueRange
+from gansmith.images.pixels import ValueRange
 from gansmith.types import Images, ImageSpec
 
 __all__ = ["blanked", "cutout", "inside"]

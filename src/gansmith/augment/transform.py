@@ -15,7 +15,7 @@ from gansmith.augment.cover import blanked
 from gansmith.augment.geometry import resampled
 from gansmith.augment.operations import OPERATIONS
 from gansmith.errors import ConfigError, did_you_mean
-from gansmith.images import SIGNED, ValueRange
+from gansmith.images.pixels import SIGNED, ValueRange
 from gansmith.types import Images, ImageSpec, sent
 
 __all__ = ["Transform", "draw"]

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
         words.insert(0, "check")
     options, overrides = parse_with_overrides(Data, "data", words)
     from gansmith.data import parse_size
-    from gansmith.presets import configure
+    from gansmith.training.presets import configure
 
     if options.size is not None:
         overrides["preparation.size"] = list(parse_size(options.size))

@@ -27,15 +27,16 @@ def main(arguments: Sequence[str]) -> None:
     options, overrides = parse_with_overrides(Demo, "demo", arguments)
     from rich.console import Console
 
-    from gansmith import api, explore
+    from gansmith import api
     from gansmith.errors import command
     from gansmith.evaluation import all_metrics
     from gansmith.evaluation.table import show_judgements
+    from gansmith.sampling import walks
 
     run = api.train("signs", length=options.length, run=options.run or _free_folder(), size=32, overrides=overrides)
     sheet = run.generator().sample(172, seed=1).save(run.path / "samples.png")
     walk = run.path / "walk.gif"
-    explore.save_walk(run.interpolate(1, 2, steps=24, label="stop"), walk)
+    walks.save_walk(run.interpolate(1, 2, steps=24, label="stop"), walk)
     judgement = run.evaluate(num=NUM_JUDGED)
     show_judgements([judgement], all_metrics(), Console())
     page = run.report()

@@ -38,13 +38,14 @@ def main(arguments: Sequence[str]) -> None:
     """Interpolate."""
     words = [word for word in arguments if word != "random"]  # "RUN random" is what no seeds mean
     options = parse(Interpolate, "interpolate", words)
-    from gansmith import api, explore
+    from gansmith import api
+    from gansmith.sampling import walks
 
     start = secrets.randbelow(2**31) if options.from_seed is None else options.from_seed
     end = secrets.randbelow(2**31) if options.to_seed is None else options.to_seed
     run = api.open_run(options.run)
     samples = run.interpolate(start, end, steps=options.steps, method=options.method, label=options.label)
-    path = explore.save_walk(samples, options.out, options.fps)
+    path = walks.save_walk(samples, options.out, options.fps)
     name = samples.class_name()
     of_class = "" if name is None else f" of class {name}"
     print(f"{options.steps} images{of_class} from seed {start} to seed {end}: {path}")

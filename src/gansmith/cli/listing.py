@@ -28,9 +28,9 @@ FAMILIES = {
     "penalties": "gansmith.penalties:Penalty",
     "optimizers": "gansmith.optimizers:Optimizer",
     "schedules": "gansmith.schedules:Schedule",
-    "pictures": "gansmith.pictures:PictureWriter",
-    "callbacks": "gansmith.callbacks:Callback",
-    "loggers": "gansmith.loggers:Logger",
+    "pictures": "gansmith.training.sample_sheets:PictureWriter",
+    "callbacks": "gansmith.training.callbacks:Callback",
+    "loggers": "gansmith.training.loggers:Logger",
     "metrics": "gansmith.metrics.metric:Metric",
     "extractors": "gansmith.metrics.extractor:Extractor",
 }
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _presets() -> Iterator[tuple[str, str]]:
-    from gansmith.presets import DEFAULT_PRESET, PRESETS
+    from gansmith.training.presets import DEFAULT_PRESET, PRESETS
 
     for name, preset in PRESETS.items():
         yield name, preset.summary + (" (the default)" if name == DEFAULT_PRESET else "")
@@ -76,8 +76,8 @@ def _presets() -> Iterator[tuple[str, str]]:
 
 def _fields() -> Iterator[tuple[str, str]]:
     from gansmith.component import to_plain
-    from gansmith.config import flat
-    from gansmith.presets import DEFAULT_PRESET, preset
+    from gansmith.training.config import flat
+    from gansmith.training.presets import DEFAULT_PRESET, preset
 
     for path, value in flat(to_plain(preset(DEFAULT_PRESET))).items():
         yield f"--{path.removesuffix('.name')}", str(value)

@@ -21,7 +21,7 @@ __all__ = ["SOURCES", "parse_size", "resolve"]
 
 SOURCES: dict[str, type[Component] | str] = {
     "digits": "gansmith.data.digits:Digits",
-    "signs": "gansmith.data.signs:Signs",
+    "signs": "gansmith.data.signs.source:Signs",
     "mnist": "gansmith.data.idx:Mnist",
     "fashion-mnist": "gansmith.data.idx:FashionMnist",
     "cifar10": "gansmith.data.cifar:Cifar10",

@@ -16,13 +16,13 @@ from gansmith.evaluation.judge import Judge, all_metrics, quantities
 from gansmith.evaluation.options import Evaluation
 from gansmith.evaluation.real import other_images, own_images
 from gansmith.evaluation.samples import digest_of, made, matched_classes, opened, read
-from gansmith.images import save_png
+from gansmith.images.pixels import save_png
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.judgement import Generated, Judgement
 from gansmith.metrics.memorisation import closest_pairs
 from gansmith.metrics.metric import Metric
 from gansmith.runs import RunFolder
-from gansmith.snapshots import find_snapshot, load_generator
+from gansmith.training.snapshots import find_snapshot, load_generator
 
 __all__ = ["Evaluation", "all_metrics", "evaluate", "evaluate_files", "evaluate_path", "evaluate_run", "quantities"]
 

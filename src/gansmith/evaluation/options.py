@@ -19,7 +19,7 @@ from gansmith.data.store import Preparation
 from gansmith.errors import ConfigError
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.metric import Metric
-from gansmith.snapshots import Which
+from gansmith.training.snapshots import Which
 from gansmith.trust import from_the_user
 
 __all__ = ["FIRST_SEED", "Evaluation"]

@@ -11,7 +11,6 @@ import numpy as np
 from rich.console import Console
 
 from gansmith import dist
-from gansmith.config import load_config
 from gansmith.console import work_progress
 from gansmith.data.batches import ENOUGH_HELD_OUT, Indices, split
 from gansmith.data.folder import Folder
@@ -21,9 +20,10 @@ from gansmith.data.store import Preparation, Store, prepare
 from gansmith.data.survey import survey
 from gansmith.errors import ConfigError, DataError, MetricError, RunError
 from gansmith.evaluation.options import Evaluation
-from gansmith.facts import DataFacts
 from gansmith.metrics.judgement import Split
 from gansmith.runs import RunFolder
+from gansmith.training.config import load_config
+from gansmith.training.data_facts import DataFacts
 from gansmith.types import ImageSpec, size_text
 
 __all__ = ["CHANNELS", "Part", "Real", "other_images", "own_images", "prepared"]

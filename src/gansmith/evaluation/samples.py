@@ -22,7 +22,7 @@ from gansmith.evaluation.judge import Judge, counted
 from gansmith.evaluation.options import Evaluation
 from gansmith.evaluation.real import CHANNELS, Part, prepared
 from gansmith.metrics.features import Features, features_of_batches, some_of
-from gansmith.sample import TrainedGenerator
+from gansmith.sampling.generator import TrainedGenerator
 from gansmith.types import size_text
 
 __all__ = ["digest_of", "made", "matched_classes", "numbers_of_classes", "opened", "read"]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gansmith.augment import draw
 from gansmith.errors import MetricError
-from gansmith.images import to_float, to_uint8
+from gansmith.images.pixels import to_float, to_uint8
 from gansmith.metrics.intervals import wilson
 from gansmith.metrics.metric import Estimate
 from gansmith.types import Images, ImageSpec, PixelArray

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gansmith.data.integrity import digest_of_tensors
 from gansmith.errors import MetricError
-from gansmith.images import to_float
+from gansmith.images.pixels import to_float
 from gansmith.metrics.features import FeatureNetwork
 from gansmith.types import Images, ImageSpec, Pixels
 

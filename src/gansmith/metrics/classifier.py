@@ -18,7 +18,7 @@ from gansmith.component import (
 from gansmith.data.batches import Indices
 from gansmith.data.store import Store
 from gansmith.errors import MetricError
-from gansmith.images import to_float
+from gansmith.images.pixels import to_float
 from gansmith.metrics.backbone import Backbone, BackboneNetwork
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import Selection, extract

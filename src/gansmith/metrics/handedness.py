@@ -14,7 +14,7 @@ from gansmith.augment import settled_operations
 from gansmith.data.batches import Indices
 from gansmith.data.store import Store
 from gansmith.devices import choose_compute
-from gansmith.images import to_float
+from gansmith.images.pixels import to_float
 from gansmith.metrics.backbone import Backbone
 from gansmith.metrics.features import Selection
 from gansmith.metrics.intervals import wilson

@@ -13,7 +13,7 @@ from gansmith.component import (
     Between,
     Component,
 )
-from gansmith.images import SIGNED, UNIT, ValueRange
+from gansmith.images.pixels import SIGNED, UNIT, ValueRange
 from gansmith.types import Images, ImageSpec, Labels, Latents, Logits
 
 __all__ = ["DiscriminatorNetwork", "GeneratorNetwork", "Model"]

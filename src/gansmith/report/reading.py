@@ -11,10 +11,10 @@ import numpy as np
 
 from gansmith.data.decode import decode
 from gansmith.errors import GansmithError, RunError
-from gansmith.guard.journal import Event
 from gansmith.metrics.judgement import Judgement
 from gansmith.plain_json import read_json, read_lines
 from gansmith.runs import RunFolder
+from gansmith.training.guard.journal import Event
 from gansmith.types import PixelArray, size_text
 
 __all__ = ["Part", "attempt", "read_events", "read_judgements", "read_object", "read_picture", "read_stats"]

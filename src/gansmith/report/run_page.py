@@ -8,7 +8,6 @@ from typing import Any
 
 from gansmith.data.class_names import classes_text
 from gansmith.errors import RunError
-from gansmith.facts import DataFacts
 from gansmith.metrics.judgement import Judgement
 from gansmith.report.charts import Chart, numbers
 from gansmith.report.curves import best_of, statistics_charts, tracked, tracked_chart
@@ -19,6 +18,7 @@ from gansmith.report.settings import Bar, Command, Settings, bars, commands, env
 from gansmith.report.sheets import Picture
 from gansmith.report.words import count, duration, kimg, plural
 from gansmith.runs import RunFolder
+from gansmith.training.data_facts import DataFacts
 
 __all__ = ["RunPage", "run_page"]
 

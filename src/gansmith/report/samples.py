@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from gansmith.config import load_config
 from gansmith.errors import RunError, command
-from gansmith.facts import DataFacts
-from gansmith.pictures import SampleGrid
 from gansmith.report.reading import attempt, read_picture
 from gansmith.report.sheets import GAP, Moment, Picture, Tiles, cut, evenly, moments, picture, rows_of, tiled
 from gansmith.report.words import kimg
 from gansmith.runs import RunFolder
-from gansmith.snapshots import find_snapshot, load_generator
+from gansmith.training.config import load_config
+from gansmith.training.data_facts import DataFacts
+from gansmith.training.sample_sheets import SampleGrid
+from gansmith.training.snapshots import find_snapshot, load_generator
 
 __all__ = ["ClassRow", "Pictures", "Samples", "Strip", "nearest"]
 

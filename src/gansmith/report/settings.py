@@ -10,11 +10,11 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from gansmith.component import to_plain
-from gansmith.config import flat
 from gansmith.errors import ConfigError, command
-from gansmith.facts import DataFacts
-from gansmith.presets import preset
 from gansmith.report.words import count
+from gansmith.training.config import flat
+from gansmith.training.data_facts import DataFacts
+from gansmith.training.presets import preset
 
 __all__ = ["Bar", "Command", "Settings", "bars", "commands", "environment", "settings"]
 

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansmith.errors import RunError
-from gansmith.facts import DataFacts
-from gansmith.images import MOST_CLASSES, grid, labelled_rows, num_present, png_bytes, shown_classes
-from gansmith.pictures import written
+from gansmith.images.pixels import MOST_CLASSES, grid, labelled_rows, num_present, png_bytes, shown_classes
 from gansmith.report.reading import read_picture
 from gansmith.report.words import count, kimg
 from gansmith.runs import RunFolder
+from gansmith.training.data_facts import DataFacts
+from gansmith.training.sample_sheets import written
 from gansmith.types import PixelArray, size_text
 
 __all__ = ["GAP", "Moment", "Picture", "Tiles", "cut", "evenly", "moments", "picture", "rows_of", "tiled"]

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from gansmith.errors import RunError, command
-from gansmith.facts import DataFacts
 from gansmith.metrics.judgement import Judgement
 from gansmith.report.charts import HALF, TALL, Chart, Frame, Line, draw, numbers
 from gansmith.report.figures import provenance
@@ -22,6 +21,7 @@ from gansmith.report.study_tables import ComparisonRow, MeasureRow, comparison_t
 from gansmith.runs import RunFolder
 from gansmith.study.folder import StudyFolder
 from gansmith.study.results import RunResults, SettingResults, StudyResults, read_results
+from gansmith.training.data_facts import DataFacts
 
 __all__ = ["Sample", "Setting", "StudyPage", "study_page"]
 

@@ -14,8 +14,6 @@ from typing import TypeAlias
 
 import torch
 
-from gansmith import session
-from gansmith.config import Config, differences, load_config
 from gansmith.errors import GansmithError, TrainingDiverged
 from gansmith.evaluation import evaluate_run
 from gansmith.evaluation.options import Evaluation
@@ -23,9 +21,11 @@ from gansmith.files import open_without_link
 from gansmith.metrics.judgement import Judgement
 from gansmith.plain_json import read_json, read_lines
 from gansmith.runs import RunFolder
-from gansmith.snapshots import Which, find_snapshot
 from gansmith.study.record import MAY_MOVE
 from gansmith.study.results import State
+from gansmith.training import session
+from gansmith.training.config import Config, differences, load_config
+from gansmith.training.snapshots import Which, find_snapshot
 
 __all__ = ["Job", "Outcome", "carry_out", "work"]
 

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from gansmith import __version__
 from gansmith.errors import GansmithError
 from gansmith.evaluation.judge import quantities
-from gansmith.facts import DataFacts
 from gansmith.metrics.judgement import Judgement, incomparable
 from gansmith.metrics.metric import Quantity
 from gansmith.plain_json import read_json, read_lines
@@ -23,6 +22,7 @@ from gansmith.study.plan import Cell, DataSetting, Study
 from gansmith.study.record import Record
 from gansmith.study.results import RunResults, SettingResults, StudyResults, VariantFacts
 from gansmith.study.verdicts import judged
+from gansmith.training.data_facts import DataFacts
 
 __all__ = ["collect"]
 

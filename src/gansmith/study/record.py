@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from gansmith import __version__
 from gansmith.component import Component, from_plain, to_plain
-from gansmith.config import differences
 from gansmith.errors import ConfigError, RunError
 from gansmith.plain_json import read_json, write_json
 from gansmith.study.folder import StudyFolder
 from gansmith.study.plan import Cell, Study, cells
 from gansmith.study.results import State
+from gansmith.training.config import differences
 
 __all__ = ["MAY_MOVE", "Record", "planned", "read_record", "write_record"]
 

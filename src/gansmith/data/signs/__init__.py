@@ -1,0 +1,5 @@
+"""The drawn data set of traffic signs."""
+
+from __future__ import annotations
+
+__all__ = []

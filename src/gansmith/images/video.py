@@ -1,0 +1,88 @@
+"""Moving pictures: GIF always, MP4 where imageio-ffmpeg is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+from PIL import Image
+
+from gansmith.errors import ConfigError, MissingExtra
+from gansmith.files import replacing
+from gansmith.images.pixels import file_kind
+from gansmith.types import PixelArray
+
+__all__ = ["can_write_mp4", "thinned", "write_animation"]
+
+HOLD_SECONDS = 1.5  # the last frame is what people want to see
+GIF_PIXELS = 20_000_000  # over all frames: larger ones are reduced, as a GIF compresses samples hardly at all
+
+
+def write_animation(frames: Iterable[PixelArray], path: Path, fps: float = 10.0) -> Path:
+    """Write frames as a GIF or an MP4, by the file's ending; the last one is held.
+
+    Args:
+        frames: uint8 [H W 1|3|4] of one size.
+        path: x.gif or x.mp4.
+        fps: frames a second.
+
+    Raises:
+        ConfigError: another kind of file, no frames, frames of several sizes, or a speed that is none.
+        MissingExtra: MP4 without imageio-ffmpeg.
+    """
+    writers = {"gif": _write_gif, "mp4": _write_mp4}
+    kind = file_kind(path)
+    if kind not in writers:
+        raise ConfigError(f"{path}: cannot write {f'.{kind}' if kind else 'such'} files; expected x.gif or x.mp4")
+    if not fps > 0:
+        raise ConfigError(f"fps: {fps} is no speed; expected more than 0")
+    pictures = [_rgb(frame) for frame in frames]
+    if not pictures:
+        raise ConfigError(f"{path}: there is no frame to write")
+    if len({picture.shape for picture in pictures}) > 1:
+        raise ConfigError(f"{path}: the frames differ in size; they must come from one run with one grid")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as unfinished:
+        writers[kind](pictures, unfinished, fps)
+    return path
+
+
+def can_write_mp4() -> bool:
+    """Whether imageio-ffmpeg is installed."""
+    return importlib.util.find_spec("imageio_ffmpeg") is not None
+
+
+def thinned(items: Sequence[list[Path]], most: int = 150) -> list[list[Path]]:
+    """At most so many items, evenly spaced, with the first and the last."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i)] for i in np.linspace(0, len(items) - 1, most)]
+
+
+def _write_gif(frames: list[PixelArray], path: Path, fps: float) -> None:
+    scale = min(1.0, (GIF_PIXELS / sum(frame.shape[0] * frame.shape[1] for frame in frames)) ** 0.5)
+    size = max(1, round(frames[0].shape[1] * scale)), max(1, round(frames[0].shape[0] * scale))
+    reduced = [np.asarray(Image.fromarray(frame).resize(size)) if scale < 1 else frame for frame in frames]
+    durations = [1000 / fps] * (len(frames) - 1) + [1000 / fps + 1000 * HOLD_SECONDS]
+    duration = durations if len(frames) > 1 else durations[0]
+    iio.imwrite(path, np.stack(reduced), extension=".gif", duration=duration, loop=0)
+
+
+def _write_mp4(frames: list[PixelArray], path: Path, fps: float) -> None:
+    if not can_write_mp4():
+        raise MissingExtra("imageio-ffmpeg", "mp4", "to write MP4 files")
+    held = frames + [frames[-1]] * round(HOLD_SECONDS * fps)
+    even = [frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2] for frame in held]  # the codec wants it
+    iio.imwrite(path, np.stack(even), extension=".mp4", plugin="FFMPEG", fps=fps, macro_block_size=1)
+
+
+def _rgb(frame: PixelArray) -> PixelArray:
+    if frame.shape[2] == 1:
+        return np.repeat(frame, 3, axis=2)
+    if frame.shape[2] == 3:
+        return frame
+    alpha = frame[:, :, 3:].astype(np.float32) / 255  # on white, as the sheets are
+    return np.rint(frame[:, :, :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)

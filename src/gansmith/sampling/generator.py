@@ -1,0 +1,231 @@
+"""The one path for samples: grids, videos, metrics, reports and exports all consume these batches.
+
+One seed is one image, whatever else is sampled beside it: each seed has its own random stream, from which its
+class, where none is asked for, and its latent are drawn.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gansmith.data.class_names import class_index
+from gansmith.devices import require_bytes
+from gansmith.errors import ConfigError
+from gansmith.files import replacing
+from gansmith.images.pixels import (
+    file_kind,
+    grid,
+    labelled_rows,
+    png_bytes,
+    save_png,
+    shown_classes,
+    to_array,
+    to_uint8,
+)
+from gansmith.models.model import GeneratorNetwork, Model
+from gansmith.types import ImageSpec, Labels, Latents, PixelArray
+
+__all__ = ["Samples", "TrainedGenerator"]
+
+BATCH_SIZE = 64
+MOST_IMAGES = 10_000_000
+MOST_SEED = 2**63 - 1
+LONGEST_NAME = 40  # letters of a class's name in a file's
+NO_LETTERS = re.compile(r"[^\w.-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Generated images; in a notebook they display themselves.
+
+    Args:
+        images: uint8 [n h w c].
+        labels: int64 [n], or None for an unconditional model.
+        seeds: the seed of each, or empty where they are not one seed's.
+        class_names: names of the labels.
+    """
+
+    images: PixelArray
+    labels: NDArray[np.int64] | None = None
+    seeds: tuple[int, ...] = ()
+    class_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def class_name(self) -> str | None:
+        """Return the name of the class that all of them have; None if they are of several, or of none."""
+        numbers = [] if self.labels is None else sorted(set(self.labels.tolist()))
+        return self.class_names[numbers[0]] if len(numbers) == 1 and self.class_names else None
+
+    def sheet(self) -> PixelArray:
+        """All of them on one sheet, uint8 [H W c]; a named row a class where there are several of several classes."""
+        classes = [] if self.labels is None else sorted(set(self.labels.tolist()))
+        if self.labels is None or not 1 < len(classes) <= len(self) // 2:
+            return grid(self.images)
+        classes = [classes[i] for i in shown_classes(len(classes))]
+        rows = [self.images[self.labels == label] for label in classes]
+        longest = min(max(len(row) for row in rows), 16)
+        blank = np.full_like(self.images[:1], 255)
+        padded = [np.concatenate([row[:longest], *[blank] * (longest - len(row))]) for row in rows]
+        return labelled_rows(padded, self.class_names, classes)
+
+    def save(self, path: Path | str) -> Path:
+        """Write them: one sheet (``x.png``), arrays (``x.npz``), or one PNG each (a folder).
+
+        Args:
+            path: decides by ``file_kind`` what is written.
+
+        Returns:
+            what was written.
+
+        Raises:
+            ConfigError: a kind of file that is not written here.
+        """
+        kind, path = file_kind(path), Path(path)
+        if kind == "png":
+            return save_png(self.sheet(), path)
+        if kind == "npz":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            arrays = {"images": self.images} if self.labels is None else {"images": self.images, "labels": self.labels}
+            # To a path, numpy would add ".npz" where the ending has capitals.
+            with replacing(path) as unfinished, unfinished.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **arrays)
+            return path
+        if kind:
+            raise ConfigError(f"{path}: cannot write .{kind} files; expected x.png, x.npz, or a folder")
+        for i, image in enumerate(self.images):
+            save_png(image, path / f"{self._stem(i)}.png")
+        return path
+
+    def _stem(self, i: int) -> str:
+        name = f"seed{self.seeds[i]:05d}" if self.seeds else f"{i:05d}"
+        if self.labels is None:
+            return name
+        number = int(self.labels[i])
+        words = NO_LETTERS.sub("-", self.class_names[number]).strip("-.") if self.class_names else ""
+        return "_".join(filter(None, (f"class{number:03d}", words[:LONGEST_NAME], name)))
+
+    def _repr_png_(self) -> bytes:
+        return png_bytes(self.sheet())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainedGenerator:
+    """A generator with what is needed to sample from it.
+
+    Args:
+        network: on its device.
+        model: the hyper-parameters that it was made from.
+        spec: what its images are.
+        class_names: names of its labels; empty if unconditional.
+        class_counts: images of each class in its training data, which decide how often a class is drawn.
+    """
+
+    network: GeneratorNetwork
+    model: Model
+    spec: ImageSpec
+    class_names: tuple[str, ...] = ()
+    class_counts: tuple[int, ...] = ()
+
+    def sample(
+        self, num: int = 64, *, seed: int = 0, label: int | str | None = None, truncation: float = 1.0
+    ) -> Samples:
+        """Images of the seeds seed, seed + 1, ...
+
+        Args:
+            num: how many.
+            seed: the first one's seed.
+            label: a class's number or name; None draws each image's class as often as the training data have it.
+            truncation: factor on the latent, in (0, 1]: less is more typical and less varied.
+
+        Raises:
+            ConfigError: no such class, a label for an unconditional model, or a truncation out of range.
+        """
+        if not 1 <= num <= MOST_IMAGES:
+            raise ConfigError(f"num: {num} images cannot be sampled; expected 1 to {MOST_IMAGES:,}")
+        if not -MOST_SEED <= seed <= MOST_SEED - num:
+            raise ConfigError(f"seed: {seed} is out of range; expected from {-MOST_SEED} to {MOST_SEED - num}")
+        pixels = self.spec.height * self.spec.width * self.spec.channels
+        require_bytes(2 * num * pixels, torch.device("cpu"), "num", f"{num:,} images of {self.spec}")
+        batches = list(self.batches(range(seed, seed + num), label=label, truncation=truncation))
+        labels = None if batches[0].labels is None else np.concatenate([batch.labels for batch in batches])
+        images = np.concatenate([batch.images for batch in batches])
+        return Samples(images=images, labels=labels, seeds=tuple(range(seed, seed + num)), class_names=self.class_names)
+
+    def batches(
+        self,
+        seeds: Sequence[int],
+        *,
+        label: int | str | None = None,
+        truncation: float = 1.0,
+        batch_size: int = BATCH_SIZE,
+    ) -> Iterator[Samples]:
+        """One image a seed, in batches; the arguments are those of ``sample``."""
+        if not 0 < truncation <= 1:
+            raise ConfigError(f"truncation: {truncation} is out of range; expected more than 0 and at most 1")
+        number = self.class_number(label)
+        for start in range(0, len(seeds), batch_size):
+            chosen = seeds[start : start + batch_size]
+            z, labels = self.draw(chosen, number)
+            yield self._samples(self.images(z * truncation, labels), labels, chosen)
+
+    def draw(self, seeds: Sequence[int], label: int | None = None) -> tuple[Latents, Labels | None]:
+        """The latents [n z] and labels [n] of these seeds, on the CPU."""
+        streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+        z = torch.cat([self.model.draw_latents(1, stream) for stream in streams])
+        if not self.spec.num_classes:
+            return z, None
+        return z, self._draw_labels(streams) if label is None else torch.full((len(streams),), label)
+
+    def _draw_labels(self, streams: Sequence[torch.Generator]) -> Labels:
+        if not self.class_counts:
+            return torch.zeros(len(streams), dtype=torch.int64)
+        # Exponential waiting times: a class is the first of all with a probability in proportion to its count. It is
+        # what torch.multinomial does, for all images at once.
+        counts = torch.tensor(self.class_counts, dtype=torch.float64)
+        waits = torch.stack([torch.empty_like(counts).exponential_(generator=stream) for stream in streams])
+        return (counts / waits).argmax(dim=1)
+
+    @torch.no_grad()
+    def images(self, z: Latents, labels: Labels | None) -> PixelArray:
+        """uint8 [n h w c] of latents [n z] and labels [n]; any number of them, a batch at a time."""
+        device = next(self.network.parameters()).device
+        was_training = self.network.training
+        self.network.eval()
+        made = []
+        for i in range(0, len(z), BATCH_SIZE):
+            part = None if labels is None else labels[i : i + BATCH_SIZE].to(device)
+            fake = self.network(z[i : i + BATCH_SIZE].to(device), part)
+            made.append(to_array(to_uint8(fake, self.model.value_range)))
+        self.network.train(was_training)
+        return np.concatenate(made)
+
+    def class_number(self, label: int | str | None) -> int | None:
+        """The number of a class given by its name, or by its number where no class has a number for its name.
+
+        Raises:
+            ConfigError: no such class, or the model knows none.
+        """
+        if label is None:
+            return None
+        if not self.spec.num_classes:
+            raise ConfigError(
+                f"label: {label!r} was asked for, but this model was trained without labels; leave it out"
+            )
+        names = self.class_names or tuple(map(str, range(self.spec.num_classes)))
+        number = class_index(names, label)
+        if self.class_counts and not self.class_counts[number]:
+            raise ConfigError(f"label: class {names[number]} had no image in training, so its images mean nothing")
+        return number
+
+    def _samples(self, images: PixelArray, labels: Labels | None, seeds: Sequence[int]) -> Samples:
+        numbers = None if labels is None else labels.numpy()
+        return Samples(images=images, labels=numbers, seeds=tuple(seeds), class_names=self.class_names)

@@ -1,0 +1,157 @@
+"""The configuration of a training: one tree of components, equal on the command line, in JSON and in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from gansmith.augment import Augment
+from gansmith.component import (
+    Between,
+    Component,
+    Fraction,
+    NonNegative,
+    PositiveInt,
+    Seed,
+    from_plain,
+    to_plain,
+)
+from gansmith.data.source import Source
+from gansmith.data.store import Preparation
+from gansmith.errors import ConfigError
+from gansmith.losses import Loss, Sigmoid
+from gansmith.models.dcgan import DCGAN
+from gansmith.models.model import Model
+from gansmith.optimizers import Adam, Optimizer
+from gansmith.penalties import Penalty
+from gansmith.plain_json import SEAL, parse_json, read_json, write_json
+from gansmith.schedules import Duration, Length
+from gansmith.training.callbacks import Callback
+from gansmith.training.guard.settings import Guard
+from gansmith.training.loggers import Logger
+from gansmith.training.sample_sheets import PictureWriter, SampleGrid
+from gansmith.training.tracking import Tracking
+
+__all__ = ["Config", "differences", "flat", "load_config", "save_config"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Component):
+    """Everything that decides what a training does.
+
+    Args:
+        preset: the name of the preset that this started from; for the reader.
+        data: where the images come from.
+        preparation: what they are brought to before training.
+        use_labels: train class-conditionally where the data have labels.
+        balance: 0 shows every image equally often, 1 every class; between, a class of n images is shown in proportion
+            to n ** (1 - balance).
+        held_out: the share of the images that is never trained on, so that copies can be told from likenesses;
+            the same images whatever the seed; at least 20 images where there are 100.
+        model: the two networks.
+        loss: what they minimise.
+        penalties: what keeps the discriminator smooth.
+        augment: what is done to all images before the discriminator sees them; none for nothing.
+        generator_optimizer: how the generator learns.
+        discriminator_optimizer: how the discriminator learns.
+        discriminator_steps: updates of the discriminator for one of the generator.
+        reuse_fakes: the generator learns from the fakes that the discriminator has just seen, one noise batch a
+            step; otherwise from new ones.
+        batch_size: images a step, over all processes.
+        micro_batch: images at once through the discriminator, a process; the sums are those of the whole batch. It
+            is halved where memory runs out.
+        ema_halflife_kimg: thousands of images after which the averaged generator has forgotten half; 0 for none.
+        ema_ramp: the half-life never exceeds this share of the images seen so far, however long training lasts.
+        length: how long to train.
+        seed: decides the initial weights, the order of the data and all noise.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        precision: of the convolutions; "auto" is bfloat16 where the device has it natively.
+        log_every: how often statistics are written.
+        checkpoint_every: how often everything is saved.
+        keep_checkpoints: how many of the last ones are kept.
+        samples: which pictures are written, how often.
+        tracking: how good the generator is on the way, which decides what is kept as the best; none for not at all.
+        guard: what is watched for, and what is done when training goes wrong; none stops when weights are no numbers.
+        callbacks: what else happens on the way.
+        loggers: who is told the statistics, beside stats.jsonl.
+    """
+
+    preset: str = "custom"
+    data: Source
+    preparation: Preparation = Preparation()
+    use_labels: bool = True
+    balance: Fraction = 0.0
+    held_out: Annotated[float, Between(0, 1, open_high=True)] = 0.05
+    model: Model = DCGAN()
+    loss: Loss = Sigmoid()
+    penalties: tuple[Penalty, ...] = ()
+    augment: Augment | None = None
+    generator_optimizer: Optimizer = Adam()
+    discriminator_optimizer: Optimizer = Adam()
+    discriminator_steps: Annotated[int, Between(1, 1000)] = 1
+    reuse_fakes: bool = True
+    batch_size: Annotated[int, Between(2, 65_536)] = 64
+    micro_batch: Annotated[int, Between(1, 65_536)] | None = None
+    ema_halflife_kimg: NonNegative = 10.0
+    ema_ramp: Annotated[float, Between(0, 1)] = 0.05
+    length: Length = Duration(10, "min")
+    seed: Seed = 0
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    log_every: Duration = Duration(5, "kimg")
+    checkpoint_every: Duration = Duration(10, "%")
+    keep_checkpoints: PositiveInt = 2
+    samples: PictureWriter = SampleGrid()
+    tracking: Tracking | None = Tracking()
+    guard: Guard | None = Guard()
+    callbacks: tuple[Callback, ...] = ()
+    loggers: tuple[Logger, ...] = ()
+
+
+def differences(old: Component | Mapping[str, Any], new: Component | Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted paths of the fields that differ, each with its old and new value."""
+    old_flat, new_flat = (flat(to_plain(side)) for side in (old, new))
+    paths = sorted(old_flat.keys() | new_flat.keys())
+    pairs = {path: (old_flat.get(path), new_flat.get(path)) for path in paths}
+    return {path: pair for path, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def flat(plain: Any, path: str = "") -> dict[str, Any]:
+    """Dotted paths of plain data to their values."""
+    if isinstance(plain, Mapping):
+        items = [(str(key), value) for key, value in plain.items()]
+    elif isinstance(plain, list) and any(isinstance(item, Mapping) for item in plain):
+        items = [(str(i), value) for i, value in enumerate(plain)]
+    else:
+        return {path: plain}
+    leaves: dict[str, Any] = {}
+    for key, value in items:
+        leaves |= flat(value, f"{path}.{key}" if path else key)
+    return leaves
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Write a configuration as JSON."""
+    write_json(path, to_plain(config))
+
+
+def load_config(path: Path, *, edited: bool = False) -> Config:
+    """Read a configuration from JSON.
+
+    Args:
+        path: the file.
+        edited: accept one that was changed since it was written, as the caller compares it with a checkpoint's.
+
+    Raises:
+        ConfigError: no JSON, not the fields of a configuration, or components that $GANSMITH_TRUST does not name.
+    """
+    try:
+        plain = parse_json(path.read_bytes()) if edited else read_json(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot read the configuration ({error})") from error
+    if edited and isinstance(plain, dict):
+        plain.pop(SEAL, None)
+    config: Config = from_plain(Config, plain, path.name)
+    return config

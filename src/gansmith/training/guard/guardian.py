@@ -1,0 +1,230 @@
+"""The guard at work: it keeps the history and the journal, decides, and goes back to a good checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gansmith import dist
+from gansmith.component import override, to_plain
+from gansmith.errors import DamagedCheckpoint, TrainingDiverged
+from gansmith.penalties import scaled_gamma
+from gansmith.plain_json import read_lines, write_json
+from gansmith.runs import RunFolder
+from gansmith.schedules import Progress
+from gansmith.training.checkpoint import open_checkpoint, read_state
+from gansmith.training.config import Config
+from gansmith.training.guard.detectors import chance, not_finite, sightings
+from gansmith.training.guard.journal import Event, going_on, news
+from gansmith.training.guard.probes import Probes
+from gansmith.training.guard.remedies import Remedy, choose_remedy
+from gansmith.training.guard.settings import Guard
+from gansmith.training.state import TrainState
+
+__all__ = ["Guardian", "open_guardian", "with_unwritten_rollback"]
+
+SPACING = 32  # images of training for each that the probes look at, so that looking costs about two percent
+LEAK_SPACING = 512  # likewise where they look for augmentation
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Guardian:
+    """Looks at each line of statistics, and goes back when it must. Only the main process looks; all go back.
+
+    Args:
+        guard: what was asked for.
+        probes: look at the networks.
+        run: where the journal is written.
+        guess: what guessing costs D.
+        operations: chooses those of augmentation, should it have to be added, in the main process; empty if none is
+            known to be safe.
+        history: the lines of stats.jsonl.
+        journal: the lines of events.jsonl.
+    """
+
+    guard: Guard
+    probes: Probes
+    run: RunFolder
+    guess: float
+    operations: Callable[[], Sequence[str]]
+    history: list[Mapping[str, float]] = field(default_factory=list)
+    journal: list[Event] = field(default_factory=list)
+
+    def figures(self, state: TrainState) -> dict[str, float]:
+        """What the probes find, if they are due and have rested."""
+        due = self.guard.every.due(self._last_progress(state), state.progress, state.config.length)
+        if not due or self._images_since("guard/diversity", state) < SPACING * self.guard.num:
+            return {}
+        return self.probes.measure(state, leak=self._images_since("guard/leak", state) >= LEAK_SPACING * self.guard.num)
+
+    def look(self, record: Mapping[str, float]) -> list[Event]:
+        """What is worth saying now that this line has come."""
+        self.history.append(record)
+        said = going_on(self.journal)
+        seen = sightings(self.guard, self.guess, self.history, said)
+        return news(seen, said, int(record["progress/nimg"]))
+
+    def not_finite(self, state: TrainState) -> Event:
+        """That weights are no numbers any more."""
+        last = int(self.history[-1]["progress/nimg"]) if self.history else 0
+        return Event.of("began", not_finite(state.nimg, since=last))
+
+    def write(self, state: TrainState, event: Event) -> None:
+        """Add to the journal."""
+        self.journal.append(event)
+        state.num_events = len(self.journal)
+        self.run.append_event(event.to_plain())
+
+    def spared(self) -> Path | None:
+        """The checkpoint to go back to should what is going on get worse."""
+        since = [event.since for event in going_on(self.journal).values()]
+        return self._good_checkpoint(min(since)) if since else None
+
+    def respond(self, state: TrainState, failure: Event) -> Event | None:
+        """What is to be done about a failure, done; all ranks take part.
+
+        Returns:
+            the rollback, or None if the guard only warns.
+
+        Raises:
+            TrainingDiverged: the guard was told to stop, has nothing left to try, or may not go on.
+        """
+        numbers = failure.kind != "not-finite"
+        if self.guard.action == "warn" and numbers:
+            return None
+        target, remedy = dist.from_main(lambda: self._plan(state, failure))
+        before = state.config
+        state.go_back(target, override(before, remedy.changes))
+        statistics = state.statistics.to_plain()
+        event = replace(
+            failure,
+            what="rollback",
+            sentence=f"back to step {state.step} ({state.nimg / 1000:.0f} kimg): {remedy.sentence}",
+            back_to=state.nimg,
+            remedy=remedy.thing,
+            changes=_old_and_new(to_plain(before), remedy.changes),
+        )
+        if dist.is_main():
+            self._write_rollback(state, event, statistics)
+        dist.barrier()
+        return event
+
+    # --- before going back -------------------------------------------------------------------------------------
+
+    def _plan(self, state: TrainState, failure: Event) -> tuple[Path, Remedy]:
+        tried = [event for event in self.journal if event.what == "rollback"]
+        target = self._good_checkpoint(failure.since)
+        if self.guard.action != "rollback" or len(tried) >= self.guard.max_rollbacks or target is None:
+            sentence = self._last_words(failure, tried, target)
+            self.write(state, replace(failure, what="stopped", sentence=sentence))
+            raise TrainingDiverged(f"training stopped at step {state.step}: {sentence}")
+        seen = going_on(self.journal)
+        remedy = choose_remedy(
+            failure.kind,
+            seen,
+            [event.remedy for event in tried],
+            to_plain(state.config),
+            gamma=scaled_gamma(state.spec, state.config.batch_size),
+            operations=self.operations() if "overfitting" in seen else (),  # which may take seconds to learn
+        )
+        return target, remedy
+
+    def _good_checkpoint(self, since: int) -> Path | None:
+        """The newest checkpoint of a time when all was well, else the oldest that is left."""
+        saved = [folder for folder in self.run.checkpoints() if _is_whole(folder)]
+        good = [folder for folder in saved if read_state(folder)["nimg"] <= since]
+        return good[-1] if good else next(iter(saved), None)
+
+    def _last_words(self, failure: Event, tried: Sequence[Event], target: Path | None) -> str:
+        attempts = f"; tried in vain: {', '.join(event.sentence for event in tried)}" if tried else ""
+        last = f"the last good checkpoint is {target}" if target else "there is no good checkpoint yet"
+        return f"{failure.sentence}{attempts}; {last}"
+
+    # --- going back --------------------------------------------------------------------------------------------
+
+    def _write_rollback(self, state: TrainState, event: Event, statistics: Sequence[Mapping[str, Any]]) -> None:
+        """In an order that leaves a run that can be resumed wherever a kill falls.
+
+        The journal first; then no checkpoint but what is gone back to, which is saved anew; the configuration last:
+        see ``with_unwritten_rollback``.
+        """
+        self.write(state, event)
+        self.history[:] = [line for line in self.history if line["progress/nimg"] <= state.nimg]
+        self.run.drop_checkpoints_after(state.step)
+        keep = state.config.keep_checkpoints
+        self.run.add_checkpoint(state.step, lambda folder: state.save(folder, statistics), keep)
+        write_json(self.run.config, to_plain(state.config))
+        self.run.forget_after(state.nimg, state.num_events)
+        self.run.set_status("running", step=state.step, nimg=state.nimg)
+
+    def _images_since(self, key: str, state: TrainState) -> int:
+        """Those seen since the last line that has a key; since the start if none has."""
+        return state.nimg - int(next((line["progress/nimg"] for line in reversed(self.history) if key in line), 0))
+
+    def _last_progress(self, state: TrainState) -> Progress:
+        """That of the last line."""
+        line = self.history[-1] if self.history else {}
+        nimg, step, seconds = (line.get(f"progress/{key}", 0) for key in ("nimg", "step", "seconds"))
+        return Progress(nimg=int(nimg), step=int(step), seconds=seconds, epoch_size=state.epoch_size)
+
+
+def open_guardian(
+    guard: Guard, probes: Probes, run: RunFolder, state: TrainState, operations: Callable[[], Sequence[str]]
+) -> Guardian:
+    """A guardian with what it knew when the state was saved.
+
+    Args:
+        guard: what was asked for.
+        probes: look at the networks.
+        run: whose lines after the state's are forgotten already.
+        state: where training goes on.
+        operations: chooses those of augmentation, should it have to be added.
+    """
+    history: list[Mapping[str, float]] = []
+    journal: list[Event] = []
+    if dist.is_main():
+        history += run.read_stats()
+        journal += read_lines(run.events, Event.from_plain)
+    return Guardian(
+        guard=guard,
+        probes=probes,
+        run=run,
+        guess=chance(state.config.loss),
+        operations=operations,
+        history=history,
+        journal=journal,
+    )
+
+
+def with_unwritten_rollback(config: Config, run: RunFolder, saved: Mapping[str, Any]) -> Config:
+    """The configuration with what the newest rollback changed, should a kill have kept it from being written."""
+    events = list(read_lines(run.events, Event.from_plain))[: saved["num_events"]]
+    if not events or events[-1].what != "rollback" or events[-1].back_to != saved["nimg"]:
+        return config
+    plain, changes = to_plain(config), events[-1].changes
+    unwritten = {path: new for path, (old, new) in changes.items() if _at(plain, path) == old}
+    return override(config, unwritten)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        open_checkpoint(folder, needed=())
+    except DamagedCheckpoint:
+        return False
+    return True
+
+
+def _old_and_new(plain: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    return {path: (_at(plain, path), new) for path, new in changes.items()}
+
+
+def _at(plain: Any, path: str) -> Any:
+    """What lies at a dotted path of plain data; None if nothing does."""
+    for key in path.split("."):
+        if isinstance(plain, list):
+            plain = plain[int(key)] if key.isdigit() and int(key) < len(plain) else None
+        else:
+            plain = plain.get(key) if isinstance(plain, Mapping) else None
+    return plain

@@ -1,0 +1,100 @@
+"""What is changed after a failure: one thing, by a stated policy, and twice as strongly each time that it is tried.
+
+weights or gradients are no numbers, a gradient explodes, or D is worse than a guess: the learning rates
+D has won or the samples have collapsed, while D knows its images by heart: augmentation
+D has won or the samples have collapsed otherwise: gamma, and the learning rates where gamma was tried last
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from gansmith.training.guard.detectors import Kind
+
+__all__ = ["Remedy", "Thing", "choose_remedy"]
+
+Thing: TypeAlias = Literal["rates", "gamma", "augment"]
+
+FIRST_P, MOST_P = 0.4, 0.8  # of augmentation, which shows in the samples beyond (Karras et al. 2020, ADA, figure 4)
+LAZY = 4  # steps between the penalties that are added
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remedy:
+    """What is changed.
+
+    Args:
+        thing: the one thing.
+        sentence: what becomes of it, in a clause.
+        changes: new values of fields of the configuration, by dotted path.
+    """
+
+    thing: Thing
+    sentence: str
+    changes: Mapping[str, Any]
+
+
+def choose_remedy(
+    kind: Kind,
+    going_on: Collection[str],
+    tried: Sequence[str],
+    config: Mapping[str, Any],
+    *,
+    gamma: float,
+    operations: Sequence[str],
+) -> Remedy:
+    """The remedy for a failure.
+
+    Args:
+        kind: of the failure.
+        going_on: all kinds that are seen now.
+        tried: the things that were changed in this run before.
+        config: of the run, as plain data.
+        gamma: of R1, for these images, if a penalty has to be added.
+        operations: of augmentation, for these images, if it has to be added; empty if none is known to be safe.
+    """
+    thing = _thing(kind, going_on, tried, config, operations)
+    factor = 2 ** (1 + tried.count(thing))
+    if thing == "rates":
+        return _slower(config, factor)
+    return _smoother(config, factor, gamma) if thing == "gamma" else _augmented(config, operations)
+
+
+def _thing(
+    kind: Kind, going_on: Collection[str], tried: Sequence[str], config: Mapping[str, Any], operations: Sequence[str]
+) -> Thing:
+    if kind not in ("discriminator-won", "mode-collapse"):
+        return "rates"
+    if "overfitting" in going_on and _can_augment_more(config, operations):
+        return "augment"
+    return "rates" if list(tried[-1:]) == ["gamma"] else "gamma"
+
+
+def _slower(config: Mapping[str, Any], factor: int) -> Remedy:
+    paths = ("generator_optimizer", "discriminator_optimizer")
+    changes = {f"{path}.lr": config[path]["lr"] / factor for path in paths}
+    return Remedy(thing="rates", sentence=f"both learning rates are divided by {factor}", changes=changes)
+
+
+def _smoother(config: Mapping[str, Any], factor: int, gamma: float) -> Remedy:
+    if not config["penalties"]:
+        added = {"name": "r1", "gamma": gamma, "every": LAZY}
+        return Remedy(thing="gamma", sentence=f"R1 is added, gamma {gamma:g}", changes={"penalties": [added]})
+    changes = {f"penalties.{i}.gamma": penalty["gamma"] * factor for i, penalty in enumerate(config["penalties"])}
+    return Remedy(thing="gamma", sentence=f"gamma is multiplied by {factor}", changes=changes)
+
+
+def _can_augment_more(config: Mapping[str, Any], operations: Sequence[str]) -> bool:
+    augment = config["augment"]
+    return bool(operations) if augment is None else augment["name"] == "fixed" and augment["p"] < MOST_P
+
+
+def _augmented(config: Mapping[str, Any], operations: Sequence[str]) -> Remedy:
+    if config["augment"] is None:
+        added = {"name": "fixed", "p": FIRST_P, "operations": list(operations)}
+        names = ", ".join(operations)
+        return Remedy(thing="augment", sentence=f"{FIRST_P:.0%} are augmented: {names}", changes={"augment": added})
+    p = min(MOST_P, 2 * config["augment"]["p"])
+    return Remedy(thing="augment", sentence=f"{p:.0%} are augmented", changes={"augment.p": p})

@@ -1,0 +1,166 @@
+"""Which pictures a training leaves behind, and how they become frames of its animation."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+
+from gansmith.component import (
+    Between,
+    Component,
+)
+from gansmith.errors import ConfigError, tell
+from gansmith.images.pixels import grid, labelled_rows, num_present, save_png, shown_classes
+from gansmith.runs import RunFolder
+from gansmith.sampling.generator import TrainedGenerator
+from gansmith.schedules import Duration, Progress
+from gansmith.types import PixelArray
+
+__all__ = ["SAMPLES", "PictureWriter", "SampleFiles", "SampleGrid", "filled", "read_frame", "read_frames", "written"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureWriter(Component):
+    """Pictures of fixed seeds, written again and again as training goes on.
+
+    Args:
+        every: how often.
+        at_start: also before the first step.
+        filename: of the pictures; {epoch}, {step}, {nimg} and {kimg} are filled in.
+    """
+
+    table: ClassVar[str] = "gansmith.training.sample_sheets:SAMPLES"
+
+    every: Duration = Duration(5, "%")
+    at_start: bool = True
+    filename: str = "fakes_{nimg:09}.png"
+
+    @abstractmethod
+    def write(self, generator: TrainedGenerator, progress: Progress, run: RunFolder) -> Path:
+        """Write the pictures of now; returns one of them, to be shown."""
+
+    @abstractmethod
+    def frames(self, run: RunFolder) -> list[list[Path]]:
+        """The files of each moment, oldest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleGrid(PictureWriter):
+    """One sheet of images; for a conditional model, a named row a class with the same latent down each column.
+
+    Of more than 100 classes, 100 are shown, evenly chosen. A class without images in training has no row.
+
+    Args:
+        rows: of images, for an unconditional model.
+        columns: images a row.
+    """
+
+    rows: Annotated[int, Between(1, 100)] = 8
+    columns: Annotated[int, Between(1, 100)] = 8
+
+    def write(self, generator: TrainedGenerator, progress: Progress, run: RunFolder) -> Path:
+        path = run.images / filled(self.filename, progress)
+        return save_png(self.sheet(generator), path)
+
+    def sheet(self, generator: TrainedGenerator) -> PixelArray:
+        """The sheet that would be written now, uint8 [H W c]."""
+        num_classes = generator.spec.num_classes
+        if not num_classes:
+            return grid(generator.sample(self.rows * self.columns).images, self.columns)
+        shown = shown_classes(num_classes, generator.class_counts)
+        z, _ = generator.draw(range(self.columns))
+        labels = torch.tensor(shown).repeat_interleave(self.columns)
+        images = generator.images(z.repeat(len(shown), 1), labels)
+        return labelled_rows(
+            np.split(images, len(shown)), generator.class_names, shown, num_present(num_classes, generator.class_counts)
+        )
+
+    def frames(self, run: RunFolder) -> list[list[Path]]:
+        return written(self.filename, run.images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleFiles(PictureWriter):
+    """One file an image, straight in the run folder, as document 004 names them.
+
+    Args:
+        num: images.
+        filename: as for all; {index} is the image's number.
+    """
+
+    filename: str = "generated_image_epoch_{epoch:03}_{index}.png"
+    num: Annotated[int, Between(1, 10_000)] = 32
+
+    def write(self, generator: TrainedGenerator, progress: Progress, run: RunFolder) -> Path:
+        if "{index" not in self.filename:
+            raise ConfigError(
+                f"config.samples.filename: {self.filename!r} lacks {{index}}, which tells the files apart"
+            )
+        images = generator.sample(self.num).images
+        paths = [run.path / filled(self.filename, progress, index=i) for i in range(self.num)]
+        for image, path in zip(images, paths, strict=True):
+            save_png(image, path)
+        return paths[0]
+
+    def frames(self, run: RunFolder) -> list[list[Path]]:
+        return written(self.filename, run.path)
+
+
+_FIELD = re.compile(r"\{(\w+)(?::0(\d))?\}")  # {epoch} or {epoch:03}; never str.format, which follows attributes
+
+
+def filled(name: str, progress: Progress, **more: int) -> str:
+    """A file name with its fields filled in.
+
+    Raises:
+        ConfigError: an unknown field, or a name that leaves the folder.
+    """
+    counts = {"nimg": progress.nimg, "kimg": progress.nimg // 1000}
+    numbers = {"epoch": int(progress.epoch), "step": progress.step, **counts, **more}
+    unknown = [field for field, _ in _FIELD.findall(name) if field not in numbers]
+    text = _FIELD.sub(lambda match: str(numbers.get(match[1], "")).zfill(int(match[2] or 0)), name)
+    if unknown or re.search(r"[{}/\\]", text) or not text.endswith(".png"):
+        fields = ", ".join(f"{{{field}}}" for field in numbers)
+        raise ConfigError(f"config.samples.filename: {name!r} is no file name; write x.png with any of {fields} in it")
+    return text
+
+
+def written(name: str, folder: Path) -> list[list[Path]]:
+    """The files of such names that are there: a list a moment, oldest first, by {index} within."""
+    fields = [field for field, _ in _FIELD.findall(name)]
+    plain_parts = [re.escape(part) for part in re.split(r"\{[^}]*\}", name)]
+    pattern = re.compile(r"(\d+)".join(plain_parts))
+    moments: dict[tuple[int, ...], list[tuple[int, Path]]] = {}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = pattern.fullmatch(path.name)
+        if match:
+            numbers = dict(zip(fields, map(int, match.groups()), strict=True))
+            index = numbers.pop("index", 0)
+            moments.setdefault(tuple(numbers.values()), []).append((index, path))
+    return [[path for _, path in sorted(files)] for _, files in sorted(moments.items())]
+
+
+def read_frame(paths: list[Path]) -> PixelArray:
+    """One frame, uint8 [H W 3]: a sheet as it is, single files side by side."""
+    images = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    return images[0] if len(images) == 1 else grid(np.stack(images))
+
+
+def read_frames(moments: Iterable[list[Path]]) -> Iterator[PixelArray]:
+    """The frames of several moments; one whose picture is damaged is left out with a note."""
+    for paths in moments:
+        try:
+            yield read_frame(paths)
+        except Exception as error:  # a damaged file makes Pillow raise nearly anything, as SyntaxError
+            tell(f"{paths[0]}: this picture is damaged ({error}); the animation leaves it out")
+
+
+SAMPLES: dict[str, type[PictureWriter] | str] = {"grid": SampleGrid, "files": SampleFiles}

@@ -1,0 +1,159 @@
+"""Which of a run's generators: the best one that was kept, or that of the newest checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gansmith.data.store import Store
+from gansmith.devices import choose_compute
+from gansmith.errors import DamagedCheckpoint, RunError, tell
+from gansmith.images.pixels import grid, labelled_rows, num_present, shown_classes
+from gansmith.models.model import GeneratorNetwork
+from gansmith.runs import RunFolder, set_aside
+from gansmith.sampling.generator import TrainedGenerator
+from gansmith.training.checkpoint import MOST_TRIES, Checkpoint, newest_checkpoint, open_checkpoint
+from gansmith.training.config import Config, load_config
+from gansmith.training.data_facts import DataFacts
+from gansmith.training.state import fill, settle
+from gansmith.types import ImageSpec, PixelArray
+
+__all__ = ["Snapshot", "Which", "find_snapshot", "load_generator", "make_sampler", "real_sheet", "set_damage_aside"]
+
+Which: TypeAlias = Literal["best", "last"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A generator's weights on disk.
+
+    Args:
+        which: what was found: "best" by the figure that training tracked, or "last".
+        weights: the file.
+        tensors: what it holds.
+        ema: whether they are averaged.
+        nimg: real images that training had seen.
+        step: generator updates that it had made.
+        seconds: that it had taken.
+    """
+
+    which: Which
+    weights: Path
+    tensors: Mapping[str, Tensor] = field(repr=False)
+    ema: bool
+    nimg: int
+    step: int
+    seconds: float
+
+
+def find_snapshot(folder: RunFolder, which: Which = "best", *, ema: bool = True) -> Snapshot:
+    """Where a run's generator is.
+
+    Args:
+        folder: the run.
+        which: "best" takes the last one where no best was kept.
+        ema: the averaged weights where there are any; without, it is always the last.
+
+    Raises:
+        RunError: the run has no checkpoint, or a damaged one.
+    """
+    if which == "best" and ema and (best := _open_best(folder)) is not None:
+        return _snapshot("best", best, best.tensors.keys() == {"generator_ema"})
+    saved, notes = newest_checkpoint(folder, ("generator", "generator_ema"))
+    for note in notes:
+        tell(note)
+    return _snapshot("last", saved, ema and "generator_ema" in saved.tensors)
+
+
+def _open_best(folder: RunFolder) -> Checkpoint | None:
+    """The best generator that was kept; None if there is none, or a damaged one, which is told."""
+    for _ in range(MOST_TRIES):
+        home = folder.best
+        if home is None:
+            return None
+        before = _identity(home)
+        try:
+            return open_checkpoint(home)
+        except DamagedCheckpoint as error:
+            if before == _identity(home):
+                tell(f"{error}; the newest checkpoint is used instead of the best generator")
+                return None
+    raise RunError(f"{folder.path}: a training replaces its best generator faster than it can be read; try again")
+
+
+def _identity(home: Path) -> tuple[int, int] | None:
+    """Of a folder, to see whether a training beside us has replaced it."""
+    try:
+        status = home.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _snapshot(which: Which, saved: Checkpoint, ema: bool) -> Snapshot:
+    stem = "generator_ema" if ema else "generator"
+    return Snapshot(
+        which=which,
+        weights=saved.path / f"{stem}.safetensors",
+        tensors=saved.tensors[stem],
+        ema=ema,
+        nimg=int(saved.state["nimg"]),
+        step=int(saved.state["step"]),
+        seconds=float(saved.state["seconds"]),
+    )
+
+
+def load_generator(folder: RunFolder, snapshot: Snapshot, *, device: str = "cpu") -> TrainedGenerator:
+    """A run's generator, ready to sample from.
+
+    Raises:
+        RunError: the weights are damaged, or of another network.
+    """
+    config, facts = load_config(folder.config), DataFacts.read(folder.data)
+    with torch.device("meta"):  # no memory yet: the weights' file decides whether the sizes are true
+        network = config.model.generator(facts.spec(config.use_labels))
+    fill(network, snapshot.tensors, snapshot.weights)
+    settle(network, choose_compute(device, "float32").device).eval()
+    return make_sampler(network, config, facts)
+
+
+def make_sampler(network: GeneratorNetwork, config: Config, facts: DataFacts) -> TrainedGenerator:
+    """A network with what is needed to sample from it."""
+    spec = facts.spec(config.use_labels)
+    names = facts.class_names if spec.num_classes else ()
+    counts = facts.class_counts if spec.num_classes else ()
+    return TrainedGenerator(network=network, model=config.model, spec=spec, class_names=names, class_counts=counts)
+
+
+def set_damage_aside(folder: RunFolder, step: int) -> list[str]:
+    """Rename what is damaged, so that it is neither used nor counted; say so of the best generator."""
+    folder.set_damaged_aside(step)
+    try:
+        if folder.best:
+            open_checkpoint(folder.best)
+    except DamagedCheckpoint as error:
+        if folder.best:
+            set_aside(folder.best)
+        return [f"{error}; it is set aside, and the best generator from now on is kept"]
+    return []
+
+
+def real_sheet(store: Store, spec: ImageSpec, columns: int = 8) -> PixelArray:
+    """Real images laid out as the samples are: rows of classes, or a square."""
+    order = np.random.default_rng(0).permutation(len(store.images))
+    if not spec.num_classes or store.labels is None:
+        return grid(store.images[np.sort(order[: columns * columns])], columns)
+    counts = np.bincount(store.labels, minlength=spec.num_classes).tolist()
+    rows, shown = [], shown_classes(spec.num_classes, counts)
+    for label in shown:
+        chosen = order[store.labels[order] == label][:columns]
+        row = np.full((columns, *store.images.shape[1:]), 255, np.uint8)
+        row[: len(chosen)] = store.images[chosen]
+        rows.append(row)
+    return labelled_rows(rows, store.class_names, shown, num_present(spec.num_classes, counts))
