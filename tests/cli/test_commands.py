@@ -141,6 +141,8 @@ def test_interpolate_between_random_seeds_says_which(
 
 def test_data_prepare_and_check(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "12 images, 16x16 RGB, 2 classes" in said(["data", "prepare", str(photos), "--size", "16"], capsys)
+    made = json.loads(said(["data", "prepare", str(photos), "--size", "16", "--json"], capsys))
+    assert made["num_images"] == 12 and Path(made["path"]).is_dir()
     text = said(["data", "check", str(photos)], capsys)
     assert "12" in text
     assert "cat" in text
@@ -181,6 +183,7 @@ def test_what_is_listed_can_be_read_by_a_program(capsys: pytest.CaptureFixture[s
         (["--epochs", "2.5"], {"length": "2.5 epochs"}),
         (["--minutes", "10"], {"length": "10 min"}),
         (["--steps", "3000"], {"length": "3000 steps"}),
+        (["--steps", "1234567"], {"length": "1234567 steps"}),
         (["--kimg", "1000000"], {"length": "1000000 kimg"}),
         (["--resolution", "24x16"], {"preparation.size": [16, 24]}),
         (["--lr", "1e-3"], {"generator_optimizer.lr": 1e-3, "discriminator_optimizer.lr": 1e-3}),

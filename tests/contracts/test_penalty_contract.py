@@ -158,6 +158,7 @@ def test_gamma_follows_a_schedule_and_the_interval() -> None:
 def test_gamma_is_scaled_by_pixels_and_batch() -> None:
     image = ImageSpec(height=32, width=32, channels=3)
     assert scaled_gamma(image, 64, gamma=0.5) == pytest.approx(0.5)
+    assert scaled_gamma(image, 64) == pytest.approx(1.0)
     assert scaled_gamma(dataclasses.replace(image, height=16 * 32), 32, gamma=0.5) == pytest.approx(2.0)
 
 

@@ -79,8 +79,7 @@ def test_strips_without_end_are_refused_before_a_list_is_made(
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_any_beginning_of_a_file_is_looked_at_without_error(kind: str) -> None:
     data = encoded(kind)
-    for end in range(0, len(data), 7):
-        claims.refuse_claims(data[:end])
+    assert {claims.refuse_claims(data[:end]) for end in range(0, len(data), 7)} == {None}  # type: ignore[func-returns-value]
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iCCP", b"iTXt"])

@@ -344,3 +344,9 @@ def test_a_class_of_any_name_makes_a_file_name_that_every_system_takes(tmp_path:
         "class000_help_00000.png", "class001_5-i-x_00001.png", "class002_überholen_00002.png", "class003_00003.png",
         f"class004_{'x' * 40}_00004.png",
     ]  # fmt: skip
+
+
+def test_the_name_of_the_one_class_of_some_samples() -> None:
+    assert coloured([1, 1]).class_name() == "class 1"
+    assert coloured([0, 1]).class_name() is None
+    assert dataclasses.replace(coloured([1, 1]), class_names=()).class_name() is None

@@ -169,13 +169,16 @@ def test_memory_for_weights_and_batches_is_asked_for_first(monkeypatch: pytest.M
 def test_what_cannot_be_measured_without_memory_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "require_bytes", lambda *given: pytest.fail("asked for"))
     config = make_state_config()
-    for error in (NotImplementedError(), RuntimeError()):
+    raised: list[Exception] = []
 
-        def refuse(*_: Any, error: Exception = error) -> None:
-            raise error
+    def refuse(*_: Any) -> None:
+        raised.append(RuntimeError() if raised else NotImplementedError())
+        raise raised[-1]
 
-        monkeypatch.setattr(DCGAN, "generator", refuse)
+    monkeypatch.setattr(DCGAN, "generator", refuse)
+    for _ in range(2):
         state._require_memory(config, SPEC, CPU)
+    assert [type(error) for error in raised] == [NotImplementedError, RuntimeError]
 
 
 def make_state_config() -> Config:
@@ -185,7 +188,8 @@ def make_state_config() -> Config:
 def test_memory_is_not_asked_for_with_networks_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "require_bytes", lambda *given: pytest.fail("asked for"))
     pair = DCGAN(width=2, z_dim=3).generator(SPEC), DCGAN(width=2, z_dim=3).discriminator(SPEC)
-    TrainState.create(make_state_config(), SPEC, CPU, epoch_size=1, networks=lambda: pair)
+    made = TrainState.create(make_state_config(), SPEC, CPU, epoch_size=1, networks=lambda: pair)
+    assert (made.generator, made.discriminator) == pair
 
 
 def test_the_check_of_memory_draws_no_random_numbers() -> None:

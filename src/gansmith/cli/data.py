@@ -33,7 +33,7 @@ class Data:
     size: Text = None
     """of the images: 64, or 48x64 for width x height"""
     json: OnlyJson = False
-    """print what was found as JSON, for another program to read"""
+    """print what was found or made as JSON, for another program to read"""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.action == "check":
         _check(config, only_json=options.json)
     else:
-        _prepare(config)
+        _prepare(config, only_json=options.json)
 
 
 def _check(config: Any, *, only_json: bool) -> None:
@@ -98,12 +98,15 @@ def _without_harmful_mirror(findings: Any, config: Any) -> Any:
     return dataclasses.replace(findings, augmentations=names, notes=notes)
 
 
-def _prepare(config: Any) -> None:
+def _prepare(config: Any, *, only_json: bool) -> None:
     from gansmith.console import work_progress
     from gansmith.data.store import prepare
 
-    with work_progress("preparing images") as progress:
+    with quiet_if(only_json), work_progress("preparing images") as progress:
         store = prepare(config.data, config.preparation, progress=progress)
+    if only_json:
+        print_json({"path": str(store.path), "num_images": len(store), "notes": store.notes, "skipped": store.skipped})
+        return
     print(f"{len(store):,} images, {store.spec}: {store.path}")
     for note in store.notes:
         print(note)

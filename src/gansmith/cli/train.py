@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
 def _length(options: Train) -> str | None:
     units = {"minutes": "min", "epochs": "epochs", "steps": "steps", "kimg": "kimg"}
     counts = {name: getattr(options, name) for name in units}
-    lengths = {name: None if n is None else f"{n:g} {units[name]}" for name, n in counts.items()}
+    lengths = {name: None if n is None else f"{n:.15g} {units[name]}" for name, n in counts.items()}
     return _one_of(length=options.length, **lengths)
 
 

@@ -109,7 +109,7 @@ class FeatureNetwork(ABC):
         note: how good it is, in one clause: "held-out accuracy 98.7 %".
         num_classes: of its logits; 0 if it gives none.
         unlearnt: of the images that it could have learnt its classes from, the numbers of those that it did not learn
-            from, int64 [n]; None where nobody knows.
+            from, int64 [n]; None if unknown.
     """
 
     name: str

@@ -92,7 +92,7 @@ def nearer_to_training(samples: NDArray[np.float64], held_out: NDArray[np.float6
 
 
 def copies_p_value(copied: NDArray[np.bool_], copied_held_out: NDArray[np.bool_], twins: NDArray[np.bool_]) -> float:
-    """Return the p-value that samples have no larger share of copies than real images that nobody copied.
+    """Return the p-value of the hypothesis that samples hold no larger share of copies than real images do.
 
     Fisher's exact test against held-out images, and another against training images among the others, which are
     more; the smaller p-value times 2 (Bonferroni). Where images come in groups, as frames of a video, training images

@@ -81,9 +81,9 @@ class Comparison:
     Args:
         real: the real images that the generated ones are measured against, a sample of the reference split.
         fake: the generated images; their labels are the classes that were asked for.
-        training: all real images that the generator was trained on, or None where nobody knows.
+        training: all real images that the generator was trained on; None if unknown.
         held_out: real images that it never saw, or None.
-        unlearnt: labelled real images that the feature network did not learn from, or None where nobody knows.
+        unlearnt: labelled real images that the feature network did not learn from; None if unknown.
         class_names: k names; empty without labels.
         unlabelled: why the generated images have no labels, with the remedy; empty if nothing more is known.
         seed: of whatever a metric draws at random.
