@@ -25,7 +25,7 @@ from gansmith.data.batches import Batches
 from gansmith.data.resident import batches_on
 from gansmith.data.store import Store
 from gansmith.devices import Compute, choose_compute
-from gansmith.models import products
+from gansmith.models import matmul
 from gansmith.models.layers import Dropout
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.training.config import Config
@@ -189,7 +189,7 @@ def learning_judge(state: TrainState) -> None:
 
 def convolutions_alone(_: object = None) -> None:
     """No products of matrices in the place of convolutions, in this process."""
-    products.pays = lambda *_, **__: False
+    matmul.pays = lambda *_, **__: False
 
 
 def slow_dropout(state: TrainState) -> None:

@@ -1,4 +1,4 @@
-"""Where products of matrices are faster than oneDNN's convolutions: what ``gansmith.models.products.pays`` goes by.
+"""Where products of matrices are faster than oneDNN's convolutions: what ``gansmith.models.matmul.pays`` goes by.
 
     python benchmarks/convolutions.py [--rounds 15] [--threads 2]
 
@@ -26,8 +26,8 @@ from torch.nn import functional as F
 
 from flops import convolution_flops
 from gansmith.devices import choose_compute, describe_environment, keep_freed_memory
-from gansmith.models import products
-from gansmith.models.products import Geometry
+from gansmith.models import matmul
+from gansmith.models.matmul import Geometry
 from speed import commit
 
 __all__ = ["LAYERS", "main", "measured", "table"]
@@ -83,24 +83,24 @@ def measured(
     ways: dict[str, tuple[Work, Work, bool]] = {
         "forward": (
             lambda: F.conv2d(x, weight, None, stride, padding),
-            lambda: products.convolved(x, weight, None, geometry),
+            lambda: matmul.convolved(x, weight, None, geometry),
             False,
         ),
         "gradient of the input": (
             lambda: backward(0, gradient, x, weight, geometry),
-            lambda: products.input_gradient(gradient, weight, (pixels, pixels), geometry),
+            lambda: matmul.input_gradient(gradient, weight, (pixels, pixels), geometry),
             False,
         ),
         "gradient of the weight": (
             lambda: backward(1, gradient, x, weight, geometry),
-            lambda: products.weight_gradient(gradient, x, (kernel, kernel), geometry),
+            lambda: matmul.weight_gradient(gradient, x, (kernel, kernel), geometry),
             True,
         ),
     }
     passes: dict[str, Any] = {}
     for name, (convolution, product, for_weight) in ways.items():
         times = in_turn({"convolution": convolution, "product": product}, rounds)
-        taken = products.pays(weight, size, 1, for_weight=for_weight)
+        taken = matmul.pays(weight, size, 1, for_weight=for_weight)
         passes[name] = {**times, "taken": "product" if taken else "convolution"}
     gflop = convolution_flops(x.shape, weight.shape, gradient.shape) / 1e9
     return {"shape": f"{larger} to {smaller}, {pixels} to {size[0]} px", "gflop": round(gflop, 2), "passes": passes}

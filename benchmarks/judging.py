@@ -50,7 +50,7 @@ def measured(root: Path, length: str, path: Path) -> dict[str, Any]:
     whole, run = timed(gansmith.train, "gtsrb", root=root, size=32, length=length, run=path, seed=0)
     state = json.loads((run.folder.latest_checkpoint() / "state.json").read_text())
     first, _ = timed(run.evaluate, num=NUM)
-    again, judgement = timed(run.evaluate, num=NUM)
+    again, measurement = timed(run.evaluate, num=NUM)
     return {
         "preset": run.config.preset,
         "seed": 0,
@@ -61,8 +61,8 @@ def measured(root: Path, length: str, path: Path) -> dict[str, Any]:
         "tracking_share": round(state["tracking_seconds"] / state["seconds"], 4),
         "evaluation_seconds": round(first, 1),
         "evaluation_seconds_with_cache": round(again, 1),
-        "figures": {name: round(estimate.value, 4) for name, estimate in judgement.figures.items()},
-        "failures": dict(judgement.failures),
+        "figures": {name: round(estimate.value, 4) for name, estimate in measurement.figures.items()},
+        "failures": dict(measurement.failures),
     }
 
 

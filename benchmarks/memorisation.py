@@ -30,7 +30,7 @@ from gansmith.metrics.copies import Originals
 from gansmith.metrics.features import Selection, some_of
 from gansmith.metrics.memorisation import ALARM, AMONG_TRAINING, copies_p_value
 from gansmith.types import PixelArray
-from handedness import opened
+from mirror_asymmetry import opened
 
 __all__ = ["KINDS", "alarms", "main", "measured", "table"]
 

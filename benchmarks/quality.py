@@ -30,7 +30,7 @@ import gansmith
 from gansmith.api import Run, open_run, resume
 from gansmith.devices import choose_compute, describe_environment
 from gansmith.evaluation import evaluate
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 from gansmith.schedules import Duration
 from gansmith.training.presets import DEFAULT_PRESET
 from quality_tables import MACHINE, plot, tables
@@ -136,7 +136,7 @@ def of_run(trial: Trial, seed: int, root: Path, path: Path, num: int) -> dict[st
     """Figures of a training by gansmith."""
     run = trained(trial, seed, root, path)
     best, last = (judged(path, trial, root, num, snapshot) for snapshot in ("best", "last"))
-    tracked = [each for each in run.judgements() if each.kind == "tracking" and "fid" in each.figures]
+    tracked = [each for each in run.measurements() if each.kind == "tracking" and "fid" in each.figures]
     return {
         "kimg": round(run.status()["nimg"] / 1000, 1),
         "seconds": round(last.generated.seconds or 0, 1),
@@ -170,18 +170,18 @@ def of_tutorial(trial: Trial, seed: int, root: Path, path: Path, num: int) -> di
         words += [*limit(trial.length), "--samples", num, "--threads", torch.get_num_threads()]
         subprocess.run(list(map(str, words)), check=True)
     told = json.loads(moments.read_text())["moments"]
-    judgements = [judged(path / moment["file"], trial, root, num) for moment in told]
+    measurements = [judged(path / moment["file"], trial, root, num) for moment in told]
     found = [
-        {**figures(judgement), "seconds": moment["seconds"], "kimg": round(moment["images"] / 1000, 1)}
-        for judgement, moment in zip(judgements, told, strict=True)
+        {**figures(measurement), "seconds": moment["seconds"], "kimg": round(moment["images"] / 1000, 1)}
+        for measurement, moment in zip(measurements, told, strict=True)
     ]
     return {
         "kimg": found[-1]["kimg"],
         "seconds": found[-1]["seconds"],
         "best": min(found, key=lambda each: each["fid"]),
         "last": found[-1],
-        "seen": judgements[-1].seen.digest,
-        "curve_seen": judgements[-1].seen.digest,
+        "seen": measurements[-1].seen.digest,
+        "curve_seen": measurements[-1].seen.digest,
         "curve": [[each["seconds"], each["kimg"], each["fid"]] for each in found],
     }
 
@@ -194,7 +194,7 @@ def limit(length: str) -> list[Any]:
     return ["--epochs", int(duration.amount)]
 
 
-def judged(what: Path, trial: Trial, root: Path, num: int, snapshot: str = "best") -> Judgement:
+def judged(what: Path, trial: Trial, root: Path, num: int, snapshot: str = "best") -> Measurement:
     """A run or a file of samples against the data set."""
     data, at = source(trial, root)
     return evaluate(what, data, root=at, metrics=METRICS, num=num, overrides={"snapshot": snapshot})
@@ -205,12 +205,12 @@ def source(trial: Trial, root: Path) -> tuple[str | Path, Path | None]:
     return (root, None) if trial.data == "flowers" else (trial.data, root)
 
 
-def figures(judgement: Judgement) -> dict[str, Any]:
-    """What is kept of a judgement."""
-    kept = {name: float(f"{estimate.value:.4g}") for name, estimate in judgement.figures.items()}
-    if "classes_covered" in judgement.figures:
-        kept["classes"] = judgement.figures["classes_covered"].note
-    generated = judgement.generated
+def figures(measurement: Measurement) -> dict[str, Any]:
+    """What is kept of a measurement."""
+    kept = {name: float(f"{estimate.value:.4g}") for name, estimate in measurement.figures.items()}
+    if "classes_covered" in measurement.figures:
+        kept["classes"] = measurement.figures["classes_covered"].note
+    generated = measurement.generated
     if generated.nimg is not None:
         kept |= {"seconds": round(generated.seconds or 0, 1), "kimg": round(generated.nimg / 1000, 1)}
     return kept

@@ -76,7 +76,7 @@ def measured(
 
     return {
         "seed": seed,
-        "measurements": sum(line["kind"] == "tracking" for line in trained.folder.read_judgements()),
+        "measurements": sum(line["kind"] == "tracking" for line in trained.folder.read_measurements()),
         "kept at kimg": nimg / 1000,
         "selecting": fid(0, BLOCK),
         "others": [fid(FIRST_SEED + number * BLOCK, BLOCK) for number in range(blocks)],

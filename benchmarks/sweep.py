@@ -125,9 +125,9 @@ def trained(key: dict[str, Any], changes: dict[str, Any], options: argparse.Name
         size=key["size"],
         overrides={**seldom, **changes},
     )
-    judgement = run.evaluate(data, root=root, metrics=METRICS, num=options.num, overrides={"snapshot": "last"})
+    measurement = run.evaluate(data, root=root, metrics=METRICS, num=options.num, overrides={"snapshot": "last"})
     run.generator(snapshot="last").sample(SAMPLES).save(folder.parent / f"{folder.name}.png")
-    nimg, seconds = judgement.generated.nimg or 0, judgement.generated.seconds or 0
+    nimg, seconds = measurement.generated.nimg or 0, measurement.generated.seconds or 0
     config = flat(to_plain(run.config))
     result = {
         "kimg": round(nimg / 1000, 1),
@@ -135,7 +135,7 @@ def trained(key: dict[str, Any], changes: dict[str, Any], options: argparse.Name
         "chosen": {word: config.get(path) for word, path in CHOSEN.items()},
         "commit": commit(),
         "num": options.num,
-        **figures(judgement),
+        **figures(measurement),
     }
     shutil.rmtree(folder)
     return result

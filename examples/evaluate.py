@@ -14,7 +14,7 @@ from rich.console import Console
 
 import gansmith
 from gansmith.evaluation import all_metrics
-from gansmith.evaluation.table import show_judgements
+from gansmith.evaluation.table import show_measurements
 
 
 def main(runs: Path = Path("runs"), num: int = 10_000) -> None:
@@ -24,8 +24,8 @@ def main(runs: Path = Path("runs"), num: int = 10_000) -> None:
         runs: the folder in which each model has its own.
         num: generated images, and real ones at most.
     """
-    judgements = [gansmith.evaluate(runs / name, num=num) for name in ("dcgan", "sndcgan")]
-    show_judgements(judgements, all_metrics(), Console())
+    measurements = [gansmith.evaluate(runs / name, num=num) for name in ("dcgan", "sndcgan")]
+    show_measurements(measurements, all_metrics(), Console())
 
 
 if __name__ == "__main__":

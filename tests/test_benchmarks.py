@@ -36,7 +36,7 @@ SCRIPTS = (
     "convolutions",
     "corruptions",
     "data",
-    "handedness",
+    "mirror_asymmetry",
     "integrity",
     "judges",
     "judging",
@@ -146,18 +146,18 @@ def test_the_convolutions_in_some_work_can_be_done_again() -> None:
 
 
 def test_sides_are_told_of_digits_and_of_too_few_images_nothing_is_said(tmp_path: Path) -> None:
-    handedness = module("handedness")
-    digits = handedness.opened("digits", tmp_path)
-    some, few = (handedness.measured(digits, num, 0) for num in (300, 50))
+    mirror_asymmetry = module("mirror_asymmetry")
+    digits = mirror_asymmetry.opened("digits", tmp_path)
+    some, few = (mirror_asymmetry.measured(digits, num, 0) for num in (300, 50))
     assert (some["images"], few["images"]) == (300, 50)
     assert some["told"][0] > 0.6 and few["told"] is None
-    lines = handedness.table([{"data": "digits", **each} for each in (some, few)]).splitlines()[2:]
+    lines = mirror_asymmetry.table([{"data": "digits", **each} for each in (some, few)]).splitlines()[2:]
     assert f"| 300 | 0 | {some['told'][0]:.0%} | " in lines[0] and "| 50 | 0 | too few to judge |" in lines[1]
 
 
 def test_copies_of_digits_are_noticed_and_held_out_ones_are_not(tmp_path: Path) -> None:
     memorisation = module("memorisation")
-    digits = module("handedness").opened("digits", tmp_path)
+    digits = module("mirror_asymmetry").opened("digits", tmp_path)
     results = memorisation.measured("digits", digits, (100,), pool=40)
     none = next(each for each in results if each["kind"] == "none")
     assert none["alarms"] == 0

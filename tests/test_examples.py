@@ -297,7 +297,7 @@ def test_basic_gan_says_at_once_what_it_does_and_trains_without_tracking_if_aske
     script("basic_gan", "train", "--root", str(root), "--run", "run", "--epochs", "2", "--no-tracking")
     assert capsys.readouterr().out.startswith("training a basic GAN on mnist until epoch 2, in run\n")
     run = gansmith.open_run("run")
-    assert run.config.tracking is None and run.judgements() == []
+    assert run.config.tracking is None and run.measurements() == []
 
 
 def test_basic_gan_generates_nothing_before_it_is_trained(script: Script) -> None:
@@ -610,7 +610,7 @@ def test_a_run_folder_is_as_documented(example: Example, tmp_path: Path) -> None
     for file in ("data.json", "environment.json", "status.json", *states):
         for key in json.loads((run.path / file).read_text()):
             assert f"`{key}`" in page, f"{file}: {key} is not documented"
-    for line in run.folder.read_judgements():
+    for line in run.folder.read_measurements():
         for key in [*line, *line["generated"], *line["reference"], *line["seen"]]:
             assert f"`{key}`" in page, f"metrics.jsonl: {key} is not documented"
     for key in run.stats()[-1]:

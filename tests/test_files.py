@@ -66,7 +66,7 @@ def test_lines_are_not_appended_through_a_link(name: str, tmp_path: Path) -> Non
     (tmp_path / "outside").write_text("mine\n")
     (tmp_path / name).symlink_to(tmp_path / "outside")
     folder = RunFolder(tmp_path)
-    append = {"stats": folder.append_stats, "metrics": folder.append_judgement, "events": folder.append_event}
+    append = {"stats": folder.append_stats, "metrics": folder.append_measurement, "events": folder.append_event}
     with pytest.raises(RunError, match=f"{name}: a link"):
         append[name.split(".")[0]]({"progress/nimg": 0})
     assert (tmp_path / "outside").read_text() == "mine\n"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gansmith.errors import RunError
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 from gansmith.plain_json import read_json, read_lines
 from gansmith.runs import RunFolder, write_json
 from gansmith.training.guard.journal import Event
@@ -210,7 +210,7 @@ def test_a_half_line_anywhere_is_skipped_with_a_note(run: RunFolder, caplog: pyt
 def test_a_half_line_is_mended_before_the_next_is_appended(cut: int, run: RunFolder) -> None:
     for path, append, read in (
         (run.stats, run.append_stats, run.read_stats),
-        (run.metrics, run.append_judgement, run.read_judgements),
+        (run.metrics, run.append_measurement, run.read_measurements),
         (run.events, run.append_event, run.read_events),
     ):
         append(record(64))
@@ -239,8 +239,8 @@ def test_a_line_that_holds_no_statistics_is_named(line: str, reason: str, run: R
 
 
 @pytest.mark.parametrize("line", ['{"kind": "tracking"}', '{"what": 3}', "7", "null"])
-def test_a_judgement_or_an_event_of_another_form_is_named(line: str, run: RunFolder) -> None:
-    for path, make in ((run.metrics, Judgement.from_plain), (run.events, Event.from_plain)):
+def test_a_measurement_or_an_event_of_another_form_is_named(line: str, run: RunFolder) -> None:
+    for path, make in ((run.metrics, Measurement.from_plain), (run.events, Event.from_plain)):
         path.write_text(f"\n{line}\n", encoding="utf-8")
         with pytest.raises(RunError) as caught:
             list(read_lines(path, make))
@@ -258,13 +258,13 @@ def judged(kind: str, nimg: int) -> dict[str, Any]:
     return {"kind": kind, "generated": {"nimg": nimg}}
 
 
-def test_judgements_on_the_way_are_forgotten_with_the_statistics_but_evaluations_stay(run: RunFolder) -> None:
-    assert run.read_judgements() == []
+def test_measurements_on_the_way_are_forgotten_with_the_statistics_but_evaluations_stay(run: RunFolder) -> None:
+    assert run.read_measurements() == []
     lines = [judged("tracking", 64), judged("tracking", 128), judged("evaluation", 128)]
     for line in lines:
-        run.append_judgement(line)
+        run.append_measurement(line)
     run.forget_after(64, 0)
-    assert run.read_judgements() == [lines[0], lines[2]]
+    assert run.read_measurements() == [lines[0], lines[2]]
 
 
 def test_events_are_forgotten_by_their_number(run: RunFolder) -> None:

@@ -107,7 +107,7 @@ def read_everything(run: Path) -> None:
         lambda: session.go_on(run, {}),
         lambda: api.open_run(run).generator(),
         lambda: api.open_run(run).generator(snapshot="last"),
-        lambda: api.open_run(run).judgements(),
+        lambda: api.open_run(run).measurements(),
         lambda: api.open_run(run).status(),
         folder.read_stats,
         folder.read_events,

@@ -13,7 +13,7 @@ from gansmith.component import override_as_user
 from gansmith.data import parse_size
 from gansmith.errors import RunError
 from gansmith.evaluation import evaluate
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 from gansmith.plain_json import read_json, read_lines
 from gansmith.report import write_report
 from gansmith.runs import RunFolder
@@ -71,11 +71,11 @@ class Run:
         found = snapshots.find_snapshot(self.folder, snapshot, ema=ema)
         return snapshots.load_generator(self.folder, found, device=device)
 
-    def judgements(self) -> list[Judgement]:
+    def measurements(self) -> list[Measurement]:
         """The lines of metrics.jsonl: what was tracked while training, and evaluations."""
-        return list(read_lines(self.folder.metrics, Judgement.from_plain))
+        return list(read_lines(self.folder.metrics, Measurement.from_plain))
 
-    def evaluate(self, against: str | Path | None = None, **options: Any) -> Judgement:
+    def evaluate(self, against: str | Path | None = None, **options: Any) -> Measurement:
         """Measure its images against what it was trained on, or other images; see ``gansmith.evaluate``."""
         return evaluate(self.path, against, **options)
 

@@ -5,7 +5,7 @@
     environment.json     the machine, the versions, and every downgrade (precision, device) with its reason
     status.json          running, finished, stopped or failed, and how far it came
     stats.jsonl          one line of statistics an interval
-    metrics.jsonl        one line a judgement: figures with where they come from
+    metrics.jsonl        one line a measurement: figures with where they come from
     events.jsonl         one line for each thing that the guard saw or did
     images/              pictures of the way
     progress.gif, .mp4   the same, moving
@@ -265,12 +265,12 @@ class RunFolder:
         """
         return list(read_lines(self.stats, _statistics))
 
-    def append_judgement(self, judgement: Mapping[str, Any]) -> None:
+    def append_measurement(self, measurement: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""
-        append_line(self.metrics, judgement)
+        append_line(self.metrics, measurement)
 
-    def read_judgements(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, as ``metrics.judgement.Judgement.from_plain`` takes them."""
+    def read_measurements(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl, as ``metrics.measurement.Measurement.from_plain`` takes them."""
         return list(read_lines(self.metrics, dict))
 
     def append_event(self, event: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from gansmith import api
 from gansmith.cli import main
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 
 CHEAP = ["--extractor", "random-conv", "--metrics", "kid,memorisation", "--num", "30"]
 
@@ -57,32 +57,32 @@ def test_a_run_is_judged_against_what_it_was_trained_on(run: Path, capsys: pytes
 def test_the_weights_of_the_last_step_of_another_seed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = said([run, "--no-ema", *CHEAP, "--seed", 3, "--snapshot", "last"], capsys)
     assert "weights of the last step" in " ".join(text.split())
-    line = api.open_run(run).folder.read_judgements()[-1]
+    line = api.open_run(run).folder.read_measurements()[-1]
     assert (line["generated"]["seed"], line["generated"]["ema"]) == (3, False)
 
 
 def test_files_beside_a_run(run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     samples = api.open_run(run).generator().sample(30).save(tmp_path / "samples.npz")
     out = tmp_path / "new" / "figures.json"
-    before = len(api.open_run(run).folder.read_judgements())
+    before = len(api.open_run(run).folder.read_measurements())
     text = said([run, samples, "--against", photos, *CHEAP, "--seed", 0, "--out", out], capsys)
     assert "#1" in text and "#2" in text and "cannot be compared" not in text
     assert "#1, #2: skipped: 1 metric needs training images (memorisation): leave out --against" in " ".join(
         text.split()
     )
     assert text.count("not comparable with published FIDs") == 1 and "KID (random-conv)" in text
-    first, second = map(Judgement.from_plain, json.loads(out.read_text(encoding="utf-8")))
+    first, second = map(Measurement.from_plain, json.loads(out.read_text(encoding="utf-8")))
     assert first.figures["kid"].value == pytest.approx(second.figures["kid"].value)
     assert second.generated.path == str(samples)
-    assert len(api.open_run(run).folder.read_judgements()) == before + 1
+    assert len(api.open_run(run).folder.read_measurements()) == before + 1
 
 
 def test_json_alone_is_printed_for_a_program(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run), *CHEAP, "--json"]) == 0
-    (judgement,) = json.loads(capsys.readouterr().out)
-    line = api.open_run(run).folder.read_judgements()[-1]
-    assert judgement == line
-    assert "kid" in judgement["figures"]
+    (measurement,) = json.loads(capsys.readouterr().out)
+    line = api.open_run(run).folder.read_measurements()[-1]
+    assert measurement == line
+    assert "kid" in measurement["figures"]
 
 
 def test_what_cannot_be_compared_is_said(run: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,10 +53,10 @@ def test_two_processes_equal_one(network: str, tmp_path: Path) -> None:
     for mine, theirs in zip(one.read_stats(), two.read_stats(), strict=True):
         assert mine["logits/real"] == pytest.approx(theirs["logits/real"], abs=1e-4)
         assert mine["loss/generator.std"] == pytest.approx(theirs["loss/generator.std"], abs=1e-4)
-    for mine, theirs in zip(one.read_judgements(), two.read_judgements(), strict=True):
+    for mine, theirs in zip(one.read_measurements(), two.read_measurements(), strict=True):
         assert mine["generated"]["step"] == theirs["generated"]["step"]
         assert mine["figures"]["kid"]["value"] == pytest.approx(theirs["figures"]["kid"]["value"], rel=1e-3)
-    assert len(two.read_judgements()) == 2
+    assert len(two.read_measurements()) == 2
     assert json.loads(two.environment.read_text())["world_size"] == 2
 
 

@@ -30,7 +30,7 @@ from gansmith.evaluation import Evaluation, all_metrics, evaluate, evaluate_run,
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork
 from gansmith.metrics.fidelity import ClassCoverage
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
 from gansmith.plain_json import write_json
 from gansmith.training.tracker import MOST_TO_DECIDE
@@ -153,12 +153,12 @@ def save_images(folder: Path, images: np.ndarray[Any, Any]) -> Path:
 # --- a run -------------------------------------------------------------------------------------------------
 
 
-def test_a_judgement_of_a_run_says_where_it_comes_from(own_run: Path, photos: Path) -> None:
-    judgement = evaluate(own_run, num=20, overrides={"seed": 5}, **BY)
+def test_a_measurement_of_a_run_says_where_it_comes_from(own_run: Path, photos: Path) -> None:
+    measurement = evaluate(own_run, num=20, overrides={"seed": 5}, **BY)
     store = prepare(api.open_run(own_run).config.data)
     training, _ = split(store, 0.2)
     sampled = api.open_run(own_run).generator().sample(20, seed=5).images
-    generated, reference = judgement.generated, judgement.reference
+    generated, reference = measurement.generated, measurement.reference
     assert (generated.path, generated.num, generated.seed) == (str(own_run), 20, 5)
     assert (generated.snapshot, generated.ema, generated.nimg, generated.step) == ("last", True, 12, 3)
     assert generated.seconds is not None and generated.seconds > 0
@@ -170,8 +170,8 @@ def test_a_judgement_of_a_run_says_where_it_comes_from(own_run: Path, photos: Pa
         store.digest,
     )
     assert reference.selection != hashlib.sha256(training.tobytes()).hexdigest()
-    assert (judgement.seen.extractor, judgement.seen.note) == ("blocks", "no network at all")
-    assert judgement.kind == "evaluation" and judgement.gansmith == gansmith.__version__
+    assert (measurement.seen.extractor, measurement.seen.note) == ("blocks", "no network at all")
+    assert measurement.kind == "evaluation" and measurement.gansmith == gansmith.__version__
 
 
 def test_no_seed_selects_and_reports() -> None:
@@ -188,10 +188,10 @@ def test_the_range_of_seeds_is_recorded(own_run: Path) -> None:
     assert generated.digest == hashlib.sha256(sampled.tobytes()).hexdigest()
 
 
-def test_a_judgement_of_a_run_is_added_to_its_metrics(own_run: Path) -> None:
-    judgements = [evaluate(own_run, num=num, **BY) for num in (10, 20)]
-    lines = api.open_run(own_run).folder.read_judgements()
-    assert [Judgement.from_plain(line) for line in lines] == judgements
+def test_a_measurement_of_a_run_is_added_to_its_metrics(own_run: Path) -> None:
+    measurements = [evaluate(own_run, num=num, **BY) for num in (10, 20)]
+    lines = api.open_run(own_run).folder.read_measurements()
+    assert [Measurement.from_plain(line) for line in lines] == measurements
 
 
 def test_the_same_again_is_the_same(own_run: Path) -> None:
@@ -203,8 +203,8 @@ def test_the_same_again_is_the_same(own_run: Path) -> None:
 
 
 def test_metrics_see_all_training_images_and_all_held_out_if_they_ask(own_run: Path) -> None:
-    judgement = evaluate(own_run, num=20, extractor=QuarterColours(), metrics=[Seen()])
-    assert {name: figure.value for name, figure in judgement.figures.items()} == {
+    measurement = evaluate(own_run, num=20, extractor=QuarterColours(), metrics=[Seen()])
+    assert {name: figure.value for name, figure in measurement.figures.items()} == {
         "real": 20,
         "fake": 20,
         "training": 48,
@@ -230,9 +230,13 @@ def test_a_run_against_other_images(own_run: Path, photos: Path, tmp_path: Path)
     with np.load(photos) as arrays:
         larger = np.repeat(np.repeat(arrays["images"], 2, axis=1), 2, axis=2)[:30]
     np.savez(tmp_path / "others.npz", images=larger)
-    judgement = evaluate(own_run, tmp_path / "others.npz", extractor=QuarterColours(), metrics=[Seen()])
-    assert (judgement.reference.title, judgement.reference.split, judgement.reference.num) == ("others", "all", 30)
-    assert set(judgement.figures) == {"real", "fake"}  # nobody knows that it was trained on those
+    measurement = evaluate(own_run, tmp_path / "others.npz", extractor=QuarterColours(), metrics=[Seen()])
+    assert (measurement.reference.title, measurement.reference.split, measurement.reference.num) == (
+        "others",
+        "all",
+        30,
+    )
+    assert set(measurement.figures) == {"real", "fake"}  # nobody knows that it was trained on those
 
 
 def test_two_processes_equal_one(own_run: Path) -> None:
@@ -247,7 +251,7 @@ def test_two_processes_equal_one(own_run: Path) -> None:
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])  # this source, wherever it lies
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     subprocess.run([sys.executable, *launcher], check=True, env=environment, capture_output=True, timeout=120)
-    first, second = map(Judgement.from_plain, api.open_run(own_run).folder.read_judgements())
+    first, second = map(Measurement.from_plain, api.open_run(own_run).folder.read_measurements())
     assert first == one
     assert second == dataclasses.replace(one, when=second.when)
 
@@ -269,17 +273,17 @@ def test_a_folder_an_npz_and_the_run_say_the_same(own_run: Path, samples: Path, 
 
 
 def test_of_many_files_some_are_taken(samples: Path, photos: Path) -> None:
-    judgement = evaluate(samples, photos, num=8, **BY)
-    assert (judgement.generated.num, judgement.reference.num) == (8, 8)
+    measurement = evaluate(samples, photos, num=8, **BY)
+    assert (measurement.generated.num, measurement.reference.num) == (8, 8)
 
 
 def test_held_out_images_make_the_others_the_training_images(samples: Path, photos: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "unseen.npz", images=np.zeros((7, 8, 8, 3), np.uint8) + np.arange(3, dtype=np.uint8))
-    judgement = evaluate(
+    measurement = evaluate(
         samples, photos, held_out=tmp_path / "unseen.npz", extractor=QuarterColours(), metrics=[Seen()]
     )
-    assert judgement.figures["held_out"].value == 7
-    assert judgement.figures["training"].value == NUM_REAL
+    assert measurement.figures["held_out"].value == 7
+    assert measurement.figures["training"].value == NUM_REAL
 
 
 @pytest.mark.parametrize("folders", [("b", "c"), ("01", "2")])
@@ -289,29 +293,29 @@ def test_classes_are_known_by_name_or_number(folders: tuple[str, ...], tmp_path:
         save_images(tmp_path / "real" / name, draw.integers(0, 256, (4, 8, 8, 3), np.uint8))
     for name in folders:
         save_images(tmp_path / "fake" / name, draw.integers(0, 256, (2, 8, 8, 3), np.uint8))
-    judgement = evaluate(tmp_path / "fake", tmp_path / "real", **BY)
-    assert judgement.figures["labels"].value == np.array([1, 1, 2, 2]) @ np.arange(4)
+    measurement = evaluate(tmp_path / "fake", tmp_path / "real", **BY)
+    assert measurement.figures["labels"].value == np.array([1, 1, 2, 2]) @ np.arange(4)
 
 
 # --- what can and cannot be measured -----------------------------------------------------------------------
 
 
 def test_one_metric_that_cannot_be_had_stops_no_other(own_run: Path) -> None:
-    judgement = evaluate(own_run, num=20, extractor=QuarterColours(), metrics=[Refuses(), MeanDistance()])
-    (name,) = judgement.failures
+    measurement = evaluate(own_run, num=20, extractor=QuarterColours(), metrics=[Refuses(), MeanDistance()])
+    (name,) = measurement.failures
     assert name.endswith(":Refuses")
-    assert judgement.failures[name] == "refuses: nothing pleases it; try another"
-    assert set(judgement.figures) == {"distance", "labels"}
+    assert measurement.failures[name] == "refuses: nothing pleases it; try another"
+    assert set(measurement.figures) == {"distance", "labels"}
 
 
 def test_every_metric_of_ours_gives_a_figure_or_a_reason(own_run: Path) -> None:
-    judgement = evaluate(own_run, num=30, extractor=QuarterColours())
-    assert set(judgement.figures) <= set(quantities())
+    measurement = evaluate(own_run, num=30, extractor=QuarterColours())
+    assert set(measurement.figures) <= set(quantities())
     for metric in all_metrics():
-        missing = set(metric.quantities) - set(judgement.figures)
-        assert not missing or "\n" not in judgement.failures[member_name(metric)]
-    assert judgement.figures
-    json.dumps(judgement.to_plain(), allow_nan=False)
+        missing = set(metric.quantities) - set(measurement.figures)
+        assert not missing or "\n" not in measurement.failures[member_name(metric)]
+    assert measurement.figures
+    json.dumps(measurement.to_plain(), allow_nan=False)
 
 
 def test_metrics_are_named_with_their_fields() -> None:
@@ -485,12 +489,12 @@ def test_samples_of_classes_that_nobody_knows(photos: Path, tmp_path: Path) -> N
     draw = np.random.default_rng(2)
     for name in ("stop", "yield"):
         save_images(tmp_path / "fake" / name, draw.integers(0, 256, (3, 8, 8, 3), np.uint8))
-    judgement = evaluate(
+    measurement = evaluate(
         tmp_path / "fake", photos, extractor=QuarterColours(), metrics="kid,classes,intra-fid,label-fidelity"
     )
-    assert {"kid", "classes_covered"} <= set(judgement.figures)
-    assert set(judgement.failures) == {"intra-fid", "label-fidelity"}
-    for why in judgement.failures.values():
+    assert {"kid", "classes_covered"} <= set(measurement.figures)
+    assert set(measurement.failures) == {"intra-fid", "label-fidelity"}
+    for why in measurement.failures.values():
         assert why.startswith("needs labels: the samples' classes do not match: photos: no class is called 'stop'; ")
 
 
@@ -498,8 +502,8 @@ def test_a_run_of_other_classes_is_measured_without_labels(own_run: Path, tmp_pa
     draw = np.random.default_rng(4)
     for name in ("stop", "yield"):
         save_images(tmp_path / "real" / name, draw.integers(0, 256, (12, 8, 8, 3), np.uint8))
-    judgement = evaluate(own_run, tmp_path / "real", num=20, **BY)
-    assert judgement.figures["labels"].value == -1
+    measurement = evaluate(own_run, tmp_path / "real", num=20, **BY)
+    assert measurement.figures["labels"].value == -1
 
 
 @pytest.mark.parametrize(("other", "part"), [("test", "its folder train/"), ("more", "")])
@@ -526,25 +530,27 @@ def test_the_reference_says_which_split_was_read(tmp_path: Path) -> None:
 def test_labels_are_needed_by_some_metrics_only(samples: Path, photos: Path, tmp_path: Path) -> None:
     with np.load(photos) as arrays:
         np.savez(tmp_path / "bare.npz", images=arrays["images"])
-    judgement = evaluate(samples, tmp_path / "bare.npz", extractor=QuarterColours(), metrics="intra-fid,label-fidelity")
-    assert set(judgement.failures) == {"intra-fid", "label-fidelity"}
-    assert not judgement.figures
+    measurement = evaluate(
+        samples, tmp_path / "bare.npz", extractor=QuarterColours(), metrics="intra-fid,label-fidelity"
+    )
+    assert set(measurement.failures) == {"intra-fid", "label-fidelity"}
+    assert not measurement.figures
 
 
 def test_a_class_without_samples_is_a_reason_or_a_note(samples: Path, photos: Path, tmp_path: Path) -> None:
     with np.load(photos) as arrays:
         some = arrays["labels"] > 0
         np.savez(tmp_path / "some.npz", images=arrays["images"][some], labels=arrays["labels"][some])
-    judgement = evaluate(tmp_path / "some.npz", photos, extractor=QuarterColours(), metrics="intra-fid,classes")
-    assert "\n" not in " ".join(judgement.failures.values())
-    assert judgement.failures.keys() | judgement.figures.keys()
+    measurement = evaluate(tmp_path / "some.npz", photos, extractor=QuarterColours(), metrics="intra-fid,classes")
+    assert "\n" not in " ".join(measurement.failures.values())
+    assert measurement.failures.keys() | measurement.figures.keys()
 
 
 def test_too_few_images_for_a_metric(photos: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "few.npz", images=np.zeros((3, 8, 8, 3), np.uint8) + np.arange(3, dtype=np.uint8))
-    judgement = evaluate(tmp_path / "few.npz", photos, extractor=QuarterColours(), metrics="fid,precision-recall")
-    assert not set(judgement.figures) & {"fid"}
-    assert "3" in judgement.failures["fid"]
+    measurement = evaluate(tmp_path / "few.npz", photos, extractor=QuarterColours(), metrics="fid,precision-recall")
+    assert not set(measurement.figures) & {"fid"}
+    assert "3" in measurement.failures["fid"]
 
 
 def test_a_study_judges_a_run_by_its_folder(own_run: Path) -> None:

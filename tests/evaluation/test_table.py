@@ -1,4 +1,4 @@
-"""Judgements as a table: readable at 80 columns, with what cannot be computed and what must not be compared."""
+"""Measurements as a table: readable at 80 columns, with what cannot be computed and what must not be compared."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import io
 
 from rich.console import Console
 
-from gansmith.evaluation.table import show_judgements
+from gansmith.evaluation.table import show_measurements
 from gansmith.metrics.frechet import FID
-from gansmith.metrics.judgement import Generated, Judgement, Reference, Seen
 from gansmith.metrics.kernel import KID
+from gansmith.metrics.measurement import Generated, Measurement, Reference, Seen
 from gansmith.metrics.metric import Estimate
 
 METRICS = (FID(), KID())
-JUDGEMENT = Judgement(
+JUDGEMENT = Measurement(
     kind="evaluation",
     when="2026-01-01T00:00:00+00:00",
     generated=Generated(
@@ -37,9 +37,9 @@ WITHOUT_KID = dataclasses.replace(
 )
 
 
-def shown(*judgements: Judgement, took: str = "", width: int = 80) -> str:
+def shown(*measurements: Measurement, took: str = "", width: int = 80) -> str:
     text = io.StringIO()
-    show_judgements(judgements, METRICS, Console(file=text, width=width), took)
+    show_measurements(measurements, METRICS, Console(file=text, width=width), took)
     assert max(map(len, text.getvalue().splitlines())) <= width
     return text.getvalue()
 
@@ -87,15 +87,15 @@ def test_several_stand_side_by_side() -> None:
 
 def test_what_is_not_applicable_is_one_line_at_the_end() -> None:
     needs = dict.fromkeys(("intra-fid", "label-fidelity"), "needs labels: the generated images have none; add some")
-    judgement = dataclasses.replace(
+    measurement = dataclasses.replace(
         JUDGEMENT, figures={"fid": JUDGEMENT.figures["fid"]}, failures={"kid": "needs x"} | needs
     )
-    text = shown(judgement)
+    text = shown(measurement)
     assert "not computed" not in text and "KID" not in text
     said = " ".join(words(text))
     assert "skipped: 1 metric needs x (kid) skipped: 2 metrics need labels (intra-fid, label-fidelity): the gen" in said
     assert said.count("the generated images have none; add some") == 1
-    both = " ".join(words(shown(judgement, judgement, JUDGEMENT)))
+    both = " ".join(words(shown(measurement, measurement, JUDGEMENT)))
     assert "#1, #2: skipped: 2 metrics need labels (intra-fid, label-fidelity): the generated" in both
 
 
@@ -107,8 +107,8 @@ def test_published_values_are_spoken_of_once_and_only_of_other_features() -> Non
 
 
 def test_how_far_another_seed_of_the_network_moves_fids_is_said_once() -> None:
-    for judgements in ((JUDGEMENT,), (JUDGEMENT, JUDGEMENT)):
-        said = " ".join(words(shown(*judgements)))
+    for measurements in ((JUDGEMENT,), (JUDGEMENT, JUDGEMENT)):
+        said = " ".join(words(shown(*measurements)))
         assert said.count("a classifier that learnt from another seed moved FIDs by 5 to 12 %") == 1
     fixed = dataclasses.replace(JUDGEMENT, seen=Seen(extractor="random-conv", digest="d" * 64))
     assert "not comparable" in shown(fixed) and "another seed" not in shown(fixed)

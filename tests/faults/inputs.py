@@ -383,7 +383,7 @@ def _run(folder: Path) -> object:
     for verb in (
         lambda: session.go_on(folder, {}),
         lambda: api.open_run(folder).generator().sample(2),
-        lambda: api.open_run(folder).judgements(),
+        lambda: api.open_run(folder).measurements(),
         lambda: api.open_run(folder).status(),
         lambda: api.open_run(folder).stats(),
     ):

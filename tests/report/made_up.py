@@ -11,7 +11,7 @@ import numpy as np
 
 from gansmith.component import to_plain
 from gansmith.images.pixels import grid, labelled_rows, save_png
-from gansmith.metrics.judgement import Generated, Judgement, Reference, Seen
+from gansmith.metrics.measurement import Generated, Measurement, Reference, Seen
 from gansmith.metrics.metric import Estimate
 from gansmith.runs import RunFolder, write_json
 from gansmith.study.results import (
@@ -43,9 +43,9 @@ FACTS = DataFacts(
 )
 
 
-def judgement(nimg: int, value: float, **changes: object) -> Judgement:
+def measurement(nimg: int, value: float, **changes: object) -> Measurement:
     """A measurement of the tracked figure."""
-    made = Judgement(
+    made = Measurement(
         kind="tracking",
         when="2026-01-02T03:04:05+00:00",
         generated=Generated(
@@ -59,9 +59,9 @@ def judgement(nimg: int, value: float, **changes: object) -> Judgement:
     return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
 
 
-def evaluation(nimg: int, num: int = 5000) -> Judgement:
+def evaluation(nimg: int, num: int = 5000) -> Measurement:
     """A whole evaluation of the best generator."""
-    made = judgement(nimg, 12.34)
+    made = measurement(nimg, 12.34)
     figures = {
         "kid": Estimate(value=0.0081, low=0.0078, high=0.0084, interval="bootstrap of 50"),
         "copies": Estimate(value=0.0, low=0.0, high=0.0004, interval="Wilson", note="0.10 % among held-out images"),
@@ -98,13 +98,13 @@ def make_run(path: Path, facts: DataFacts = FACTS) -> RunFolder:
         rest = {"accuracy/real": 0.8, "accuracy/fake": 0.7, "gradient/generator": 2.0 / i, "logits/real": 1.0}
         speed = {"speed/images_per_second": 2000.0, "progress/seconds": 2.56 * i}
         run.append_stats({"progress/nimg": 5120 * i, "progress/step": 80 * i, **losses, **rest, **speed})
-        run.append_judgement(judgement(5120 * i, 200 / i if i < 6 else 60.0).to_plain())
+        run.append_measurement(measurement(5120 * i, 200 / i if i < 6 else 60.0).to_plain())
         save_png(sheet(i, facts), run.images / f"fakes_{5120 * i:09}.png")
     for what, sentence in (("began", "the discriminator has won"), ("rollback", "back to step 80: R1 is added")):
         seen = {"kind": "discriminator-won", "severity": "failure", "figure": 0.01, "excess": 6.0, "since": 5120}
         run.append_event({"what": what, "sentence": sentence, "nimg": 15360, **seen})
     for made in (evaluation(20480), evaluation(25600, num=1000), evaluation(30720)):
-        run.append_judgement(made.to_plain())
+        run.append_measurement(made.to_plain())
     save_png(sheet(0, facts), run.images / "real.png")
     pairs = np.random.default_rng(1).integers(0, 256, (8, 32, 16, 3), np.uint8)
     save_png(grid(pairs), run.nearest)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_up import CLASSES, FACTS, judgement, make_run
+from made_up import CLASSES, FACTS, make_run, measurement
 from safetensors.torch import save_file
 
 from gansmith.cli import main
@@ -22,7 +22,7 @@ from gansmith.component import to_plain
 from gansmith.errors import RunError
 from gansmith.images.pixels import labelled_rows, save_png
 from gansmith.report import write_report
-from gansmith.report.reading import attempt, read_judgements
+from gansmith.report.reading import attempt, read_measurements
 from gansmith.report.run_page import RunPage, run_page
 from gansmith.report.samples import Pictures, nearest
 from gansmith.runs import RunFolder, write_json
@@ -221,16 +221,16 @@ def test_a_run_that_is_trained_now_is_under_way(run: RunFolder) -> None:
 
 def test_without_an_evaluation_the_best_tracked_figure_is_said(run: RunFolder) -> None:
     run.metrics.write_text("")
-    run.append_judgement(judgement(5120, 80.0).to_plain())
-    run.append_judgement(judgement(10240, 90.0).to_plain())
+    run.append_measurement(measurement(5120, 80.0).to_plain())
+    run.append_measurement(measurement(10240, 90.0).to_plain())
     verdict = run_page(run).verdict[1].replace("\N{NO-BREAK SPACE}", " ")
     assert verdict == "Best tracked FID 80.0 (95 % interval 76.0 to 84.0), at 5.12 kimg, on 1,000 images."
 
 
 def test_why_nothing_was_tracked_is_said(run: RunFolder) -> None:
     run.metrics.write_text("")
-    run.append_judgement(judgement(5120, 80.0, figures={}, failures={"fid": "too few images"}).to_plain())
-    run.append_judgement(judgement(5120, 80.0, kind="evaluation", failures={"kid": "another reason"}).to_plain())
+    run.append_measurement(measurement(5120, 80.0, figures={}, failures={"fid": "too few images"}).to_plain())
+    run.append_measurement(measurement(5120, 80.0, kind="evaluation", failures={"kid": "another reason"}).to_plain())
     assert "No figure was tracked during training: too few images." in words(run_page(run))
 
 
@@ -261,10 +261,10 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     names = (SCRIPT, '"><img src=x onerror=alert(1)>', "\ud800 $\\frac$ \N{RIGHT-TO-LEFT OVERRIDE}")
     run = make_run(tmp_path / "x<script>")
     dataclasses.replace(FACTS, title=SCRIPT, class_names=names).write(run.data)
-    made = judgement(40000, 1.0, kind="evaluation", failures={SCRIPT: SCRIPT}).to_plain()
+    made = measurement(40000, 1.0, kind="evaluation", failures={SCRIPT: SCRIPT}).to_plain()
     made["figures"] = {SCRIPT: made["figures"]["fid"] | {"note": SCRIPT}}
     made["seen"]["note"] = made["generated"]["path"] = SCRIPT
-    run.append_judgement(made)
+    run.append_measurement(made)
     write_json(run.environment, {SCRIPT: SCRIPT, "notes": [SCRIPT], "command": [SCRIPT]})
     write_json(run.status, {"state": "failed", "reason": SCRIPT})
     run.append_event(run.read_events()[0] | {"sentence": SCRIPT, "kind": SCRIPT})
@@ -319,9 +319,9 @@ def test_garbage_in_one_file_leaves_the_rest(run: RunFolder) -> None:
         {"when": None},
     ],
 )
-def test_unsound_judgements_are_never_shown(run: RunFolder, change: dict[str, object]) -> None:
-    run.append_judgement(judgement(1, 1.0, kind="evaluation").to_plain() | change)
-    found = attempt(read_judgements, run, what="metrics.jsonl")
+def test_unsound_measurements_are_never_shown(run: RunFolder, change: dict[str, object]) -> None:
+    run.append_measurement(measurement(1, 1.0, kind="evaluation").to_plain() | change)
+    found = attempt(read_measurements, run, what="metrics.jsonl")
     assert found.content is None and found.why
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gansmith.metrics.judgement import Generated, Judgement, Reference, Seen
+from gansmith.metrics.measurement import Generated, Measurement, Reference, Seen
 from gansmith.metrics.metric import Estimate
 
 
@@ -22,11 +22,11 @@ def noise(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def judgement() -> Callable[..., Judgement]:
+def measurement() -> Callable[..., Measurement]:
     """Makes a line of metrics.jsonl: of tracking, unless a snapshot is named."""
 
     def make(nimg: int, figures: dict[str, float], snapshot: str = "now", network: str = "d", num: int = 10) -> Any:
-        return Judgement(
+        return Measurement(
             kind="tracking" if snapshot == "now" else "evaluation",
             when="2024-01-01T00:00:00+00:00",
             generated=Generated(path="run", num=num, snapshot=snapshot, nimg=nimg, seconds=nimg / 100),  # type: ignore[arg-type]

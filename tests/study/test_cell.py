@@ -105,7 +105,7 @@ def test_the_last_and_the_best_generator_are_judged_once(job: Job) -> None:
     asked = replace(job, evaluation=Evaluation.of(overrides=JUDGED))
     assert carry_out(asked) == ("finished", "")
     assert carry_out(asked) == ("finished", "")
-    lines = RunFolder.open(job.run).read_judgements()  # without tracking, the last generator is the best there is
+    lines = RunFolder.open(job.run).read_measurements()  # without tracking, the last generator is the best there is
     assert [(line["kind"], line["generated"]["snapshot"]) for line in lines] == [("evaluation", "last")]
     assert set(lines[0]["figures"]) == {"kid"}
 

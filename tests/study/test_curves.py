@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 from gansmith.study.curves import (
     Better,
     Curve,
@@ -28,9 +28,9 @@ def curve(*values: float, step: int = 1000, seconds: float = 2.0) -> Curve:
     return [((i + 1) * step, (i + 1) * seconds, value) for i, value in enumerate(values)]
 
 
-def test_the_curve_is_what_was_tracked_in_the_order_of_images(judgement: Callable[..., Judgement]) -> None:
-    tracked = [judgement(200, {"fid": 3.0}), judgement(100, {"fid": 4.0}), judgement(300, {"kid": 1.0})]
-    assert curve_of([*tracked, judgement(200, {"fid": 9.0}, "last")], "fid") == [(100, 1.0, 4.0), (200, 2.0, 3.0)]
+def test_the_curve_is_what_was_tracked_in_the_order_of_images(measurement: Callable[..., Measurement]) -> None:
+    tracked = [measurement(200, {"fid": 3.0}), measurement(100, {"fid": 4.0}), measurement(300, {"kid": 1.0})]
+    assert curve_of([*tracked, measurement(200, {"fid": 9.0}, "last")], "fid") == [(100, 1.0, 4.0), (200, 2.0, 3.0)]
 
 
 def test_a_lower_cost_is_better_whichever_way_the_figure_is() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 from gansmith.metrics.metric import Quantity
 from gansmith.study.measures import Evidence, Yardstick, has_collapsed, measure_run, measures_of
 
@@ -101,8 +101,8 @@ def test_what_was_not_recorded_is_said() -> None:
     assert found["best/fid"] == (None, "the best generator was not judged")
 
 
-def test_the_best_and_the_last_generators_figures(judgement: Callable[..., Judgement]) -> None:
-    best, last = judgement(3000, {"fid": 7.5}, "best"), judgement(5000, {}, "last")
+def test_the_best_and_the_last_generators_figures(measurement: Callable[..., Measurement]) -> None:
+    best, last = measurement(3000, {"fid": 7.5}, "best"), measurement(5000, {}, "last")
     found = values(replace(RUN, best=best, last=replace(last, failures={"fid": "too few"})))
     assert found["best/fid"] == (7.5, "")
     assert found["last/fid"] == (None, "too few")
@@ -116,7 +116,7 @@ def test_a_collapse_is_an_end_twice_as_bad_as_the_best() -> None:
 
 @pytest.mark.parametrize(("end", "collapsed"), [(0.41, False), (0.39, True)])
 def test_a_collapse_is_a_loss_of_half_the_diversity(
-    end: float, collapsed: bool, judgement: Callable[..., Judgement]
+    end: float, collapsed: bool, measurement: Callable[..., Measurement]
 ) -> None:
-    best, last = judgement(3000, {"diversity": 0.8}, "best"), judgement(5000, {"diversity": end}, "last")
+    best, last = measurement(3000, {"diversity": 0.8}, "best"), measurement(5000, {"diversity": end}, "last")
     assert has_collapsed(replace(RUN, best=best, last=last), "lower") == collapsed

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from gansmith.errors import RunError
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 from gansmith.runs import RunFolder
 from gansmith.study.collect import collect
 from gansmith.study.folder import StudyFolder
@@ -37,7 +37,7 @@ STUDY = Study(
 
 
 @pytest.fixture
-def written(tmp_path: Path, judgement: Callable[..., Judgement]) -> tuple[Record, StudyFolder]:
+def written(tmp_path: Path, measurement: Callable[..., Measurement]) -> tuple[Record, StudyFolder]:
     """A study of which one run diverged and one has not begun."""
     folder = StudyFolder(tmp_path)
     record = planned(STUDY, ("3 of 5 seeds",), folder)
@@ -47,11 +47,11 @@ def written(tmp_path: Path, judgement: Callable[..., Judgement]) -> tuple[Record
         start = 80.0 if cell.variant == "A" else 40.0
         diverged = number == 4
         for step in range(1, 3 if diverged else 6):
-            run.append_judgement(judgement(step * 1000, {"fid": start / step + cell.seed}).to_plain())
+            run.append_measurement(measurement(step * 1000, {"fid": start / step + cell.seed}).to_plain())
             run.append_stats({"progress/nimg": step * 1000, "loss/generator": 1.0, "gradient/generator": 2.0 + step})
         if not diverged:
-            run.append_judgement(judgement(5000, {"fid": start / 5}, "last").to_plain())
-            run.append_judgement(judgement(5000, {"fid": 1.0}, "last", num=99).to_plain())  # somebody's own
+            run.append_measurement(measurement(5000, {"fid": start / 5}, "last").to_plain())
+            run.append_measurement(measurement(5000, {"fid": 1.0}, "last", num=99).to_plain())  # somebody's own
         run.environment.write_text(json.dumps({"threads": 1}), encoding="utf-8")
         record = record.with_outcome(cell.title, "diverged" if diverged else "finished", "nan" if diverged else "")
     return record, folder
@@ -96,11 +96,11 @@ def test_seconds_of_other_machines_are_left_out_and_that_is_said(written: tuple[
 
 
 def test_figures_seen_through_another_network_are_found(
-    written: tuple[Record, StudyFolder], judgement: Callable[..., Judgement]
+    written: tuple[Record, StudyFolder], measurement: Callable[..., Measurement]
 ) -> None:
     record, folder = written
     odd = RunFolder(folder.run(record.cells[1].title))
-    odd.metrics.write_text(json.dumps(judgement(1000, {"fid": 9.0}, network="other").to_plain()) + "\n", "utf-8")
+    odd.metrics.write_text(json.dumps(measurement(1000, {"fid": 9.0}, network="other").to_plain()) + "\n", "utf-8")
     (setting,) = collect(record, folder).settings
     assert setting.incomparable == ("the feature network differs (e d and e other)",)
     assert "must not be set side by side" in setting.conclusions[0].sentence

@@ -152,7 +152,7 @@ def test_mirroring_is_left_out_where_it_shows() -> None:
         Estimate(value=value, low=value - 0.05, high=value + 0.05, interval="Wilson") for value in (0.8, 0.57)
     )
     for told, mirrored in ((one_sided, False), (two_sided, True), (None, True)):
-        situation = {"num_images": 1000, "kind": "photos", "handedness": lambda told=told: told}
+        situation = {"num_images": 1000, "kind": "photos", "mirror_asymmetry": lambda told=told: told}
         augment = settled(Stopwatch(), **situation).augment
         assert augment is not None and ("mirror" in augment.operations) == mirrored
 
@@ -184,7 +184,9 @@ def test_nothing_is_learnt_of_left_and_right_where_it_does_not_matter() -> None:
         ((), {"kind": "photos", "num_images": 1000}),
     ):
         assert not asked
-        settled(Stopwatch(), given, handedness=lambda: asked.append("of photographs that are augmented"), **situation)
+        settled(
+            Stopwatch(), given, mirror_asymmetry=lambda: asked.append("of photographs that are augmented"), **situation
+        )
     assert asked == ["of photographs that are augmented"]
 
 

@@ -61,7 +61,7 @@ def record(run: RunFolder) -> dict[str, Any]:
     checkpoint = run.latest_checkpoint()
     assert run.best is not None
     states = [json.loads((folder / "state.json").read_text()) for folder in (checkpoint, run.best)]
-    judgements = [(line["generated"]["step"], line["figures"]) for line in run.read_judgements()]
+    measurements = [(line["generated"]["step"], line["figures"]) for line in run.read_measurements()]
     stats = [{key: value for key, value in line.items() if key not in TIMES} for line in run.read_stats()]
     pictures = {path.name: path.read_bytes() for path in run.path.rglob("*.png") if path != run.curves}
     weights = {path.name: path.read_bytes() for path in checkpoint.glob("*.safetensors")}
@@ -69,7 +69,7 @@ def record(run: RunFolder) -> dict[str, Any]:
     return {
         "states": [{**state, "seconds": 0, "tracking_seconds": 0, "seal": ""} for state in states],
         "stats": stats,
-        "judgements": judgements,
+        "measurements": measurements,
         "pictures": pictures,
         "weights": weights,
         "best": best,

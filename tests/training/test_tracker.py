@@ -19,7 +19,7 @@ from gansmith.data.store import prepare
 from gansmith.devices import Compute
 from gansmith.errors import MetricError
 from gansmith.metrics.backbone import BackboneNetwork
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
 from gansmith.metrics.random_conv import RandomConv
 from gansmith.runs import RunFolder
@@ -96,7 +96,7 @@ def test_the_best_generator_is_kept_and_only_the_best(scripted: tuple[Tracker, T
     weights = load_file(find_snapshot(tracker.run).weights)
     name, _ = next(state.generator_ema.named_parameters())
     assert weights[name].unique().tolist() == [16]
-    lines = [Judgement.from_plain(line) for line in tracker.run.read_judgements()]
+    lines = [Measurement.from_plain(line) for line in tracker.run.read_measurements()]
     assert [(line.generated.nimg, line.figures["score"].value) for line in lines] == [(8, 1.0), (16, 3.0), (24, 2.0)]
     assert {line.kind for line in lines} == {"tracking"}
 
@@ -129,9 +129,9 @@ def test_at_the_end_too_nearer_is_better(
     tracker = dataclasses.replace(tracker, metric=Centred())
     Scripted.script = iter([0.5, 0.4, now, before])
     for state.nimg, state.step in ((8, 2), (16, 3)):
-        judgement = tracker.measure(state)
+        measurement = tracker.measure(state)
     state.seconds = 1e6
-    tracker.decide(state, judgement)
+    tracker.decide(state, measurement)
     assert kept(tracker.run)[1] == winner
 
 
@@ -179,7 +179,7 @@ def test_a_figure_that_cannot_be_measured_is_written_down_as_such(
     tracker, state = scripted
     monkeypatch.setattr(Scripted, "measure", refuse)
     tracker.measure(state)
-    (line,) = tracker.run.read_judgements()
+    (line,) = tracker.run.read_measurements()
     assert line["figures"] == {}
     assert list(line["failures"].values()) == ["too few images"]
     assert tracker.run.best is None
@@ -204,10 +204,10 @@ def test_at_the_end_the_best_stays_if_it_is_clearly_better_on_more_images(
     for state.nimg, state.step in ((16, 2), (24, 3)):
         with torch.no_grad():
             next(state.generator_ema.parameters()).fill_(state.nimg)
-        judgement = tracker.measure(state)
+        measurement = tracker.measure(state)
     Comparisons.seen.clear()
     state.seconds = 1e6
-    tracker.decide(state, judgement)
+    tracker.decide(state, measurement)
     assert [len(comparison.fake) for comparison in Comparisons.seen] == [80, 80]  # five times what is tracked
     assert not np.array_equal(*(comparison.fake.values for comparison in Comparisons.seen))
     assert kept(tracker.run) == ({16: 3.0, 24: 2.0}[winner], winner)
@@ -222,20 +222,20 @@ def test_nothing_is_decided_without_time_or_rivals(scripted: tuple[Tracker, Trai
     Scripted.script = iter([1.0, 3.0, 2.0])  # a fourth would be an error
     state.seconds = 1e6
     for state.nimg, state.step in ((8, 1), (16, 2)):
-        judgement = tracker.measure(state)
-    tracker.decide(state, judgement)  # the best is that of now
-    state.step, judgement = 3, tracker.measure(state)
+        measurement = tracker.measure(state)
+    tracker.decide(state, measurement)  # the best is that of now
+    state.step, measurement = 3, tracker.measure(state)
     state.seconds = state.tracking_seconds / tracker.tracking.max_share
-    tracker.decide(state, judgement)
+    tracker.decide(state, measurement)
     assert kept(tracker.run) == (3.0, 16)
 
 
-def test_training_writes_judgements_and_samples_come_from_the_best(
+def test_training_writes_measurements_and_samples_come_from_the_best(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Tracker, "decide", lambda *given: None)  # which else depends on the time that is left
     run = api.train(pictures, length="5 steps", run=tmp_path / "run", overrides=small())
-    lines = [Judgement.from_plain(line) for line in run.folder.read_judgements()]
+    lines = [Measurement.from_plain(line) for line in run.folder.read_measurements()]
     assert [line.generated.step for line in lines] == [2, 4, 5]
     assert {line.reference.split for line in lines} == {"training"}
     values = {line.generated.step: line.figures["kid"].value for line in lines}  # too few images for the FID
@@ -250,7 +250,7 @@ def test_training_writes_judgements_and_samples_come_from_the_best(
 
 def test_without_tracking_the_last_generator_is_the_one(pictures: Path, tmp_path: Path) -> None:
     run = api.train(pictures, length="2 steps", run=tmp_path / "run", overrides=small(tracking=None))
-    assert run.folder.read_judgements() == []
+    assert run.folder.read_measurements() == []
     assert find_snapshot(run.folder).which == "last"
 
 

@@ -81,7 +81,7 @@ def _without_harmful_mirror(findings: Any, config: Any) -> Any:
     from gansmith.console import work_progress
     from gansmith.data.batches import split
     from gansmith.data.store import prepare
-    from gansmith.metrics.handedness import handedness, safe_operations
+    from gansmith.metrics.mirror_asymmetry import mirror_asymmetry, safe_operations
 
     def measure() -> Any:
         try:
@@ -89,7 +89,7 @@ def _without_harmful_mirror(findings: Any, config: Any) -> Any:
         except DataError:  # too little can be read, as the findings say
             return None
         with work_progress("looking for left and right") as progress:
-            return handedness(store, split(store, config.held_out)[0], progress)
+            return mirror_asymmetry(store, split(store, config.held_out)[0], progress)
 
     if findings.spec is None:
         return findings

@@ -30,15 +30,15 @@ def main(arguments: Sequence[str]) -> None:
     from gansmith import api
     from gansmith.errors import command
     from gansmith.evaluation import all_metrics
-    from gansmith.evaluation.table import show_judgements
+    from gansmith.evaluation.table import show_measurements
     from gansmith.sampling import walks
 
     run = api.train("signs", length=options.length, run=options.run or _free_folder(), size=32, overrides=overrides)
     sheet = run.generator().sample(172, seed=1).save(run.path / "samples.png")
     walk = run.path / "walk.gif"
     walks.save_walk(run.interpolate(1, 2, steps=24, label="stop"), walk)
-    judgement = run.evaluate(num=NUM_JUDGED)
-    show_judgements([judgement], all_metrics(), Console())
+    measurement = run.evaluate(num=NUM_JUDGED)
+    show_measurements([measurement], all_metrics(), Console())
     page = run.report()
     print(f"""
 all on one page    {page}

@@ -73,21 +73,21 @@ def main(arguments: Sequence[str]) -> None:
     from gansmith import dist
     from gansmith.devices import choose_compute
     from gansmith.evaluation import Evaluation, all_metrics, evaluate_path
-    from gansmith.evaluation.table import show_judgements
+    from gansmith.evaluation.table import show_measurements
     from gansmith.runs import RunFolder, write_json
 
     given = _named(options) | overrides
     evaluation = Evaluation.of(options.against, root=options.root, held_out=options.held_out, overrides=given)
     with dist.process_group(choose_compute(evaluation.device, "float32").device), quiet_if(options.json):
         began = time.perf_counter()
-        judgements = [evaluate_path(Path(what), evaluation) for what in options.what]
+        measurements = [evaluate_path(Path(what), evaluation) for what in options.what]
         if not dist.is_main():
             return
         metrics = evaluation.metrics or all_metrics()
-        show_judgements(judgements, metrics, Console(), f"in {time.perf_counter() - began:.0f} s")
-        for folder in (RunFolder(Path(each.generated.path)) for each in judgements if each.generated.snapshot):
+        show_measurements(measurements, metrics, Console(), f"in {time.perf_counter() - began:.0f} s")
+        for folder in (RunFolder(Path(each.generated.path)) for each in measurements if each.generated.snapshot):
             print(f"added to {folder.metrics}")
-        plain = [judgement.to_plain() for judgement in judgements]
+        plain = [measurement.to_plain() for measurement in measurements]
         if out is not None:
             write_json(out, plain)
             print(f"written to {out}")

@@ -18,7 +18,7 @@ from gansmith.evaluation.real import other_images, own_images
 from gansmith.evaluation.samples import digest_of, made, matched_classes, opened, read
 from gansmith.images.pixels import save_png
 from gansmith.metrics.extractor import Extractor
-from gansmith.metrics.judgement import Generated, Judgement
+from gansmith.metrics.measurement import Generated, Measurement
 from gansmith.metrics.memorisation import closest_pairs
 from gansmith.metrics.metric import Metric
 from gansmith.runs import RunFolder
@@ -37,10 +37,10 @@ def evaluate(
     num: int = 10_000,
     held_out: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
-) -> Judgement:
+) -> Measurement:
     """Judge the images that a run makes, or that lie in a folder, a zip or an .npz.
 
-    The judgement of a run is added to its metrics.jsonl, and its images that are closest to real ones are shown in
+    The measurement of a run is added to its metrics.jsonl, and its images that are closest to real ones are shown in
     its nearest.png.
 
     Args:
@@ -64,7 +64,7 @@ def evaluate(
         return evaluate_path(Path(what), options)
 
 
-def evaluate_path(path: Path, options: Evaluation, console: Console | None = None) -> Judgement:
+def evaluate_path(path: Path, options: Evaluation, console: Console | None = None) -> Measurement:
     """Judge what is there: a run, or images in files.
 
     Raises:
@@ -75,7 +75,7 @@ def evaluate_path(path: Path, options: Evaluation, console: Console | None = Non
     return evaluate_files(path, options, console)
 
 
-def evaluate_run(folder: RunFolder, options: Evaluation, console: Console | None = None) -> Judgement:
+def evaluate_run(folder: RunFolder, options: Evaluation, console: Console | None = None) -> Measurement:
     """Judge the images that a run makes; writes a line of metrics.jsonl, and nearest.png.
 
     Each rank makes its share of the images; the main one measures.
@@ -109,15 +109,15 @@ def evaluate_run(folder: RunFolder, options: Evaluation, console: Console | None
         digest=digest_of(fake),
     )
     comparison = judge.compare(fake, unlabelled)
-    judgement = judge.judge(comparison, generated)
+    measurement = judge.judge(comparison, generated)
     if dist.is_main():
-        folder.append_judgement(judgement.to_plain())
+        folder.append_measurement(measurement.to_plain())
         if comparison.training is not None:
             save_png(closest_pairs(comparison), folder.nearest)
-    return judgement
+    return measurement
 
 
-def evaluate_files(path: Path, options: Evaluation, console: Console | None = None) -> Judgement:
+def evaluate_files(path: Path, options: Evaluation, console: Console | None = None) -> Measurement:
     """Judge images in a folder, a zip or an .npz; writes nothing but the cache.
 
     Raises:

@@ -20,7 +20,7 @@ from gansmith.evaluation.options import Evaluation
 from gansmith.evaluation.real import Part, Real
 from gansmith.metrics import default_extractor
 from gansmith.metrics.features import FeatureNetwork, Features, Selection, features_of_store, some_of
-from gansmith.metrics.judgement import Generated, Judgement, Reference, Seen
+from gansmith.metrics.measurement import Generated, Measurement, Reference, Seen
 from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
 from gansmith.types import ImageSpec
 
@@ -119,10 +119,10 @@ class Judge:
         rows = np.searchsorted(self.real.indices, chosen)
         return _rows(training, rows, Selection(self.real.store.images, chosen))
 
-    def judge(self, comparison: Comparison, generated: Generated) -> Judgement:
+    def judge(self, comparison: Comparison, generated: Generated) -> Measurement:
         """All figures; the main process measures, and all have them."""
         figures, failures = dist.from_main(lambda: self._measure(comparison))
-        return Judgement(
+        return Measurement(
             kind="evaluation",
             when=datetime.now(UTC).isoformat(timespec="seconds"),
             generated=generated,
@@ -168,7 +168,7 @@ def all_metrics() -> tuple[Metric, ...]:
 
 
 def quantities(metrics: Iterable[Metric] = ()) -> dict[str, Quantity]:
-    """What the figures of judgements are, by their names: those of all our metrics, and of others given."""
+    """What the figures of measurements are, by their names: those of all our metrics, and of others given."""
     return {name: quantity for metric in (*all_metrics(), *metrics) for name, quantity in metric.quantities.items()}
 
 

@@ -20,7 +20,7 @@ from gansmith.data.store import Preparation, Store, prepare
 from gansmith.data.survey import survey
 from gansmith.errors import ConfigError, DataError, MetricError, RunError
 from gansmith.evaluation.options import Evaluation
-from gansmith.metrics.judgement import Split
+from gansmith.metrics.measurement import Split
 from gansmith.runs import RunFolder
 from gansmith.training.config import load_config
 from gansmith.training.data_facts import DataFacts

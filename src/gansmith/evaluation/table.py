@@ -1,4 +1,4 @@
-"""Judgements as a person reads them: where the figures come from, the figures, and what must not be compared."""
+"""Measurements as a person reads them: where the figures come from, the figures, and what must not be compared."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gansmith.component import member_name
-from gansmith.metrics.judgement import (
+from gansmith.metrics.measurement import (
     PUBLISHED_EXTRACTOR,
     Generated,
-    Judgement,
+    Measurement,
     Reference,
     Seen,
     incomparable,
@@ -23,30 +23,30 @@ from gansmith.metrics.judgement import (
 )
 from gansmith.metrics.metric import Estimate, Metric
 
-__all__ = ["show_judgements"]
+__all__ = ["show_measurements"]
 
 SPLITS = {"training": "the training part", "held-out": "the part held out", "all": "the whole set"}
 NEEDS = "needs "  # how a metric's error begins where it is not applicable, as "needs labels: the real images have none"
 
 
-def show_judgements(
-    judgements: Sequence[Judgement], metrics: Sequence[Metric], console: Console, took: str = ""
+def show_measurements(
+    measurements: Sequence[Measurement], metrics: Sequence[Metric], console: Console, took: str = ""
 ) -> None:
-    """Print judgements by the same metrics: one with intervals and notes, several side by side.
+    """Print measurements by the same metrics: one with intervals and notes, several side by side.
 
     Args:
-        judgements: at least one.
+        measurements: at least one.
         metrics: what was measured.
         console: where to.
         took: how long it was measured, for the last line of where the figures come from; or empty.
     """
-    numbered = len(judgements) > 1
-    called = {f"#{number}" if numbered else "": each for number, each in enumerate(judgements, start=1)}
+    numbered = len(measurements) > 1
+    called = {f"#{number}" if numbered else "": each for number, each in enumerate(measurements, start=1)}
     origins = Table.grid(padding=(0, 2))
     for what, said in (*_origins(called), *([("measured", took)] if took else [])):
         origins.add_row(what, Text(said))
     console.print(origins)
-    console.print(_side_by_side(called, metrics) if numbered else _single(judgements[0], metrics))
+    console.print(_side_by_side(called, metrics) if numbered else _single(measurements[0], metrics))
     for line in (*_failures(called), *_warnings(called), *_skipped(called), *_unpublished(called, metrics)):
         console.print(Text(line))
 
@@ -59,7 +59,7 @@ def _by(name: str) -> str:
 # --- where the figures come from ---------------------------------------------------------------------------
 
 
-def _origins(called: Mapping[str, Judgement]) -> Iterator[tuple[str, str]]:
+def _origins(called: Mapping[str, Measurement]) -> Iterator[tuple[str, str]]:
     yield from _line("generated", {name: _generated(each.generated) for name, each in called.items()})
     yield from _line("reference", {name: _reference(each.reference) for name, each in called.items()})
     yield from _line("seen by", {name: _seen(each.seen) for name, each in called.items()})
@@ -95,7 +95,7 @@ def _seen(seen: Seen) -> str:
 # --- the figures -------------------------------------------------------------------------------------------
 
 
-def _single(judgement: Judgement, metrics: Sequence[Metric]) -> Table:
+def _single(measurement: Measurement, metrics: Sequence[Metric]) -> Table:
     table = _table("figure")
     for heading in ("value", "95 % interval"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -103,17 +103,17 @@ def _single(judgement: Judgement, metrics: Sequence[Metric]) -> Table:
     table.add_column("note")
     for metric in metrics:
         for name, quantity in metric.quantities.items():
-            estimate = judgement.figures.get(name)
+            estimate = measurement.figures.get(name)
             if estimate is not None:
                 interval = f"{_number(estimate.low)} to {_number(estimate.high)}"
-                title = Text(quantity.titled(judgement.seen.extractor))
+                title = Text(quantity.titled(measurement.seen.extractor))
                 table.add_row(title, _number(estimate.value), interval, quantity.better, Text(estimate.note))
-            elif not judgement.failures.get(member_name(metric), NEEDS).startswith(NEEDS):
+            elif not measurement.failures.get(member_name(metric), NEEDS).startswith(NEEDS):
                 table.add_row(quantity.title, "", "not computed", "", "")
     return table
 
 
-def _side_by_side(called: Mapping[str, Judgement], metrics: Sequence[Metric]) -> Table:
+def _side_by_side(called: Mapping[str, Measurement], metrics: Sequence[Metric]) -> Table:
     table = _table("figure")
     table.add_column("better", no_wrap=True)
     for name in called:
@@ -146,22 +146,22 @@ def _number(value: float, digits: int = 4) -> str:
 # --- what is to be said beside them ------------------------------------------------------------------------
 
 
-def _failures(called: Mapping[str, Judgement]) -> Iterator[str]:
+def _failures(called: Mapping[str, Measurement]) -> Iterator[str]:
     """Each reason once, with the names of all that it holds for."""
     found: dict[tuple[str, str], list[str]] = {}
-    for name, judgement in called.items():
-        for metric, why in judgement.failures.items():
+    for name, measurement in called.items():
+        for metric, why in measurement.failures.items():
             if not why.startswith(NEEDS):
                 found.setdefault((metric, why), []).append(name)
     for (metric, why), concerned in found.items():
         yield f"{_by(', '.join(concerned))}{metric} not computed: {why}"
 
 
-def _skipped(called: Mapping[str, Judgement]) -> Iterator[str]:
+def _skipped(called: Mapping[str, Measurement]) -> Iterator[str]:
     """What is not applicable, by what is missing: "skipped: 2 metrics need labels (intra-fid, label-fidelity): why"."""
     found: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
-    for name, judgement in called.items():
-        for what, (metrics, why) in _needs(judgement).items():
+    for name, measurement in called.items():
+        for what, (metrics, why) in _needs(measurement).items():
             found.setdefault((what, tuple(metrics), "; ".join(why)), []).append(name)
     for (what, named, reasons), concerned in found.items():
         need = f"{len(named)} metrics need" if len(named) > 1 else "1 metric needs"
@@ -169,10 +169,10 @@ def _skipped(called: Mapping[str, Judgement]) -> Iterator[str]:
         yield f"{_by(', '.join(concerned))}skipped: {need} {what} {which}"
 
 
-def _needs(judgement: Judgement) -> dict[str, tuple[list[str], dict[str, None]]]:
+def _needs(measurement: Measurement) -> dict[str, tuple[list[str], dict[str, None]]]:
     """What is missing, with the metrics that need it and the reasons why it is."""
     found: dict[str, tuple[list[str], dict[str, None]]] = {}
-    for metric, failure in judgement.failures.items():
+    for metric, failure in measurement.failures.items():
         if failure.startswith(NEEDS):
             what, _, why = failure.removeprefix(NEEDS).partition(": ")
             metrics, reasons = found.setdefault(what, ([], {}))
@@ -181,7 +181,7 @@ def _needs(judgement: Judgement) -> dict[str, tuple[list[str], dict[str, None]]]
     return found
 
 
-def _unpublished(called: Mapping[str, Judgement], metrics: Sequence[Metric]) -> Iterator[str]:
+def _unpublished(called: Mapping[str, Measurement], metrics: Sequence[Metric]) -> Iterator[str]:
     """One line if a value has a published namesake that another feature network measures."""
     published = {name for metric in metrics for name, quantity in metric.quantities.items() if quantity.published}
     own = [each for each in called.values() if each.seen.extractor != PUBLISHED_EXTRACTOR]
@@ -190,7 +190,7 @@ def _unpublished(called: Mapping[str, Judgement], metrics: Sequence[Metric]) -> 
         yield from filter(None, dict.fromkeys(moved_by_seeds(each.seen.extractor) for each in own))
 
 
-def _warnings(called: Mapping[str, Judgement]) -> Iterator[str]:
+def _warnings(called: Mapping[str, Measurement]) -> Iterator[str]:
     for (one, first), (other, second) in itertools.combinations(called.items(), 2):
         reasons = incomparable(first, second)
         if reasons:

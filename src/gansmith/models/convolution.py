@@ -5,7 +5,7 @@ fast kernel is made for. A convolution is linear in its input and in its weight,
 are again one of three things: the convolution, the gradient of its input, the gradient of its weight. Here each
 of these says so of the other two. A transposed convolution is the second of them.
 
-Each is made by ``products`` where that pays, and else by PyTorch.
+Each is made by ``matmul`` where that pays, and else by PyTorch.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from gansmith.models import products
-from gansmith.models.products import Geometry
+from gansmith.models import matmul
+from gansmith.models.matmul import Geometry
 
 __all__ = [
     "Conv2d",
@@ -122,8 +122,8 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
 def _input_gradient(gradient: Tensor, weight: Tensor, size: Sequence[int], geometry: Geometry) -> Tensor:
     if torch.is_grad_enabled():
         return _input_gradient_node(gradient, weight, size, geometry)
-    if products.pays(weight, gradient.shape[2:], geometry.groups):
-        return products.input_gradient(gradient, weight, size, geometry)
+    if matmul.pays(weight, gradient.shape[2:], geometry.groups):
+        return matmul.input_gradient(gradient, weight, size, geometry)
     # Only the shape and the layout of x count.
     shape = (len(gradient), weight.shape[1] * geometry.groups, *size)
     x = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last)
@@ -133,14 +133,14 @@ def _input_gradient(gradient: Tensor, weight: Tensor, size: Sequence[int], geome
 def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     if torch.is_grad_enabled():
         return _weight_gradient_node(gradient, x, weight, geometry)
-    if products.pays(weight, gradient.shape[2:], geometry.groups, for_weight=True):
-        return products.weight_gradient(gradient, x, weight.shape[2:], geometry)
+    if matmul.pays(weight, gradient.shape[2:], geometry.groups, for_weight=True):
+        return matmul.weight_gradient(gradient, x, weight.shape[2:], geometry)
     return _backward(1, gradient, x, weight, geometry)
 
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    if products.pays(weight, geometry.size(x.shape[2:], weight.shape[2:]), geometry.groups):
-        return products.convolved(x, weight, bias, geometry)
+    if matmul.pays(weight, geometry.size(x.shape[2:], weight.shape[2:]), geometry.groups):
+        return matmul.convolved(x, weight, bias, geometry)
     return F.conv2d(x, weight, bias, geometry.stride, geometry.padding, 1, geometry.groups)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gansmith.errors import RunError
-from gansmith.metrics.judgement import Judgement, incomparable
+from gansmith.metrics.measurement import Measurement, incomparable
 from gansmith.report.charts import TALL, WIDE, Chart, Frame, Line, draw, numbers
 from gansmith.report.figures import quantity, title_of
 from gansmith.report.words import between, kimg, number, precise
@@ -41,39 +41,39 @@ CHARTS: dict[str, tuple[str, tuple[tuple[str, str, int], ...]]] = {
 FRAMES = {"accuracy": Frame(bottom=0, top=1), "speed": Frame(bottom=0), "gradients": Frame(log=True)}
 
 
-def tracked(judgements: Sequence[Judgement]) -> tuple[str, list[Judgement]]:
+def tracked(measurements: Sequence[Measurement]) -> tuple[str, list[Measurement]]:
     """The name of the tracked figure, and all measurements of it that may be set beside the newest.
 
     Raises:
         RunError: nothing was tracked.
     """
-    tracking = [judgement for judgement in judgements if judgement.kind == "tracking"]
-    found = [judgement for judgement in tracking if judgement.figures]
+    tracking = [measurement for measurement in measurements if measurement.kind == "tracking"]
+    found = [measurement for measurement in tracking if measurement.figures]
     if not found:
-        failed = [reason for judgement in tracking for reason in judgement.failures.values()]
+        failed = [reason for measurement in tracking for reason in measurement.failures.values()]
         raise RunError(f"No figure was tracked during training{': ' + failed[-1] if failed else ''}.")
     name = next(iter(found[-1].figures))
     return name, [one for one in found if name in one.figures and not incomparable(one, found[-1])]
 
 
-def best_of(name: str, judgements: Sequence[Judgement]) -> Judgement | None:
+def best_of(name: str, measurements: Sequence[Measurement]) -> Measurement | None:
     """The measurement that was best; None where nobody knows which way is better."""
     known = quantity(name)
     if known is None:
         return None
-    return min(judgements, key=lambda one: known.cost(one.figures[name].value))
+    return min(measurements, key=lambda one: known.cost(one.figures[name].value))
 
 
-def tracked_chart(judgements: Sequence[Judgement]) -> Chart:
+def tracked_chart(measurements: Sequence[Measurement]) -> Chart:
     """The tracked figure over images, with its interval, the best one marked.
 
     Raises:
         RunError: nothing was tracked.
     """
-    name, found = tracked(judgements)
+    name, found = tracked(measurements)
     best = best_of(name, found)
-    estimates = [judgement.figures[name] for judgement in found]
-    x = [(judgement.generated.nimg or 0) / 1000 for judgement in found]
+    estimates = [measurement.figures[name] for measurement in found]
+    x = [(measurement.generated.nimg or 0) / 1000 for measurement in found]
     value, low, high = (numbers([getattr(each, part) for each in estimates]) for part in ("value", "low", "high"))
     marks = [] if best is None else [((best.generated.nimg or 0) / 1000, best.figures[name].value)]
     line = Line(x=x, y=value, low=low, high=high, marks=marks)
@@ -83,7 +83,7 @@ def tracked_chart(judgements: Sequence[Judgement]) -> Chart:
     return Chart(title=f"{title_of(name)} during training", svg=wide, narrow=narrow, note=_about(name, found, best))
 
 
-def _about(name: str, found: Sequence[Judgement], best: Judgement | None) -> str:
+def _about(name: str, found: Sequence[Measurement], best: Measurement | None) -> str:
     last, which = found[-1], ""
     if best is not None:
         figure = best.figures[name]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gansmith.component import member, members
 from gansmith.errors import RunError, command
-from gansmith.metrics.judgement import PUBLISHED_EXTRACTOR, Judgement, incomparable, moved_by_seeds, unpublished
+from gansmith.metrics.measurement import PUBLISHED_EXTRACTOR, Measurement, incomparable, moved_by_seeds, unpublished
 from gansmith.metrics.metric import Estimate, Metric, Quantity
 from gansmith.report.words import between, count, kimg, plural, precise
 
@@ -102,36 +102,36 @@ def in_words(name: str, estimate: Estimate) -> str:
     return f"{title_of(name)} {value} (95 % interval {between(estimate.low, estimate.high)})"
 
 
-def main_figure(judgement: Judgement) -> str:
-    """The first of a judgement's figures in a sentence."""
-    name = _in_order(judgement.figures)[0]
-    generated = judgement.generated
+def main_figure(measurement: Measurement) -> str:
+    """The first of a measurement's figures in a sentence."""
+    name = _in_order(measurement.figures)[0]
+    generated = measurement.generated
     at = "" if generated.nimg is None else f" at {kimg(generated.nimg)}"
     source = f"the {generated.snapshot} generator{at}" if generated.snapshot else generated.path
-    return f"{in_words(name, judgement.figures[name])} of {plural(generated.num, 'image')} of {source}."
+    return f"{in_words(name, measurement.figures[name])} of {plural(generated.num, 'image')} of {source}."
 
 
-def evaluation(judgements: Sequence[Judgement], path: str) -> Evaluation:
+def evaluation(measurements: Sequence[Measurement], path: str) -> Evaluation:
     """The table of figures.
 
     Args:
-        judgements: of the run, oldest first.
+        measurements: of the run, oldest first.
         path: of the run.
 
     Raises:
         RunError: it was never evaluated.
     """
-    found = [judgement for judgement in judgements if judgement.kind == "evaluation"][::-1]
+    found = [measurement for measurement in measurements if measurement.kind == "evaluation"][::-1]
     if not found:
         raise RunError(f"This run was not evaluated yet; do it with: {command('evaluate', path)}")
     newest, older = found[0], found[1:]
-    beside = [judgement for judgement in older if not incomparable(newest, judgement)][:MOST_OLDER]
+    beside = [measurement for measurement in older if not incomparable(newest, measurement)][:MOST_OLDER]
     apart = [
         f"{', '.join(_moment(other))}: {'; '.join(why)}" for other in older if (why := incomparable(newest, other))
     ]
     method = _usual_method(newest)
     return Evaluation(
-        columns=tuple(_moment(judgement) for judgement in (newest, *beside)),
+        columns=tuple(_moment(measurement) for measurement in (newest, *beside)),
         figures=tuple(_row(name, [newest, *beside], method) for name in _in_order(newest.figures)),
         failures=tuple((name, reason) for name, reason in newest.failures.items()),
         provenance=(
@@ -143,11 +143,11 @@ def evaluation(judgements: Sequence[Judgement], path: str) -> Evaluation:
     )
 
 
-def _not_published(judgement: Judgement) -> list[str]:
-    known = filter(None, map(quantity, judgement.figures))
-    if judgement.seen.extractor == PUBLISHED_EXTRACTOR or not any(one.published for one in known):
+def _not_published(measurement: Measurement) -> list[str]:
+    known = filter(None, map(quantity, measurement.figures))
+    if measurement.seen.extractor == PUBLISHED_EXTRACTOR or not any(one.published for one in known):
         return []
-    said = filter(None, (each(judgement.seen.extractor) for each in (unpublished, moved_by_seeds)))
+    said = filter(None, (each(measurement.seen.extractor) for each in (unpublished, moved_by_seeds)))
     return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in said]
 
 
@@ -156,21 +156,21 @@ def _in_order(figures: Mapping[str, Estimate]) -> list[str]:
     return sorted(figures, key=lambda name: order.index(name) if name in order else len(order))
 
 
-def _usual_method(judgement: Judgement) -> str:
+def _usual_method(measurement: Measurement) -> str:
     """How most of the intervals were found."""
-    methods = [estimate.interval for estimate in judgement.figures.values()]
+    methods = [estimate.interval for estimate in measurement.figures.values()]
     return max(methods, key=methods.count, default="")
 
 
-def _row(name: str, judgements: Sequence[Judgement], method: str) -> Figure:
-    estimates = [judgement.figures.get(name) for judgement in judgements]
-    newest = judgements[0].figures[name]
+def _row(name: str, measurements: Sequence[Measurement], method: str) -> Figure:
+    estimates = [measurement.figures.get(name) for measurement in measurements]
+    newest = measurements[0].figures[name]
     values = [
         "\N{EN DASH}" if estimate is None else precise(estimate.value, estimate.low, estimate.high)
         for estimate in estimates
     ]
     return Figure(
-        title=_title_in(name, judgements[0].seen.extractor),
+        title=_title_in(name, measurements[0].seen.extractor),
         values=tuple(values),
         interval=between(newest.low, newest.high),
         better=_better(name),
@@ -178,14 +178,14 @@ def _row(name: str, judgements: Sequence[Judgement], method: str) -> Figure:
     )
 
 
-def _moment(judgement: Judgement) -> tuple[str, str]:
-    at = "" if judgement.generated.nimg is None else f" at {kimg(judgement.generated.nimg)}"
-    return f"{judgement.generated.snapshot or 'images'}{at}", judgement.when[:10]
+def _moment(measurement: Measurement) -> tuple[str, str]:
+    at = "" if measurement.generated.nimg is None else f" at {kimg(measurement.generated.nimg)}"
+    return f"{measurement.generated.snapshot or 'images'}{at}", measurement.when[:10]
 
 
-def provenance(judgement: Judgement) -> list[str]:
-    """What stands behind a judgement's figures, in sentences."""
-    made, real, seen = judgement.generated, judgement.reference, judgement.seen
+def provenance(measurement: Measurement) -> list[str]:
+    """What stands behind a measurement's figures, in sentences."""
+    made, real, seen = measurement.generated, measurement.reference, measurement.seen
     weights = {True: ", averaged weights", False: ", weights as they are", None: ""}[made.ema]
     source = {"now": "the generator as it trained", None: made.path}.get(
         made.snapshot, f"the {made.snapshot} generator"
@@ -199,5 +199,5 @@ def provenance(judgement: Judgement) -> list[str]:
         f"Against: {plural(real.num, 'real image')} of {real.title}, {real.part or splits[real.split]} "
         f"(data {real.digest[:12]}, choice {real.selection[:12]}).",
         f"Seen through: {seen.extractor}{note} (weights {seen.digest[:12]}).",
-        f"On {judgement.when[:10]}, with gansmith {judgement.gansmith}.",
+        f"On {measurement.when[:10]}, with gansmith {measurement.gansmith}.",
     ]

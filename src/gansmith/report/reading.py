@@ -11,13 +11,13 @@ import numpy as np
 
 from gansmith.data.decode import decode
 from gansmith.errors import GansmithError, RunError
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 from gansmith.plain_json import read_json, read_lines
 from gansmith.runs import RunFolder
 from gansmith.training.guard.journal import Event
 from gansmith.types import PixelArray, size_text
 
-__all__ = ["Part", "attempt", "read_events", "read_judgements", "read_object", "read_picture", "read_stats"]
+__all__ = ["Part", "attempt", "read_events", "read_measurements", "read_object", "read_picture", "read_stats"]
 
 T = TypeVar("T")
 
@@ -89,13 +89,13 @@ def read_stats(folder: RunFolder) -> list[dict[str, Any]]:
     return records
 
 
-def read_judgements(folder: RunFolder) -> list[Judgement]:
+def read_measurements(folder: RunFolder) -> list[Measurement]:
     """The lines of metrics.jsonl, oldest first; empty if nothing was measured.
 
     Raises:
         RunError: they cannot be read.
     """
-    return _sound(folder.metrics, lambda: list(read_lines(folder.metrics, Judgement.from_plain)))
+    return _sound(folder.metrics, lambda: list(read_lines(folder.metrics, Measurement.from_plain)))
 
 
 def read_events(folder: RunFolder) -> list[Event]:

@@ -8,11 +8,11 @@ from typing import Any
 
 from gansmith.data.class_names import classes_text
 from gansmith.errors import RunError
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 from gansmith.report.charts import Chart, numbers
 from gansmith.report.curves import best_of, statistics_charts, tracked, tracked_chart
 from gansmith.report.figures import Evaluation, evaluation, in_words, main_figure
-from gansmith.report.reading import Part, attempt, read_events, read_judgements, read_object, read_stats
+from gansmith.report.reading import Part, attempt, read_events, read_measurements, read_object, read_stats
 from gansmith.report.samples import Pictures, Samples, Strip, nearest
 from gansmith.report.settings import Bar, Command, Settings, bars, commands, environment, settings
 from gansmith.report.sheets import Picture
@@ -53,7 +53,7 @@ class _Files:
     facts: Part[DataFacts]
     status: Part[dict[str, Any]]
     stats: Part[list[dict[str, Any]]]
-    judgements: Part[list[Judgement]]
+    measurements: Part[list[Measurement]]
     machine: Part[dict[str, Any]]
 
 
@@ -65,7 +65,7 @@ def run_page(folder: RunFolder) -> RunPage:
         facts=attempt(DataFacts.read, folder.data, what="data.json"),
         status=attempt(read_object, folder.status, what="status.json"),
         stats=attempt(read_stats, folder, what="stats.jsonl"),
-        judgements=attempt(read_judgements, folder, what="metrics.jsonl"),
+        measurements=attempt(read_measurements, folder, what="metrics.jsonl"),
         machine=attempt(read_object, folder.environment, what="environment.json"),
     )
     machine, config = files.machine.content or {}, files.config.content or {}
@@ -75,10 +75,10 @@ def run_page(folder: RunFolder) -> RunPage:
         summary=tuple(attempt(_summary, files, what="config.json").content or ()),
         samples=attempt(lambda: _pictures(files).samples(), what="The sheet of samples"),
         strip=attempt(lambda: _pictures(files).strip(), what="The pictures of the way"),
-        tracked=attempt(lambda: tracked_chart(files.judgements.needed()), what="The tracked figure"),
+        tracked=attempt(lambda: tracked_chart(files.measurements.needed()), what="The tracked figure"),
         charts=attempt(lambda: statistics_charts(files.stats.needed()), what="stats.jsonl"),
         guard=attempt(_guard, folder, config, what="events.jsonl"),
-        evaluation=attempt(lambda: evaluation(files.judgements.needed(), str(folder.path)), what="metrics.jsonl"),
+        evaluation=attempt(lambda: evaluation(files.measurements.needed(), str(folder.path)), what="metrics.jsonl"),
         nearest=attempt(lambda: nearest(folder, files.facts.needed()), what="nearest.png"),
         data=files.facts,
         bars=tuple(bars(files.facts.content)) if files.facts.content else (),
@@ -131,12 +131,14 @@ def _counted(*values: object) -> int:
 
 def _best(files: _Files) -> str:
     """The figure that says most: the newest evaluation's first, else the best of those tracked."""
-    judgements = files.judgements.needed()
-    evaluations = [judgement for judgement in judgements if judgement.kind == "evaluation" and judgement.figures]
+    measurements = files.measurements.needed()
+    evaluations = [
+        measurement for measurement in measurements if measurement.kind == "evaluation" and measurement.figures
+    ]
     if evaluations:
         return main_figure(evaluations[-1])
     try:
-        name, found = tracked(judgements)
+        name, found = tracked(measurements)
     except RunError:
         return "Nothing was measured yet."
     best = best_of(name, found) or found[-1]

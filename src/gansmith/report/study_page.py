@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from gansmith.errors import RunError, command
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 from gansmith.report.charts import HALF, TALL, Chart, Frame, Line, draw, numbers
 from gansmith.report.figures import provenance
-from gansmith.report.reading import Part, attempt, read_judgements, read_object
+from gansmith.report.reading import Part, attempt, read_measurements, read_object
 from gansmith.report.samples import Pictures
 from gansmith.report.settings import environment
 from gansmith.report.sheets import Picture, tiled
@@ -208,8 +208,8 @@ def _median(points: Sequence[tuple[Sequence[float], Sequence[float]]], colour: i
 # --- what stands behind it ---------------------------------------------------------------------------------
 
 
-def _judgements(folder: StudyFolder, run: RunResults) -> list[Judgement]:
-    return read_judgements(_folder_of(folder, run))
+def _measurements(folder: StudyFolder, run: RunResults) -> list[Measurement]:
+    return read_measurements(_folder_of(folder, run))
 
 
 def _machine(folder: StudyFolder, run: RunResults) -> dict[str, Any]:
@@ -219,9 +219,9 @@ def _machine(folder: StudyFolder, run: RunResults) -> dict[str, Any]:
 def _provenance(folder: StudyFolder, setting: SettingResults) -> list[str]:
     """Of the first run that has figures: all runs of a setting that may be compared were measured alike."""
     for run in setting.runs:
-        found = attempt(_judgements, folder, run, what=run.path).content
+        found = attempt(_measurements, folder, run, what=run.path).content
         if found:
-            newest = {judgement.kind: judgement for judgement in found}
+            newest = {measurement.kind: measurement for measurement in found}
             return [f"{kind.capitalize()}. {' '.join(provenance(one)[:3])}" for kind, one in newest.items()]
     raise RunError("No run has figures whose origin could be told.")
 

@@ -18,7 +18,7 @@ from gansmith.errors import GansmithError, TrainingDiverged
 from gansmith.evaluation import evaluate_run
 from gansmith.evaluation.options import Evaluation
 from gansmith.files import open_without_link
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 from gansmith.plain_json import read_json, read_lines
 from gansmith.runs import RunFolder
 from gansmith.study.record import MAY_MOVE
@@ -74,7 +74,7 @@ def carry_out(job: Job) -> Outcome:
         return "failed", _said(error)
     try:
         _evaluate(job)
-    except Exception as error:  # the training stands, whatever becomes of its judgement
+    except Exception as error:  # the training stands, whatever becomes of its measurement
         return "finished", f"not evaluated: {_said(error)}"
     return "finished", ""
 
@@ -99,7 +99,7 @@ def _evaluate(job: Job) -> None:
     if job.evaluation is None:
         return
     folder = RunFolder.open(job.run)
-    judged = list(read_lines(folder.metrics, Judgement.from_plain))
+    judged = list(read_lines(folder.metrics, Measurement.from_plain))
     for which in _SNAPSHOTS:
         options = replace(job.evaluation, snapshot=which, device=job.device or job.evaluation.device)
         snapshot = find_snapshot(folder, which, ema=options.ema)

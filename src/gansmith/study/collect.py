@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from gansmith import __version__
 from gansmith.errors import GansmithError
 from gansmith.evaluation.judge import quantities
-from gansmith.metrics.judgement import Judgement, incomparable
+from gansmith.metrics.measurement import Measurement, incomparable
 from gansmith.metrics.metric import Quantity
 from gansmith.plain_json import read_json, read_lines
 from gansmith.runs import RunFolder
@@ -35,7 +35,7 @@ class _Run:
 
     cell: Cell
     folder: RunFolder
-    judgements: Sequence[Judgement]
+    measurements: Sequence[Measurement]
     evidence: Evidence
     machine: tuple[object, ...] = ()
 
@@ -104,18 +104,18 @@ def _setting(record: Record, folder: StudyFolder, data: DataSetting) -> SettingR
 
 def _read(folder: StudyFolder, cell: Cell, tracked: str, num: int) -> _Run:
     run = RunFolder(folder.run(cell.title))
-    judgements = list(read_lines(run.metrics, Judgement.from_plain))
-    ours = [line for line in judgements if line.kind == "evaluation" and line.generated.num == num]
+    measurements = list(read_lines(run.metrics, Measurement.from_plain))
+    ours = [line for line in measurements if line.kind == "evaluation" and line.generated.num == num]
     judged = {line.generated.snapshot: line for line in ours}
     last = judged.get("last")
     evidence = Evidence(
         state=cell.state,
-        curve=curve_of(judgements, tracked),
+        curve=curve_of(measurements, tracked),
         stats=run.read_stats(),
         best=judged.get("best") if run.best else last,
         last=last,
     )
-    return _Run(cell=cell, folder=run, judgements=judgements, evidence=evidence, machine=_machine(run))
+    return _Run(cell=cell, folder=run, measurements=measurements, evidence=evidence, machine=_machine(run))
 
 
 def _machine(run: RunFolder) -> tuple[object, ...]:
@@ -129,7 +129,7 @@ def _machine(run: RunFolder) -> tuple[object, ...]:
 def _tracked(folder: StudyFolder, cells: Sequence[Cell]) -> list[str]:
     """The names of the figures that the runs tracked; one, unless their configurations differ."""
     paths = [RunFolder(folder.run(cell.title)).metrics for cell in cells]
-    lines = [line for path in paths for line in read_lines(path, Judgement.from_plain)]
+    lines = [line for path in paths for line in read_lines(path, Measurement.from_plain)]
     return list(dict.fromkeys(name for line in lines if line.kind == "tracking" for name in line.figures))
 
 
@@ -215,7 +215,7 @@ def _incomparable(runs: Sequence[_Run]) -> list[str]:
     """Why figures of these runs must not be set side by side."""
     clauses: dict[str, None] = {}
     ended = [run for run in runs if run.ended]
-    tracking = [next((line for line in run.judgements if line.kind == "tracking"), None) for run in ended]
+    tracking = [next((line for line in run.measurements if line.kind == "tracking"), None) for run in ended]
     for lines in (tracking, [run.evidence.best for run in ended], [run.evidence.last for run in ended]):
         there = [line for line in lines if line is not None]
         clauses |= dict.fromkeys(clause for line in there[1:] for clause in incomparable(there[0], line))

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from scipy import integrate
 
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 from gansmith.metrics.metric import Better
 
 __all__ = [
@@ -34,11 +34,11 @@ __all__ = [
 Curve: TypeAlias = Sequence[tuple[int, float, float]]  # real images seen, seconds of training, the tracked figure
 
 
-def curve_of(judgements: Sequence[Judgement], figure: str) -> list[tuple[int, float, float]]:
+def curve_of(measurements: Sequence[Measurement], figure: str) -> list[tuple[int, float, float]]:
     """The curve of a tracked figure, in the order of images seen; moments at which it could not be had are left out."""
     points = [
         (line.generated.nimg, line.generated.seconds, line.figures[figure].value)
-        for line in judgements
+        for line in measurements
         if line.kind == "tracking" and figure in line.figures
     ]
     return sorted((nimg, seconds, value) for nimg, seconds, value in points if nimg is not None and seconds is not None)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 from gansmith.metrics.metric import Quantity
 from gansmith.study.curves import Better, Curve, best_of, decline, log_cost, mean_over_way, oscillation, time_to
 from gansmith.study.results import Measure, Measured, State
@@ -28,15 +28,15 @@ class Evidence:
         state: of the cell; only what is finished or diverged is measured.
         curve: the tracked figure.
         stats: the lines of stats.jsonl.
-        best: the judgement of the best generator, or None.
+        best: the measurement of the best generator, or None.
         last: that of the last one, or None.
     """
 
     state: State
     curve: Curve = ()
     stats: Sequence[Mapping[str, Any]] = ()
-    best: Judgement | None = None
-    last: Judgement | None = None
+    best: Measurement | None = None
+    last: Measurement | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Yardstick:
         nimg: where waiting for them ends: what every finished run has seen.
         seconds: the training that every finished run has had; None where their machines differ, so that seconds
             cannot be compared.
-        figures: those of the judgements, by name.
+        figures: those of the measurements, by name.
     """
 
     tracked: str = ""
@@ -131,7 +131,7 @@ def _tracked_quality(quantity: Quantity, yardstick: Yardstick) -> list[tuple[Mea
                 title=f"tracked {quantity.title} {when}",
                 better=quantity.better,
                 group="quality",
-                headline=yardstick.tracked not in yardstick.figures,  # else the judgement of more images is
+                headline=yardstick.tracked not in yardstick.figures,  # else the measurement of more images is
                 definition=definition,
             ),
             answer,
@@ -143,12 +143,12 @@ def _tracked_quality(quantity: Quantity, yardstick: Yardstick) -> list[tuple[Mea
 def _judged(which: str, yardstick: Yardstick) -> list[tuple[Measure, Answer]]:
     def figure_of(name: str) -> Answer:
         def answer(evidence: Evidence) -> float:
-            judgement = evidence.best if which == "best" else evidence.last
-            if judgement is None:
+            measurement = evidence.best if which == "best" else evidence.last
+            if measurement is None:
                 raise ValueError(f"the {which} generator was not judged")
-            if name not in judgement.figures:
-                raise ValueError("; ".join(judgement.failures.values()) or "not measured")
-            return judgement.figures[name].value
+            if name not in measurement.figures:
+                raise ValueError("; ".join(measurement.failures.values()) or "not measured")
+            return measurement.figures[name].value
 
         return answer
 

@@ -12,7 +12,7 @@ from rich import progress
 from rich.console import Console
 
 from gansmith.errors import GansmithError
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 from gansmith.plain_json import read_lines
 from gansmith.runs import RunFolder
 from gansmith.schedules import Progress
@@ -115,7 +115,7 @@ def how_far(cell: Cell, run: Path) -> tuple[float, str]:
     try:
         folder = RunFolder.open(run)
         moments = list(read_lines(folder.stats, _moment))
-        judgements = list(read_lines(folder.metrics, Judgement.from_plain))
+        measurements = list(read_lines(folder.metrics, Measurement.from_plain))
     except (GansmithError, OSError):
         return 0.0, "starting"
     if not moments:
@@ -123,7 +123,7 @@ def how_far(cell: Cell, run: Path) -> tuple[float, str]:
     now = moments[-1]
     fraction = cell.config.length.fraction(now)
     doing = "judging" if fraction >= 1 else f"{now.nimg / 1000:.0f} kimg"
-    return fraction, ", ".join([doing, *_newest_figures(judgements)])
+    return fraction, ", ".join([doing, *_newest_figures(measurements)])
 
 
 def _moment(record: dict[str, Any]) -> Progress:
@@ -136,7 +136,7 @@ def _moment(record: dict[str, Any]) -> Progress:
     )
 
 
-def _newest_figures(judgements: list[Judgement]) -> list[str]:
-    tracked = [line for line in judgements if line.kind == "tracking"]
+def _newest_figures(measurements: list[Measurement]) -> list[str]:
+    tracked = [line for line in measurements if line.kind == "tracking"]
     figures = tracked[-1].figures if tracked else {}
     return [f"{name} {estimate.value:.3g}" for name, estimate in figures.items()]

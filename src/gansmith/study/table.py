@@ -70,7 +70,7 @@ def _table(results: StudyResults, setting: SettingResults) -> Table:
 
 
 def _of_summary(measure: Measure) -> bool:
-    """All but the judgements of the last generator, which are as many as those of the best."""
+    """All but the measurements of the last generator, which are as many as those of the best."""
     return not measure.key.startswith("last/")
 
 

@@ -19,8 +19,8 @@ from gansmith import dist
 from gansmith.augment import SAFE_OPERATIONS, AdaptiveAugment
 from gansmith.component import override
 from gansmith.devices import Compute
-from gansmith.metrics.handedness import safe_operations
 from gansmith.metrics.metric import Estimate
+from gansmith.metrics.mirror_asymmetry import safe_operations
 from gansmith.models.dcgan import DCGAN
 from gansmith.penalties import R1, R2, Penalty, scaled_gamma
 from gansmith.schedules import Duration, Progress
@@ -65,7 +65,7 @@ class Situation:
         length: of the training.
         device: "cpu", "cuda" or "mps".
         free_bytes: its memory that is free; None where nobody can say.
-        handedness: learns which share of the images can be told from their mirror images; None if nobody can.
+        mirror_asymmetry: learns which share of the images can be told from their mirror images; None if nobody can.
     """
 
     spec: ImageSpec
@@ -76,7 +76,7 @@ class Situation:
     length: Duration
     device: str
     free_bytes: int | None
-    handedness: Callable[[], Estimate | None] | None = None
+    mirror_asymmetry: Callable[[], Estimate | None] | None = None
 
 
 class Trials:
@@ -154,7 +154,7 @@ def settle(
     """
     kept = {*given, *differences(PRESETS["auto"].config, config)}
     if _touched("augment", kept):
-        situation = dataclasses.replace(situation, handedness=None)  # which takes seconds to learn
+        situation = dataclasses.replace(situation, mirror_asymmetry=None)  # which takes seconds to learn
     reasons = []
     for choice in (_classes, _network, _batch, _penalties, _augmentation):
         topic, changes, describe = choice(config, situation, trials)
@@ -277,7 +277,7 @@ def _augmentation(config: Config, situation: Situation, trials: Trials) -> Choic
     seen = f"each image is seen about {views:,.0f} times"
     if views < FEW_VIEWS or situation.kind not in SAFE_OPERATIONS:
         return "augment", {}, lambda settled: f"nothing: {seen}" if settled.augment is None else AS_GIVEN
-    names, remark = safe_operations(situation.kind, situation.spec.channels, situation.handedness)
+    names, remark = safe_operations(situation.kind, situation.spec.channels, situation.mirror_asymmetry)
     augment = AdaptiveAugment(operations=names, kimg=KIMG_TO_FULL)
     if config.guard is not None and situation.num_held_out >= LEAST_HELD_OUT:
         augment = dataclasses.replace(augment, by="held-out")

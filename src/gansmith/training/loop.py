@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from gansmith import dist
 from gansmith.data.resident import BatchAt
 from gansmith.errors import TrainingDiverged
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.schedules import Progress
@@ -40,7 +40,7 @@ class Watcher(ABC):
         """Samples have been written."""
 
     @abstractmethod
-    def judgement(self, judgement: Judgement) -> None:
+    def measurement(self, measurement: Measurement) -> None:
         """The figure has been measured."""
 
     @abstractmethod
@@ -108,8 +108,8 @@ class _Loop:
         self.sitting = time.perf_counter() - state.seconds
         self.last_interval = state.progress
         self.last_picture = -1 if state.step == 0 else state.nimg
-        self.last_judgement = -1 if state.step == 0 else state.nimg
-        self.judgement: Judgement | None = None
+        self.last_measurement = -1 if state.step == 0 else state.nimg
+        self.measurement: Measurement | None = None
 
     def at_start(self) -> None:
         if self.state.config.samples.at_start:
@@ -145,10 +145,10 @@ class _Loop:
     def at_end(self, *, finished: bool) -> None:
         if finished and self.last_picture < self.state.nimg:
             self.write_samples()
-        if finished and self.tracker and self.last_judgement < self.state.nimg:
+        if finished and self.tracker and self.last_measurement < self.state.nimg:
             self.judge(self.tracker, sparingly=False)
-        if finished and self.tracker and self.judgement and self.last_judgement == self.state.nimg:
-            self.tracker.decide(self.state, self.judgement)
+        if finished and self.tracker and self.measurement and self.last_measurement == self.state.nimg:
+            self.tracker.decide(self.state, self.measurement)
         self.save()
 
     def notice(self, sentence: str) -> None:
@@ -200,13 +200,13 @@ class _Loop:
     def judge(self, tracker: Tracker, *, sparingly: bool) -> None:
         if (sparingly and not tracker.affordable(self.state)) or not self.is_sound():
             return
-        self.last_judgement = self.state.nimg
-        self.judgement = judgement = tracker.measure(self.state)
+        self.last_measurement = self.state.nimg
+        self.measurement = measurement = tracker.measure(self.state)
         if dist.is_main():
             for log in self.logs:
-                log.statistics({"progress/nimg": self.state.nimg, **judgement.named_figures()})
+                log.statistics({"progress/nimg": self.state.nimg, **measurement.named_figures()})
             for watcher in self.watchers:
-                watcher.judgement(judgement)
+                watcher.measurement(measurement)
 
     def save(self) -> None:
         if not self.is_sound():
@@ -256,8 +256,8 @@ class _Loop:
             return
         self.tell(rollback)
         self.last_interval = self.state.progress
-        self.last_picture, self.last_judgement = (
-            min(last, self.state.nimg) for last in (self.last_picture, self.last_judgement)
+        self.last_picture, self.last_measurement = (
+            min(last, self.state.nimg) for last in (self.last_picture, self.last_measurement)
         )
 
     def say(self, guardian: Guardian, event: Event) -> None:

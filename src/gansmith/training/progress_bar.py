@@ -16,7 +16,7 @@ from gansmith.console import print_lines, print_plain
 from gansmith.data.class_names import classes_text
 from gansmith.data.store import Store
 from gansmith.errors import command
-from gansmith.metrics.judgement import Judgement
+from gansmith.metrics.measurement import Measurement
 from gansmith.runs import RunFolder
 from gansmith.schedules import Duration
 from gansmith.training.loop import Watcher
@@ -123,8 +123,8 @@ class _Bar(Watcher):
     def picture(self, path: str) -> None:
         self.last_picture = f" · {path}"
 
-    def judgement(self, judgement: Judgement) -> None:
-        self.figures = f" · {_figures(judgement)}"
+    def measurement(self, measurement: Measurement) -> None:
+        self.figures = f" · {_figures(measurement)}"
 
     def notice(self, sentence: str) -> None:
         print_plain(self.bar.console, sentence)
@@ -147,8 +147,8 @@ class _Lines(Watcher):
     def picture(self, path: str) -> None:
         print_plain(self.console, f"     {path}")
 
-    def judgement(self, judgement: Judgement) -> None:
-        print_plain(self.console, f"     {_figures(judgement)}")
+    def measurement(self, measurement: Measurement) -> None:
+        print_plain(self.console, f"     {_figures(measurement)}")
 
     def notice(self, sentence: str) -> None:
         print_plain(self.console, f"     {sentence}")
@@ -159,9 +159,9 @@ def _losses(record: dict[str, float]) -> str:
     return f"G {generator:.3f} D {discriminator:.3f}, {record['speed/images_per_second']:.0f} img/s"
 
 
-def _figures(judgement: Judgement) -> str:
-    failures = [f"{metric} cannot be measured: {why}" for metric, why in judgement.failures.items()]
-    return ", ".join([*(f"{name} {estimate.value:.4g}" for name, estimate in judgement.figures.items()), *failures])
+def _figures(measurement: Measurement) -> str:
+    failures = [f"{metric} cannot be measured: {why}" for metric, why in measurement.failures.items()]
+    return ", ".join([*(f"{name} {estimate.value:.4g}" for name, estimate in measurement.figures.items()), *failures])
 
 
 def _clock(seconds: float) -> str:

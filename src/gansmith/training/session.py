@@ -24,8 +24,8 @@ from gansmith.errors import ConfigError, GansmithError, MetricError, RunError, c
 from gansmith.images.pixels import save_png
 from gansmith.images.plots import plot_losses
 from gansmith.images.video import can_write_mp4, thinned, write_animation
-from gansmith.metrics.handedness import handedness, safe_operations
 from gansmith.metrics.metric import Estimate
+from gansmith.metrics.mirror_asymmetry import mirror_asymmetry, safe_operations
 from gansmith.plain_json import write_json
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
@@ -112,7 +112,7 @@ def _sit(
     if resuming:
         _refuse_other_data(folder, facts)
     training, held_out = split(store, config.held_out, least=ENOUGH_HELD_OUT)
-    told = _learning_handedness(store, training, console)
+    told = _learning_mirror_asymmetry(store, training, console)
     # All ranks take part in the trials of what is chosen.
     chosen = (config, ()) if resuming else _chosen(config, given, store, (training, held_out), compute, told)
     config, reasons = dist.from_main(lambda: chosen)
@@ -191,7 +191,7 @@ def _chosen(
             length=config.length,
             device=compute.device.type,
             free_bytes=free_bytes(compute.device),
-            handedness=told_everywhere,
+            mirror_asymmetry=told_everywhere,
         )
         config, reasons = auto.settle(config, given, situation, auto.Trials(spec, compute))
     if config.augment is not None:
@@ -204,10 +204,10 @@ def _chosen(
     return config, reasons
 
 
-def _learning_handedness(store: Store, training: Indices, console: Console) -> Callable[[], Estimate | None]:
+def _learning_mirror_asymmetry(store: Store, training: Indices, console: Console) -> Callable[[], Estimate | None]:
     def learnt() -> Estimate | None:
         with work_progress("looking for left and right", console) as progress:
-            return handedness(store, training, progress)
+            return mirror_asymmetry(store, training, progress)
 
     return functools.cache(learnt)
 

@@ -20,8 +20,8 @@ from gansmith.errors import MetricError
 from gansmith.metrics import default_extractor
 from gansmith.metrics.features import FeatureNetwork, Features, features_of_batches, features_of_store, some_of
 from gansmith.metrics.frechet import FID
-from gansmith.metrics.judgement import Generated, Judgement, Reference, Seen
 from gansmith.metrics.kernel import KID
+from gansmith.metrics.measurement import Generated, Measurement, Reference, Seen
 from gansmith.metrics.metric import Comparison, Estimate, Metric
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
@@ -75,18 +75,18 @@ class Tracker:
         expected = state.tracking_seconds * (1 + FOR_THE_DECISION + 2 / max(1, state.num_tracked))
         return expected <= self.tracking.max_share * state.seconds
 
-    def measure(self, state: TrainState) -> Judgement:
+    def measure(self, state: TrainState) -> Measurement:
         """Judge the generator of now, write it down, and keep it if it is the best so far; all ranks take part."""
         began = time.perf_counter()
-        judgement = self._judgement(state)
+        measurement = self._measurement(state)
         if dist.is_main():
-            self.run.append_judgement(judgement.to_plain())
-            self._keep_if_best(state, judgement)
+            self.run.append_measurement(measurement.to_plain())
+            self._keep_if_best(state, measurement)
         _charge(state, began)
         state.num_tracked += 1
-        return judgement
+        return measurement
 
-    def decide(self, state: TrainState, judgement: Judgement) -> None:
+    def decide(self, state: TrainState, measurement: Measurement) -> None:
         """At the end, keep the generator of now unless the kept one is clearly better on more and other images.
 
         The best of many noisy figures is in part a lucky one, and of two that are level the one that has learnt longer
@@ -95,11 +95,11 @@ class Tracker:
 
         Args:
             state: the generator of now.
-            judgement: what ``measure`` found of it.
+            measurement: what ``measure`` found of it.
         """
         num = self._num_to_decide(state)
         kept = dist.from_main(lambda: self._kept_instead_of(state))
-        if num < self.tracking.num or kept is None or self.figure not in judgement.figures:
+        if num < self.tracking.num or kept is None or self.figure not in measurement.figures:
             return
         began = time.perf_counter()
         network = copy.deepcopy(self.sampler.network)
@@ -108,7 +108,7 @@ class Tracker:
         rivals = (self.sampler, dataclasses.replace(self.sampler, network=network))
         now, before = (self._measured(rival, seeds)[self.figure].value for rival in rivals)
         if dist.is_main() and not self._better(before, now, by=LEVEL * abs(now)):
-            self._keep(state, judgement)
+            self._keep(state, measurement)
         _charge(state, began)
 
     def _num_to_decide(self, state: TrainState) -> int:
@@ -128,14 +128,14 @@ class Tracker:
     def _measured(self, sampler: TrainedGenerator, seeds: Sequence[int]) -> dict[str, Estimate]:
         return self.metric.measure(Comparison(real=self.real, fake=self._fake(sampler, seeds), unlearnt=self.unlearnt))
 
-    def _judgement(self, state: TrainState) -> Judgement:
+    def _measurement(self, state: TrainState) -> Measurement:
         figures: dict[str, Estimate] = {}
         failures: dict[str, str] = {}
         try:
             figures = self._measured(self.sampler, range(self.tracking.num))
         except MetricError as error:
             failures[member_name(self.metric)] = str(error)
-        return Judgement(
+        return Measurement(
             kind="tracking",
             when=datetime.now(UTC).isoformat(timespec="seconds"),
             generated=Generated(
@@ -160,28 +160,28 @@ class Tracker:
         share = np.array_split(np.asarray(seeds), dist.world_size())[dist.rank()].tolist()
         return features_of_batches(self.network, ((batch.images, batch.labels) for batch in sampler.batches(share)))
 
-    def _keep_if_best(self, state: TrainState, judgement: Judgement) -> None:
-        if self.figure not in judgement.figures:
+    def _keep_if_best(self, state: TrainState, measurement: Measurement) -> None:
+        if self.figure not in measurement.figures:
             return
-        before = self._best_before(judgement)
-        if before is None or self._better(judgement.figures[self.figure].value, before):
-            self._keep(state, judgement)
+        before = self._best_before(measurement)
+        if before is None or self._better(measurement.figures[self.figure].value, before):
+            self._keep(state, measurement)
 
     def _better(self, value: float, than: float, by: float = 0.0) -> bool:
         cost = self.metric.quantities[self.figure].cost
         return cost(value) < cost(than) - by
 
-    def _keep(self, state: TrainState, judgement: Judgement) -> None:
-        value, seen = judgement.figures[self.figure].value, judgement.to_plain()["seen"]
+    def _keep(self, state: TrainState, measurement: Measurement) -> None:
+        value, seen = measurement.figures[self.figure].value, measurement.to_plain()["seen"]
         told = {"figure": self.figure, "value": value, "seen": seen}
         self.run.keep_best(lambda folder: state.save_generator(folder, told))
 
-    def _best_before(self, judgement: Judgement) -> float | None:
+    def _best_before(self, measurement: Measurement) -> float | None:
         """The figure of the generator that is kept now, if it was seen through the same network."""
         if self.run.best is None:
             return None
         plain = read_state(self.run.best)
-        comparable = plain["figure"] == self.figure and plain["seen"]["digest"] == judgement.seen.digest
+        comparable = plain["figure"] == self.figure and plain["seen"]["digest"] == measurement.seen.digest
         return float(plain["value"]) if comparable else None
 
 

@@ -1,4 +1,4 @@
-"""The guard's judgement: what it sees in a history, what it says of it, and what it would change."""
+"""The guard's measurement: what it sees in a history, what it says of it, and what it would change."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from gansmith.metrics.metric import Estimate
 __all__ = [
     "PUBLISHED_EXTRACTOR",
     "Generated",
-    "Judgement",
+    "Measurement",
     "Reference",
     "Seen",
     "Split",
@@ -116,7 +116,7 @@ class Seen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class Measurement:
     """What was measured at one moment, and of what.
 
     Args:
@@ -148,7 +148,7 @@ class Judgement:
         return {f"metric/{name}": estimate.value for name, estimate in self.figures.items()}
 
     @classmethod
-    def from_plain(cls, plain: Any) -> Judgement:
+    def from_plain(cls, plain: Any) -> Measurement:
         """The inverse.
 
         Raises:
@@ -160,15 +160,15 @@ class Judgement:
             parts["reference"] = Reference(**parts["reference"])
             parts["seen"] = Seen(**parts["seen"])
             parts["figures"] = {str(key): Estimate(**value) for key, value in parts["figures"].items()}
-            judgement = cls(**parts)
-            _check(judgement, "metrics.jsonl")
-            return judgement
+            measurement = cls(**parts)
+            _check(measurement, "metrics.jsonl")
+            return measurement
         except (TypeError, KeyError, ValueError, AttributeError, ArithmeticError, GansmithError) as error:
             raise MetricError(f"a line of metrics.jsonl cannot be read ({error}); remove the line") from error
 
 
-def incomparable(one: Judgement, other: Judgement) -> list[str]:
-    """Why the figures of two judgements must not be set side by side, a clause each; empty if they may."""
+def incomparable(one: Measurement, other: Measurement) -> list[str]:
+    """Why the figures of two measurements must not be set side by side, a clause each; empty if they may."""
     pairs = [
         ("the feature network", (one.seen.extractor, one.seen.digest), (other.seen.extractor, other.seen.digest)),
         ("the reference data", one.reference.digest, other.reference.digest),

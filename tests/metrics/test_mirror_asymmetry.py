@@ -13,8 +13,8 @@ from gansmith.data.folder import Folder
 from gansmith.data.gtsrb import Gtsrb
 from gansmith.data.source import Source
 from gansmith.data.store import Preparation, Store, prepare
-from gansmith.metrics.handedness import handedness, safe_operations
 from gansmith.metrics.metric import Estimate
+from gansmith.metrics.mirror_asymmetry import mirror_asymmetry, safe_operations
 from gansmith.types import ImageSpec, PixelArray
 
 SAFE = SAFE_OPERATIONS["photos"]
@@ -49,7 +49,7 @@ def hooks(num: int, *, either_side: bool) -> PixelArray:
 
 
 def found(images: PixelArray) -> Estimate:
-    told = handedness(store(images), np.arange(len(images)))
+    told = mirror_asymmetry(store(images), np.arange(len(images)))
     assert told is not None
     return told
 
@@ -71,7 +71,7 @@ def test_the_grain_of_a_format_is_not_taken_for_a_side() -> None:
 
 
 def test_nobody_can_say_of_few_images_or_narrow_ones() -> None:
-    assert handedness(store(hooks(60, either_side=False)), np.arange(60)) is None
+    assert mirror_asymmetry(store(hooks(60, either_side=False)), np.arange(60)) is None
     assert safe_operations("photos", 3, lambda: None) == (SAFE, "")
     assert found(hooks(300, either_side=False)[:, :, :1]).value <= 0.6
 
@@ -91,5 +91,5 @@ def test_signs_have_sides_and_flowers_have_none() -> None:
     ]
     for source, size, one_sided in sources:
         images = prepare(source, Preparation(size=(size, size)))
-        told = handedness(images, np.arange(len(images)))
+        told = mirror_asymmetry(images, np.arange(len(images)))
         assert ("mirror" not in safe_operations("photos", 3, lambda told=told: told)[0]) == one_sided

@@ -1,6 +1,6 @@
 """Which data sets can be told from their mirror images, as training looks before it mirrors anything.
 
-    python benchmarks/handedness.py --data-root path/to/data [--images 300 1000]
+    python benchmarks/mirror_asymmetry.py --data-root path/to/data [--images 300 1000]
 
 Of each set all images, and so many drawn with each of three seeds. Writes a JSON file and a Markdown table to
 benchmarks/results/.
@@ -22,7 +22,7 @@ from corruptions import commit
 from gansmith.data import resolve
 from gansmith.data.store import Preparation, Store, prepare
 from gansmith.devices import choose_compute, describe_environment
-from gansmith.metrics.handedness import handedness
+from gansmith.metrics.mirror_asymmetry import mirror_asymmetry
 
 __all__ = ["DATA", "SEEDS", "main", "measured", "table"]
 
@@ -54,7 +54,7 @@ def main() -> None:
                 print(results[-1], flush=True)
     date, environment = datetime.date.today().isoformat(), describe_environment(choose_compute("auto", "auto"))
     about = {"date": date, "commit": commit(), "processor": environment.get("processor"), "cores": os.cpu_count()}
-    path = HERE / "results" / f"{date}-handedness"
+    path = HERE / "results" / f"{date}-mirror_asymmetry"
     path.with_suffix(".json").write_text(json.dumps({**about, "results": results}, indent=2) + "\n")
     header = "Told from their mirror images, " + ", ".join(f"{key} {value}" for key, value in about.items())
     path.with_suffix(".md").write_text(f"{header}.\n\n{table(results)}\n")
@@ -72,7 +72,7 @@ def measured(store: Store, num: int, seed: int) -> dict[str, Any]:
     """So many images of a set, drawn with a seed: the share that is told, its interval, and how long it took."""
     chosen = np.sort(np.random.default_rng(seed).permutation(len(store))[:num])
     began = time.perf_counter()
-    told = handedness(store, chosen)
+    told = mirror_asymmetry(store, chosen)
     share = None if told is None else [round(each, 3) for each in (told.value, told.low, told.high)]
     return {"images": num, "seed": seed, "told": share, "seconds": round(time.perf_counter() - began, 1)}
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gansmith.models import convolution, products
+from gansmith.models import convolution, matmul
 from gansmith.models.dcgan import DCGAN
 from gansmith.types import ImageSpec
 
@@ -40,49 +40,49 @@ def test_they_are_torch_s_convolution_and_its_gradients(
     images_at_once: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(products, "_images_at_once", lambda *_: images_at_once)
-    geometry = products.Geometry(stride, padding, groups=1)
+    monkeypatch.setattr(matmul, "_images_at_once", lambda *_: images_at_once)
+    geometry = matmul.Geometry(stride, padding, groups=1)
     x, weight, bias = numbers(5, 3, *size), numbers(6, 3, *kernel, seed=1), numbers(6, seed=2)
     expected = F.conv2d(x, weight, bias, stride, padding)
     gradient = numbers(*expected.shape, seed=3)
     of_x, of_weight, _ = torch.ops.aten.convolution_backward(
         gradient, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1, [True, True, False]
     )
-    made = products.convolved(x, weight, bias, geometry)
+    made = matmul.convolved(x, weight, bias, geometry)
     torch.testing.assert_close(made, expected)
-    torch.testing.assert_close(products.convolved(x, weight, None, geometry) + bias[:, None, None], expected)
-    back = products.input_gradient(gradient, weight, size, geometry)
+    torch.testing.assert_close(matmul.convolved(x, weight, None, geometry) + bias[:, None, None], expected)
+    back = matmul.input_gradient(gradient, weight, size, geometry)
     torch.testing.assert_close(back, of_x)
-    torch.testing.assert_close(products.weight_gradient(gradient, x, kernel, geometry), of_weight)
+    torch.testing.assert_close(matmul.weight_gradient(gradient, x, kernel, geometry), of_weight)
     assert all(maps.is_contiguous(memory_format=torch.channels_last) for maps in (made, back))
 
 
 def test_any_layout_will_do() -> None:
-    geometry = products.Geometry(stride=2, padding=1, groups=1)
+    geometry = matmul.Geometry(stride=2, padding=1, groups=1)
     x, weight = numbers(2, 3, 6, 6).contiguous(), numbers(4, 3, 4, 4).contiguous()
-    torch.testing.assert_close(products.convolved(x, weight, None, geometry), F.conv2d(x, weight, None, 2, 1))
+    torch.testing.assert_close(matmul.convolved(x, weight, None, geometry), F.conv2d(x, weight, None, 2, 1))
     gradient = numbers(2, 4, 3, 3).contiguous()
     expected = F.conv_transpose2d(gradient, weight, None, 2, 1)
-    torch.testing.assert_close(products.input_gradient(gradient, weight, (6, 6), geometry), expected)
+    torch.testing.assert_close(matmul.input_gradient(gradient, weight, (6, 6), geometry), expected)
 
 
 def test_the_weight_s_gradient_is_added_up_in_single_precision() -> None:
     """256 ones and then many more: in bfloat16 the sum would stay at 256."""
-    images = 8 * products.PATCH_BYTES // (4 * 2 * 64)
+    images = 8 * matmul.PATCH_BYTES // (4 * 2 * 64)
     x = torch.ones(images, 64, 2, 2, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
     gradient = torch.ones(images, 1, 2, 2, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
-    found = products.weight_gradient(gradient, x, (1, 1), products.Geometry(1, 0, 1))
+    found = matmul.weight_gradient(gradient, x, (1, 1), matmul.Geometry(1, 0, 1))
     torch.testing.assert_close(found, torch.full((1, 64, 1, 1), 4.0 * images, dtype=torch.bfloat16))
 
 
 def test_they_pay_where_weights_outweigh_the_map() -> None:
     large, small = (torch.empty(512, channels, 4, 4, dtype=torch.bfloat16) for channels in (256, 16))
-    assert products.pays(large, (4, 4), groups=1) and products.pays(large, (4, 4), groups=1, for_weight=True)
-    assert not products.pays(small, (4, 4), groups=1) and products.pays(small, (4, 4), groups=1, for_weight=True)
-    assert not products.pays(large, (32, 32), groups=1, for_weight=True)
-    assert not products.pays(large, (4, 4), groups=2, for_weight=True)
-    assert not products.pays(large.float(), (4, 4), groups=1, for_weight=True)
-    assert not products.pays(large.to("meta"), (4, 4), groups=1, for_weight=True)
+    assert matmul.pays(large, (4, 4), groups=1) and matmul.pays(large, (4, 4), groups=1, for_weight=True)
+    assert not matmul.pays(small, (4, 4), groups=1) and matmul.pays(small, (4, 4), groups=1, for_weight=True)
+    assert not matmul.pays(large, (32, 32), groups=1, for_weight=True)
+    assert not matmul.pays(large, (4, 4), groups=2, for_weight=True)
+    assert not matmul.pays(large.float(), (4, 4), groups=1, for_weight=True)
+    assert not matmul.pays(large.to("meta"), (4, 4), groups=1, for_weight=True)
 
 
 class _Log(TorchDispatchMode):
@@ -119,7 +119,7 @@ def test_both_networks_of_dcgan_take_them(upsampling: Any, monkeypatch: pytest.M
         with_them, ours = _steps(network, *inputs)
         network.zero_grad()
         with monkeypatch.context() as without:
-            without.setattr(products, "pays", lambda *_, **__: False)
+            without.setattr(matmul, "pays", lambda *_, **__: False)
             plain, theirs = _steps(network, *inputs)
         backward = torch.ops.aten.convolution_backward
         assert with_them[backward] == plain[backward] - 1
@@ -129,7 +129,7 @@ def test_both_networks_of_dcgan_take_them(upsampling: Any, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("kind", [convolution.Conv2d, convolution.ConvTranspose2d])
 def test_what_they_make_can_be_activated_in_place(kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "LARGE", 0)
+    monkeypatch.setattr(matmul, "LARGE", 0)
     channels = (8, 32) if kind is convolution.Conv2d else (32, 8)
     layer, x = kind(*channels, 4, stride=2, padding=1), numbers(2, channels[0], 4, 4, dtype=torch.float32)
     with _Log() as log, torch.autocast("cpu", torch.bfloat16):

@@ -1,4 +1,4 @@
-"""Judgements: whole after a round trip, hostile lines refused, and every difference that forbids a comparison named."""
+"""Measurements: whole after a round trip, hostile lines refused, every difference that forbids a comparison named."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from gansmith.errors import MetricError
-from gansmith.metrics.judgement import Generated, Judgement, Reference, Seen, incomparable
+from gansmith.metrics.measurement import Generated, Measurement, Reference, Seen, incomparable
 from gansmith.metrics.metric import Estimate
 from gansmith.runs import RunFolder
 
-JUDGEMENT = Judgement(
+JUDGEMENT = Measurement(
     kind="evaluation",
     when="2026-01-02T03:04:05+00:00",
     generated=Generated(
@@ -42,29 +42,29 @@ def plain(**changes: Any) -> dict[str, Any]:
 # --- the round trip ----------------------------------------------------------------------------------------
 
 
-def test_a_judgement_is_the_same_after_a_round_trip() -> None:
-    assert Judgement.from_plain(plain()) == JUDGEMENT
+def test_a_measurement_is_the_same_after_a_round_trip() -> None:
+    assert Measurement.from_plain(plain()) == JUDGEMENT
 
 
 def test_of_a_folder_nothing_is_known_of_a_run() -> None:
     generated = Generated(path="pictures", num=50)
-    judgement = dataclasses.replace(JUDGEMENT, generated=generated, failures={})
-    found = Judgement.from_plain(through_json(judgement.to_plain()))
-    assert found == judgement and found.generated.snapshot is None and found.generated.seconds is None
+    measurement = dataclasses.replace(JUDGEMENT, generated=generated, failures={})
+    found = Measurement.from_plain(through_json(measurement.to_plain()))
+    assert found == measurement and found.generated.snapshot is None and found.generated.seconds is None
 
 
 def test_a_run_folder_gives_back_what_it_was_given(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run")
     tracked = dataclasses.replace(JUDGEMENT, kind="tracking")
-    for judgement in (JUDGEMENT, tracked):
-        run.append_judgement(judgement.to_plain())
-    assert [Judgement.from_plain(line) for line in run.read_judgements()] == [JUDGEMENT, tracked]
+    for measurement in (JUDGEMENT, tracked):
+        run.append_measurement(measurement.to_plain())
+    assert [Measurement.from_plain(line) for line in run.read_measurements()] == [JUDGEMENT, tracked]
 
 
 def test_what_may_be_left_out_is_empty() -> None:
     line = plain()
     del line["failures"], line["generated"]["digest"], line["seen"]["note"], line["figures"]["fid"]["note"]
-    found = Judgement.from_plain(line)
+    found = Measurement.from_plain(line)
     assert (found.failures, found.generated.digest, found.seen.note, found.figures["fid"].note) == ({}, "", "", "")
 
 
@@ -103,13 +103,13 @@ HOSTILE: dict[str, Any] = {
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_line_that_is_none_is_one_clear_line(case: str) -> None:
     with pytest.raises(MetricError) as caught:
-        Judgement.from_plain(HOSTILE[case])
+        Measurement.from_plain(HOSTILE[case])
     assert "\n" not in str(caught.value)
 
 
 def test_the_message_says_what_to_do() -> None:
     with pytest.raises(MetricError, match=r"a line of metrics.jsonl cannot be read \('generated'\); remove the line"):
-        Judgement.from_plain({"kind": "evaluation"})
+        Measurement.from_plain({"kind": "evaluation"})
 
 
 # --- what may be compared ----------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from gansmith.metrics.learning import LEARNING_SEED, Progress, learn, parted
 from gansmith.metrics.metric import Estimate
 from gansmith.types import Batch, Images, ImageSpec, Pixels
 
-__all__ = ["handedness", "safe_operations"]
+__all__ = ["mirror_asymmetry", "safe_operations"]
 
 SIDE = 32  # pixels; larger images are looked at from further away, where the grain of a file format is not seen
 MARGIN = 8  # one part of so many of each side is cut off, here or there
@@ -32,7 +32,7 @@ TOLD = 0.6  # of 1,000 images and more: 0.46 to 0.59 of photographs, 0.65 to 1 o
 WIDTH, NUM_FEATURES = 24, 32
 
 
-def handedness(store: Store, training: Indices, progress: Progress | None = None) -> Estimate | None:
+def mirror_asymmetry(store: Store, training: Indices, progress: Progress | None = None) -> Estimate | None:
     """The share of unseen images that a small network tells from their mirror images; half are told by guessing.
 
     The network gives each image a number, and learns to give it a larger one than its mirror image; compare
@@ -75,7 +75,7 @@ def handedness(store: Store, training: Indices, progress: Progress | None = None
 
 
 def safe_operations(
-    kind: str, channels: int, handedness: Callable[[], Estimate | None] | None, where: str = "augment.operations"
+    kind: str, channels: int, mirror_asymmetry: Callable[[], Estimate | None] | None, where: str = "augment.operations"
 ) -> tuple[tuple[str, ...], str]:
     """Choose the operations that leave images' meaning alone: those of their kind, less "mirror" if it changes them.
 
@@ -84,7 +84,7 @@ def safe_operations(
     Args:
         kind: of the data, as ``Source.kind``.
         channels: of the images.
-        handedness: measures which share of these images can be told from their mirror images; called only if the
+        mirror_asymmetry: measures which share of these images can be told from their mirror images; called only if the
             answer matters. None if it cannot be measured.
         where: for messages.
 
@@ -95,7 +95,7 @@ def safe_operations(
         ConfigError: no operation is known to be safe for this kind.
     """
     operations = settled_operations((), kind, channels, where)
-    told = handedness() if handedness is not None and "mirror" in operations else None
+    told = mirror_asymmetry() if mirror_asymmetry is not None and "mirror" in operations else None
     if told is None or told.value < TOLD or told.low <= 0.5:
         return operations, ""
     rest = tuple(name for name in operations if name != "mirror")
