@@ -1,5 +1,5 @@
 # On a fresh machine, `make demo` or `make test` is all it takes: both make .venv themselves.
-# Windows, or no make: see "Without make" in the README.
+# Windows, or no make: see "Install" in the README.
 
 PYTHON ?= python3
 VENV := .venv
