@@ -23,7 +23,8 @@ from gansmith.data.batches import Batches
 from gansmith.data.store import prepare
 from gansmith.devices import choose_compute
 from gansmith.errors import GansmithError
-from gansmith.images.pixels import grid, save_png, to_array, to_float, to_uint8
+from gansmith.images.pixels import save_png, to_array, to_float, to_uint8
+from gansmith.images.sheets import grid
 from gansmith.images.video import write_animation
 from gansmith.losses import Sigmoid
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork

@@ -45,7 +45,7 @@ def check_shapes(module: ModuleType) -> None:
 
 # In the order of their imports: who imports a function later imports the checked one.
 for _name in (
-    *("images.pixels", "augment.colour", "augment.cover", "augment.geometry", "augment.operations"),
+    *("images.pixels", "images.sheets", "augment.colour", "augment.cover", "augment.geometry", "augment.operations"),
     *("augment.transform", "augment.control", "losses", "penalties", "models.model", "models.layers"),
     *("models.dense", "models.dcgan", "models.resnet", "models.r3", "sampling.generator", "sampling.walks"),
     *("training.state", "training.steps", "training.loop"),

@@ -55,6 +55,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "optimizers": (NAMES, "test_optimizers.py", "contracts/test_optimizer_contract.py"),
     "sampling/generator": ("sampling/test_generator.py",),
     "images/pixels": ("images/test_pixels.py", "sampling/test_generator.py"),
+    "images/sheets": ("images/test_sheets.py", "sampling/test_generator.py"),
     "dist": ("test_dist.py", "test_dist_ranks.py"),
     "augment/colour": AUGMENT,
     "augment/control": AUGMENT,

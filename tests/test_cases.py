@@ -13,7 +13,7 @@ from gansmith import api
 from gansmith.cli import main
 from gansmith.data.folder import Folder
 from gansmith.data.store import Preparation, prepare
-from gansmith.images.pixels import labelled_rows
+from gansmith.images.sheets import labelled_rows
 from gansmith.training.snapshots import real_sheet
 
 SMALL = ["--length", "2 steps", "--batch_size", "4", "--model.width", "4", "--tracking", "none", "--guard", "none"]

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from gansmith.component import to_plain
-from gansmith.images.pixels import grid, labelled_rows, save_png
+from gansmith.images.pixels import save_png
+from gansmith.images.sheets import grid, labelled_rows
 from gansmith.metrics.measurement import Generated, Measurement, Reference, Seen
 from gansmith.metrics.metric import Estimate
 from gansmith.runs import RunFolder, write_json

@@ -13,7 +13,8 @@ from made_up import CLASSES, FACTS
 from PIL import Image
 
 from gansmith.errors import RunError
-from gansmith.images.pixels import grid, labelled_rows, save_png, shown_classes
+from gansmith.images.pixels import save_png
+from gansmith.images.sheets import grid, labelled_rows, shown_classes
 from gansmith.report.sheets import GAP, Moment, cut, evenly, moments, rows_of, tiled
 from gansmith.runs import RunFolder
 from gansmith.training.data_facts import DataFacts

@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 from gansmith.cli import main
 from gansmith.component import to_plain
 from gansmith.errors import RunError
-from gansmith.images.pixels import labelled_rows, save_png
+from gansmith.images.pixels import save_png
+from gansmith.images.sheets import labelled_rows
 from gansmith.report import write_report
 from gansmith.report.reading import attempt, read_measurements
 from gansmith.report.run_page import RunPage, run_page

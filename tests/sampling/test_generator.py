@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from gansmith.errors import ConfigError
-from gansmith.images.pixels import grid, labelled_rows
+from gansmith.images.sheets import grid, labelled_rows
 from gansmith.sampling.generator import Samples, TrainedGenerator
 
 

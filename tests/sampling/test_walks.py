@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from gansmith.errors import ConfigError
-from gansmith.images.pixels import grid
+from gansmith.images.sheets import grid
 from gansmith.sampling.generator import Samples, TrainedGenerator
 from gansmith.sampling.walks import Method, interpolate, save_walk, walk
 

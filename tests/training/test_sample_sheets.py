@@ -12,7 +12,8 @@ from PIL import Image
 
 from gansmith.component import from_plain, member, to_plain
 from gansmith.errors import ConfigError
-from gansmith.images.pixels import grid, labelled_rows, save_png, shown_classes
+from gansmith.images.pixels import save_png
+from gansmith.images.sheets import grid, labelled_rows, shown_classes
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.schedules import Progress

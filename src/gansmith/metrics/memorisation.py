@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from gansmith.errors import MetricError
-from gansmith.images.pixels import grid
+from gansmith.images.sheets import grid
 from gansmith.metrics.copies import Originals
 from gansmith.metrics.features import Features, some_of
 from gansmith.metrics.intervals import bootstrap, normal, wilson

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansmith.errors import RunError
-from gansmith.images.pixels import MOST_CLASSES, grid, labelled_rows, num_present, png_bytes, shown_classes
+from gansmith.images.pixels import png_bytes
+from gansmith.images.sheets import MOST_CLASSES, grid, labelled_rows, num_present, shown_classes
 from gansmith.report.reading import read_picture
 from gansmith.report.words import count, kimg
 from gansmith.runs import RunFolder

@@ -19,16 +19,8 @@ from gansmith.data.class_names import class_index
 from gansmith.devices import require_bytes
 from gansmith.errors import ConfigError
 from gansmith.files import replacing
-from gansmith.images.pixels import (
-    file_kind,
-    grid,
-    labelled_rows,
-    png_bytes,
-    save_png,
-    shown_classes,
-    to_array,
-    to_uint8,
-)
+from gansmith.images.pixels import file_kind, png_bytes, save_png, to_array, to_uint8
+from gansmith.images.sheets import grid, labelled_rows, shown_classes
 from gansmith.models.model import GeneratorNetwork, Model
 from gansmith.types import ImageSpec, Labels, Latents, PixelArray
 

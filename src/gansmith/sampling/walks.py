@@ -11,7 +11,8 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from gansmith.errors import ConfigError
-from gansmith.images.pixels import file_kind, grid, save_png
+from gansmith.images.pixels import file_kind, save_png
+from gansmith.images.sheets import grid
 from gansmith.images.video import write_animation
 from gansmith.sampling.generator import Samples, TrainedGenerator
 from gansmith.types import PixelArray

@@ -18,7 +18,8 @@ from gansmith.component import (
     Component,
 )
 from gansmith.errors import ConfigError, tell
-from gansmith.images.pixels import grid, labelled_rows, num_present, save_png, shown_classes
+from gansmith.images.pixels import save_png
+from gansmith.images.sheets import grid, labelled_rows, num_present, shown_classes
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.schedules import Duration, Progress

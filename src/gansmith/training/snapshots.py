@@ -14,7 +14,7 @@ from torch import Tensor
 from gansmith.data.store import Store
 from gansmith.devices import choose_compute
 from gansmith.errors import DamagedCheckpoint, RunError, tell
-from gansmith.images.pixels import grid, labelled_rows, num_present, shown_classes
+from gansmith.images.sheets import grid, labelled_rows, num_present, shown_classes
 from gansmith.models.model import GeneratorNetwork
 from gansmith.runs import RunFolder, set_aside
 from gansmith.sampling.generator import TrainedGenerator
