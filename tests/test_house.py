@@ -6,6 +6,7 @@ import ast
 import functools
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -36,6 +37,13 @@ GROUND_FLOOR = set(STREET[0])
 MATHEMATICS = {*STREET[1], "augment"}
 OPTIONAL = {"wandb", "tensorboard", "imageio_ffmpeg", "IPython"}
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 80
+# One concept under one name: what the console script, and cli for each verb, calls with the words of a command line.
+ENTRY_POINT = "main"
+# Still two concepts each. Take a name out when it is unique; add none.
+DEFINED_TWICE = {
+    *("Cell", "Comparison", "Evaluation", "Moment", "Part", "Pictures", "Samples", "best_of", "draw", "in_words"),
+    *("nearest", "number", "settle", "train"),
+}
 
 HOME = Path(gansmith.__file__).parent
 DOOR = HOME / "__init__.py"
@@ -195,6 +203,18 @@ def test_all_names_every_public_class_and_function_and_nothing_else() -> None:
     assert offences(LISTED, lambda path: set(public_names(path)) - defined_names(path)) == {}
     verbs = [path for path in LISTED if room(path) == "cli"]  # whose options have a class, for tyro alone
     assert offences([path for path in LISTED if path not in verbs], missing) == {}
+
+
+def test_one_name_means_one_thing() -> None:
+    """A public class or function has a name of its own in the whole tree."""
+    counts = Counter(node.name for path in LISTED for node in public_definitions(path))
+    assert {name for name, num in counts.items() if num > 1} - {ENTRY_POINT} == DEFINED_TWICE
+
+
+def test_only_the_command_line_has_an_entry_point() -> None:
+    having = [path for path in LISTED if ENTRY_POINT in (node.name for node in public_definitions(path))]
+    assert {room(path) for path in having} == {"cli"}
+    assert len(having) == len(COMMANDS) + 1
 
 
 def test_whoever_imports_a_name_finds_it_public() -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from gansmith.data import integrity
-from gansmith.data.integrity import BLOCK_BYTES, check_files, digest_of, digest_of_tensors
+from gansmith.data.integrity import BLOCK_BYTES, check_files, hash_file, hash_tensors
 from gansmith.data.labels import CLASS_LIMIT
 from gansmith.data.npz import Npz
 from gansmith.data.source import Record, Records, Size, Source
@@ -160,13 +160,13 @@ def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     monkeypatch.setattr(integrity, "ALWAYS_BYTES", 0)
     monkeypatch.setattr(integrity, "SETTLED_SECONDS", -60.0)
     seen: list[Path] = []
-    monkeypatch.setattr(integrity, "digest_of", lambda path: seen.append(path) or digest_of(path))
+    monkeypatch.setattr(integrity, "hash_file", lambda path: seen.append(path) or hash_file(path))
     (tmp_path / "file").write_bytes(b"content " * 9)
     return seen
 
 
 def test_a_large_file_is_read_once(tmp_path: Path, reads: list[Path]) -> None:
-    digests = {"file": digest_of(tmp_path / "file")}
+    digests = {"file": hash_file(tmp_path / "file")}
     for _ in range(3):
         check_files(tmp_path, digests)
     assert len(reads) == 1
@@ -176,7 +176,7 @@ def test_a_large_file_is_read_once(tmp_path: Path, reads: list[Path]) -> None:
 def test_a_large_file_that_changed_is_read_again_even_if_its_times_were_set_back(
     tmp_path: Path, reads: list[Path]
 ) -> None:
-    digests = {"file": digest_of(tmp_path / "file")}
+    digests = {"file": hash_file(tmp_path / "file")}
     check_files(tmp_path, digests)
     time.sleep(0.02)  # longer than a tick of the file system's clock
     flip(tmp_path / "file")
@@ -185,7 +185,7 @@ def test_a_large_file_that_changed_is_read_again_even_if_its_times_were_set_back
 
 
 def test_a_copy_of_a_large_file_is_read_again(tmp_path: Path, reads: list[Path]) -> None:
-    digests = {"file": digest_of(tmp_path / "file")}
+    digests = {"file": hash_file(tmp_path / "file")}
     check_files(tmp_path, digests)
     copy = shutil.copytree(tmp_path, tmp_path.with_name("copy"))
     check_files(copy, digests)
@@ -198,7 +198,7 @@ def test_a_file_that_was_just_written_is_not_remembered(
     tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(integrity, "SETTLED_SECONDS", 2.0)
-    digests = {"file": digest_of(tmp_path / "file")}
+    digests = {"file": hash_file(tmp_path / "file")}
     for _ in range(2):
         check_files(tmp_path, digests)
     assert len(reads) == 2 and not (tmp_path / "checked.json").exists()
@@ -208,12 +208,12 @@ def test_a_file_that_was_just_written_is_not_remembered(
 def test_a_digest_depends_on_every_byte(tmp_path: Path, size: int) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(size))
-    found = {digest_of(path)}
+    found = {hash_file(path)}
     for at in {0, size // 2, size - 1} if size else ():
         flip(path, at)
-        found.add(digest_of(path))
+        found.add(hash_file(path))
     path.write_bytes(bytes(size + 1))
-    found.add(digest_of(path))
+    found.add(hash_file(path))
     assert len(found) == 2 + len({0, size // 2, size - 1} if size else ())
 
 
@@ -232,7 +232,7 @@ def test_what_is_sealed_is_read_back_and_any_change_is_noticed() -> None:
 def test_the_digest_of_tensors_depends_on_names_types_shapes_and_values() -> None:
     base = torch.arange(6, dtype=torch.float32)
     kinds = [{"a": base}, {"b": base}, {"a": base.double()}, {"a": base.view(2, 3)}, {"a": base.flip(0)}, {}]
-    assert len({digest_of_tensors(kind) for kind in kinds}) == len(kinds)
+    assert len({hash_tensors(kind) for kind in kinds}) == len(kinds)
 
 
 # --- labels ------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ SHOWN = 10  # skipped files that are named
 
 
 @dataclass(frozen=True)
-class Data:
+class DataOptions:
     """Look at a data set ("check", which may be left out), or build the store that training reads ("prepare").
 
     Fields of the source and of the preparation can be given too: --data.roi true, --preparation.fit pad.
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     words = list(arguments)
     if words and words[0] not in ("check", "prepare", "-h", "--help"):
         words.insert(0, "check")
-    options, overrides = parse_with_overrides(Data, "data", words)
+    options, overrides = parse_with_overrides(DataOptions, "data", words)
     from gansmith.data import parse_size
     from gansmith.training.presets import configure
 

@@ -13,7 +13,7 @@ NUM_JUDGED = 5000
 
 
 @dataclass(frozen=True)
-class Demo:
+class DemoOptions:
     """Train a GAN on drawn traffic signs of 43 classes, at 32 pixels, judge it, and put it all on one page."""
 
     length: str = "3 min"
@@ -24,7 +24,7 @@ class Demo:
 
 def main(arguments: Sequence[str]) -> None:
     """Run the demonstration."""
-    options, overrides = parse_with_overrides(Demo, "demo", arguments)
+    options, overrides = parse_with_overrides(DemoOptions, "demo", arguments)
     from rich.console import Console
 
     from gansmith import api

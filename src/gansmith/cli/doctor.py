@@ -19,7 +19,7 @@ EXTRAS = {
 
 
 @dataclass(frozen=True)
-class Doctor:
+class DoctorOptions:
     """Say what this machine has, what training would use, and which extras are installed."""
 
     json: OnlyJson = False
@@ -28,7 +28,7 @@ class Doctor:
 
 def main(arguments: Sequence[str]) -> None:
     """Examine the machine."""
-    only_json = parse(Doctor, "doctor", arguments).json
+    only_json = parse(DoctorOptions, "doctor", arguments).json
     from gansmith.data.source import cache_folder
     from gansmith.devices import choose_compute, describe_environment
 

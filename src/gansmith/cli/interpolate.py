@@ -13,7 +13,7 @@ __all__ = ["main"]
 
 
 @dataclass(frozen=True)
-class Interpolate:
+class InterpolateOptions:
     """Walk between the latents of two seeds. A seed that is not given is drawn at random, and said."""
 
     run: RunPath
@@ -37,7 +37,7 @@ class Interpolate:
 def main(arguments: Sequence[str]) -> None:
     """Interpolate."""
     words = [word for word in arguments if word != "random"]  # "RUN random" is what no seeds mean
-    options = parse(Interpolate, "interpolate", words)
+    options = parse(InterpolateOptions, "interpolate", words)
     from gansmith import api
     from gansmith.sampling import walks
 

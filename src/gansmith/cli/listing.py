@@ -40,7 +40,7 @@ Rows: TypeAlias = Callable[[], Iterator[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
-class List:
+class ListOptions:
     """Name what there is to choose from. "fields" are those of the configuration, with the default preset's values."""
 
     topic: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TOPIC")] = "presets"
@@ -52,7 +52,7 @@ class List:
 
 def main(arguments: Sequence[str]) -> None:
     """List."""
-    options = parse(List, "list", arguments)
+    options = parse(ListOptions, "list", arguments)
     topic = options.topic
     topics: dict[str, Rows] = {name: partial(_members, name) for name in FAMILIES}
     topics |= {"presets": _presets, "fields": _fields}

@@ -11,7 +11,7 @@ __all__ = ["main"]
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportOptions:
     """Write one page about a run or a study: pictures, curves, figures, configuration. It needs no network."""
 
     path: RunPath
@@ -22,7 +22,7 @@ class Report:
 
 def main(arguments: Sequence[str]) -> None:
     """Write the page."""
-    options = parse(Report, "report", arguments)
+    options = parse(ReportOptions, "report", arguments)
     from pathlib import Path
 
     from gansmith.report import write_report

@@ -11,7 +11,7 @@ __all__ = ["main"]
 
 
 @dataclass(frozen=True)
-class Resume:
+class ResumeOptions:
     """Go on with a run where it stopped, exactly as if it never had.
 
     A field of the configuration changes only if it is named: --generator_optimizer.lr 1e-4.
@@ -25,7 +25,7 @@ class Resume:
 
 def main(arguments: Sequence[str]) -> None:
     """Go on with a run."""
-    options, overrides = parse_with_overrides(Resume, "resume", arguments)
+    options, overrides = parse_with_overrides(ResumeOptions, "resume", arguments)
     from gansmith import api
 
     api.resume(options.run, length=options.length, overrides=overrides)

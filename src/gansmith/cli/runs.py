@@ -19,7 +19,7 @@ __all__ = ["main"]
 
 
 @dataclass(frozen=True)
-class Runs:
+class RunsOptions:
     """List the runs below a folder: how far each has come, and how good its best generator is."""
 
     folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")] = "runs"
@@ -56,7 +56,7 @@ class RunSummary:
 
 def main(arguments: Sequence[str]) -> None:
     """List runs."""
-    options = parse(Runs, "runs", arguments)
+    options = parse(RunsOptions, "runs", arguments)
     folder = Path(options.folder)
     if not folder.is_dir():
         raise RunError(f"{folder}: no such folder; name the one that holds your runs: gansmith runs FOLDER")

@@ -12,7 +12,7 @@ __all__ = ["main"]
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleOptions:
     """Make images with a trained generator. One seed is one image: --seed 5 --num 3 makes those of 5, 6 and 7."""
 
     run: RunPath
@@ -35,7 +35,7 @@ class Sample:
 
 def main(arguments: Sequence[str]) -> None:
     """Sample."""
-    options = parse(Sample, "sample", arguments)
+    options = parse(SampleOptions, "sample", arguments)
     from gansmith import api
 
     generator = api.open_run(options.run).generator(snapshot=options.snapshot, ema=options.ema)

@@ -11,7 +11,7 @@ __all__ = ["main"]
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyOptions:
     """Train variants from several seeds, judge every run, and say what can be concluded.
 
     What has been done already is not done again: after an interruption, the same command goes on.
@@ -35,7 +35,7 @@ class Study:
 
 def main(arguments: Sequence[str]) -> None:
     """Run a study."""
-    options = parse(Study, "study", arguments)
+    options = parse(StudyOptions, "study", arguments)
     from gansmith.study.run import run_study
 
     run_study(

@@ -17,7 +17,7 @@ from gansmith.augment import settled_operations
 from gansmith.data.budget import one_image
 from gansmith.data.class_names import classes_text
 from gansmith.data.decode import convert, lost_by_crop
-from gansmith.data.levels import settle
+from gansmith.data.levels import choose_levels
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size, Source
 from gansmith.data.store import Preparation, crop_notes, frame_notes, propose_spec
@@ -131,7 +131,7 @@ def check(source: Source, preparation: Preparation | None = None, *, progress: P
 def _notes(facts: Sequence[Facts], spec: ImageSpec | None, preparation: Preparation) -> Names:
     """What the images' values and shapes come to in a store."""
     try:
-        _, notes = settle([fact.span for fact in facts if fact.span], preparation.levels)
+        _, notes = choose_levels([fact.span for fact in facts if fact.span], preparation.levels)
     except DataError as error:
         notes = (str(error),)
     notes = (*notes, *frame_notes(sum(fact.animated for fact in facts)))

@@ -20,7 +20,7 @@ from PIL import (
 
 from gansmith.data.budget import DECODING
 from gansmith.data.claims import refuse_claims, webp_pixels
-from gansmith.data.formats import FORMATS, RAW, explain, readable_formats
+from gansmith.data.formats import FORMATS, RAW, explain_format, readable_formats
 from gansmith.data.levels import Levels, eight_bit, levels_of
 from gansmith.data.source import Record, Size
 from gansmith.data.tiles import LOW_BYTES, TILE_PIXELS, tiles
@@ -75,12 +75,12 @@ def decode(file: bytes | BinaryIO, size: Size | None = None, name: str = "") -> 
     if not data:
         raise UnreadableImage("the file is empty")
     if name.lower().endswith(RAW):
-        raise UnreadableImage(str(explain(data, name)))
+        raise UnreadableImage(str(explain_format(data, name)))
     try:
         with _quiet_pillow:
             return _decoded(data, size)
     except UnidentifiedImageError as error:
-        reason = explain(data, name) or f"not an image of a known format ({', '.join(FORMATS)})"
+        reason = explain_format(data, name) or f"not an image of a known format ({', '.join(FORMATS)})"
         raise UnreadableImage(reason) from error
     except Image.DecompressionBombError as error:
         raise UnreadableImage(f"more than the limit of {PIXEL_LIMIT:,} pixels") from error

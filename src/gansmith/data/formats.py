@@ -15,7 +15,7 @@ __all__ = [
     "PHOTOGRAPHS",
     "RAW",
     "SUFFIXES",
-    "explain",
+    "explain_format",
     "images_by_name",
     "is_pointer",
     "pointer_at",
@@ -106,7 +106,7 @@ def pointer_at(path: Path) -> str | None:
         return None
 
 
-def explain(data: bytes, name: str = "") -> str | None:
+def explain_format(data: bytes, name: str = "") -> str | None:
     """Return why a file cannot be decoded, where its first bytes or its name tell, with the remedy; else None."""
     suffix = "." + name.lower().rpartition(".")[2]
     kind = "RAW" if suffix in RAW else _kind(data[:64]) or _BY_SUFFIX.get(suffix)

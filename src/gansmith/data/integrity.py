@@ -16,7 +16,7 @@ from torch import Tensor
 from gansmith.data.parallel import map_in_order
 from gansmith.plain_json import Altered, sealed, unsealed
 
-__all__ = ["check_files", "digest_of", "digest_of_tensors"]
+__all__ = ["check_files", "hash_file", "hash_tensors"]
 
 BLOCK_BYTES = 2**22
 ALWAYS_BYTES = 2**28  # files up to this size are read and checked each time
@@ -24,22 +24,22 @@ SETTLED_SECONDS = 2.0  # a file that changed later than this before its check co
 CHECKED = "checked.json"
 
 
-def digest_of(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """Return the SHA-256 of the SHA-256s of a file's blocks of 4 MiB, which several threads compute."""
     starts = range(0, path.stat().st_size, BLOCK_BYTES)
     whole = hashlib.sha256()
-    for block in map_in_order(lambda start: _digest_of_block(path, start), starts):
+    for block in map_in_order(lambda start: _hash_block(path, start), starts):
         whole.update(block)
     return whole.hexdigest()
 
 
-def _digest_of_block(path: Path, start: int) -> bytes:
+def _hash_block(path: Path, start: int) -> bytes:
     with path.open("rb", buffering=0) as file:
         file.seek(start)
         return hashlib.sha256(file.read(BLOCK_BYTES)).digest()
 
 
-def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
     """Return the SHA-256 of named tensors: names, dtypes, shapes and values."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
@@ -57,7 +57,7 @@ def check_files(folder: Path, digests: Mapping[str, str]) -> None:
 
     Args:
         folder: where the files are.
-        digests: by file name, as ``digest_of`` returns them.
+        digests: by file name, as ``hash_file`` returns them.
 
     Raises:
         Altered: a file is not what was written.
@@ -70,7 +70,7 @@ def check_files(folder: Path, digests: Mapping[str, str]) -> None:
             found[name] = identity
             continue
         started = time.time()
-        if digest_of(folder / name) != digest:
+        if hash_file(folder / name) != digest:
             raise Altered(f"{name} differs from its digest")
         status = (folder / name).stat()
         settled = max(status.st_mtime, status.st_ctime) < started - SETTLED_SECONDS

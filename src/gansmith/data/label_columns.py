@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from gansmith.data.class_names import composed
 from gansmith.data.formats import PHOTOGRAPHS, SUFFIXES
 from gansmith.data.row_names import ImageNames
-from gansmith.data.tables import Table, listed, short
+from gansmith.data.tables import Table, list_columns, short
 from gansmith.errors import DataError, did_you_mean
 
 __all__ = [
@@ -73,7 +73,7 @@ def name_columns(table: Table, wanted: str, label: str) -> list[int]:
         known = [index for index in known if index != taken]
     if not known:
         raise NotLabels(
-            f"{table.where}: no column is called like one of file names ({listed(table.columns)}); "
+            f"{table.where}: no column is called like one of file names ({list_columns(table.columns)}); "
             "name it with --data.name_column"
         )
     return known[:MOST_NAMES]
@@ -96,7 +96,7 @@ def label_columns(table: Table, wanted: str, name_columns: Sequence[int]) -> lis
     if len(useful) == 2 == len(_columns_of_use(table)):
         return useful if len(name_columns) > 1 else [index for index in useful if index not in name_columns]
     raise NotLabels(
-        f"{table.where}: no column is called like one of labels ({listed(table.columns)}); "
+        f"{table.where}: no column is called like one of labels ({list_columns(table.columns)}); "
         "name it with --data.label_column"
     )
 

@@ -21,7 +21,7 @@ from gansmith.data.label_columns import AUTO, NotLabels
 from gansmith.data.label_tables import WITHOUT, TableLabels, are_amounts, join, read_labels
 from gansmith.data.row_names import ImageNames
 from gansmith.data.table_names import ENDINGS, beginnings, remarks, tables_by_name
-from gansmith.data.tables import LARGEST_BYTES, listed, open_table
+from gansmith.data.tables import LARGEST_BYTES, list_columns, open_table
 from gansmith.errors import DataError
 
 __all__ = ["Choice", "Consulted", "consult"]
@@ -160,7 +160,7 @@ def _joined(archive: Archive, found: Sequence[TableLabels], digests: Sequence[st
         tables=tuple(table.table for table in found),
         sure=all(table.sure for table in found),
         notes=(
-            *(f"labels are from {each.table} (columns {listed(each.columns)})" for each in found),
+            *(f"labels are from {each.table} (columns {list_columns(each.columns)})" for each in found),
             *(note for each in found for note in each.notes),
             *((f"the classes {', '.join(spelled[:5])} differ in capital letters alone",) if spelled else ()),
         ),

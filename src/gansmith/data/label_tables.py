@@ -21,7 +21,7 @@ from gansmith.data.label_columns import (
 )
 from gansmith.data.labels import CLASS_LIMIT, natural_order
 from gansmith.data.row_names import AMBIGUOUS, ImageNames
-from gansmith.data.tables import UNPRINTABLE, Cells, Table, listed, short
+from gansmith.data.tables import UNPRINTABLE, Cells, Table, list_columns, short
 from gansmith.errors import DataError
 from gansmith.plain_json import parse_json
 
@@ -220,7 +220,7 @@ def _agreed(table: Table, columns: Sequence[_Column]) -> _Column:
         raise columns[0].flaw or AssertionError
     if any(column.flaw or not same_parts(columns[0].codes, column.codes) for column in columns):
         raise DataError(
-            f"{table.where}: the columns {listed([column.name for column in columns])} may all be the labels; "
+            f"{table.where}: the columns {list_columns([column.name for column in columns])} may all be the labels; "
             f"choose with --data.label_column, or {WITHOUT}"
         )
     return next((column for column in columns if not all(map(_WHOLE.fullmatch, column.values))), columns[0])

@@ -19,11 +19,11 @@ __all__ = [
     "WIDE_MODES",
     "Levels",
     "Span",
+    "choose_levels",
     "eight_bit",
     "fitting_range",
     "from_16_bits",
     "levels_of",
-    "settle",
     "span_of",
 ]
 
@@ -89,7 +89,7 @@ def _has_low_bytes(image: Image.Image) -> bool:
     return low_bytes is not None and bool(low_bytes.size == image.size)
 
 
-def settle(spans: Sequence[Span], stated: tuple[float, float] | None) -> tuple[Levels, tuple[str, ...]]:
+def choose_levels(spans: Sequence[Span], stated: tuple[float, float] | None) -> tuple[Levels, tuple[str, ...]]:
     """Choose the levels of a whole set.
 
     Args:

@@ -20,9 +20,9 @@ from gansmith.component import (
     to_plain,
 )
 from gansmith.data.decode import Fit
-from gansmith.data.integrity import check_files, digest_of
+from gansmith.data.integrity import check_files, hash_file
 from gansmith.data.labels import check_labels
-from gansmith.data.levels import Levels, settle
+from gansmith.data.levels import Levels, choose_levels
 from gansmith.data.source import Records, Source, cache_folder
 from gansmith.data.survey import Facts, propose_channels, propose_size, survey
 from gansmith.data.writer import Progress, Written, made_at_once, write_images
@@ -204,7 +204,7 @@ def _make(
     try:
         with made_at_once(path, replacing=flaw is not None) as unfinished:
             about = _build(unfinished, source, records, preparation, spec, progress)
-            files = {file.name: digest_of(file) for file in sorted(unfinished.iterdir())}
+            files = {file.name: hash_file(file) for file in sorted(unfinished.iterdir())}
             (unfinished / "store.json").write_text(sealed({**about, "key": key, "files": files}), "utf-8")
     except OSError as error:
         remedy = "make room there, or set GANSMITH_CACHE to another folder"
@@ -312,7 +312,7 @@ def _write(
     assumed = Levels.of(preparation.levels)
     written = write_images(path, records, spec, preparation.fit, assumed, progress)
     try:
-        levels, notes = settle(written.spans, preparation.levels)
+        levels, notes = choose_levels(written.spans, preparation.levels)
     except DataError as error:
         raise DataError(f"{source.title}: {error}") from error
     if levels != assumed:

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from gansmith.errors import DataError
 from gansmith.plain_json import parse_json
 
-__all__ = ["LARGEST_BYTES", "MOST_ROWS", "UNPRINTABLE", "Cells", "Table", "listed", "open_table", "short"]
+__all__ = ["LARGEST_BYTES", "MOST_ROWS", "UNPRINTABLE", "Cells", "Table", "list_columns", "open_table", "short"]
 
 LARGEST_BYTES = 2**26
 MOST_ROWS = 5_000_000
@@ -63,7 +63,7 @@ class Table:
             next(rows)
         for count, (line, cells) in enumerate(rows, start=1):
             if len(cells) != len(self.columns):
-                expected = f"expected {len(self.columns)} ({listed(self.columns)})"
+                expected = f"expected {len(self.columns)} ({list_columns(self.columns)})"
                 raise DataError(
                     f"{self.where}: line {line}: {len(cells)} fields, {expected}; "
                     "a field that holds the separator needs quotes"
@@ -111,7 +111,7 @@ def open_table(data: bytes, where: str) -> Table:
     return Table(where=where, columns=tuple(cell.strip() for cell in columns), headed=True, parse=parse)
 
 
-def listed(columns: Sequence[str]) -> str:
+def list_columns(columns: Sequence[str]) -> str:
     """The first columns, for a message."""
     return ", ".join(map(short, columns[:SHOWN])) + (", ..." if len(columns) > SHOWN else "")
 

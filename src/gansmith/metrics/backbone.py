@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gansmith.data.integrity import digest_of_tensors
+from gansmith.data.integrity import hash_tensors
 from gansmith.errors import MetricError
 from gansmith.images.pixels import to_float
 from gansmith.metrics.features import FeatureNetwork
@@ -88,7 +88,7 @@ class BackboneNetwork(FeatureNetwork):
         self.name, self.note, self.device = name, note, device
         self.spec = dataclasses.replace(spec, num_classes=0)
         self.backbone = backbone.eval().requires_grad_(False).to(device)
-        self.digest = digest_of_tensors(backbone.state_dict())
+        self.digest = hash_tensors(backbone.state_dict())
         self.num_classes = 0 if backbone.head is None else backbone.head.out_features
 
     def __call__(self, pixels: Pixels) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"] | None]:

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gansmith import dist
-from gansmith.data.integrity import digest_of_tensors
+from gansmith.data.integrity import hash_tensors
 from gansmith.data.source import cache_folder
 from gansmith.data.store import Store
 from gansmith.errors import MetricError
@@ -249,7 +249,7 @@ def _read(path: Path, num: int) -> dict[str, Tensor] | None:
 
 def _metadata(path: Path, tensors: dict[str, Tensor]) -> dict[str, str]:
     """What shows that a file is unchanged, and has its own name and not that of another."""
-    return {"name": path.name, "digest": digest_of_tensors(tensors)}
+    return {"name": path.name, "digest": hash_tensors(tensors)}
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:

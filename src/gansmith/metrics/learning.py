@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from gansmith import dist
 from gansmith.component import member_name, to_plain
 from gansmith.data.batches import Batches, Indices, split
-from gansmith.data.integrity import check_files, digest_of
+from gansmith.data.integrity import check_files, hash_file
 from gansmith.data.source import cache_folder
 from gansmith.data.store import Store
 from gansmith.data.writer import made_at_once
@@ -109,7 +109,7 @@ def _keep(path: Path, backbone: Backbone, about: Mapping[str, Any]) -> None:
     try:
         with made_at_once(path, replacing=True) as unfinished:
             save_file(weights, unfinished / WEIGHTS)
-            kept = {**about, "name": path.name, "files": {WEIGHTS: digest_of(unfinished / WEIGHTS)}}
+            kept = {**about, "name": path.name, "files": {WEIGHTS: hash_file(unfinished / WEIGHTS)}}
             (unfinished / "about.json").write_text(sealed(kept), encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise _unwritable(path, error) from error

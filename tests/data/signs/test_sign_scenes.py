@@ -7,7 +7,7 @@ import pytest
 
 from gansmith.data.gtsrb_classes import GTSRB_CLASSES
 from gansmith.data.signs.backgrounds import BACKGROUNDS, paint
-from gansmith.data.signs.factors import Scene, drawn
+from gansmith.data.signs.factors import Scene, draw_factors
 from gansmith.data.signs.scenes import render
 
 SIDE = 100
@@ -16,7 +16,7 @@ NO_ENTRY, NO_VEHICLES, STOP = (GTSRB_CLASSES.index(name) for name in ("no entry"
 
 def picture(label: int = NO_VEHICLES, size: tuple[int, int] = (SIDE, SIDE), **changes: float) -> np.ndarray:
     """A clean picture but for these factors, float [h w 3]."""
-    clean = {name: values[0].item() for name, values in drawn(1, 0, 0).items()}
+    clean = {name: values[0].item() for name, values in draw_factors(1, 0, 0).items()}
     return render(label, Scene(**(clean | changes)), size, np.random.default_rng(0)).astype(float)
 
 

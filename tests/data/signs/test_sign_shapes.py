@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gansmith.data.signs.shapes import REACH, Drawing, disc, draw, fill, mirrored, placed, recoloured, stroke
+from gansmith.data.signs.shapes import REACH, Drawing, disc, mirrored, placed, polygon, rasterize, repaint, stroke
 
 RESOLUTION = 212  # one pixel is one hundredth of the plate's radius
 
@@ -14,7 +14,7 @@ RESOLUTION = 212  # one pixel is one hundredth of the plate's radius
 def coverage(drawing: Drawing) -> np.ndarray:
     """Alpha in [0, 1], [y x], one entry per hundredth."""
     assert 2 * REACH * 100 == RESOLUTION
-    return np.asarray(draw(drawing, RESOLUTION))[..., 3] / 255
+    return np.asarray(rasterize(drawing, RESOLUTION))[..., 3] / 255
 
 
 def centre(drawing: Drawing) -> tuple[float, float]:
@@ -26,13 +26,13 @@ def centre(drawing: Drawing) -> tuple[float, float]:
 @pytest.mark.parametrize(
     ("drawing", "area"),
     [
-        (fill("M -20 -30 L 20 -30 L 20 30 L -20 30", "black"), 40 * 60),
-        (fill("M -20 -30 20 -30 20 30 -20 30", "black"), 40 * 60),
-        (fill("M -30 -30 L 30 -30 L 30 30 L -30 30", "black", 10), 80 * 80 - (4 - np.pi) * 100),
+        (polygon("M -20 -30 L 20 -30 L 20 30 L -20 30", "black"), 40 * 60),
+        (polygon("M -20 -30 20 -30 20 30 -20 30", "black"), 40 * 60),
+        (polygon("M -30 -30 L 30 -30 L 30 30 L -30 30", "black", 10), 80 * 80 - (4 - np.pi) * 100),
         (disc(10, 5, 40, "black"), np.pi * 1600),
         (stroke("M -50 0 L 50 0", 12, "black"), 100 * 12),
         (stroke("M -50 0 L 0 0 M 0 20 L 50 20", 12, "black"), 100 * 12),
-        (fill("M 0 -40 C 22.1 -40 40 -22.1 40 0 C 40 22.1 22.1 40 0 40", "black"), np.pi * 800),
+        (polygon("M 0 -40 C 22.1 -40 40 -22.1 40 0 C 40 22.1 22.1 40 0 40", "black"), np.pi * 800),
     ],
 )
 def test_area_is_the_paths(drawing: Drawing, area: float) -> None:
@@ -58,14 +58,14 @@ def test_mirrored_exchanges_left_and_right() -> None:
 
 
 def test_later_shapes_cover_earlier_ones() -> None:
-    image = draw(disc(0, 0, 50, "#ff0000") + recoloured(disc(0, 0, 20, "#00ff00"), "#0000ff"), RESOLUTION)
+    image = rasterize(disc(0, 0, 50, "#ff0000") + repaint(disc(0, 0, 20, "#00ff00"), "#0000ff"), RESOLUTION)
     assert image.getpixel((106, 106)) == (0, 0, 255, 255)
     assert image.getpixel((106, 66)) == (255, 0, 0, 255)
     assert image.getpixel((2, 2)) == (0, 0, 0, 0)
 
 
 def test_edges_are_antialiased_and_colours_multiplied_by_alpha() -> None:
-    image = draw(disc(0, 0, 50, "#ff8000"), 40)
+    image = rasterize(disc(0, 0, 50, "#ff8000"), 40)
     assert image.mode == "RGBa"
     pixels = np.asarray(image).astype(int)
     assert len(np.unique(pixels[..., 3])) > 5
@@ -73,5 +73,5 @@ def test_edges_are_antialiased_and_colours_multiplied_by_alpha() -> None:
 
 
 def test_the_smallest_drawing_is_one_pixel() -> None:
-    image: Image.Image = draw(disc(0, 0, 100, "black"), 1)
+    image: Image.Image = rasterize(disc(0, 0, 100, "black"), 1)
     assert image.size == (1, 1)

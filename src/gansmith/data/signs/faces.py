@@ -8,7 +8,7 @@ from PIL import Image
 
 from gansmith.data.signs import pictograms as pictograms
 from gansmith.data.signs.pictograms import BLACK, RED, WHITE, YELLOW, lettering
-from gansmith.data.signs.shapes import Drawing, disc, draw, fill, mirrored, placed, stroke
+from gansmith.data.signs.shapes import Drawing, disc, mirrored, placed, polygon, rasterize, stroke
 
 __all__ = ["FACES", "face"]
 
@@ -25,7 +25,7 @@ _BARS = stroke("M -73 59 L 59 -73 M -66 66 L 66 -66 M -59 73 L 73 -59", 7, "#3c3
 def _triangle(radius: float, colour: str) -> Drawing:
     """An upright triangle around its centroid, from which its corners are that far before they are rounded."""
     half, low = 0.866 * radius, 0.5 * radius
-    return fill(f"M 0 {-radius} L {half} {low} L {-half} {low}", colour, 6)
+    return polygon(f"M 0 {-radius} L {half} {low} L {-half} {low}", colour, 6)
 
 
 _TRIANGLE = _triangle(108, WHITE) + _triangle(102, RED) + _triangle(70, WHITE)
@@ -49,14 +49,14 @@ def _pair(left: Drawing, right: Drawing) -> Drawing:
 
 
 def _diamond(radius: float, colour: str) -> Drawing:
-    return fill(f"M 0 {-radius} L {radius} 0 L 0 {radius} L {-radius} 0", colour, 4)
+    return polygon(f"M 0 {-radius} L {radius} 0 L 0 {radius} L {-radius} 0", colour, 4)
 
 
 def _octagon(radius: float, colour: str) -> Drawing:
     long, short = radius, 0.4142 * radius
     right = f"{short} {-long} {long} {-short} {long} {short} {short} {long}"
     left = f"{-short} {long} {-long} {short} {-long} {-short} {-short} {-long}"
-    return fill(f"M {right} {left}", colour)
+    return polygon(f"M {right} {left}", colour)
 
 
 # --- faces ---------------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ FACES: tuple[Drawing, ...] = (
     _octagon(100, WHITE) + _octagon(93, RED) + lettering("STOP", 50, 42, 11, WHITE),
     _PROHIBITION,
     _PROHIBITION + pictograms.LORRY_SIDE,
-    disc(0, 0, 100, WHITE) + disc(0, 0, 96, RED) + fill("M -72 -17 L 72 -17 L 72 17 L -72 17", WHITE),
+    disc(0, 0, 100, WHITE) + disc(0, 0, 96, RED) + polygon("M -72 -17 L 72 -17 L 72 17 L -72 17", WHITE),
     _warning(pictograms.CAUTION),
     _CURVE_LEFT,
     mirrored(_CURVE_LEFT),
@@ -116,4 +116,4 @@ FACES: tuple[Drawing, ...] = (
 @functools.lru_cache(maxsize=len(FACES))
 def face(label: int, resolution: int) -> Image.Image:
     """A sign's face as ``sign_shapes.draw`` paints it; kept, so not to be written to."""
-    return draw(FACES[label], resolution)
+    return rasterize(FACES[label], resolution)

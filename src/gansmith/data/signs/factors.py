@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from gansmith.data.signs.backgrounds import BACKGROUNDS
 
-__all__ = ["SPANS", "Free", "Scene", "Span", "drawn"]
+__all__ = ["FACTORS", "Free", "Scene", "Widening", "draw_factors"]
 
 
 @dataclass(frozen=True)
-class Span:
+class Widening:
     """A range around ``rest`` that widens with the difficulty: ``rest + [low, high]`` at difficulty 1."""
 
     low: float
@@ -48,38 +48,38 @@ class Free:
 class Scene:
     """The factors of one picture; lengths are fractions of the picture's shorter side, angles clockwise."""
 
-    rotation_degrees: Annotated[float, Span(-20, 20)]
-    yaw_degrees: Annotated[float, Span(-50, 50)]  # the plate's right edge recedes where positive
-    pitch_degrees: Annotated[float, Span(-30, 30)]  # its top edge recedes where positive
-    scale: Annotated[float, Span(-0.2, 0.08, rest=0.86)]  # the plate's diameter
-    x: Annotated[float, Span(-0.1, 0.1)]  # its centre's distance from the picture's, to the right
-    y: Annotated[float, Span(-0.1, 0.1)]  # and down
-    fading: Annotated[float, Span(-0.5, 0.5, floor=0)]  # share of its colours gone
+    rotation_degrees: Annotated[float, Widening(-20, 20)]
+    yaw_degrees: Annotated[float, Widening(-50, 50)]  # the plate's right edge recedes where positive
+    pitch_degrees: Annotated[float, Widening(-30, 30)]  # its top edge recedes where positive
+    scale: Annotated[float, Widening(-0.2, 0.08, rest=0.86)]  # the plate's diameter
+    x: Annotated[float, Widening(-0.1, 0.1)]  # its centre's distance from the picture's, to the right
+    y: Annotated[float, Widening(-0.1, 0.1)]  # and down
+    fading: Annotated[float, Widening(-0.5, 0.5, floor=0)]  # share of its colours gone
     background: Annotated[int, Free(0, len(BACKGROUNDS), whole=True)]  # an index of BACKGROUNDS
     background_tone: Annotated[float, Free(0, 1)]  # from the kind's one pair of colours to its other
-    background_detail: Annotated[float, Span(0.5, 1)]  # 0 is plain
-    post_width: Annotated[float, Span(-0.08, 0.16, floor=0)]  # of what the plate is fixed to
-    brightness_stops: Annotated[float, Span(-2, 1.1)]  # each stop doubles the light
-    backlight_stops: Annotated[float, Span(-1, 1)]  # of the background, against the sign's
-    contrast: Annotated[float, Span(-0.4, 0.5, rest=1)]  # about the middle gray
-    warmth: Annotated[float, Span(-0.25, 0.25)]  # red gains what blue loses
-    gradient: Annotated[float, Span(0, 1.4)]  # of the light across the picture, in stops
+    background_detail: Annotated[float, Widening(0.5, 1)]  # 0 is plain
+    post_width: Annotated[float, Widening(-0.08, 0.16, floor=0)]  # of what the plate is fixed to
+    brightness_stops: Annotated[float, Widening(-2, 1.1)]  # each stop doubles the light
+    backlight_stops: Annotated[float, Widening(-1, 1)]  # of the background, against the sign's
+    contrast: Annotated[float, Widening(-0.4, 0.5, rest=1)]  # about the middle gray
+    warmth: Annotated[float, Widening(-0.25, 0.25)]  # red gains what blue loses
+    gradient: Annotated[float, Widening(0, 1.4)]  # of the light across the picture, in stops
     gradient_degrees: Annotated[float, Free(0, 360)]  # where it grows: 0 right, 90 down
-    shadow: Annotated[float, Span(-0.7, 0.6, floor=0)]  # share of the light that it takes
+    shadow: Annotated[float, Widening(-0.7, 0.6, floor=0)]  # share of the light that it takes
     shadow_degrees: Annotated[float, Free(0, 360)]  # on which side: 0 right, 90 down
     shadow_offset: Annotated[float, Free(-0.3, 0.3)]  # of its edge from the picture's centre
-    blur_sigma: Annotated[float, Span(0, 0.04)]
-    motion_length: Annotated[float, Span(-0.12, 0.12, floor=0)]
+    blur_sigma: Annotated[float, Widening(0, 0.04)]
+    motion_length: Annotated[float, Widening(-0.12, 0.12, floor=0)]
     motion_degrees: Annotated[float, Free(0, 180)]
-    noise_sigma: Annotated[float, Span(0, 0.04)]  # of the range from black to white
+    noise_sigma: Annotated[float, Widening(0, 0.04)]  # of the range from black to white
 
 
-SPANS: dict[str, Span | Free] = {
+FACTORS: dict[str, Widening | Free] = {
     name: typing.get_args(hint)[1] for name, hint in typing.get_type_hints(Scene, include_extras=True).items()
 }
 
 
-def drawn(num: int, seed: int, difficulty: float) -> dict[str, NDArray[Any]]:
+def draw_factors(num: int, seed: int, difficulty: float) -> dict[str, NDArray[Any]]:
     """The factors of the first ``num`` pictures, an array of [num] each; more pictures leave these as they are."""
-    uniform = np.random.default_rng(seed).random((num, len(SPANS)))
-    return {name: span.at(uniform[:, column], difficulty) for column, (name, span) in enumerate(SPANS.items())}
+    uniform = np.random.default_rng(seed).random((num, len(FACTORS)))
+    return {name: span.at(uniform[:, column], difficulty) for column, (name, span) in enumerate(FACTORS.items())}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gansmith.data.signs.shapes import Drawing, disc, fill, mirrored, placed, stroke
+from gansmith.data.signs.shapes import Drawing, disc, mirrored, placed, polygon, stroke
 
 __all__ = [
     "AHEAD",
@@ -76,7 +76,7 @@ def lettering(text: str, height: float, advance: float, width: float, colour: st
 
 # --- arrows of the round blue signs --------------------------------------------------------------------------
 
-_HEAD = fill("M 0 -34 L 44 8 L 31 21 L 0 -8 L -31 21 L -44 8", WHITE) + fill("M 0 -30 L 27 4 L -27 4", WHITE)
+_HEAD = polygon("M 0 -34 L 44 8 L 31 21 L 0 -8 L -31 21 L -44 8", WHITE) + polygon("M 0 -30 L 27 4 L -27 4", WHITE)
 
 AHEAD = placed(_HEAD, 0, -40) + stroke("M 0 -45 L 0 76", 22, WHITE)
 TURN_RIGHT = placed(_HEAD, 38, -28, turn=90) + stroke("M -36 70 L -36 12 C -36 -20 -16 -28 0 -28 L 42 -28", 24, WHITE)
@@ -88,7 +88,7 @@ STRAIGHT_OR_RIGHT = (
 )
 _ARC = mirrored(
     stroke("M 44.1 23.5 C 34.2 42.1 13.9 52.4 -7 49.5", 18, WHITE)
-    + placed(fill("M 0 -30 L 27 8 L -27 8", WHITE), -11, 48, turn=-75)
+    + placed(polygon("M 0 -30 L 27 8 L -27 8", WHITE), -11, 48, turn=-75)
 )
 ROUNDABOUT = _ARC + placed(_ARC, turn=120) + placed(_ARC, turn=240)
 
@@ -98,23 +98,23 @@ ROUNDABOUT = _ARC + placed(_ARC, turn=120) + placed(_ARC, turn=240)
 def car(colour: str) -> Drawing:
     """A car from behind."""
     return (
-        fill("M -27 12 L -27 -7 L -21 -10 L -15 -25 L 15 -25 L 21 -10 L 27 -7 L 27 12", colour, 3)
-        + fill("M -23 12 L -12 12 L -12 25 L -23 25 M 12 12 L 23 12 L 23 25 L 12 25", colour)
-        + fill("M -14 -10 L -10 -20 L 10 -20 L 14 -10", WHITE)
+        polygon("M -27 12 L -27 -7 L -21 -10 L -15 -25 L 15 -25 L 21 -10 L 27 -7 L 27 12", colour, 3)
+        + polygon("M -23 12 L -12 12 L -12 25 L -23 25 M 12 12 L 23 12 L 23 25 L 12 25", colour)
+        + polygon("M -14 -10 L -10 -20 L 10 -20 L 14 -10", WHITE)
     )
 
 
 def lorry(colour: str) -> Drawing:
     """A lorry from behind."""
-    return fill("M -25 -41 L 28 -41 L 28 10 L -25 10", colour, 2) + fill(
+    return polygon("M -25 -41 L 28 -41 L 28 10 L -25 10", colour, 2) + polygon(
         "M -22 10 L -8 10 L -8 25 L -22 25 M 10 10 L 24 10 L 24 25 L 10 25", colour
     )
 
 
 LORRY_SIDE = (
-    fill("M -17 -32 L 54 -32 L 54 12 L -17 12", BLACK)
-    + fill("M -56 14 L -56 -6 L -47 -22 L -23 -22 L -23 14 M -56 14 L 54 14 L 54 20 L -56 20", BLACK)
-    + fill("M -49 -5 L -43 -16 L -33 -16 L -33 -5", WHITE)
+    polygon("M -17 -32 L 54 -32 L 54 12 L -17 12", BLACK)
+    + polygon("M -56 14 L -56 -6 L -47 -22 L -23 -22 L -23 14 M -56 14 L 54 14 L 54 20 L -56 20", BLACK)
+    + polygon("M -49 -5 L -43 -16 L -33 -16 L -33 -5", WHITE)
     + disc(-39, 22, 15, WHITE)
     + disc(33, 22, 15, WHITE)
     + disc(-39, 22, 11, BLACK)
@@ -123,19 +123,19 @@ LORRY_SIDE = (
 
 # --- warnings, around the triangle's centroid: 43 to either side at y = 0, down to 36 ------------------------
 
-RIGHT_OF_WAY = fill("M 0 -44 L 19 -19 L 19 37 L 0 30 L -19 37 L -19 -19", BLACK) + fill(
+RIGHT_OF_WAY = polygon("M 0 -44 L 19 -19 L 19 37 L 0 30 L -19 37 L -19 -19", BLACK) + polygon(
     "M -37 0 L 0 -6 L 37 0 L 37 13 L 0 9 L -37 13", BLACK
 )
-CAUTION = fill("M -9 -44 L 9 -44 L 5 12 L -5 12", BLACK, 2) + disc(0, 27, 9, BLACK)
-CURVE_LEFT = stroke("M 17 37 L 17 12 C 17 -6 4 -10 -8 -10", 17, BLACK) + fill("M -38 -8 L -6 -31 L -6 11", BLACK)
-DOUBLE_CURVE = stroke("M 12 37 L 12 0 L -11 12 L -11 -24", 15, BLACK) + fill("M -12 -46 L 5 -21 L -28 -21", BLACK)
-BUMPS = fill(
+CAUTION = polygon("M -9 -44 L 9 -44 L 5 12 L -5 12", BLACK, 2) + disc(0, 27, 9, BLACK)
+CURVE_LEFT = stroke("M 17 37 L 17 12 C 17 -6 4 -10 -8 -10", 17, BLACK) + polygon("M -38 -8 L -6 -31 L -6 11", BLACK)
+DOUBLE_CURVE = stroke("M 12 37 L 12 0 L -11 12 L -11 -24", 15, BLACK) + polygon("M -12 -46 L 5 -21 L -28 -21", BLACK)
+BUMPS = polygon(
     "M -46 34 L -46 24 C -34 24 -36 4 -21 4 C -6 4 -10 21 0 21 C 10 21 6 4 21 4 C 36 4 34 24 46 24 L 46 34", BLACK
 )
 SKIDDING_CAR = (
     placed(
-        fill("M -25 -5 L 25 -5 L 25 10 L -25 10", BLACK, 3)
-        + fill("M -22 9 L -12 9 L -12 20 L -22 20 M 12 9 L 22 9 L 22 20 L 12 20", BLACK)
+        polygon("M -25 -5 L 25 -5 L 25 10 L -25 10", BLACK, 3)
+        + polygon("M -22 9 L -12 9 L -12 20 L -22 20 M 12 9 L 22 9 L 22 20 L 12 20", BLACK)
         + stroke("M -21 -5 L -14 -22 L 14 -22 L 21 -5", 6, BLACK),
         *(2, -8, 0.92, 14),
     )
@@ -146,21 +146,21 @@ NARROWS = stroke("M -15 37 L -15 -27", 13, BLACK) + stroke("M 22 37 L 22 17 L 8 
 LIGHTS = disc(0, -28, 13, RED) + disc(0, 1, 13, YELLOW) + disc(0, 30, 13, GREEN)
 WORKER = (
     disc(-4, -31, 8, BLACK)
-    + fill("M -16 -22 L -4 -22 L 4 6 L -12 8", BLACK)
+    + polygon("M -16 -22 L -4 -22 L 4 6 L -12 8", BLACK)
     + stroke("M -9 2 L -15 18 L -24 36 M -6 2 L -1 16 L -2 37", 9, BLACK)
     + stroke("M -8 -18 L 6 -4 L 12 2", 7, BLACK)
     + stroke("M -16 -8 L 28 22", 4, BLACK)
-    + fill("M 6 37 L 26 12 L 36 18 L 50 37", BLACK)
+    + polygon("M 6 37 L 26 12 L 36 18 L 50 37", BLACK)
 )
 PEDESTRIAN = (
     disc(1, -39, 8, BLACK)
-    + fill("M -7 -29 L 8 -29 L 9 2 L -7 2", BLACK)
+    + polygon("M -7 -29 L 8 -29 L 9 2 L -7 2", BLACK)
     + stroke("M -3 -1 L -9 18 L -19 36 M 4 -1 L 9 16 L 17 36", 9, BLACK)
     + stroke("M -4 -26 L -16 -10 L -17 2 M 6 -26 L 17 -12 L 18 0", 6, BLACK)
 )
 _RUNNER = (
     disc(3, -32, 10, BLACK)
-    + fill("M -8 -21 L 9 -21 L 8 8 L -7 8", BLACK)
+    + polygon("M -8 -21 L 9 -21 L 8 8 L -7 8", BLACK)
     + stroke("M -3 3 L -12 20 L -26 26 M 4 3 L 12 19 L 9 38", 10, BLACK)
     + stroke("M 5 -18 L 24 -8 M -4 -18 L -20 -4", 8, BLACK)
 )
@@ -176,8 +176,8 @@ BICYCLE = (
 _BRANCH = stroke("M 0 0 L 0 -36 M -10 -35 L 0 -25 L 10 -35", 8, BLACK)
 SNOWFLAKE = tuple(shape for turn in range(0, 360, 60) for shape in placed(_BRANCH, 0, 2, 0.93, turn))
 _LEAPING = (
-    fill("M -20 -20 L -8 -14 C 4 -8 18 -6 24 0 C 30 8 30 14 24 16 L 10 12 L -8 6 C -14 2 -14 -6 -16 -10", BLACK)
-    + fill("M -33 -17 L -22 -29 L -13 -25 L -10 -10 L -20 -14 L -28 -12", BLACK)
+    polygon("M -20 -20 L -8 -14 C 4 -8 18 -6 24 0 C 30 8 30 14 24 16 L 10 12 L -8 6 C -14 2 -14 -6 -16 -10", BLACK)
+    + polygon("M -33 -17 L -22 -29 L -13 -25 L -10 -10 L -20 -14 L -28 -12", BLACK)
     + stroke("M -20 -26 L -21 -38 L -27 -44 M -16 -26 L -13 -38 L -16 -46", 4, BLACK)
     + stroke("M -10 2 L -26 6 L -36 1 M -6 5 L -20 14 L -31 12", 5, BLACK)
     + stroke("M 22 10 L 34 20 L 38 34 M 18 12 L 26 24 L 27 36", 5, BLACK)

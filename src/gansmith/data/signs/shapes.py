@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-__all__ = ["REACH", "Drawing", "Shape", "disc", "draw", "fill", "mirrored", "placed", "recoloured", "stroke"]
+__all__ = ["REACH", "Drawing", "Shape", "disc", "mirrored", "placed", "polygon", "rasterize", "repaint", "stroke"]
 
 Points: TypeAlias = NDArray[np.float64]  # [m 2], x and y
 
@@ -42,7 +42,7 @@ class Shape:
 Drawing: TypeAlias = tuple[Shape, ...]  # painted in order, the first one lowest
 
 
-def fill(path: str, colour: str, rounding: float = 0) -> Drawing:
+def polygon(path: str, colour: str, rounding: float = 0) -> Drawing:
     """A polygon, its corners rounded by a pen of that radius, which also makes it that much larger."""
     shape = Shape(_traced(path), colour)
     return (shape, replace(shape, lines=_closed(shape.lines), width=2 * rounding)) if rounding else (shape,)
@@ -73,12 +73,12 @@ def mirrored(drawing: Drawing) -> Drawing:
     return tuple(replace(shape, lines=tuple(line * (-1, 1) for line in shape.lines)) for shape in drawing)
 
 
-def recoloured(drawing: Drawing, colour: str) -> Drawing:
+def repaint(drawing: Drawing, colour: str) -> Drawing:
     """All in one colour."""
     return tuple(replace(shape, colour=colour) for shape in drawing)
 
 
-def draw(drawing: Drawing, resolution: int) -> Image.Image:
+def rasterize(drawing: Drawing, resolution: int) -> Image.Image:
     """Paint a drawing, antialiased, on a transparent square.
 
     Args:

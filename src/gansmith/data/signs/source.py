@@ -19,7 +19,7 @@ from gansmith.component import (
 )
 from gansmith.data.gtsrb_classes import GTSRB_CLASSES
 from gansmith.data.signs import backgrounds, faces, factors, pictograms, scenes, shapes
-from gansmith.data.signs.factors import Scene, drawn
+from gansmith.data.signs.factors import Scene, draw_factors
 from gansmith.data.signs.scenes import render
 from gansmith.data.source import Records, Size, Source
 from gansmith.types import PixelArray
@@ -63,7 +63,7 @@ class Signs(Source):
             fingerprint=self._fingerprint(size),
             labels=_labels(self.num, np.array(shares)),
             class_names=GTSRB_CLASSES,
-            factors=drawn(self.num, self.seed, self.difficulty),
+            factors=draw_factors(self.num, self.seed, self.difficulty),
             size=size,
             seed=self.seed,
         )
