@@ -28,7 +28,7 @@ TRAINING = (
     ("data_facts", "callbacks", "wandb_key", "loggers", "tracking", "sample_sheets"),
     ("guard.settings", "config", "presets"),
     ("statistics", "checkpoint", "state", "snapshots", "steps", "tracker"),
-    ("guard.detectors", "guard.journal", "guard.remedies", "guard.probes", "guard.guardian", "auto"),
+    ("guard.journal", "guard.detectors", "guard.remedies", "guard.probes", "guard.guardian", "auto"),
     ("loop", "progress_bar", "session"),
 )
 ORDER = [room for block in STREET for room in block]

@@ -13,7 +13,7 @@ from gansmith.plain_json import read_json, write_json
 from gansmith.study.folder import StudyFolder
 from gansmith.study.plan import Cell, Study, cells
 from gansmith.study.results import State
-from gansmith.training.config import differences
+from gansmith.training.config import differences, without_removed_fields
 
 __all__ = ["MAY_MOVE", "Record", "planned", "read_record", "write_record"]
 
@@ -76,8 +76,10 @@ def read_record(folder: StudyFolder) -> Record:
     StudyFolder.open(folder.path)
     try:
         plain = read_json(folder.plan)
+        for cell in plain["cells"]:
+            cell["config"] = without_removed_fields(cell["config"])
         record: Record = from_plain(Record, plain, "record")
-    except (OSError, ValueError, ConfigError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
         raise RunError(f"{folder.plan}: cannot be read ({error}); bring the file back from a copy") from error
     return record
 

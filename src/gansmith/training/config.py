@@ -34,7 +34,9 @@ from gansmith.training.loggers import Logger
 from gansmith.training.sample_sheets import PictureWriter, SampleGrid
 from gansmith.training.tracking import Tracking
 
-__all__ = ["Config", "differences", "flat", "load_config", "save_config"]
+__all__ = ["Config", "differences", "flat", "load_config", "save_config", "without_removed_fields"]
+
+_REMOVED = {"guard": ("leaked",)}  # fields of earlier versions that decided nothing that is still done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,5 +155,16 @@ def load_config(path: Path, *, edited: bool = False) -> Config:
         raise ConfigError(f"{path}: cannot read the configuration ({error})") from error
     if edited and isinstance(plain, dict):
         plain.pop(SEAL, None)
-    config: Config = from_plain(Config, plain, path.name)
+    config: Config = from_plain(Config, without_removed_fields(plain), path.name)
     return config
+
+
+def without_removed_fields(plain: Any) -> Any:
+    """Return a plain configuration without the fields that earlier versions wrote and this one has removed."""
+    if not isinstance(plain, Mapping):
+        return plain
+    kept = dict(plain)
+    for part, fields in _REMOVED.items():
+        if isinstance(kept.get(part), Mapping):
+            kept[part] = {name: value for name, value in kept[part].items() if name not in fields}
+    return kept

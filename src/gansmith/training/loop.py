@@ -214,7 +214,10 @@ class _Loop:
         # All ranks come along: a checkpoint holds the statistics of all.
         plain = self.state.statistics.to_plain()
         if dist.is_main():
-            keep, spared = self.state.config.keep_checkpoints, self.guardian.spared() if self.guardian else None
+            keep, spared = (
+                self.state.config.keep_checkpoints,
+                self.guardian.checkpoint_to_keep() if self.guardian else None,
+            )
             self.run.add_checkpoint(self.state.step, lambda folder: self.state.save(folder, plain), keep, spared)
             self.run.set_status("running", step=self.state.step, nimg=self.state.nimg)
         dist.barrier()
@@ -222,7 +225,7 @@ class _Loop:
     # --- the guard -----------------------------------------------------------------------------------------
 
     def probe(self) -> dict[str, float]:
-        return self.guardian.figures(self.state) if self.guardian else {}
+        return self.guardian.probe(self.state) if self.guardian else {}
 
     def guard(self, record: Mapping[str, float]) -> None:
         """Let the guard see a line of statistics; say what it has to say, and do what it must."""
@@ -231,7 +234,7 @@ class _Loop:
             if max(record["skipped/generator"], record["skipped/discriminator"]) > 0:
                 raise self.diverged("a gradient is no number")
             return
-        events = dist.from_main(lambda: guardian.look(record))
+        events = dist.from_main(lambda: guardian.detect(record))
         for event in events:
             self.say(guardian, event)
         failures = [event for event in events if event.severity == "failure" and event.what != "over"]
@@ -245,7 +248,7 @@ class _Loop:
         guardian = self.guardian
         if guardian is None:
             raise self.diverged("a weight is no number any more")
-        failure = dist.from_main(lambda: guardian.not_finite(self.state))
+        failure = dist.from_main(lambda: guardian.detect_not_finite(self.state))
         self.say(guardian, failure)
         self.recover(guardian, failure)
         return False

@@ -31,7 +31,7 @@ from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.training import auto
 from gansmith.training.checkpoint import Checkpoint, never_saved, newest_checkpoint
-from gansmith.training.config import Config, differences, load_config
+from gansmith.training.config import Config, differences, load_config, without_removed_fields
 from gansmith.training.data_facts import DataFacts, machine_changes, write_environment
 from gansmith.training.guard.guardian import Guardian, open_guardian, with_unwritten_rollback
 from gansmith.training.guard.probes import LEAST_HELD_OUT, open_probes
@@ -86,7 +86,7 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
     with dist.process_group(compute.device), _claimed(folder):
         dist.local_share(config.batch_size)
         if saved:
-            _refuse_unnamed_changes(folder, config, changes, saved.state["config"])
+            _refuse_unnamed_changes(folder, config, changes, without_removed_fields(saved.state["config"]))
         notes = [*notes, *dist.from_main(lambda: check_loggers(config.loggers, folder))]
         _sit(folder, config, compute, resuming=True, saved=saved, notes=notes)
     return folder

@@ -1,4 +1,4 @@
-"""The guard: what it watches for while training, and what is done about it."""
+"""The guard: detects problems during training, and rolls back what would ruin the run."""
 
 from __future__ import annotations
 

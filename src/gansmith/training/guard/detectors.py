@@ -1,8 +1,8 @@
-"""What is wrong with a training: pure functions of its history, which is the lines of stats.jsonl, oldest first.
+"""Detect what goes wrong in a training: pure functions of its history, the lines of stats.jsonl, oldest first.
 
-Each detector turns the history up to some line into a figure and into its excess: 1 at the threshold, more beyond it.
-A line without what a detector looks at says nothing to it. Something is seen when the last few figures in a row are
-beyond the threshold, and until as many in a row are not: one figure alone is noise, unless it is beyond all doubt.
+Each detector reads a value from the history up to a line and compares it with its threshold; ``excess`` is 1 at the
+threshold and larger beyond it. Lines without the detector's key are skipped. A detection needs several bad values in a
+row, and ends after as many good ones, since a single value is noisy; one value far beyond a failure is enough.
 """
 
 from __future__ import annotations
@@ -12,264 +12,229 @@ import math
 import statistics
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 
 from gansmith.losses import Loss
+from gansmith.training.guard.journal import Event, Kind
 from gansmith.training.guard.settings import Guard
 
-__all__ = ["DETECTORS", "Detector", "Found", "History", "Kind", "Sighting", "chance", "not_finite", "sightings"]
+__all__ = ["DETECTORS", "Detector", "History", "Reading", "chance_level_loss", "detect", "detect_not_finite"]
 
 Record: TypeAlias = Mapping[str, float]
 History: TypeAlias = Sequence[Record]
-Kind: TypeAlias = Literal[
-    "not-finite",
-    "discriminator-won",
-    "discriminator-lost",
-    "exploding-gradient",
-    "oscillation",
-    "mode-collapse",
-    "augmentation-leak",
-    "overfitting",
-    "copies",
-]
 
-LEAST_NORMS, MOST_NORMS = 8, 50  # lines whose median a gradient is held against
-LEAST_MEDIAN = 1.0  # it is less while D has won, and what comes after that is no explosion
-LONGEST_GRADIENT = 1e5  # no healthy training has one, so this needs no lines before it
-SWINGS = 12  # lines over which oscillation shows
-VARIED = 1.5  # thresholds of diversity that samples must have exceeded before they can be said to have collapsed
-LATE = 500_000  # images after which they should have, however slow the start
-BEYOND_DOUBT = 100  # times the excess of a failure: one figure is enough
-MOST_SKIPPED = 0.5  # of the updates of an interval: with more, nothing is learnt
-LEAK = "guard/leak"
+LEAST_NORMS, MOST_NORMS = 8, 50  # lines whose median a gradient norm is compared with
+LEAST_MEDIAN = 1.0  # the median is smaller while D has won; the return to normal is no explosion
+LONGEST_GRADIENT = 1e5  # no healthy training reaches it, so no earlier lines are needed
+SWINGS = 12  # lines in which oscillation is measured
+VARIED = 1.5  # thresholds of diversity that samples must have exceeded before a collapse can be detected
+LATE = 500_000  # images after which they should have exceeded it, however slow the start
+BEYOND_DOUBT = 100  # times the excess of a failure: one value is enough
+MOST_SKIPPED = 0.5  # of the updates of an interval: with more, nothing is learned
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """What a detector makes of the history up to a line.
+class Reading:
+    """What a detector reads from the history up to a line.
 
     Args:
-        figure: as it is said.
-        excess: 1 at the threshold, more beyond it.
-        sentence: the figure and a remedy.
+        value: what was measured.
+        excess: 1 at the threshold, larger beyond it.
+        sentence: the value and a remedy.
     """
 
-    figure: float
+    value: float
     excess: float
     sentence: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Detector:
-    """How one kind of trouble is found.
+    """How one kind of problem is detected.
 
     Args:
         kind: its name.
-        reads: the key without which a line says nothing to it.
-        find: of the history up to a line, the guard's thresholds, and what guessing costs D; None if that line says
-            nothing to it all the same.
-        failure: the excess from which on it is a failure; without an end, it never is.
-        patience: in place of the guard's.
+        key: lines of statistics without this key are skipped.
+        read: takes the history up to a line, the guard's thresholds, and D's chance-level loss; returns None if it
+            cannot tell from that line.
+        failure: excess at which a warning becomes a failure; infinite if it never does.
+        patience: bad values in a row that are needed; None for the guard's.
     """
 
     kind: Kind
-    reads: str
-    find: Callable[[History, Guard, float], Found | None]
+    key: str
+    read: Callable[[History, Guard, float], Reading | None]
     failure: float = math.inf
     patience: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sighting:
-    """Something that is wrong.
-
-    Args:
-        kind: what.
-        severity: a failure ruins the training.
-        sentence: the figure and a remedy, in one sentence.
-        figure: see ``Found``.
-        excess: see ``Found``.
-        nimg: when it was seen.
-        since: up to when all was well.
-    """
-
-    kind: Kind
-    severity: Literal["warning", "failure"]
-    sentence: str
-    figure: float
-    excess: float
-    nimg: int
-    since: int
-
-
-def sightings(guard: Guard, guess: float, history: History, active: Collection[str] = ()) -> list[Sighting]:
-    """What is wrong now, at the history's last line.
+def detect(guard: Guard, chance_loss: float, history: History, active: Collection[str] = ()) -> list[Event]:
+    """Return what is wrong at the history's last line, as events that begin.
 
     Args:
         guard: thresholds and patience.
-        guess: what guessing costs D: see ``chance``.
+        chance_loss: see ``chance_level_loss``.
         history: not empty.
-        active: the kinds that were seen before and have not ended.
+        active: the kinds detected before that have not ended.
     """
-    found = (_sighting(detector, guard, guess, history, detector.kind in active) for detector in DETECTORS)
-    return [sighting for sighting in found if sighting is not None]
+    found = (_detect(detector, guard, chance_loss, history, detector.kind in active) for detector in DETECTORS)
+    return [event for event in found if event is not None]
 
 
-def not_finite(nimg: int, since: int) -> Sighting:
-    """That weights are no numbers any more.
+def detect_not_finite(nimg: int, since: int) -> Event:
+    """Return the event that the weights contain NaN or infinity.
 
     Args:
         nimg: now.
-        since: when they were last known to be.
+        since: when they were last known to be finite.
     """
-    return Sighting(
+    return Event(
+        what="began",
         kind="not-finite",
         severity="failure",
-        sentence="a weight is no number any more; try lower learning rates, or a penalty such as --penalties r1",
-        figure=1.0,
+        sentence="the weights contain NaN or infinity; try lower learning rates, or a penalty such as --penalties r1",
+        value=1.0,
         excess=1 + 1 / MOST_SKIPPED,
         nimg=nimg,
         since=since,
     )
 
 
-def chance(loss: Loss) -> float:
-    """What D's loss is at best if it gives real and generated images the same logit: what guessing costs.
+def chance_level_loss(loss: Loss) -> float:
+    """Return D's lowest loss if it gives real and generated images the same logit.
 
-    0 for losses that a constant cannot be worse at, such as Wasserstein's; they have no scale to judge D's loss by.
+    0 for losses that a constant logit cannot make worse, such as Wasserstein's: they have no scale for D's loss.
     """
     same = torch.linspace(-2, 2, 401)
     return float(loss.discriminator(same, same).min())
 
 
-def _sighting(detector: Detector, guard: Guard, guess: float, history: History, active: bool) -> Sighting | None:
+def _detect(detector: Detector, guard: Guard, chance_loss: float, history: History, active: bool) -> Event | None:
     patience = detector.patience or guard.patience
-    newest = [found for _, found in itertools.islice(_backwards(detector, guard, guess, history), patience)]
+    newest = [found for _, found in itertools.islice(_backwards(detector, guard, chance_loss, history), patience)]
     excesses = [found.excess for found in newest]
     certain = _certain(excesses, patience, detector.failure)
     if certain < 1 and not (active and max(excesses, default=0) >= 1):
         return None
-    return Sighting(
+    return Event(
+        what="began",
         kind=detector.kind,
         severity="failure" if certain >= detector.failure else "warning",
         sentence=newest[0].sentence,
-        figure=newest[0].figure,
+        value=newest[0].value,
         excess=newest[0].excess,
         nimg=int(history[-1]["progress/nimg"]),
-        since=_since(detector, guard, guess, history),
+        since=_since(detector, guard, chance_loss, history),
     )
 
 
 def _certain(excesses: Sequence[float], patience: int, failure: float) -> float:
-    """The excess that there can be no doubt about, of the newest figures, the newest first; 0 where there is."""
+    """Return the excess that all needed values reach, the newest value's if it is beyond doubt, or else 0."""
     if excesses and excesses[0] >= BEYOND_DOUBT * failure:
         return excesses[0]
     return min(excesses) if len(excesses) == patience else 0.0
 
 
-def _backwards(detector: Detector, guard: Guard, guess: float, history: History) -> Iterator[tuple[int, Found]]:
-    """Of the lines that say something to the detector, the newest first: images seen, and what it makes of them."""
+def _backwards(detector: Detector, guard: Guard, chance_loss: float, history: History) -> Iterator[tuple[int, Reading]]:
+    """Yield images seen and reading of each line that the detector can read, newest first."""
     for end in range(len(history), 0, -1):
-        if detector.reads in history[end - 1]:
-            found = detector.find(history[:end], guard, guess)
+        if detector.key in history[end - 1]:
+            found = detector.read(history[:end], guard, chance_loss)
             if found is not None:
                 yield int(history[end - 1]["progress/nimg"]), found
 
 
-def _since(detector: Detector, guard: Guard, guess: float, history: History) -> int:
-    """When the figure was last good; 0 if it never was."""
-    return next((nimg for nimg, found in _backwards(detector, guard, guess, history) if found.excess < 1), 0)
+def _since(detector: Detector, guard: Guard, chance_loss: float, history: History) -> int:
+    """Return when the value was last good; 0 if it never was."""
+    return next((nimg for nimg, found in _backwards(detector, guard, chance_loss, history) if found.excess < 1), 0)
 
 
 # --- the detectors -----------------------------------------------------------------------------------------
 
 
-def _left_out(history: History, guard: Guard, guess: float) -> Found:
+def _skipped(history: History, guard: Guard, chance_loss: float) -> Reading:
     shares = {name: history[-1].get(f"skipped/{name}", 0.0) for name in ("generator", "discriminator")}
     worst = max(shares, key=lambda name: shares[name])
     sentence = (
-        f"{shares[worst]:.2%} of the {worst}'s updates were left out, as their gradient was no number; "
-        "look at what is new, such as a loss of your own, or try lower learning rates"
+        f"{shares[worst]:.2%} of the {worst}'s updates were skipped because the gradient was NaN or infinite; "
+        "check new code, such as a loss of your own, or try lower learning rates"
     )
     excess = 1 + shares[worst] / MOST_SKIPPED if shares[worst] > 0 else 0.0
-    return Found(figure=shares[worst], excess=excess, sentence=sentence)
+    return Reading(value=shares[worst], excess=excess, sentence=sentence)
 
 
-def _won(history: History, guard: Guard, guess: float) -> Found | None:
-    if guess <= 0:
+def _won(history: History, guard: Guard, chance_loss: float) -> Reading | None:
+    if chance_loss <= 0:
         return None
     loss = history[-1]["loss/discriminator"]
-    ratio = max(loss / guess, 1e-12)
+    ratio = max(loss / chance_loss, 1e-12)
     sentence = (
-        f"the discriminator has won: its loss is {loss:.2g}, {ratio:.2%} of what guessing costs; "
+        f"the discriminator has won: its loss is {loss:.2g}, {ratio:.2%} of the chance-level loss; "
         "try a penalty (--penalties r1), a larger gamma, or augmentation (--augment fixed)"
     )
-    return Found(figure=ratio, excess=guard.won / ratio, sentence=sentence)
+    return Reading(value=ratio, excess=guard.won / ratio, sentence=sentence)
 
 
-def _lost(history: History, guard: Guard, guess: float) -> Found | None:
-    if guess <= 0:
+def _lost(history: History, guard: Guard, chance_loss: float) -> Reading | None:
+    if chance_loss <= 0:
         return None
     loss = history[-1]["loss/discriminator"]
-    ratio = loss / guess
+    ratio = loss / chance_loss
     sentence = (
-        f"the discriminator is worse than a guess: its loss is {loss:.3g}, {ratio:.3g} times what guessing costs; "
+        f"the discriminator is worse than chance: its loss is {loss:.3g}, {ratio:.3g} times the chance-level loss; "
         "try lower learning rates"
     )
-    return Found(figure=ratio, excess=ratio / guard.lost, sentence=sentence)
+    return Reading(value=ratio, excess=ratio / guard.lost, sentence=sentence)
 
 
-def _exploding(history: History, guard: Guard, guess: float) -> Found:
-    """Of the two networks, the one whose gradient is further beyond what it may be."""
-    found = [_longer(history, guard, name) for name in ("discriminator", "generator")]
+def _exploding(history: History, guard: Guard, chance_loss: float) -> Reading:
+    """Read the network whose gradient exceeds its threshold further."""
+    found = [_norm(history, guard, name) for name in ("discriminator", "generator")]
     return max(found, key=lambda one: one.excess)
 
 
-def _longer(history: History, guard: Guard, name: str) -> Found:
+def _norm(history: History, guard: Guard, name: str) -> Reading:
     key = f"gradient/{name}"
     norm = history[-1].get(key, 0.0)
     before = [line[key] for line in history[-MOST_NORMS - 1 : -1] if key in line]
     median = statistics.median(before) if len(before) >= LEAST_NORMS else math.inf
-    against = f", {norm / median:,.0f} times its median before" if 0 < median < math.inf else ""
-    return Found(
-        figure=norm,
+    against = f", {norm / median:,.0f} times its recent median" if 0 < median < math.inf else ""
+    return Reading(
+        value=norm,
         excess=max(norm / LONGEST_GRADIENT, norm / (guard.exploded * max(median, LEAST_MEDIAN))),
-        sentence=f"the {name}'s gradient explodes: its length is {norm:.3g}{against}; try lower learning rates",
+        sentence=f"the {name}'s gradient explodes: its norm is {norm:.3g}{against}; try lower learning rates",
     )
 
 
-def _oscillating(history: History, guard: Guard, guess: float) -> Found | None:
+def _oscillating(history: History, guard: Guard, chance_loss: float) -> Reading | None:
     lines = [line for line in history[-SWINGS:] if "logits/real" in line]
     gaps = [line["logits/real"] - line["logits/fake"] for line in lines]
     spread = statistics.fmean(line.get("logits/real.std", 0.0) for line in lines)
-    size = max(
-        statistics.fmean(map(abs, gaps)), spread
-    )  # of a gap that is small beside the logits' spread, noise is most
+    size = max(statistics.fmean(map(abs, gaps)), spread)  # a gap much smaller than the logits' spread is mostly noise
     if len(gaps) < SWINGS or size == 0:
         return None
     moves = [now - before for before, now in itertools.pairwise(gaps)]
     turns = sum(one * other < 0 for one, other in itertools.pairwise(moves))
     swing = statistics.fmean(map(abs, moves)) / size
     sentence = (
-        f"the networks chase each other: the gap between real and fake logits swings to and fro by {swing:.0%} of "
-        "its size; try lower learning rates, or a larger gamma"
+        f"the networks oscillate: the gap between real and fake logits changes by {swing:.0%} of its size from one "
+        "line of statistics to the next; try lower learning rates, or a larger gamma"
     )
-    return Found(figure=swing, excess=swing / guard.oscillated if turns * 3 >= SWINGS else 0.0, sentence=sentence)
+    return Reading(value=swing, excess=swing / guard.oscillated if turns * 3 >= SWINGS else 0.0, sentence=sentence)
 
 
-def _collapsed(history: History, guard: Guard, guess: float) -> Found:
+def _collapsed(history: History, guard: Guard, chance_loss: float) -> Reading:
     diversity, of = _diversity(history[-1]), "two samples of a class" if _within_classes(history[-1]) else "two samples"
-    risen = max((_diversity(line) for line in history[:-1] if "guard/diversity" in line), default=0.0)
-    expected = risen >= VARIED * guard.collapsed or history[-1]["progress/nimg"] >= LATE
+    highest = max((_diversity(line) for line in history[:-1] if "guard/diversity" in line), default=0.0)
+    expected = highest >= VARIED * guard.collapsed or history[-1]["progress/nimg"] >= LATE
     sentence = (
-        f"the samples are becoming all alike: {of} differ by {diversity:.0%} of what real images do; "
+        f"the samples lose their diversity: the mean distance of {of} is {diversity:.0%} of that of real images; "
         "try a larger gamma, or lower learning rates"
     )
-    return Found(
-        figure=diversity, excess=guard.collapsed / max(diversity, 1e-12) if expected else 0.0, sentence=sentence
-    )
+    excess = guard.collapsed / max(diversity, 1e-12) if expected else 0.0
+    return Reading(value=diversity, excess=excess, sentence=sentence)
 
 
 def _diversity(line: Record) -> float:
@@ -280,42 +245,32 @@ def _within_classes(line: Record) -> bool:
     return line.get("guard/class_diversity", math.inf) < line["guard/diversity"]
 
 
-def _leaking(history: History, guard: Guard, guess: float) -> Found:
-    shares = {key.removeprefix(f"{LEAK}/"): share for key, share in history[-1].items() if key.startswith(f"{LEAK}/")}
-    worst, share = max(shares.items(), key=lambda pair: pair[1], default=("augmentation", history[-1][LEAK]))
+def _overfitting(history: History, guard: Guard, chance_loss: float) -> Reading:
+    value = history[-1]["guard/overfitting"]
     sentence = (
-        f"augmentation shows in the samples: at least {share:.0%} of them seem to have had '{worst}'; "
-        "leave it out of --augment.operations, or augment less often"
+        f"the discriminator overfits: its logits of held-out real images lie {value:.0%} of the way from training "
+        "images to samples; augment (--augment fixed), add images, or stop here"
     )
-    return Found(figure=share, excess=share / guard.leaked, sentence=sentence)
+    return Reading(value=value, excess=value / guard.overfitted, sentence=sentence)
 
 
-def _overfitting(history: History, guard: Guard, guess: float) -> Found:
-    figure = history[-1]["guard/overfitting"]
+def _copying(history: History, guard: Guard, chance_loss: float) -> Reading:
+    copies = history[-1]["guard/copies"]
+    share = copies - history[-1].get("guard/copies_held_out", 0.0)
     sentence = (
-        f"the discriminator knows its training images by heart: unseen real ones are {figure:.0%} of the way to "
-        "samples for it; augment (--augment fixed), bring more images, or stop here"
+        f"{copies:.0%} of the samples are copies of training images and must not be presented as new; "
+        "augment (--augment fixed), add images, or use an earlier checkpoint"
     )
-    return Found(figure=figure, excess=figure / guard.overfitted, sentence=sentence)
-
-
-def _copying(history: History, guard: Guard, guess: float) -> Found:
-    share = history[-1]["guard/copies"] - history[-1].get("guard/copies_held_out", 0.0)
-    sentence = (
-        f"{history[-1]['guard/copies']:.0%} of the samples are all but training images, which must not be shown as new "
-        "ones; augment (--augment fixed), bring more images, or take an earlier checkpoint"
-    )
-    return Found(figure=share, excess=share / guard.copied, sentence=sentence)
+    return Reading(value=share, excess=share / guard.copied, sentence=sentence)
 
 
 DETECTORS = (
-    Detector(kind="not-finite", reads="skipped/discriminator", find=_left_out, failure=2, patience=1),
-    Detector(kind="exploding-gradient", reads="gradient/discriminator", find=_exploding, failure=10),
-    Detector(kind="discriminator-lost", reads="loss/discriminator", find=_lost, failure=10),
-    Detector(kind="discriminator-won", reads="loss/discriminator", find=_won, failure=5),
-    Detector(kind="mode-collapse", reads="guard/diversity", find=_collapsed, failure=3),
-    Detector(kind="oscillation", reads="logits/real", find=_oscillating),
-    Detector(kind="overfitting", reads="guard/overfitting", find=_overfitting),
-    Detector(kind="copies", reads="guard/copies", find=_copying),
-    Detector(kind="augmentation-leak", reads=LEAK, find=_leaking, patience=2),
+    Detector(kind="not-finite", key="skipped/discriminator", read=_skipped, failure=2, patience=1),
+    Detector(kind="exploding-gradient", key="gradient/discriminator", read=_exploding, failure=10),
+    Detector(kind="discriminator-lost", key="loss/discriminator", read=_lost, failure=10),
+    Detector(kind="discriminator-won", key="loss/discriminator", read=_won, failure=5),
+    Detector(kind="mode-collapse", key="guard/diversity", read=_collapsed, failure=3),
+    Detector(kind="oscillation", key="logits/real", read=_oscillating),
+    Detector(kind="overfitting", key="guard/overfitting", read=_overfitting),
+    Detector(kind="copies", key="guard/copies", read=_copying),
 )

@@ -1,4 +1,4 @@
-"""The guard at work: it keeps the history and the journal, decides, and goes back to a good checkpoint."""
+"""Run the guard during training: probe, detect, report, and roll back to a good checkpoint."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from gansmith.runs import RunFolder
 from gansmith.schedules import Progress
 from gansmith.training.checkpoint import open_checkpoint, read_state
 from gansmith.training.config import Config
-from gansmith.training.guard.detectors import chance, not_finite, sightings
-from gansmith.training.guard.journal import Event, going_on, news
+from gansmith.training.guard.detectors import chance_level_loss, detect, detect_not_finite
+from gansmith.training.guard.journal import Event, active_events, new_events
 from gansmith.training.guard.probes import Probes
 from gansmith.training.guard.remedies import Remedy, choose_remedy
 from gansmith.training.guard.settings import Guard
@@ -25,21 +25,22 @@ from gansmith.training.state import TrainState
 
 __all__ = ["Guardian", "open_guardian", "with_unwritten_rollback"]
 
-SPACING = 32  # images of training for each that the probes look at, so that looking costs about two percent
-LEAK_SPACING = 512  # likewise where they look for augmentation
+SPACING = 32  # training images per probed image, so that probing costs about two percent of the time
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Guardian:
-    """Looks at each line of statistics, and goes back when it must. Only the main process looks; all go back.
+    """Runs the detectors on each line of statistics and rolls back on a failure.
+
+    Only the main process detects; all ranks take part in a rollback.
 
     Args:
-        guard: what was asked for.
-        probes: look at the networks.
+        guard: the settings.
+        probes: measure the networks.
         run: where the journal is written.
-        guess: what guessing costs D.
-        operations: chooses those of augmentation, should it have to be added, in the main process; empty if none is
-            known to be safe.
+        chance_loss: see ``chance_level_loss``.
+        operations: returns those of augmentation, should it have to be added; called in the main process. Empty if
+            none is known to be safe.
         history: the lines of stats.jsonl.
         journal: the lines of events.jsonl.
     """
@@ -47,52 +48,51 @@ class Guardian:
     guard: Guard
     probes: Probes
     run: RunFolder
-    guess: float
+    chance_loss: float
     operations: Callable[[], Sequence[str]]
     history: list[Mapping[str, float]] = field(default_factory=list)
     journal: list[Event] = field(default_factory=list)
 
-    def figures(self, state: TrainState) -> dict[str, float]:
-        """What the probes find, if they are due and have rested."""
+    def probe(self, state: TrainState) -> dict[str, float]:
+        """Run the probes if their interval has elapsed; otherwise return {}."""
         due = self.guard.every.due(self._last_progress(state), state.progress, state.config.length)
         if not due or self._images_since("guard/diversity", state) < SPACING * self.guard.num:
             return {}
-        return self.probes.measure(state, leak=self._images_since("guard/leak", state) >= LEAK_SPACING * self.guard.num)
+        return self.probes.measure(state)
 
-    def look(self, record: Mapping[str, float]) -> list[Event]:
-        """What is worth saying now that this line has come."""
+    def detect(self, record: Mapping[str, float]) -> list[Event]:
+        """Append a line of statistics to the history and return the events to report."""
         self.history.append(record)
-        said = going_on(self.journal)
-        seen = sightings(self.guard, self.guess, self.history, said)
-        return news(seen, said, int(record["progress/nimg"]))
+        active = active_events(self.journal)
+        detected = detect(self.guard, self.chance_loss, self.history, active)
+        return new_events(detected, active, int(record["progress/nimg"]))
 
-    def not_finite(self, state: TrainState) -> Event:
-        """That weights are no numbers any more."""
+    def detect_not_finite(self, state: TrainState) -> Event:
+        """Return the event that the weights contain NaN or infinity."""
         last = int(self.history[-1]["progress/nimg"]) if self.history else 0
-        return Event.of("began", not_finite(state.nimg, since=last))
+        return detect_not_finite(state.nimg, since=last)
 
     def write(self, state: TrainState, event: Event) -> None:
-        """Add to the journal."""
+        """Append an event to the journal."""
         self.journal.append(event)
         state.num_events = len(self.journal)
         self.run.append_event(event.to_plain())
 
-    def spared(self) -> Path | None:
-        """The checkpoint to go back to should what is going on get worse."""
-        since = [event.since for event in going_on(self.journal).values()]
+    def checkpoint_to_keep(self) -> Path | None:
+        """Return the checkpoint to roll back to if an active detection becomes a failure."""
+        since = [event.since for event in active_events(self.journal).values()]
         return self._good_checkpoint(min(since)) if since else None
 
     def respond(self, state: TrainState, failure: Event) -> Event | None:
-        """What is to be done about a failure, done; all ranks take part.
+        """Roll back after a failure; all ranks take part.
 
         Returns:
-            the rollback, or None if the guard only warns.
+            The rollback, or None if the guard only warns.
 
         Raises:
-            TrainingDiverged: the guard was told to stop, has nothing left to try, or may not go on.
+            TrainingDiverged: the guard is set to stop, has nothing left to try, or cannot continue.
         """
-        numbers = failure.kind != "not-finite"
-        if self.guard.action == "warn" and numbers:
+        if self.guard.action == "warn" and failure.kind != "not-finite":
             return None
         target, remedy = dist.from_main(lambda: self._plan(state, failure))
         before = state.config
@@ -111,44 +111,44 @@ class Guardian:
         dist.barrier()
         return event
 
-    # --- before going back -------------------------------------------------------------------------------------
+    # --- before a rollback -------------------------------------------------------------------------------------
 
     def _plan(self, state: TrainState, failure: Event) -> tuple[Path, Remedy]:
         tried = [event for event in self.journal if event.what == "rollback"]
         target = self._good_checkpoint(failure.since)
         if self.guard.action != "rollback" or len(tried) >= self.guard.max_rollbacks or target is None:
-            sentence = self._last_words(failure, tried, target)
+            sentence = self._reason_to_stop(failure, tried, target)
             self.write(state, replace(failure, what="stopped", sentence=sentence))
             raise TrainingDiverged(f"training stopped at step {state.step}: {sentence}")
-        seen = going_on(self.journal)
+        active = active_events(self.journal)
         remedy = choose_remedy(
             failure.kind,
-            seen,
+            active,
             [event.remedy for event in tried],
             to_plain(state.config),
             gamma=scaled_gamma(state.spec, state.config.batch_size),
-            operations=self.operations() if "overfitting" in seen else (),  # which may take seconds to learn
+            operations=self.operations() if "overfitting" in active else (),  # learning them may take seconds
         )
         return target, remedy
 
     def _good_checkpoint(self, since: int) -> Path | None:
-        """The newest checkpoint of a time when all was well, else the oldest that is left."""
+        """Return the newest checkpoint from before the problem, else the oldest that is left."""
         saved = [folder for folder in self.run.checkpoints() if _is_whole(folder)]
         good = [folder for folder in saved if read_state(folder)["nimg"] <= since]
         return good[-1] if good else next(iter(saved), None)
 
-    def _last_words(self, failure: Event, tried: Sequence[Event], target: Path | None) -> str:
-        attempts = f"; tried in vain: {', '.join(event.sentence for event in tried)}" if tried else ""
+    def _reason_to_stop(self, failure: Event, tried: Sequence[Event], target: Path | None) -> str:
+        attempts = f"; tried without success: {', '.join(event.sentence for event in tried)}" if tried else ""
         last = f"the last good checkpoint is {target}" if target else "there is no good checkpoint yet"
         return f"{failure.sentence}{attempts}; {last}"
 
-    # --- going back --------------------------------------------------------------------------------------------
+    # --- the rollback ------------------------------------------------------------------------------------------
 
     def _write_rollback(self, state: TrainState, event: Event, statistics: Sequence[Mapping[str, Any]]) -> None:
-        """In an order that leaves a run that can be resumed wherever a kill falls.
+        """Write in an order in which the run can be resumed wherever the process is killed.
 
-        The journal first; then no checkpoint but what is gone back to, which is saved anew; the configuration last:
-        see ``with_unwritten_rollback``.
+        First the journal; then the checkpoint that training returned to is saved again and later ones are dropped;
+        the configuration last, see ``with_unwritten_rollback``.
         """
         self.write(state, event)
         self.history[:] = [line for line in self.history if line["progress/nimg"] <= state.nimg]
@@ -160,11 +160,11 @@ class Guardian:
         self.run.set_status("running", step=state.step, nimg=state.nimg)
 
     def _images_since(self, key: str, state: TrainState) -> int:
-        """Those seen since the last line that has a key; since the start if none has."""
+        """Return the images since the last line that has a key, or since the start if none has."""
         return state.nimg - int(next((line["progress/nimg"] for line in reversed(self.history) if key in line), 0))
 
     def _last_progress(self, state: TrainState) -> Progress:
-        """That of the last line."""
+        """Return the progress of the last line."""
         line = self.history[-1] if self.history else {}
         nimg, step, seconds = (line.get(f"progress/{key}", 0) for key in ("nimg", "step", "seconds"))
         return Progress(nimg=int(nimg), step=int(step), seconds=seconds, epoch_size=state.epoch_size)
@@ -173,14 +173,14 @@ class Guardian:
 def open_guardian(
     guard: Guard, probes: Probes, run: RunFolder, state: TrainState, operations: Callable[[], Sequence[str]]
 ) -> Guardian:
-    """A guardian with what it knew when the state was saved.
+    """Return a guardian with the history and journal of the run.
 
     Args:
-        guard: what was asked for.
-        probes: look at the networks.
-        run: whose lines after the state's are forgotten already.
-        state: where training goes on.
-        operations: chooses those of augmentation, should it have to be added.
+        guard: the settings.
+        probes: measure the networks.
+        run: its lines after the state's have been dropped already.
+        state: where training continues.
+        operations: returns those of augmentation, should it have to be added.
     """
     history: list[Mapping[str, float]] = []
     journal: list[Event] = []
@@ -191,7 +191,7 @@ def open_guardian(
         guard=guard,
         probes=probes,
         run=run,
-        guess=chance(state.config.loss),
+        chance_loss=chance_level_loss(state.config.loss),
         operations=operations,
         history=history,
         journal=journal,
@@ -199,7 +199,7 @@ def open_guardian(
 
 
 def with_unwritten_rollback(config: Config, run: RunFolder, saved: Mapping[str, Any]) -> Config:
-    """The configuration with what the newest rollback changed, should a kill have kept it from being written."""
+    """Return the configuration with the changes of the newest rollback, which a kill may have left unwritten."""
     events = list(read_lines(run.events, Event.from_plain))[: saved["num_events"]]
     if not events or events[-1].what != "rollback" or events[-1].back_to != saved["nimg"]:
         return config
@@ -221,7 +221,7 @@ def _old_and_new(plain: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[s
 
 
 def _at(plain: Any, path: str) -> Any:
-    """What lies at a dotted path of plain data; None if nothing does."""
+    """Return the value at a dotted path of plain data; None if there is none."""
     for key in path.split("."):
         if isinstance(plain, list):
             plain = plain[int(key)] if key.isdigit() and int(key) < len(plain) else None

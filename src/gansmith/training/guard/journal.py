@@ -1,7 +1,7 @@
-"""The guard's journal: what it said and did, a line of events.jsonl each, and what is worth another line.
+"""The guard's journal: what it detected and did, one line of events.jsonl each.
 
-The journal is the guard's only memory. What is going on, and which remedies were tried, is read from it, so that a
-resumed training, which has the same lines, goes on as one that never stopped.
+The journal is the guard's only memory: which detections are active and which remedies were tried is read from it.
+A resumed training has the same lines, so it continues exactly like one that never stopped.
 """
 
 from __future__ import annotations
@@ -13,30 +13,39 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
 from gansmith.errors import RunError
-from gansmith.training.guard.detectors import Kind, Sighting
 
-__all__ = ["Event", "What", "going_on", "news"]
+__all__ = ["Event", "Kind", "What", "active_events", "new_events"]
 
+Kind: TypeAlias = Literal[
+    "not-finite",
+    "discriminator-won",
+    "discriminator-lost",
+    "exploding-gradient",
+    "oscillation",
+    "mode-collapse",
+    "overfitting",
+    "copies",
+]
 What: TypeAlias = Literal["began", "worse", "over", "rollback", "stopped"]
 
-MUCH = 3.0  # times the excess that was last said: it is said again
+MUCH = 3.0  # times the excess of the last event: it is reported again
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One line of the journal.
+    """A detection, or what was done about one: a line of the journal.
 
     Args:
-        what: a sighting begins, is much worse, is over; or what was done about a failure.
-        kind: of the sighting.
-        severity: "warning" or "failure".
-        sentence: as it was said.
-        figure: the sighting's.
-        excess: the sighting's.
+        what: a detection begins, is much worse, or is over; or what was done about a failure.
+        kind: of problem; that of an earlier version is kept as it is.
+        severity: "warning", or "failure" for what ruins the training.
+        sentence: the value and a remedy, in one sentence.
+        value: what the detector measured.
+        excess: 1 at the threshold, larger beyond it.
         nimg: when.
-        since: up to when all was well.
-        back_to: after a rollback, the images of the checkpoint that training went on from.
-        remedy: the one thing that was changed: "rates", "gamma" or "augment"; empty if none was.
+        since: when the value was last good.
+        back_to: after a rollback, the images of the checkpoint that training continues from.
+        remedy: what was changed: "rates", "gamma" or "augment"; empty if nothing was.
         changes: dotted paths of the fields that were changed, each with its old and new value.
     """
 
@@ -44,7 +53,7 @@ class Event:
     kind: Kind
     severity: Literal["warning", "failure"]
     sentence: str
-    figure: float
+    value: float
     excess: float
     nimg: int
     since: int
@@ -52,63 +61,58 @@ class Event:
     remedy: str = ""
     changes: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, what: What, sighting: Sighting) -> Event:
-        """What happened about a sighting."""
-        return cls(what=what, **dataclasses.asdict(sighting))
-
     def to_plain(self) -> dict[str, Any]:
-        """For a line of events.jsonl."""
+        """Return the fields for a line of events.jsonl."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_plain(cls, plain: Any) -> Event:
-        """The inverse.
+        """Do the inverse of ``to_plain``; earlier versions called ``value`` "figure".
 
         Raises:
             RunError: this is no line of events.jsonl.
         """
         try:
-            event = cls(**plain)
-            numbers = (event.figure, event.excess, event.nimg, event.since, event.back_to or 0)
+            event = cls(**{"value" if key == "figure" else key: value for key, value in dict(plain).items()})
+            numbers = (event.value, event.excess, event.nimg, event.since, event.back_to or 0)
             texts = (event.kind, event.severity, event.sentence, event.remedy)
             sound = event.what in get_args(What) and all(len(pair) == 2 for pair in dict(event.changes).values())
             if not sound or not all(isinstance(text, str) for text in texts) or not all(map(math.isfinite, numbers)):
-                raise ValueError("a field holds something else than its name says")
+                raise ValueError("a field does not hold what its name says")
         except (TypeError, ValueError, OverflowError) as error:
             raise RunError(f"a line of events.jsonl cannot be read ({error}); remove the line") from error
         return event
 
 
-def going_on(events: Sequence[Event]) -> dict[Kind, Event]:
-    """What was last said of each sighting that is not over; a rollback leaves all of them behind."""
-    said: dict[Kind, Event] = {}
+def active_events(events: Sequence[Event]) -> dict[Kind, Event]:
+    """Return the last event of each detection that is not over; a rollback ends all of them."""
+    active: dict[Kind, Event] = {}
     for event in events:
         if event.what in ("began", "worse"):
-            said[event.kind] = event
+            active[event.kind] = event
         elif event.what == "over":
-            said.pop(event.kind, None)
+            active.pop(event.kind, None)
         else:
-            said.clear()
-    return said
+            active.clear()
+    return active
 
 
-def news(seen: Sequence[Sighting], said: Mapping[Kind, Event], nimg: int) -> list[Event]:
-    """What is worth saying of what is seen now: that it begins, is much worse, or is over.
+def new_events(detected: Sequence[Event], active: Mapping[Kind, Event], nimg: int) -> list[Event]:
+    """Return what to report: detections that begin, are much worse, or are over.
 
     Args:
-        seen: now.
-        said: see ``going_on``.
+        detected: now; see ``detectors.detect``.
+        active: see ``active_events``.
         nimg: now.
     """
     events = []
-    for sighting in seen:
-        before = said.get(sighting.kind)
+    for event in detected:
+        before = active.get(event.kind)
         if before is None:
-            events.append(Event.of("began", sighting))
-        elif sighting.severity != before.severity == "warning" or sighting.excess >= MUCH * before.excess:
-            events.append(Event.of("worse", sighting))
-    for kind in said.keys() - {sighting.kind for sighting in seen}:
-        over = dataclasses.replace(said[kind], what="over", nimg=nimg, sentence=f"over: {kind.replace('-', ' ')}")
-        events.append(over)
+            events.append(event)
+        elif event.severity != before.severity == "warning" or event.excess >= MUCH * before.excess:
+            events.append(dataclasses.replace(event, what="worse"))
+    for kind in active.keys() - {event.kind for event in detected}:
+        sentence = f"over: {kind.replace('-', ' ')}"
+        events.append(dataclasses.replace(active[kind], what="over", nimg=nimg, sentence=sentence))
     return events

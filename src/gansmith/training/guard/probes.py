@@ -1,9 +1,9 @@
-"""Cheap looks at both networks while they train: diversity, overfitting, copies, and augmentation that shows."""
+"""Measure both networks cheaply during training: diversity, overfitting, and copies."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,9 +14,7 @@ from torch.nn import functional as F
 
 from gansmith.data.batches import Indices
 from gansmith.data.store import Store
-from gansmith.errors import MetricError
 from gansmith.images.pixels import to_array, to_float, to_uint8
-from gansmith.metrics.augmentation_leak import augmentation_leak
 from gansmith.metrics.copies import Originals
 from gansmith.metrics.features import Selection, some_of
 from gansmith.sampling.generator import TrainedGenerator
@@ -25,27 +23,27 @@ from gansmith.types import Batch, Images, Labels, Latents, Logits, Pixels
 
 __all__ = ["LEAST_HELD_OUT", "Probes", "open_probes"]
 
-COARSE = 8  # pixels on either side, to which images are reduced before they are compared
-MOST_TRAINING = 5000  # training images among which copies are looked for
-LEAST_HELD_OUT = 16  # fewer say nothing about what D makes of images that it has not seen
-CLEAR = 4  # standard errors of a difference of logits that the gap must exceed for others to be measured against it
-COPY_SIDE, COPY_CANDIDATES = 32, 2  # see ``Originals``: less than an evaluation takes, as training waits
+COARSE = 8  # pixels a side to which images are reduced before distances are measured
+MOST_TRAINING = 5000  # training images that samples are compared with for copies
+LEAST_HELD_OUT = 16  # with fewer, overfitting cannot be estimated
+CLEAR = 4  # the gap between logits must exceed this many standard errors to serve as a scale
+COPY_SIDE, COPY_CANDIDATES = 32, 2  # see ``Originals``: fewer than in an evaluation, as training waits
 CHUNK = 64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Probes:
-    """The same images and latents each time, so that only the networks differ.
+    """Measurements on the same images and latents each time, so that only the networks differ.
 
-    Nothing here is random, and the networks are left as they were found: training goes on as if nobody had looked.
+    Nothing here is random and the networks are left unchanged, so training is the same with probes and without.
 
     Args:
         latents: of the samples, float32 [n z].
         labels: of the samples, or None.
         training: as many real images that are trained on.
-        held_out: real images that are not, or None where there are too few.
-        originals: training images that may have been copied.
-        copied_held_out: the share of held-out images that are copies of those, or None where there are too few.
+        held_out: real images held out of training, or None where there are too few.
+        originals: training images that samples are compared with for copies.
+        copied_held_out: share of held-out images that are copies of those, or None where there are too few.
     """
 
     latents: Latents
@@ -55,30 +53,25 @@ class Probes:
     originals: Originals
     copied_held_out: float | None
 
-    def measure(self, state: TrainState, *, leak: bool = False) -> dict[str, float]:
-        """Figures under the keys of stats.jsonl; those that have no meaning now are left out.
+    def measure(self, state: TrainState) -> dict[str, float]:
+        """Return values under the keys of stats.jsonl, without those that are undefined now.
 
         Args:
-            state: left as it is.
-            leak: whether to look for augmentation too, which takes a few times as long as all the rest.
+            state: left unchanged.
 
         ``guard/diversity``: mean distance of two samples over that of two real images.
         ``guard/class_diversity``: the same between images of one class.
-        ``guard/overfitting``: how far D's logits of unseen real images lie on the way from those of training images
-        to those of samples: 0 if it tells them from neither, 1 if they are samples to it (Karras et al. 2020, eq. 1).
+        ``guard/overfitting``: how far D's mean logit of held-out images lies on the way from that of training images
+        to that of samples: 0 without overfitting, 1 if D takes them for samples (Karras et al. 2020, eq. 1).
         ``guard/copies``: the share of samples that are copies of a training image, by the rule of ``Originals``.
-        ``guard/copies_held_out``: the same share among unseen real images, which may have twins too.
-        ``guard/leak/NAME``: the share of samples that bear the traces of an operation, the lower end of its interval;
-        ``guard/leak``: the largest of them.
+        ``guard/copies_held_out``: the same share among held-out images, as data sets may contain duplicates.
         """
         with torch.no_grad(), _evaluating(state.generator, state.discriminator):
             fakes = self._fakes(state)
-            figures = self._overfitting(state, fakes)
+            values = self._overfitting(state, fakes)
         pixels = to_uint8(fakes, state.config.model.value_range)
-        figures |= self._diversity(_coarse(pixels)) | self._copies(pixels)
-        if leak and state.config.augment is not None:
-            figures |= self._leak(pixels, state.config.augment.operations)
-        return {name: figure for name, figure in figures.items() if math.isfinite(figure)}
+        values |= self._diversity(_coarse(pixels)) | self._copies(pixels)
+        return {name: value for name, value in values.items() if math.isfinite(value)}
 
     def _fakes(self, state: TrainState) -> Images:
         device, made = state.compute.device, []
@@ -98,37 +91,29 @@ class Probes:
         return {"guard/overfitting": float((seen.mean() - unseen.mean()) / gap)} if gap > CLEAR * noise else {}
 
     def _diversity(self, fakes: Float[Tensor, "n d"]) -> dict[str, float]:
-        real, figures = _coarse(self.training.images), {}
-        figures["guard/diversity"] = _ratio(_mean_distance(fakes), _mean_distance(real))
+        real, values = _coarse(self.training.images), {}
+        values["guard/diversity"] = _ratio(_mean_distance(fakes), _mean_distance(real))
         if self.labels is not None and self.training.labels is not None:
             within = _mean_distance(real, _mates(self.training.labels))
-            figures["guard/class_diversity"] = _ratio(_mean_distance(fakes, _mates(self.labels)), within)
-        return figures
+            values["guard/class_diversity"] = _ratio(_mean_distance(fakes, _mates(self.labels)), within)
+        return values
 
     def _copies(self, fakes: Pixels) -> dict[str, float]:
-        figures = {"guard/copies": float(self.originals.copied(to_array(fakes)).mean())}
+        values = {"guard/copies": float(self.originals.copied(to_array(fakes)).mean())}
         if self.copied_held_out is not None:
-            figures["guard/copies_held_out"] = self.copied_held_out
-        return figures
-
-    def _leak(self, fakes: Pixels, operations: Sequence[str]) -> dict[str, float]:
-        try:
-            found = augmentation_leak(to_array(self.training.images), to_array(fakes), operations)
-        except MetricError:  # too few images to tell
-            return {}
-        shares = {f"guard/leak/{name}": estimate.low for name, estimate in found.items()}
-        return {**shares, "guard/leak": max(shares.values())} if shares else {}
+            values["guard/copies_held_out"] = self.copied_held_out
+        return values
 
 
 def open_probes(num: int, store: Store, training: Indices, held_out: Indices, sampler: TrainedGenerator) -> Probes:
-    """Choose the images and latents.
+    """Choose the images and latents to measure.
 
     Args:
-        num: of samples, of training images and of held-out images, at most.
+        num: samples, training images and held-out images, at most this many each.
         store: the real images.
-        training: which of them are trained on.
-        held_out: which are not.
-        sampler: knows what the latents and labels of a seed are.
+        training: indices of those that are trained on.
+        held_out: indices of those that are not.
+        sampler: draws the latents and labels of a seed.
     """
     latents, labels = sampler.draw(range(num))
     unlabelled = sampler.spec.num_classes == 0
@@ -154,7 +139,7 @@ def _batch(store: Store, indices: Indices, unlabelled: bool) -> Batch:
 
 @contextmanager
 def _evaluating(*networks: nn.Module) -> Iterator[None]:
-    """Without dropout, and with the statistics of batches and norms left as they are."""
+    """Put networks into evaluation mode, which disables dropout and freezes batch statistics; restore it afterwards."""
     before = [network.training for network in networks]
     for network in networks:
         network.eval()
@@ -185,19 +170,19 @@ def _logits(state: TrainState, images: Images, labels: Labels | None) -> Logits:
 
 
 def _coarse(pixels: Pixels) -> Float[Tensor, "n d"]:
-    """Images reduced to a few large pixels, one row each, on the CPU."""
+    """Return images reduced to a few large pixels, one row each, on the CPU."""
     height, width = pixels.shape[2:]
     reduced = F.adaptive_avg_pool2d(pixels.float(), (min(height, COARSE), min(width, COARSE)))
     return reduced.flatten(1).cpu()
 
 
 def _mates(labels: Labels) -> Bool[Tensor, "n n"]:
-    """Which pairs of different images are of one class."""
+    """Return which pairs of different images have the same label."""
     return (labels[:, None] == labels).fill_diagonal_(False)
 
 
 def _mean_distance(rows: Float[Tensor, "n d"], pairs: Bool[Tensor, "n n"] | None = None) -> float:
-    """Of two different rows, or of the pairs that are marked; 0 if there are none."""
+    """Return the mean distance of two different rows, or of the marked pairs; 0 if there are none."""
     if pairs is None:
         return float(F.pdist(rows).mean()) if len(rows) > 1 else 0.0
     return float(torch.cdist(rows, rows)[pairs].mean()) if bool(pairs.any()) else 0.0

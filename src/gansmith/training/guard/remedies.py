@@ -1,8 +1,8 @@
-"""What is changed after a failure: one thing, by a stated policy, and twice as strongly each time that it is tried.
+"""Choose what to change after a failure: one thing, twice as strongly each time that it is tried.
 
-weights or gradients are no numbers, a gradient explodes, or D is worse than a guess: the learning rates
-D has won or the samples have collapsed, while D knows its images by heart: augmentation
-D has won or the samples have collapsed otherwise: gamma, and the learning rates where gamma was tried last
+NaN or infinity, an exploding gradient, or D worse than chance: the learning rates
+D has won or the samples have collapsed while D overfits: augmentation
+D has won or the samples have collapsed otherwise: gamma; the learning rates where gamma was changed last
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from gansmith.training.guard.detectors import Kind
+from gansmith.training.guard.journal import Kind
 
 __all__ = ["Remedy", "Thing", "choose_remedy"]
 
 Thing: TypeAlias = Literal["rates", "gamma", "augment"]
 
 FIRST_P, MOST_P = 0.4, 0.8  # of augmentation, which shows in the samples beyond (Karras et al. 2020, ADA, figure 4)
-LAZY = 4  # steps between the penalties that are added
+LAZY = 4  # steps between evaluations of an added penalty
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remedy:
-    """What is changed.
+    """A change of the configuration.
 
     Args:
-        thing: the one thing.
-        sentence: what becomes of it, in a clause.
+        thing: what is changed.
+        sentence: how, in a clause.
         changes: new values of fields of the configuration, by dotted path.
     """
 
@@ -38,24 +38,24 @@ class Remedy:
 
 def choose_remedy(
     kind: Kind,
-    going_on: Collection[str],
+    active: Collection[str],
     tried: Sequence[str],
     config: Mapping[str, Any],
     *,
     gamma: float,
     operations: Sequence[str],
 ) -> Remedy:
-    """The remedy for a failure.
+    """Return the remedy for a failure.
 
     Args:
         kind: of the failure.
-        going_on: all kinds that are seen now.
+        active: all kinds that are detected now.
         tried: the things that were changed in this run before.
         config: of the run, as plain data.
         gamma: of R1, for these images, if a penalty has to be added.
         operations: of augmentation, for these images, if it has to be added; empty if none is known to be safe.
     """
-    thing = _thing(kind, going_on, tried, config, operations)
+    thing = _thing(kind, active, tried, config, operations)
     factor = 2 ** (1 + tried.count(thing))
     if thing == "rates":
         return _slower(config, factor)
@@ -63,11 +63,11 @@ def choose_remedy(
 
 
 def _thing(
-    kind: Kind, going_on: Collection[str], tried: Sequence[str], config: Mapping[str, Any], operations: Sequence[str]
+    kind: Kind, active: Collection[str], tried: Sequence[str], config: Mapping[str, Any], operations: Sequence[str]
 ) -> Thing:
     if kind not in ("discriminator-won", "mode-collapse"):
         return "rates"
-    if "overfitting" in going_on and _can_augment_more(config, operations):
+    if "overfitting" in active and _can_augment_more(config, operations):
         return "augment"
     return "rates" if list(tried[-1:]) == ["gamma"] else "gamma"
 
@@ -95,6 +95,8 @@ def _augmented(config: Mapping[str, Any], operations: Sequence[str]) -> Remedy:
     if config["augment"] is None:
         added = {"name": "fixed", "p": FIRST_P, "operations": list(operations)}
         names = ", ".join(operations)
-        return Remedy(thing="augment", sentence=f"{FIRST_P:.0%} are augmented: {names}", changes={"augment": added})
+        return Remedy(
+            thing="augment", sentence=f"augmentation is added, p {FIRST_P:g}: {names}", changes={"augment": added}
+        )
     p = min(MOST_P, 2 * config["augment"]["p"])
-    return Remedy(thing="augment", sentence=f"{p:.0%} are augmented", changes={"augment.p": p})
+    return Remedy(thing="augment", sentence=f"augmentation's p is raised to {p:g}", changes={"augment.p": p})

@@ -1,8 +1,10 @@
-"""The guard: what it watches for while training, and what is done about it.
+"""What the guard detects, and what it does about it.
 
-sightings  what is wrong: pure functions of the lines of stats.jsonl
-journal    what is worth a sentence: the beginning, the turn for the worse and the end of what is wrong
-remedies   which one thing is changed after a failure
+journal    events, the lines of events.jsonl: detections that begin, get worse or end, and rollbacks
+detectors  what is wrong, as pure functions of the lines of stats.jsonl
+probes     measurements of both networks during training
+remedies   the one thing to change after a failure
+guardian   runs all of them during training
 """
 
 from __future__ import annotations
@@ -23,25 +25,24 @@ __all__ = ["Guard"]
 
 @dataclass(frozen=True, kw_only=True)
 class Guard(Component):
-    """Watches training, says what goes wrong, and mends what would ruin it.
+    """Detects problems during training, reports them, and rolls back what would ruin the run.
 
-    A sighting is a warning, which is only said, or a failure: training has diverged or collapsed. The guard never
-    goes on with weights that are no numbers: told to warn, it stops.
+    A warning is only reported. A failure means that training has diverged or collapsed. Training never continues
+    with weights that contain NaN or infinity: with the action "warn", it stops.
 
     Args:
-        action: on a failure: go back to the last good checkpoint and change one thing, stop, or only say it.
-        max_rollbacks: so often in a run; the next failure stops it.
-        every: how often samples are looked at, at most: see ``Probes``.
-        num: samples to look at, and as many real images.
-        patience: so many figures in a row must be bad before a word is said, and good before it is taken back.
-        won: D's loss below this share of what guessing costs: D has won.
-        lost: D's loss above so many times what guessing costs: D is worse than a guess.
-        exploded: a gradient so many times as long as the median of those before.
-        oscillated: the gap between real and fake logits swings by this share of its size from line to line.
-        collapsed: samples below this share of the data's diversity, after having been above it.
-        overfitted: how far D's logits of unseen real images are on the way from training images to samples.
-        copied: the share of samples that are all but training images, beyond that of unseen real images.
-        leaked: the share of samples that look augmented, beyond that of real images.
+        action: on a failure: return to the last good checkpoint and change one thing, stop, or only report it.
+        max_rollbacks: rollbacks in a run; the next failure stops it.
+        every: how often samples are probed, at most.
+        num: samples to probe, and as many real images.
+        patience: bad values in a row before a warning appears, and good ones before it clears.
+        won: D has won if its loss is below this share of the chance-level loss.
+        lost: D is worse than chance if its loss is above this multiple of the chance-level loss.
+        exploded: a gradient explodes at this multiple of its recent median norm.
+        oscillated: share of its size by which the gap between real and fake logits changes from line to line.
+        collapsed: the samples' diversity as a share of the data's, below which they have collapsed.
+        overfitted: how far D's logits of held-out real images lie on the way from training images to samples.
+        copied: share of samples that are copies of training images, beyond that of held-out real images.
     """
 
     action: Literal["rollback", "warn", "stop"] = "rollback"
@@ -56,4 +57,3 @@ class Guard(Component):
     collapsed: Fraction = 0.3
     overfitted: Positive = 0.6
     copied: Fraction = 0.1
-    leaked: Fraction = 0.25

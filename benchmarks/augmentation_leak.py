@@ -1,10 +1,18 @@
-"""Whether augmentation shows in generated images, which it must not: they are to look like the data as they are."""
+"""Measure whether augmentation shows in generated images, which should look like the data as they are.
+
+    python benchmarks/augmentation_leak.py path/to/real SAMPLES --size 32 --operations translation cutout
+
+SAMPLES is a folder or an .npz of generated images, as gansmith sample writes it. Prints the share of them that looks
+augmented, by operation. No training of ours has ever shown a leak, so the guard does not look for it.
+"""
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,13 +23,15 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
 
 from gansmith.augment import draw
+from gansmith.data import resolve
+from gansmith.data.store import Preparation, prepare
 from gansmith.errors import MetricError
 from gansmith.images.pixels import to_float, to_uint8
 from gansmith.metrics.intervals import wilson
 from gansmith.metrics.metric import Estimate
 from gansmith.types import Images, ImageSpec, PixelArray
 
-__all__ = ["augmentation_leak"]
+__all__ = ["augmentation_leak", "main"]
 
 LEAST_REAL = 100  # half of them teach, half of them judge
 LEAST_FAKE = 20
@@ -33,6 +43,20 @@ CELLS = 8  # a side
 NEAR = 0.06  # to the middle of the range, which is 0
 QUANTILES = 9
 VISIBLE = 3  # decimals
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("real", type=Path, help="the training images")
+    parser.add_argument("samples", type=Path, help="generated images")
+    parser.add_argument("--size", type=int, required=True, help="of both, in pixels")
+    parser.add_argument("--operations", nargs="+", required=True, help="that training augmented with")
+    options = parser.parse_args()
+    size = Preparation(size=(options.size, options.size))
+    real, fake = (prepare(resolve(str(path)), size).images[:] for path in (options.real, options.samples))
+    for name, share in augmentation_leak(real, fake, options.operations).items():
+        print(f"{name}: {share.value:.3f} ({share.low:.3f} to {share.high:.3f}), {share.note}")
 
 
 def augmentation_leak(
@@ -197,3 +221,7 @@ def _sharpness(luma: Float32[Tensor, "n h w"]) -> Float32[Tensor, "n 4"]:
         (luma[:, :, 2:] - luma[:, :, :-2]).abs().mean(dim=(1, 2)),
     ]
     return torch.stack([*steps, *(two / (one + 0.01) for one, two in zip(steps, larger, strict=True))], dim=1)
+
+
+if __name__ == "__main__":
+    main()
