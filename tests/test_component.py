@@ -22,6 +22,7 @@ from gansmith.component import (
     NonNegative,
     Positive,
     PositiveInt,
+    ReadAs,
     from_plain,
     member,
     member_name,
@@ -343,3 +344,22 @@ def test_wrong_overrides_are_named_in_one_line(changes: dict[str, Any], message:
     with pytest.raises(ConfigError) as caught:
         override(FULL, changes)
     assert str(caught.value) == message
+
+
+def test_a_field_may_read_a_text_in_its_own_way() -> None:
+    def read(text: str, where: str) -> list[int]:
+        if text.isdigit():
+            return [int(text)] * 2
+        raise ConfigError(f"{where}: no number")
+
+    annotation = Annotated[tuple[PositiveInt, PositiveInt], ReadAs(read)] | None
+    assert [from_plain(annotation, value, "x") for value in ("3", 3, [1, 2], "none", None)] == [
+        (3, 3),
+        (3, 3),
+        (1, 2),
+        None,
+        None,
+    ]
+    for value, message in (("a", "x: no number"), (0, r"x\[0\]: 0 is out of range"), ([1], "x: expected 2 entries")):
+        with pytest.raises(ConfigError, match=message):
+            from_plain(annotation, value, "x")

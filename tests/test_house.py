@@ -26,7 +26,7 @@ STREET = (
 # The rooms of training, likewise; those of the guard are rooms of it.
 TRAINING = (
     ("data_facts", "callbacks", "wandb_key", "loggers", "tracking", "sample_sheets"),
-    ("guard.settings", "config", "presets"),
+    ("guard.settings", "config", "presets", "keywords"),
     ("statistics", "checkpoint", "state", "snapshots", "steps", "tracker"),
     ("guard.journal", "guard.detectors", "guard.remedies", "guard.probes", "guard.guardian", "auto"),
     ("loop", "progress_bar", "session"),

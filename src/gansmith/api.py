@@ -7,11 +7,10 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from gansmith.component import override_as_user
-from gansmith.data import parse_size
-from gansmith.errors import RunError
+from gansmith.errors import ConfigError, RunError
 from gansmith.evaluation import evaluate
 from gansmith.metrics.measurement import Measurement
 from gansmith.plain_json import read_json, read_lines
@@ -19,11 +18,15 @@ from gansmith.report import write_report
 from gansmith.runs import RunFolder
 from gansmith.sampling import walks
 from gansmith.sampling.generator import Samples, TrainedGenerator
+from gansmith.schedules import Duration
 from gansmith.training import session, snapshots
 from gansmith.training.config import Config, load_config
+from gansmith.training.keywords import UNITS, Fields, expand_short_names, refuse_unknown_fields
 from gansmith.training.presets import configure
 
 __all__ = ["Run", "open_run", "resume", "train"]
+
+KEYWORDS = ("data", "root", "preset", "run", "length", *UNITS, "size", "resolution", "lr", "seed", "overrides")
 
 
 @dataclass(frozen=True)
@@ -117,61 +120,93 @@ def train(
     *,
     root: str | Path | None = None,
     preset: str | None = None,
-    length: str | None = None,
     run: str | Path | None = None,
-    seed: int | None = None,
+    length: Duration | str | None = None,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    kimg: float | None = None,
     size: str | int | None = None,
+    resolution: str | int | None = None,
+    lr: float | None = None,
+    seed: int | None = None,
     overrides: Mapping[str, Any] | None = None,
+    **fields: Unpack[Fields],
 ) -> Run:
     """Train a GAN.
 
     Args:
-        data: a source's name ("mnist"), a path (a folder, a zip, an .npz), or a whole configuration.
-        root: where a local copy of a named source lies.
+        data: a data set's name ("mnist"), a path (a folder, a zip, an .npz), or a whole configuration.
+        root: the folder with a local copy of a named data set.
         preset: where to start from; ``gansmith list presets`` names them.
+        run: the folder to write; default: runs/DATA-PRESET-N.
         length: "10 min", "50 epochs", "3000 steps", "500 kimg".
-        run: the folder to write; runs/DATA-PRESET-N if not given.
-        seed: decides weights, data order and noise.
-        size: 64, or "64x48": width x height.
-        overrides: any other field by dotted path, as {"model.width": 32}.
+        minutes: ``minutes=10`` is ``length="10 min"``.
+        epochs: passes over the data; ``epochs=50`` is ``length="50 epochs"``.
+        steps: updates of the generator; ``steps=3000`` is ``length="3000 steps"``.
+        kimg: thousands of real images; ``kimg=500`` is ``length="500 kimg"``.
+        size: of the images: 64, or "48x64" for width x height.
+        resolution: the same as ``size``.
+        lr: the learning rate of both networks.
+        seed: decides the initial weights, the order of the data and all noise.
+        overrides: fields of components by dotted path: ``{"model.width": 32}``. They take precedence over keywords.
+        fields: any other field of ``Config``: ``batch_size=32``, ``loss="hinge"``, ``tracking=None``.
 
     Raises:
         GansmithError: the arguments, the data or the folder cannot be used, or training diverged.
     """
-    changes = {**_named(length=length, seed=seed, size=size), **_with_size(overrides or {})}
-    if isinstance(data, Config):
+    refuse_unknown_fields("train", fields, KEYWORDS)
+    short = expand_short_names(
+        length=length,
+        minutes=minutes,
+        epochs=epochs,
+        steps=steps,
+        kimg=kimg,
+        size=size,
+        resolution=resolution,
+        lr=lr,
+    )
+    changes = {**short, **({} if seed is None else {"seed": seed}), **fields, **(overrides or {})}
+    if not isinstance(data, Config):
+        config = configure(data, root=root, preset=preset, overrides=changes)
+    elif root is None and preset is None:
         config = override_as_user(data, changes)
     else:
-        config = configure(data, root=root, preset=preset, overrides=changes)
+        raise ConfigError("train: a whole configuration has its data and preset; leave out root and preset")
     return Run(session.begin(config, Path(run) if run else None, given=changes))
 
 
-def resume(run: str | Path, *, length: str | None = None, overrides: Mapping[str, Any] | None = None) -> Run:
-    """Go on with a run where it stopped, exactly as if it never had.
+def resume(
+    run: str | Path,
+    *,
+    length: Duration | str | None = None,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    kimg: float | None = None,
+    lr: float | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    **fields: Unpack[Fields],
+) -> Run:
+    """Continue a run; the result is identical to that of an uninterrupted one.
 
     Args:
         run: its folder.
-        length: the whole length from now on, if another one.
-        overrides: fields to change on purpose, by dotted path.
+        length: of the whole training, the part before included.
+        minutes: the same in minutes.
+        epochs: the same in passes over the data.
+        steps: the same in updates of the generator.
+        kimg: the same in thousands of real images.
+        lr: the learning rate of both networks from now on.
+        overrides: fields of components to change from now on, by dotted path.
+        fields: any other field of ``Config`` to change from now on.
 
     Raises:
-        GansmithError: no run, no checkpoint, a damaged one, or a configuration or data changed behind its back.
+        GansmithError: no run, no checkpoint, a damaged one, or a configuration or data that changed meanwhile.
     """
-    return Run(session.go_on(Path(run), {**_named(length=length), **(overrides or {})}))
-
-
-def _named(*, length: str | None = None, seed: int | None = None, size: str | int | None = None) -> dict[str, Any]:
-    """The everyday options under the paths of the fields that they set."""
-    sides = None if size is None else list(parse_size(str(size)))
-    options = {"length": length, "seed": seed, "preparation.size": sides}
-    return {path: value for path, value in options.items() if value is not None}
-
-
-def _with_size(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields to change, with a size that was written as text, "48x64", as [height, width]."""
-    size, where = overrides.get("preparation.size"), "preparation.size"
-    as_text = isinstance(size, str | int) and size != "none"
-    return {**overrides, **({where: list(parse_size(str(size), where))} if as_text else {})}
+    refuse_unknown_fields("resume", fields, KEYWORDS)
+    short = expand_short_names(length=length, minutes=minutes, epochs=epochs, steps=steps, kimg=kimg, lr=lr)
+    return Run(session.go_on(Path(run), {**short, **fields, **(overrides or {})}))
 
 
 def _image_tag(path: Path) -> str:

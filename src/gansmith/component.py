@@ -14,7 +14,7 @@ import math
 import types
 import typing
 from abc import ABC
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
@@ -30,6 +30,7 @@ __all__ = [
     "NonNegative",
     "Positive",
     "PositiveInt",
+    "ReadAs",
     "Seed",
     "Side",
     "from_plain",
@@ -76,6 +77,17 @@ class Between:
             return f"more than {self.low}"
         low, high = "more than" if self.open_low else "from", "to below" if self.open_high else "to"
         return f"{low} {self.low} {high} {self.high}"
+
+
+@dataclass(frozen=True)
+class ReadAs:
+    """How a field's value is read from a text or a number: ``Annotated[tuple[int, int], ReadAs(parse_size)]``.
+
+    Args:
+        read: takes the text and the field's dotted path; raises a ConfigError.
+    """
+
+    read: Callable[[str, str], Any]
 
 
 PositiveInt = Annotated[int, Between(1, 1_000_000)]  # what takes memory has a bound of its own, where it stands
@@ -193,6 +205,8 @@ def from_plain(annotation: Any, value: Any, where: str) -> Any:
     origin = get_origin(annotation)
     if origin is Annotated:
         base, *bounds = get_args(annotation)
+        if isinstance(value, str | int):
+            value = next((bound.read(str(value), where) for bound in bounds if isinstance(bound, ReadAs)), value)
         return _bounded(from_plain(base, value, where), bounds, where)
     if origin in (Union, types.UnionType):
         return _from_union(get_args(annotation), value, where)
@@ -363,7 +377,7 @@ _SPELLED: dict[Any, str] = {
 def _spelled(annotation: Any) -> str:
     if get_origin(annotation) is Annotated:
         base, *bounds = get_args(annotation)
-        return " ".join([_spelled(base), *map(str, bounds)])
+        return " ".join([_spelled(base), *(str(bound) for bound in bounds if not isinstance(bound, ReadAs))])
     if annotation is type(None):
         return "none"
     return _SPELLED.get(annotation, _article(getattr(annotation, "__name__", str(annotation))))

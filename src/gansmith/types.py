@@ -6,6 +6,7 @@ Shapes are checked at run time under pytest only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,6 +16,8 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
+
+from gansmith.errors import ConfigError
 
 __all__ = [
     "Batch",
@@ -26,6 +29,7 @@ __all__ = [
     "PixelArray",
     "Pixels",
     "oblong",
+    "parse_size",
     "sent",
     "size_text",
 ]
@@ -46,6 +50,19 @@ def size_text(*sizes: tuple[int, int]) -> str:
     """
     text = ", ".join(f"{width}x{height}" for height, width in sizes)
     return text + oblong(sizes)
+
+
+def parse_size(text: str, where: str = "size") -> tuple[int, int]:
+    """Height and width from text as people write image sizes: "64" is a square, "48x64" is 48 wide and 64 high.
+
+    Raises:
+        ConfigError: the text is neither.
+    """
+    found = re.fullmatch(r"\s*([1-9][0-9]{0,4})(?:\s*[xX\u00d7]\s*([1-9][0-9]{0,4}))?\s*", text)
+    if found is None:
+        raise ConfigError(f"{where}: expected a size such as 64 or 48x64 (width x height in pixels), got '{text}'")
+    width, height = found[1], found[2] or found[1]
+    return int(height), int(width)
 
 
 def oblong(sizes: Iterable[tuple[int, int]]) -> str:

@@ -204,6 +204,16 @@ def test_train_understands_what_people_type(
     assert {path: config[path] for path in changed} == changed
 
 
+def test_resume_understands_the_same_words(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes: list[dict[str, object]] = []
+    monkeypatch.setattr(session, "go_on", lambda path, given: changes.append(dict(given)))
+    said(["resume", str(trained), "--epochs", "3", "--lr", "1e-4", "--batch-size", "8"], capsys)
+    rates = {"generator_optimizer.lr": 1e-4, "discriminator_optimizer.lr": 1e-4}
+    assert changes == [{"length": "3 epochs", **rates, "batch_size": 8}]
+
+
 def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     text = said(["doctor"], capsys)
     assert "trains on" in text
@@ -239,6 +249,9 @@ def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "digits", "--preparation.size", "48,64"], "expected a size such as 64 or 48x64 (width x height in"),
         (["train", "digits", "--batch-size", "many"], "--batch_size: expected a whole number, got 'many'"),
         (["train", "digits", "--steps", "9", "--length", "9 min"], "--length and --steps: say the same"),
+        (["resume", "run", "--kimg", "9", "--epochs", "9"], "--epochs and --kimg: say the same"),
+        (["data", "digits", "--size", "large"], "--size: expected a size such as 64 or 48x64"),
+        (["data", "digits", "--preparation.size", "large"], "--preparation.size: expected a size such as 64"),
         (["train", "digits", "--size", "9", "--resolution", "9"], "--size and --resolution: say the same"),
         (["train", "digits", "--lr", "-1"], "--generator_optimizer.lr: "),
         (["train", "digits", "--device", "tpu"], "--device"),
@@ -319,8 +332,8 @@ def test_a_size_of_two_numbers_is_width_x_height_and_said_so(
     said(["report", str(run)], capsys)
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "24x32 (width x height) RGB" in page and "[32, 24] (height, width)" in page
-    assert "24x32 (width x height) RGB" in said(["data", "check", str(photos), "--size", "24x32"], capsys)
-    assert "24x32 (width x height) RGB" in said(["data", "prepare", str(photos), "--size", "24x32"], capsys)
+    assert "24x32 (width x height) RGB" in said(["data", "check", str(photos), option, "24x32"], capsys)
+    assert "24x32 (width x height) RGB" in said(["data", "prepare", str(photos), option, "24x32"], capsys)
     assert "(width x height)" not in said(["data", "check", str(photos)], capsys)
 
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gansmith.data import SOURCES, parse_size, resolve
+from gansmith.data import SOURCES, resolve
 from gansmith.data.digits import Digits
 from gansmith.data.folder import Folder
 from gansmith.data.idx import Mnist
 from gansmith.data.npz import Npz
 from gansmith.errors import ConfigError, DataError, GansmithError
 from gansmith.trust import from_the_user
+from gansmith.types import parse_size
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name not in ("folder", "npz")])

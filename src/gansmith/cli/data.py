@@ -42,11 +42,10 @@ def main(arguments: Sequence[str]) -> None:
     if words and words[0] not in ("check", "prepare", "-h", "--help"):
         words.insert(0, "check")
     options, overrides = parse_with_overrides(DataOptions, "data", words)
-    from gansmith.data import parse_size
+    from gansmith.training.keywords import expand_short_names
     from gansmith.training.presets import configure
 
-    if options.size is not None:
-        overrides["preparation.size"] = list(parse_size(options.size))
+    overrides = expand_short_names(size=options.size, prefix="--") | overrides
     config = configure(options.data, root=options.root, overrides=overrides)
     if options.action == "check":
         _check(config, only_json=options.json)

@@ -110,7 +110,7 @@ def _out(options: Evaluate) -> Path | None:
 
 def _named(options: Evaluate) -> dict[str, Any]:
     """The options under the paths of the fields that they set."""
-    from gansmith.data import parse_size
+    from gansmith.types import parse_size
 
     given: dict[str, Any] = {name: getattr(options, name) for name in ("num", "seed", "snapshot", "ema", "metrics")}
     given["extractor"] = options.extractor

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gansmith.cli.options import Count, DataName, OptionalPath, Rate, Text, parse_with_overrides
-from gansmith.errors import ConfigError
 
 __all__ = ["main"]
 
 
 @dataclass(frozen=True)
-class Train:
+class TrainOptions:
     """Train a GAN on a named data set or on your own images.
 
     Any field of the configuration can be given too, by its path: --model.width 32, --loss hinge,
@@ -49,35 +48,12 @@ class Train:
 
 def main(arguments: Sequence[str]) -> None:
     """Train."""
-    options, overrides = parse_with_overrides(Train, "train", arguments)
-    length, size = _length(options), _one_of(size=options.size, resolution=options.resolution)
-    if options.lr is not None:
-        overrides = {f"{owner}_optimizer.lr": options.lr for owner in ("generator", "discriminator")} | overrides
+    options, overrides = parse_with_overrides(TrainOptions, "train", arguments)
+    from gansmith import api
+    from gansmith.training.keywords import expand_short_names
+
+    names = ("length", "minutes", "epochs", "steps", "kimg", "size", "resolution", "lr")
+    overrides = expand_short_names(**{name: getattr(options, name) for name in names}, prefix="--") | overrides
     if options.seed is not None:
         overrides["seed"] = int(options.seed) if options.seed.isdigit() else options.seed
-    from gansmith import api
-
-    api.train(
-        options.data,
-        root=options.root,
-        preset=options.preset,
-        length=length,
-        run=options.run,
-        size=size,
-        overrides=overrides,
-    )
-
-
-def _length(options: Train) -> str | None:
-    units = {"minutes": "min", "epochs": "epochs", "steps": "steps", "kimg": "kimg"}
-    counts = {name: getattr(options, name) for name in units}
-    lengths = {name: None if n is None else f"{n:.15g} {units[name]}" for name, n in counts.items()}
-    return _one_of(length=options.length, **lengths)
-
-
-def _one_of(**ways: str | None) -> str | None:
-    """The one that was given of several ways to say the same."""
-    given = {name: text for name, text in ways.items() if text is not None}
-    if len(given) > 1:
-        raise ConfigError(f"{' and '.join(f'--{name}' for name in given)}: say the same; give one of them")
-    return next(iter(given.values()), None)
+    api.train(options.data, root=options.root, preset=options.preset, run=options.run, overrides=overrides)

@@ -15,9 +15,9 @@ from gansmith.component import Component, from_plain, member
 from gansmith.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
-    from gansmith.data.source import Size, Source
+    from gansmith.data.source import Source
 
-__all__ = ["SOURCES", "parse_size", "resolve"]
+__all__ = ["SOURCES", "resolve"]
 
 SOURCES: dict[str, type[Component] | str] = {
     "digits": "gansmith.data.digits:Digits",
@@ -99,16 +99,3 @@ def _at_path(text: str) -> Source:
     expected = "expected a folder, a zip or an .npz" + ("; unpack it, and give the folder" if packed else "")
     remedy = f"use '{known} --root {text}'" if known else expected
     raise DataError(f"{path}: not a folder or zip of images; {remedy}")
-
-
-def parse_size(text: str, where: str = "size") -> Size:
-    """Height and width from text as people write image sizes: "64" is a square, "48x64" is 48 wide and 64 high.
-
-    Raises:
-        ConfigError: the text is neither.
-    """
-    found = re.fullmatch(r"\s*([1-9][0-9]{0,4})(?:\s*[xX\u00d7]\s*([1-9][0-9]{0,4}))?\s*", text)
-    if found is None:
-        raise ConfigError(f"{where}: expected a size such as 64 or 48x64 (width x height in pixels), got '{text}'")
-    width, height = found[1], found[2] or found[1]
-    return int(height), int(width)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gansmith.component import (
     Component,
     Fraction,
+    ReadAs,
     Side,
     to_plain,
 )
@@ -29,7 +30,7 @@ from gansmith.data.writer import Progress, Written, made_at_once, write_images
 from gansmith.errors import DataError
 from gansmith.files import free_disk
 from gansmith.plain_json import Altered, sealed, unsealed
-from gansmith.types import ImageSpec, PixelArray, size_text
+from gansmith.types import ImageSpec, PixelArray, parse_size, size_text
 
 __all__ = ["Preparation", "Store", "crop_notes", "frame_notes", "prepare", "propose_spec"]
 
@@ -56,7 +57,7 @@ class Preparation(Component):
         max_unreadable: the share of images that may be unreadable; they are left out and named.
     """
 
-    size: tuple[Side, Side] | None = None
+    size: Annotated[tuple[Side, Side], ReadAs(parse_size)] | None = None
     channels: Literal["auto", "gray", "rgb", "rgba"] = "auto"
     fit: Fit = "crop"
     levels: tuple[float, float] | None = None

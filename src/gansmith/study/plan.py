@@ -19,13 +19,13 @@ from gansmith.component import (
     from_plain,
     override,
 )
-from gansmith.data import parse_size
 from gansmith.errors import ConfigError, GansmithError
 from gansmith.evaluation.options import Evaluation
 from gansmith.schedules import Duration, Length
 from gansmith.study.results import State
 from gansmith.training.config import Config
 from gansmith.training.presets import DEFAULT_PRESET, build_config
+from gansmith.types import parse_size
 
 __all__ = ["Cell", "DataSetting", "Study", "Variant", "cells", "read_study", "shortened"]
 
