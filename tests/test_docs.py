@@ -17,6 +17,28 @@ from gansmith.training.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GENERATED = ("reference.md", "commands.md")
+NOT_PROSE = (*GENERATED, "CHANGELOG.md")
+PAGES = [
+    page
+    for pattern in ("*.md", "docs/*.md", "docs/explain/*.md", "docs/tutorials/*.md")
+    for page in sorted(ROOT.glob(pattern))
+    if page.name not in NOT_PROSE
+]
+MOST_WORDS = 32  # of a sentence; about 25 is what we write
+# What was found in the pages in place of the field's terms.
+OFF_FIELD = (
+    "by heart",
+    "no number",
+    "nobody",
+    "not numbers",
+    "sighting",
+    "sitting",
+    "somebody",
+    "unseen real",
+    "what guessing costs",
+    "without a word",
+)
 
 
 def load(path: Path) -> ModuleType:
@@ -25,6 +47,17 @@ def load(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def read_sentences(page: Path) -> list[str]:
+    """Return the sentences of a Markdown page, without code, tables, headings and pictures; inline code is one word."""
+    text = re.sub(r"```.*?```", "\n\n", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = re.sub(r"^(\||#|!\[).*$", "\n", text, flags=re.MULTILINE)
+    text = re.sub(r"^\s*([-*]|\d+\.)\s", "\n\n", text, flags=re.MULTILINE)
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    text = re.sub(r"`[^`]*`", "CODE", text)
+    blocks = (" ".join(block.split()) for block in re.split(r"\n\s*\n", text))
+    return [part for block in blocks if block for part in re.split(r"(?<=[.!?:;])\s+(?=[A-Z\"*])", block)]
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the help is written with Python 3.11")
@@ -64,11 +97,47 @@ def test_the_readme_names_every_command_and_preset() -> None:
         assert f"`{name}`" in README
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CHANGELOG.md", *(ROOT / "docs" / name for name in GENERATED)], ids=lambda page: page.name
+)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_sentences_are_short_and_use_the_fields_terms(page: Path) -> None:
+    sentences = read_sentences(page)
+    assert sentences
+    long = [sentence for sentence in sentences if len(sentence.split()) > MOST_WORDS]
+    assert not long, f"{page.name}: more than {MOST_WORDS} words: {long[0]}"
+    off = [(term, sentence) for sentence in sentences for term in OFF_FIELD if term in sentence.lower()]
+    assert not off, f"{page.name}: '{off[0][0]}' in: {off[0][1]}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_only_the_page_of_requirements_names_the_source_documents(page: Path) -> None:
+    if page.name != "requirements.md":
+        assert not re.search(
+            r"document 00\d|five (project )?descriptions|source documents", page.read_text(encoding="utf-8")
+        )
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.name)
+def test_the_readme_leads_to_every_page(page: Path) -> None:
+    path = page.relative_to(ROOT)
+    assert f"]({path.as_posix()})" in README or f"]({path.parent.as_posix()}/)" in README
+
+
+def test_the_log_has_dated_entries_newest_first() -> None:
+    text = (ROOT / "docs" / "log.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    dates = [re.fullmatch(r"(\d{4}-\d\d-\d\d): \S.*", heading) for heading in headings]
+    assert all(dates)
+    found = [date[1] for date in dates if date is not None]
+    assert found == sorted(found, reverse=True)
+    assert len(set(headings)) == len(headings)
 
 
 def test_the_licence_is_mit() -> None:
