@@ -1,10 +1,10 @@
 """python examples/basic_gan.py train
 python examples/basic_gan.py generate
 
-The basic GAN: two networks of dense layers that make 28x28 digits from noise (Goodfellow et al. 2014).
+The basic GAN: two networks of dense layers that generate 28x28 digits from noise (Goodfellow et al. 2014).
 
 The generator is 100 -> 256 -> 784, the discriminator 784 -> 256 -> 1; both minimise sigmoid cross-entropy with Adam.
-An "epoch" is one update of both. Every 2,000 of them a line tells the losses:
+An "epoch" is one update of both. Every 2,000 epochs the script prints the losses:
 ``Epoch: 2000, Generator Loss: 1.2345, Discriminator Loss: 0.6789``.
 """
 
@@ -23,15 +23,15 @@ RUN = Path("runs/basic-gan")
 def train(
     epochs: int = 100_000, data: str = "mnist", root: Path | None = None, run: Path = RUN, tracking: bool = True
 ) -> gansmith.Run:
-    """Train the GAN, or go on where an earlier call stopped; then show what it has learnt.
+    """Train the GAN, or continue an earlier call; then write generated.png.
 
     Args:
-        epochs: updates of both networks, those of earlier calls included.
-        data: a source's name, or a folder of images.
-        root: where a local copy of a named source lies.
-        run: the folder of pictures, statistics and checkpoints.
-        tracking: measure quality on the way and keep the best generator. A classifier of the data learns first for
-            this, which takes minutes on a slow processor; --no-tracking starts at once and keeps the last one.
+        epochs: updates of both networks, including earlier calls.
+        data: name of a data set, or a folder of images.
+        root: local copy of the named data set.
+        run: folder for pictures, statistics and checkpoints.
+        tracking: track a metric during training and keep the best generator. This first trains a classifier of the
+            data, which takes minutes on a slow CPU. --no-tracking starts at once and keeps the last generator.
     """
     print(f"training a basic GAN on {data} until epoch {epochs:,}, in {run}", flush=True)
     length, overrides = f"{epochs} steps", {} if tracking else {"tracking": None}
@@ -47,9 +47,9 @@ def generate(num: int = 36, seed: int = 0, run: Path = RUN, out: Path = Path("ge
     """Generate images with the trained GAN.
 
     Args:
-        num: how many.
-        seed: the first one's; the others follow.
-        run: the folder that was trained in.
+        num: number of images.
+        seed: seed of the first image; the next images have the next seeds.
+        run: the run folder.
         out: one sheet (x.png), arrays (x.npz), or a folder for one PNG each.
     """
     path = gansmith.open_run(run).generator().sample(num, seed=seed).save(out)

@@ -1,9 +1,9 @@
 """python examples/cifar10_gan.py
 
-A GAN on CIFAR-10: pictures of each epoch, and a GIF of the progress.
+A GAN on CIFAR-10: a sheet of samples per epoch, and a GIF of the progress.
 
-Everything is written to /kaggle/working where there is such a folder, else to the current one. In a notebook the
-pictures show themselves. For a training that can be interrupted: ``gansmith train cifar10 --preset dcgan-cifar10``.
+The script writes to /kaggle/working if this folder exists, otherwise to the current folder. In a notebook it displays
+the sheets. For a training that can be interrupted: ``gansmith train cifar10 --preset dcgan-cifar10``.
 """
 
 from __future__ import annotations
@@ -62,62 +62,62 @@ def config() -> Config:
 
 
 def load_dataset(root: Path | None = None) -> Batches:
-    """Batches of CIFAR-10's training images without end; ``root`` is where a local copy lies."""
+    """Return endless batches of CIFAR-10's training images; ``root`` is a local copy."""
     store = prepare(resolve("cifar10", root), config().preparation)
     return Batches(store=store, batch_size=BATCH_SIZE, seed=config().seed)
 
 
 def display_sample_images(train_dataset: Batches) -> Path:
-    """Show a 5x5 grid of real images, and write it to sample_images.png."""
+    """Display a 5x5 grid of real images and write it to sample_images.png."""
     picture = save_png(grid(train_dataset.store.images[:25], columns=5), output_folder / "sample_images.png")
     show(picture)
     return picture
 
 
 def make_generator_model() -> GeneratorNetwork:
-    """Noise [n 100] to images [n 3 32 32] in [-1, 1]."""
+    """Return the generator: noise [n 100] to images [n 3 32 32] in [-1, 1]."""
     return config().model.generator(IMAGES)
 
 
 def make_discriminator_model() -> DiscriminatorNetwork:
-    """Images [n 3 32 32] to logits [n]; higher means "real"."""
+    """Return the discriminator: images [n 3 32 32] to logits [n]; higher means "real"."""
     return config().model.discriminator(IMAGES)
 
 
 def generator_loss(fake_output: Logits) -> Tensor:
-    """How far the discriminator is from taking fakes for real."""
+    """Return the generator's loss: low if the discriminator classifies fakes as real."""
     return loss.generator(fake_output.new_empty(0), fake_output).mean()
 
 
 def discriminator_loss(real_output: Logits, fake_output: Logits) -> Tensor:
-    """How far it is from telling real images from fakes."""
+    """Return the discriminator's loss: low if it separates real images from fakes."""
     return loss.discriminator(real_output, fake_output).mean()
 
 
 @functools.cache
 def state() -> TrainState:
-    """Both networks and their optimizers, made when first asked for."""
+    """Return both networks and their optimizers, created at the first call."""
     return TrainState.create(
         config(),
         IMAGES,
         choose_compute("auto", "auto"),
-        epoch_size=1,  # train() knows better
+        epoch_size=1,  # train() counts the epochs itself
         networks=lambda: (make_generator_model(), make_discriminator_model()),
     )
 
 
 def train_step(images: Images) -> None:
-    """One noise batch, both losses, one update of each network.
+    """Make one training step: one noise batch, both losses, one update of each network.
 
     Args:
-        images: real ones, float32 [n 3 32 32] in [-1, 1]; n is ``BATCH_SIZE``.
+        images: real images, float32 [n 3 32 32] in [-1, 1]; n is ``BATCH_SIZE``.
     """
     batch = Batch(to_uint8(images), None)
     loop.train_step(state(), lambda *place: batch)
 
 
 def train(train_dataset: Batches, epochs: int = EPOCHS) -> None:
-    """Train until so many epochs have passed; each leaves a picture of the same 25 noise vectors."""
+    """Train for ``epochs`` epochs; write a sheet of the same 25 noise vectors after each."""
     trained = state()
     trained.epoch_size = len(train_dataset)
     seed = trained.config.model.draw_latents(25, torch.Generator().manual_seed(0))
@@ -130,7 +130,7 @@ def train(train_dataset: Batches, epochs: int = EPOCHS) -> None:
 
 
 def generate_and_save_images(model: GeneratorNetwork, epoch: int, test_input: Latents) -> Path:
-    """Write the images of some noise as one sheet, five a row: image_at_epoch_0001.png."""
+    """Write the images of ``test_input`` as one sheet, five per row: image_at_epoch_0001.png."""
     device = next(model.parameters()).device
     with torch.no_grad():
         images = model.eval()(test_input.to(device), None)
@@ -139,7 +139,7 @@ def generate_and_save_images(model: GeneratorNetwork, epoch: int, test_input: La
 
 
 def create_gif_from_images(num_epochs: int = 10) -> Path:
-    """The pictures of the first so many epochs as progress.gif, one frame each, the last one held."""
+    """Write progress.gif: the sheets of the first ``num_epochs`` epochs; the last frame stays longer."""
     pictures = written(PICTURE, output_folder)[:num_epochs]
     return write_animation(map(read_frame, pictures), output_folder / "progress.gif")
 
@@ -149,8 +149,8 @@ def main(epochs: int = EPOCHS, gif_epochs: int = 10, root: Path | None = None) -
 
     Args:
         epochs: passes over the data.
-        gif_epochs: how many of the first ones the GIF shows.
-        root: where a local copy of CIFAR-10 lies; downloaded if not given.
+        gif_epochs: number of epochs in the GIF, from the first one.
+        root: local copy of CIFAR-10; default: downloaded.
     """
     train_dataset = load_dataset(root)
     display_sample_images(train_dataset)

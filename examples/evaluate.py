@@ -1,7 +1,6 @@
 """python examples/evaluate.py
 
-The figures of both generators that train.py has trained, side by side: the best one that each training kept, against
-the signs that it was trained on.
+Measure both generators of train.py side by side: the best generator of each training, against its training images.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from gansmith.evaluation.table import show_measurements
 
 
 def main(runs: Path = Path("runs"), num: int = 10_000) -> None:
-    """Measure both and show them.
+    """Measure both generators and print the values.
 
     Args:
-        runs: the folder in which each model has its own.
-        num: generated images, and real ones at most.
+        runs: folder that contains both run folders.
+        num: number of generated images, and maximum number of real ones.
     """
     measurements = [gansmith.evaluate(runs / name, num=num) for name in ("dcgan", "sndcgan")]
     show_measurements(measurements, all_metrics(), Console())

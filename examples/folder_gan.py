@@ -2,8 +2,8 @@
 
 A GAN on any folder of images, at 128x128 and in [0, 1].
 
-Every 100 epochs it writes 32 files next to this script, generated_image_epoch_XXX_Y.png. All images lie in memory
-(200 kB each at this size); for more than it holds, for classes, checkpoints and a GIF:
+Every 100 epochs it writes 32 files next to this script, generated_image_epoch_XXX_Y.png. All images are held in memory
+(200 kB each at this size). For larger data sets, classes, checkpoints and a GIF:
 ``gansmith train path/to/your/images``.
 """
 
@@ -37,7 +37,7 @@ from gansmith.types import Batch, ImageSpec
 data_path = "C:\\GANs\\images1"  # or '/path/to/your/images', or as the command's argument
 input_shape = (128, 128, 3)  # height, width, channels: 3 for colour, 1 for grayscale, 4 with transparency
 latent_dim = 100
-batch_size = 32  # larger ones need more memory and may train more steadily
+batch_size = 32  # a larger batch needs more memory and may train more stably
 epochs = 1000
 generator_optimizer = Adam(lr=2e-4, betas=(0.5, 0.999))
 discriminator_optimizer = Adam(lr=2e-4, betas=(0.5, 0.999))
@@ -45,7 +45,7 @@ output_folder = Path(__file__).parent
 
 
 def config() -> Config:
-    """The preset ``dcgan-folder-128`` with what is said above."""
+    """Return the preset ``dcgan-folder-128`` with the settings above."""
     changes = {
         "preparation.size": input_shape[:2],
         "preparation.channels": {1: "gray", 3: "rgb", 4: "rgba"}[input_shape[2]],
@@ -58,7 +58,7 @@ def config() -> Config:
 
 
 def load_data(data_path: str | Path) -> NDArray[np.float32]:
-    """All images in a folder, cropped and resized to ``input_shape``: float32 [n h w c] in [0, 1]."""
+    """Return all images of a folder, cropped and resized to ``input_shape``: float32 [n h w c] in [0, 1]."""
     source = Folder(path=Path(data_path).expanduser(), labels="none")
     with work_progress("preparing images") as progress:
         store = prepare(source, config().preparation, progress=progress)
@@ -69,57 +69,57 @@ def load_data(data_path: str | Path) -> NDArray[np.float32]:
 
 
 def image_spec() -> ImageSpec:
-    """``input_shape`` in the library's words."""
+    """Return ``input_shape`` as an ``ImageSpec``."""
     height, width, channels = input_shape
     return ImageSpec(height=height, width=width, channels=channels)
 
 
 def build_generator() -> GeneratorNetwork:
-    """Noise [n z] to images [n c h w] in [0, 1] by transposed convolutions.
+    """Return the generator: noise [n z] to images [n c h w] in [0, 1] by transposed convolutions.
 
     To change the layers, change the model's fields: ``dataclasses.replace(config().model, width=64, depth=4,
-    generator_activation="silu")``, or return a network of your own.
+    generator_activation="silu")``, or return your own network.
     """
     return config().model.generator(image_spec())
 
 
 def build_discriminator() -> DiscriminatorNetwork:
-    """Images [n c h w] in [0, 1] to logits [n] by strided convolutions.
+    """Return the discriminator: images [n c h w] in [0, 1] to logits [n] by strided convolutions.
 
-    Its fields, likewise: ``dropout``, ``stride``, ``kernel``, ``discriminator_norm``, ``spectral_norm``, ...
+    Fields to change: ``dropout``, ``stride``, ``kernel``, ``discriminator_norm``, ``spectral_norm``, ...
     """
     return config().model.discriminator(image_spec())
 
 
 @functools.cache
 def state() -> TrainState:
-    """Both networks and their optimizers, made when first asked for."""
+    """Return both networks and their optimizers, created at the first call."""
     return TrainState.create(
         config(),
         image_spec(),
         choose_compute("auto", "auto"),
-        epoch_size=1,  # train() knows better
+        epoch_size=1,  # train() counts the epochs itself
         networks=lambda: (build_generator(), build_discriminator()),
     )
 
 
 def train_step(images: NDArray[np.float32]) -> None:
-    """One update of each network: binary cross-entropy from logits, Adam.
+    """Make one update of each network: binary cross-entropy from logits, Adam.
 
     Args:
-        images: real ones, float32 [n h w c] in [0, 1]; n is ``batch_size``.
+        images: real images, float32 [n h w c] in [0, 1]; n is ``batch_size``.
     """
     batch = Batch(to_uint8(torch.from_numpy(images).permute(0, 3, 1, 2), UNIT), None)
     loop.train_step(state(), lambda *place: batch)
 
 
 def train(images: NDArray[np.float32], epochs: int = epochs) -> None:
-    """Loop over epochs and batches; every 100 epochs, and at the end, write what the generator makes."""
+    """Loop over epochs and batches; write generated images every 100 epochs and at the end."""
     trained = state()
     trained.epoch_size = len(images)
     for epoch in range(1, epochs + 1):
         order = np.random.default_rng([trained.config.seed, epoch]).permutation(len(images))
-        order = np.resize(order, max(len(order), batch_size))  # fewer images than a batch take turns
+        order = np.resize(order, max(len(order), batch_size))  # fewer images than a batch are repeated
         for start in range(0, len(order) - batch_size + 1, batch_size):
             train_step(images[order[start : start + batch_size]])
         means = trained.statistics.last_means()
@@ -129,7 +129,7 @@ def train(images: NDArray[np.float32], epochs: int = epochs) -> None:
 
 
 def save_images(epoch: int, num: int = 32) -> list[Path]:
-    """Write images of the same seeds every time, a file each: generated_image_epoch_XXX_Y.png."""
+    """Write images of the same seeds each time, one file per image: generated_image_epoch_XXX_Y.png."""
     trained = state()
     sampler = TrainedGenerator(network=trained.generator, model=trained.config.model, spec=trained.spec)
     paths = [output_folder / f"generated_image_epoch_{epoch:03}_{i}.png" for i in range(num)]

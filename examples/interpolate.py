@@ -1,7 +1,7 @@
 """python examples/interpolate.py runs/sndcgan
 
-Images between two random points of a trained generator's latent space. Seeds, methods, GIF and MP4 to choose:
-``gansmith interpolate``.
+Generate images between two random points of a trained generator's latent space. For a choice of seeds, methods, GIF
+and MP4: ``gansmith interpolate``.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from train import interpolate_and_generate
 
 
 def main(run: tyro.conf.Positional[Path], steps: int = 8, out: Path = Path("interpolation")) -> None:
-    """Interpolate.
+    """Write the images of a walk.
 
     Args:
-        run: a folder that train.py or gansmith train has made.
-        steps: how many images, both ends included.
-        out: the folder to write them to.
+        run: run folder of train.py or gansmith train.
+        steps: number of images, including both ends.
+        out: folder for the images.
     """
     interpolate_and_generate(gansmith.open_run(run).generator(), out, steps)
 

@@ -3,9 +3,9 @@
 DCGAN on German traffic signs at 64 pixels, twice: as published (Radford et al. 2016), and with spectral
 normalisation in the discriminator (Miyato et al. 2018).
 
-Both are trained for the same length, compared, and asked for images between two random points of their latent
-spaces. With WANDB_API_KEY in the environment, Weights & Biases follows (pip install 'gansmith[wandb]'); the key is
-read from nowhere else. A later call goes on where an earlier one stopped.
+Both are trained for the same length and compared. Each generates images between two random points of its latent space.
+If WANDB_API_KEY is set in the environment, the trainings log to Weights & Biases (pip install 'gansmith[wandb]'). The
+key is read only from there. A later call continues an earlier one.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ IMAGES = ImageSpec(height=64, width=64, channels=3)
 
 
 class Generator(nn.Module):
-    """Noise [n 100] to images [n 3 64 64] in [-1, 1]: transposed convolutions, batch normalisation, ReLU, tanh."""
+    """Noise [n 100] to images [n 3 64 64] in [-1, 1]; transposed convolutions, batch normalisation, ReLU, tanh."""
 
     def __init__(self) -> None:
         super().__init__()
         self.network = preset("dcgan-64").model.generator(IMAGES)
 
     def forward(self, z: Latents) -> Images:
-        """One image a latent."""
+        """Return one image per latent."""
         images: Images = self.network(z, None)
         return images
 
 
 class Discriminator(nn.Module):
-    """Images [n 3 64 64] to logits [n]: strided convolutions, batch normalisation, leaky ReLU."""
+    """The discriminator: images [n 3 64 64] to logits [n]; strided convolutions, batch normalisation, leaky ReLU."""
 
     preset_name: ClassVar[str] = "dcgan-64"
 
@@ -56,13 +56,13 @@ class Discriminator(nn.Module):
         self.network = preset(self.preset_name).model.discriminator(IMAGES)
 
     def forward(self, images: Images) -> Logits:
-        """One logit an image; higher means "real"."""
+        """Return one logit per image; higher means "real"."""
         logits: Logits = self.network(images, None)
         return logits
 
 
 class Discriminator_SN(Discriminator):  # noqa: N801
-    """The same with each weight divided by its largest singular value, in place of batch normalisation."""
+    """The discriminator with spectral normalisation instead of batch normalisation."""
 
     preset_name: ClassVar[str] = "sndcgan-64"
 
@@ -71,12 +71,12 @@ class Trainer:
     """Trains the generator against one of the discriminators: updates, logging, checkpoints, evaluation.
 
     Args:
-        discriminator: which.
-        run: the folder of pictures, statistics and checkpoints; made, or gone on with.
-        data: a source's name, or a folder of images.
-        root: where a local copy of a named source lies.
-        fields: of the configuration, by dotted path, as {"batch_size": 32}. A run that is continued takes them too;
-            one that would need other networks or other images is refused.
+        discriminator: the discriminator's class.
+        run: folder for pictures, statistics and checkpoints; an existing run is continued.
+        data: name of a data set, or a folder of images.
+        root: local copy of the named data set.
+        fields: fields of the configuration by dotted path, for example {"batch_size": 32}. A continued run accepts
+            them too, unless they need other networks or other images.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Trainer:
         self.config = gansmith.configure(data, root=root, preset=discriminator.preset_name, overrides=self.fields)
 
     def train(self, length: str = "200 epochs") -> gansmith.Run:
-        """Train, or go on, until this length is reached."""
+        """Train, or continue, until this length is reached."""
         if (self.run / "config.json").exists():
             self._refuse_another_model_or_data()
             return gansmith.resume(self.run, length=length, overrides=self.fields)
@@ -108,13 +108,13 @@ class Trainer:
                 )
 
     def evaluate(self, num: int = 10_000) -> dict[str, float]:
-        """FID, precision, recall and the other figures of the best generator, against what it was trained on."""
+        """Return the metrics of the best generator (FID, precision, recall, ...) against its training images."""
         figures = gansmith.open_run(self.run).evaluate(num=num).figures
         return {name: estimate.value for name, estimate in figures.items()}
 
 
 def load_checkpoint(run: Path) -> TrainState:
-    """Both networks, both optimizers and all counts of a run's newest checkpoint."""
+    """Return both networks, both optimizers and all counts of a run's newest checkpoint."""
     trained = gansmith.open_run(run)
     config = trained.config
     training, _ = split(prepare(config.data, config.preparation), config.held_out, least=ENOUGH_HELD_OUT)
@@ -124,14 +124,14 @@ def load_checkpoint(run: Path) -> TrainState:
 
 
 def save_checkpoint(state: TrainState, run: Path) -> Path:
-    """Write them as the run's newest checkpoint, all of it or nothing."""
+    """Write both networks, both optimizers and all counts as the run's newest checkpoint, completely or not at all."""
     statistics, keep = state.statistics.to_plain(), state.config.keep_checkpoints
     folder = gansmith.open_run(run).folder
     return folder.add_checkpoint(state.step, lambda unfinished: state.save(unfinished, statistics), keep)
 
 
 def interpolate_and_generate(generator: TrainedGenerator, folder: Path, steps: int = 8) -> Samples:
-    """Images between two random points of the latent space, written one by one to a folder; says the seeds."""
+    """Write images between two random points of the latent space to a folder; print the seeds."""
     start, end = secrets.randbelow(2**31), secrets.randbelow(2**31)
     samples = walks.interpolate(generator, start, end, steps=steps)
     print(f"{steps} images from seed {start} to seed {end}: {walks.save_walk(samples, folder)}")
@@ -141,14 +141,14 @@ def interpolate_and_generate(generator: TrainedGenerator, folder: Path, steps: i
 def main(
     epochs: int = 200, data: str = "gtsrb", root: Path | None = None, runs: Path = Path("runs"), num: int = 10_000
 ) -> None:
-    """Train both models, compare them, interpolate. evaluate.py shows the figures with their intervals.
+    """Train both models, compare them, interpolate. evaluate.py prints the metrics with their intervals.
 
     Args:
-        epochs: passes over the data, for each model, those of earlier calls included.
-        data: a source's name, or a folder of images.
-        root: where a local copy of a named source lies.
-        runs: the folder in which each model has its own.
-        num: generated images that the figures are of.
+        epochs: passes over the data for each model, including earlier calls.
+        data: name of a data set, or a folder of images.
+        root: local copy of the named data set.
+        runs: folder for both run folders.
+        num: number of generated images for the metrics.
     """
     trainers = {
         name: Trainer(discriminator, runs / name, data, root)
@@ -157,7 +157,7 @@ def main(
     for name, trainer in trainers.items():
         run = trainer.train(f"{epochs} epochs")
         if run.status()["state"] != "finished":
-            return  # the run has said how to continue
+            return  # the run has printed how to continue
         interpolate_and_generate(run.generator(), runs / name / "interpolation")
     for name, trainer in trainers.items():
         print(name, *(f"{key} {value:.4g}" for key, value in trainer.evaluate(num).items()), sep="\n  ")

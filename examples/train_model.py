@@ -2,10 +2,10 @@
 
 Traffic signs, or handwritten digits, from the 28-pixel DCGAN of TensorFlow's tutorial (Radford et al. 2016).
 
-Trains on GTSRB if its images lie in /content/Train, as Kaggle packs them, else on MNIST; ``--data gtsrb``,
-``--data mnist`` or a folder of images choose. Each epoch leaves a picture in images/, checkpoints go to
-training_checkpoints/, from where the next call goes on, and a GIF of the progress is dcgan.gif. With labels,
-faster networks and statistics of the run: ``gansmith train mnist``.
+The script trains on GTSRB if Kaggle's folder /content/Train exists, otherwise on MNIST. ``--data gtsrb``,
+``--data mnist`` or ``--data FOLDER`` choose. It writes a sheet per epoch to images/, checkpoints to
+training_checkpoints/, and the progress as dcgan.gif. The next call continues from the newest checkpoint. For labels,
+faster networks and statistics: ``gansmith train mnist``.
 """
 
 from __future__ import annotations
@@ -66,66 +66,66 @@ def config() -> Config:
 
 
 def load_dataset(data: str = "", root: Path | None = None) -> Batches:
-    """Batches of 28x28 images without end, gray or colour as the data are.
+    """Return endless batches of 28x28 images, gray or colour like the data.
 
     Args:
-        data: a source's name or a folder; gtsrb if there is a ``DATA_PATH``, else mnist, if empty.
-        root: where a local copy of a named source lies; ``DATA_PATH`` for gtsrb.
+        data: name of a data set, or a folder; if empty, gtsrb if ``DATA_PATH`` exists, otherwise mnist.
+        root: local copy of the named data set; default for gtsrb: ``DATA_PATH``.
     """
     data = data or ("gtsrb" if DATA_PATH.is_dir() else "mnist")
     if data == "gtsrb" and DATA_PATH.is_dir():
         root = root or DATA_PATH
     with work_progress("preparing images") as progress:
-        with from_the_user():  # a source of your own, as "package.module:Class"
+        with from_the_user():  # your own source, "package.module:Class"
             source = resolve(data, root)
         store = prepare(source, config().preparation, progress=progress)
     return Batches(store=store, batch_size=BATCH_SIZE, seed=config().seed)
 
 
 def make_generator_model(channels: int = 1) -> GeneratorNetwork:
-    """Noise [n 100] to images [n channels 28 28] in [-1, 1]: a dense layer, transposed convolutions, tanh."""
+    """Return the generator: noise [n 100] to images [n channels 28 28] in [-1, 1], by transposed convolutions."""
     return config().model.generator(ImageSpec(height=28, width=28, channels=channels))
 
 
 def make_discriminator_model(channels: int = 1) -> DiscriminatorNetwork:
-    """Images [n channels 28 28] to logits [n]: convolutions, leaky ReLU, dropout."""
+    """Return the discriminator: images [n channels 28 28] to logits [n]; convolutions, leaky ReLU, dropout."""
     return config().model.discriminator(ImageSpec(height=28, width=28, channels=channels))
 
 
 def generator_loss(fake_output: Logits) -> Tensor:
-    """How far the discriminator is from taking fakes for real."""
+    """Return the generator's loss: low if the discriminator classifies fakes as real."""
     return loss.generator(fake_output.new_empty(0), fake_output).mean()
 
 
 def discriminator_loss(real_output: Logits, fake_output: Logits) -> Tensor:
-    """How far it is from telling real images from fakes."""
+    """Return the discriminator's loss: low if it separates real images from fakes."""
     return loss.discriminator(real_output, fake_output).mean()
 
 
 @functools.cache
 def state(channels: int, /) -> TrainState:
-    """Both networks and their optimizers, made when first asked for images of so many channels."""
+    """Return both networks and their optimizers, created at the first call for this number of channels."""
     return TrainState.create(
         config(),
         ImageSpec(height=28, width=28, channels=channels),
         choose_compute("auto", "auto"),
-        epoch_size=1,  # train() knows better
+        epoch_size=1,  # train() counts the epochs itself
         networks=lambda: (make_generator_model(channels), make_discriminator_model(channels)),
     )
 
 
 def train_step(images: Images) -> None:
-    """Noise to fakes, both losses, one update of each network.
+    """Make one training step: fakes from noise, both losses, one update of each network.
 
     Args:
-        images: real ones, float32 [n c 28 28] in [-1, 1]; n is ``BATCH_SIZE``.
+        images: real images, float32 [n c 28 28] in [-1, 1]; n is ``BATCH_SIZE``.
     """
     batch = Batch(to_uint8(images), None)
     loop.train_step(state(images.shape[1]), lambda *place: batch)
 
 
 def train(dataset: Batches, epochs: int) -> bool:
-    """Train until so many epochs have passed, those before a restored checkpoint included.
+    """Train until ``epochs`` epochs have passed, including those before a restored checkpoint.
 
     Ctrl-C, or a signal to terminate, saves a checkpoint and stops.
 
@@ -151,7 +151,7 @@ def train(dataset: Batches, epochs: int) -> bool:
 
 
 def generate_and_save_images(model: GeneratorNetwork, epoch: int, test_input: Latents) -> Path:
-    """Write the images of some noise as one sheet, four a row: images/image_at_epoch_0001.png."""
+    """Write the images of ``test_input`` as one sheet, four per row: images/image_at_epoch_0001.png."""
     device = next(model.parameters()).device
     with torch.no_grad():
         images = model.eval()(test_input.to(device), None)
@@ -160,31 +160,31 @@ def generate_and_save_images(model: GeneratorNetwork, epoch: int, test_input: La
 
 
 def save_checkpoint(trained: TrainState) -> Path:
-    """Both networks, both optimizers and all counts, into training_checkpoints/."""
+    """Write both networks, both optimizers and all counts to training_checkpoints/."""
     statistics = trained.statistics.to_plain()
     return project.add_checkpoint(trained.step, lambda folder: trained.save(folder, statistics), keep=2)
 
 
 def restore_latest_checkpoint(channels: int = 1) -> TrainState:
-    """The newest checkpoint in training_checkpoints/; fresh networks where there is none."""
+    """Return the newest checkpoint of training_checkpoints/, or new networks if there is none."""
     if project.checkpoints():
-        print(f"going on from {project.latest_checkpoint()}", flush=True)
+        print(f"continuing from {project.latest_checkpoint()}", flush=True)
         state(channels).load(project.latest_checkpoint())
     return state(channels)
 
 
 def create_gif(path: Path = Path("dcgan.gif")) -> Path:
-    """All pictures in images/, one frame each, the last one held."""
+    """Write all sheets of images/ as a GIF; the last frame stays longer."""
     return write_animation(map(read_frame, written(PICTURE, project.images)), path)
 
 
 def main(data: str = "", root: Path | None = None, epochs: int = EPOCHS) -> None:
-    """Train a DCGAN at 28 pixels, or go on with one.
+    """Train a DCGAN at 28 pixels, or continue a training.
 
     Args:
-        data: mnist, gtsrb, another source's name, or a folder of images; /content/Train or else mnist if not given.
-        root: where a local copy of a named source lies.
-        epochs: passes over the data, those of earlier calls included.
+        data: mnist, gtsrb, another data set, or a folder of images; default: /content/Train if it exists, else mnist.
+        root: local copy of the named data set.
+        epochs: passes over the data, including earlier calls.
     """
     dataset = load_dataset(data, root)
     restore_latest_checkpoint(dataset.store.spec.channels)

@@ -225,7 +225,7 @@ def test_train_model_equals_the_command_and_goes_on_exactly(
     assert sitting("halved", 1) != whole
     assert sitting("halved", 2) == whole
     assert steps == ["whole"] * 6 + ["halved"] * 6  # 12 images, none held out, 4 a step
-    assert f"going on from {Path('training_checkpoints', '000003')}" in capsys.readouterr().out
+    assert f"continuing from {Path('training_checkpoints', '000003')}" in capsys.readouterr().out
     assert files(tmp_path / "halved" / "images", "*") == files(tmp_path / "whole" / "images", "*")
     words = {"preset": "dcgan-mnist", "length": "2 epochs", "run": tmp_path / "run"}
     run = gansmith.train("mnist", root=mnist, overrides={"batch_size": 4, "held_out": 0.0}, **words)
