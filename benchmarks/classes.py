@@ -25,9 +25,9 @@ from gansmith.data.batches import split
 from gansmith.data.store import Store
 from gansmith.devices import choose_compute, describe_environment
 from gansmith.metrics.classifier import Classifier
-from gansmith.metrics.features import Features, Selection, features_of_store, some_of
+from gansmith.metrics.features import Features, Selection, choose_subset, extract_store
 from gansmith.metrics.fidelity import ClassCoverage
-from gansmith.metrics.metric import Comparison, Estimate
+from gansmith.metrics.metric import Estimate, MetricInputs
 
 __all__ = ["found", "main", "measured", "table"]
 
@@ -62,13 +62,13 @@ def measured(
     num = IMAGES if len(store) >= 2 * IMAGES else len(store) // 4
     training, held_out = split(store, 1.05 * num / len(store))
     network = Classifier().network(store, training)
-    assert network.unlearnt is not None
-    parts = (some_of(training, num), some_of(held_out, num), network.unlearnt)
-    real, unseen, unlearnt = (features_of_store(network, store, part) for part in parts)
+    assert network.validation is not None
+    parts = (choose_subset(training, num), choose_subset(held_out, num), network.validation)
+    real, unseen, validation = (extract_store(network, store, part) for part in parts)
     results = []
     for classes in there:
         for number in numbers:
-            each = [found(real, unseen, unlearnt, store.class_names, classes, number, seed) for seed in range(draws)]
+            each = [found(real, unseen, validation, store.class_names, classes, number, seed) for seed in range(draws)]
             low, value, high, by_shares = np.array(each).T
             results.append(
                 {
@@ -91,7 +91,7 @@ def measured(
 def found(
     real: Features,
     unseen: Features,
-    unlearnt: Features,
+    validation: Features,
     names: tuple[str, ...],
     classes: int,
     number: int,
@@ -105,7 +105,7 @@ def found(
     assert isinstance(unseen.images, Selection) and unseen.logits is not None
     images = Selection(unseen.images.images, unseen.images.indices[rows])
     fake = Features(values=unseen.values[rows], logits=unseen.logits[rows], labels=None, images=images)
-    given = Comparison(real=real, fake=fake, unlearnt=unlearnt, class_names=names)
+    given = MetricInputs(real=real, fake=fake, validation=validation, class_names=names)
     estimate: Estimate = ClassCoverage().measure(given)["classes_covered"]
     return estimate.low, estimate.value, estimate.high, _by_shares(real, fake, len(names))
 

@@ -61,7 +61,7 @@ def measured(root: Path, length: str, path: Path) -> dict[str, Any]:
         "tracking_share": round(state["tracking_seconds"] / state["seconds"], 4),
         "evaluation_seconds": round(first, 1),
         "evaluation_seconds_with_cache": round(again, 1),
-        "figures": {name: round(estimate.value, 4) for name, estimate in measurement.figures.items()},
+        "figures": {name: round(estimate.value, 4) for name, estimate in measurement.values.items()},
         "failures": dict(measurement.failures),
     }
 

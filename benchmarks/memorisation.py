@@ -27,7 +27,7 @@ from corruptions import commit
 from gansmith.data.store import Store
 from gansmith.devices import choose_compute, describe_environment
 from gansmith.metrics.copies import Originals
-from gansmith.metrics.features import Selection, some_of
+from gansmith.metrics.features import Selection, choose_subset
 from gansmith.metrics.memorisation import ALARM, AMONG_TRAINING, copies_p_value
 from gansmith.types import PixelArray
 from mirror_asymmetry import opened
@@ -95,7 +95,7 @@ def measured(name: str, store: Store, sizes: tuple[int, ...], pool: int = POOL) 
 
     found_by = Originals.of(originals)
     real = [found_by.copied(Selection(store.images, part)) for part in (fresh, held_out)]
-    twins = found_by.copied_among_themselves(some_of(np.arange(len(training)), AMONG_TRAINING))
+    twins = found_by.find_copies_within(choose_subset(np.arange(len(training)), AMONG_TRAINING))
     results = []
     for kind, change in KINDS.items():
         found = found_by.copied(change(originals[:pool]))

@@ -22,7 +22,7 @@ from corruptions import commit
 from gansmith.data import resolve
 from gansmith.data.store import Preparation, Store, prepare
 from gansmith.devices import choose_compute, describe_environment
-from gansmith.metrics.mirror_asymmetry import mirror_asymmetry
+from gansmith.metrics.mirror_asymmetry import measure_mirror_asymmetry
 
 __all__ = ["DATA", "SEEDS", "main", "measured", "table"]
 
@@ -72,7 +72,7 @@ def measured(store: Store, num: int, seed: int) -> dict[str, Any]:
     """So many images of a set, drawn with a seed: the share that is told, its interval, and how long it took."""
     chosen = np.sort(np.random.default_rng(seed).permutation(len(store))[:num])
     began = time.perf_counter()
-    told = mirror_asymmetry(store, chosen)
+    told = measure_mirror_asymmetry(store, chosen)
     share = None if told is None else [round(each, 3) for each in (told.value, told.low, told.high)]
     return {"images": num, "seed": seed, "told": share, "seconds": round(time.perf_counter() - began, 1)}
 

@@ -136,15 +136,15 @@ def of_run(trial: Trial, seed: int, root: Path, path: Path, num: int) -> dict[st
     """Figures of a training by gansmith."""
     run = trained(trial, seed, root, path)
     best, last = (judged(path, trial, root, num, snapshot) for snapshot in ("best", "last"))
-    tracked = [each for each in run.measurements() if each.kind == "tracking" and "fid" in each.figures]
+    tracked = [each for each in run.measurements() if each.kind == "tracking" and "fid" in each.values]
     return {
         "kimg": round(run.status()["nimg"] / 1000, 1),
         "seconds": round(last.generated.seconds or 0, 1),
         "best": figures(best),
         "last": figures(last),
-        "seen": last.seen.digest,
-        "curve_seen": tracked[-1].seen.digest if tracked else "",
-        "curve": [point(each.generated.seconds, each.generated.nimg, each.figures["fid"].value) for each in tracked],
+        "seen": last.extractor.digest,
+        "curve_seen": tracked[-1].extractor.digest if tracked else "",
+        "curve": [point(each.generated.seconds, each.generated.nimg, each.values["fid"].value) for each in tracked],
         "alarms": [event["sentence"] for event in run.folder.read_events()],
     }
 
@@ -180,8 +180,8 @@ def of_tutorial(trial: Trial, seed: int, root: Path, path: Path, num: int) -> di
         "seconds": found[-1]["seconds"],
         "best": min(found, key=lambda each: each["fid"]),
         "last": found[-1],
-        "seen": measurements[-1].seen.digest,
-        "curve_seen": measurements[-1].seen.digest,
+        "seen": measurements[-1].extractor.digest,
+        "curve_seen": measurements[-1].extractor.digest,
         "curve": [[each["seconds"], each["kimg"], each["fid"]] for each in found],
     }
 
@@ -207,9 +207,9 @@ def source(trial: Trial, root: Path) -> tuple[str | Path, Path | None]:
 
 def figures(measurement: Measurement) -> dict[str, Any]:
     """What is kept of a measurement."""
-    kept = {name: float(f"{estimate.value:.4g}") for name, estimate in measurement.figures.items()}
-    if "classes_covered" in measurement.figures:
-        kept["classes"] = measurement.figures["classes_covered"].note
+    kept = {name: float(f"{estimate.value:.4g}") for name, estimate in measurement.values.items()}
+    if "classes_covered" in measurement.values:
+        kept["classes"] = measurement.values["classes_covered"].note
     generated = measurement.generated
     if generated.nimg is not None:
         kept |= {"seconds": round(generated.seconds or 0, 1), "kimg": round(generated.nimg / 1000, 1)}

@@ -72,7 +72,7 @@ def measured(
     nimg = find_snapshot(trained.folder, "best").nimg
 
     def fid(first: int, images: int) -> float:
-        return trained.evaluate(metrics="fid", num=images, overrides={"seed": first}).figures["fid"].value
+        return trained.evaluate(metrics="fid", num=images, overrides={"seed": first}).values["fid"].value
 
     return {
         "seed": seed,

@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 
 import gansmith
-from gansmith.evaluation import all_metrics
+from gansmith.evaluation import list_metrics
 from gansmith.evaluation.table import show_measurements
 
 
@@ -24,7 +24,7 @@ def main(runs: Path = Path("runs"), num: int = 10_000) -> None:
         num: number of generated images, and maximum number of real ones.
     """
     measurements = [gansmith.evaluate(runs / name, num=num) for name in ("dcgan", "sndcgan")]
-    show_measurements(measurements, all_metrics(), Console())
+    show_measurements(measurements, list_metrics(), Console())
 
 
 if __name__ == "__main__":

@@ -109,8 +109,8 @@ class Trainer:
 
     def evaluate(self, num: int = 10_000) -> dict[str, float]:
         """Return the metrics of the best generator (FID, precision, recall, ...) against its training images."""
-        figures = gansmith.open_run(self.run).evaluate(num=num).figures
-        return {name: estimate.value for name, estimate in figures.items()}
+        values = gansmith.open_run(self.run).evaluate(num=num).values
+        return {name: estimate.value for name, estimate in values.items()}
 
 
 def load_checkpoint(run: Path) -> TrainState:

@@ -137,7 +137,7 @@ def test_samples_without_end_are_refused(asked: dict[str, int], message: str, mo
 
 
 def test_an_evaluation_without_end_is_refused() -> None:
-    from gansmith.evaluation.options import Evaluation
+    from gansmith.evaluation.options import EvaluationOptions
 
     with pytest.raises(ConfigError, match="num: 1000000000000 is out of range; expected from 2 to 1000000"):
-        from_plain(Evaluation, {"num": 10**12}, "evaluate")
+        from_plain(EvaluationOptions, {"num": 10**12}, "evaluate")

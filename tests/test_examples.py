@@ -611,7 +611,7 @@ def test_a_run_folder_is_as_documented(example: Example, tmp_path: Path) -> None
         for key in json.loads((run.path / file).read_text()):
             assert f"`{key}`" in page, f"{file}: {key} is not documented"
     for line in run.folder.read_measurements():
-        for key in [*line, *line["generated"], *line["reference"], *line["seen"]]:
+        for key in [*line, *line["generated"], *line["reference"], *line["extractor"]]:
             assert f"`{key}`" in page, f"metrics.jsonl: {key} is not documented"
     for key in run.stats()[-1]:
         assert re.sub(r"penalty/\w+", "penalty/NAME", key.removesuffix(".std")) in page, f"{key} is not documented"

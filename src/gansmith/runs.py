@@ -5,7 +5,7 @@
     environment.json     the machine, the versions, and every downgrade (precision, device) with its reason
     status.json          running, finished, stopped or failed, and how far it came
     stats.jsonl          one line of statistics an interval
-    metrics.jsonl        one line a measurement: figures with where they come from
+    metrics.jsonl        one line a measurement: metric values with where they come from
     events.jsonl         one line for each thing that the guard saw or did
     images/              pictures of the way
     progress.gif, .mp4   the same, moving

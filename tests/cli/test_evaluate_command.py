@@ -72,7 +72,7 @@ def test_files_beside_a_run(run: Path, photos: Path, tmp_path: Path, capsys: pyt
     )
     assert text.count("not comparable with published FIDs") == 1 and "KID (random-conv)" in text
     first, second = map(Measurement.from_plain, json.loads(out.read_text(encoding="utf-8")))
-    assert first.figures["kid"].value == pytest.approx(second.figures["kid"].value)
+    assert first.values["kid"].value == pytest.approx(second.values["kid"].value)
     assert second.generated.path == str(samples)
     assert len(api.open_run(run).folder.read_measurements()) == before + 1
 
@@ -82,7 +82,7 @@ def test_json_alone_is_printed_for_a_program(run: Path, capsys: pytest.CaptureFi
     (measurement,) = json.loads(capsys.readouterr().out)
     line = api.open_run(run).folder.read_measurements()[-1]
     assert measurement == line
-    assert "kid" in measurement["figures"]
+    assert "kid" in measurement["values"]
 
 
 def test_what_cannot_be_compared_is_said(run: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from gansmith.component import from_plain, member, to_plain
 from gansmith.errors import MetricError
 from gansmith.metrics import METRICS
 from gansmith.metrics.features import Features
-from gansmith.metrics.metric import Comparison, Estimate, Metric
+from gansmith.metrics.metric import Estimate, Metric, MetricInputs
 
 CLASSES = 4
 FEATURES = 6
@@ -50,8 +50,8 @@ def features(num: int, seed: int, shift: float = 0.0) -> Features:
 
 
 @functools.cache
-def ordinary() -> Comparison:
-    return Comparison(
+def ordinary() -> MetricInputs:
+    return MetricInputs(
         real=features(400, 0),
         fake=features(400, 1, shift=0.3),
         training=features(600, 2),

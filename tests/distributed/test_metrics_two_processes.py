@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from gansmith import dist
 from gansmith.data.store import Store
-from gansmith.metrics.features import FeatureNetwork, features_of_batches, features_of_store
+from gansmith.metrics.features import FeatureNetwork, extract_batches, extract_store
 from gansmith.types import ImageSpec
 
 class Means(FeatureNetwork):
@@ -44,13 +44,13 @@ with dist.process_group(torch.device("cpu")):
     mine = np.array_split(IMAGES, [200])[rank] if dist.world_size() > 1 else IMAGES
     labels = np.array_split(np.arange(333), [200])[rank] if dist.world_size() > 1 else np.arange(333)
     batches = [(mine[i : i + 50], labels[i : i + 50]) for i in range(0, len(mine), 50)]
-    features = features_of_batches(Means(), batches)
+    features = extract_batches(Means(), batches)
     found |= {"values": features.values, "logits": features.logits, "labels": torch.from_numpy(features.labels)}
     found["images"] = torch.from_numpy(features.images[np.arange(333)])
 
     store = Store(path=Path("nowhere"), title="noise", kind="photos", spec=ImageSpec(height=5, width=6, channels=3),
                   images=IMAGES, labels=None, class_names=(), groups=None, digest="noise")
-    found["stored"] = features_of_store(Means(), store, np.arange(9, 40)).values
+    found["stored"] = extract_store(Means(), store, np.arange(9, 40)).values
     save_file({key: tensor.contiguous() for key, tensor in found.items()}, f"{sys.argv[1]}-{rank}.safetensors")
 """
 

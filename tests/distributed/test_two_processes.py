@@ -55,7 +55,7 @@ def test_two_processes_equal_one(network: str, tmp_path: Path) -> None:
         assert mine["loss/generator.std"] == pytest.approx(theirs["loss/generator.std"], abs=1e-4)
     for mine, theirs in zip(one.read_measurements(), two.read_measurements(), strict=True):
         assert mine["generated"]["step"] == theirs["generated"]["step"]
-        assert mine["figures"]["kid"]["value"] == pytest.approx(theirs["figures"]["kid"]["value"], rel=1e-3)
+        assert mine["values"]["kid"]["value"] == pytest.approx(theirs["values"]["kid"]["value"], rel=1e-3)
     assert len(two.read_measurements()) == 2
     assert json.loads(two.environment.read_text())["world_size"] == 2
 

@@ -26,12 +26,12 @@ from gansmith.component import member_name, override
 from gansmith.data.batches import Indices, split
 from gansmith.data.store import Store, prepare
 from gansmith.errors import ConfigError, DataError, GansmithError, MetricError, RunError
-from gansmith.evaluation import Evaluation, all_metrics, evaluate, evaluate_run, quantities
+from gansmith.evaluation import EvaluationOptions, evaluate, evaluate_run, list_metrics, list_quantities
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork
 from gansmith.metrics.fidelity import ClassCoverage
 from gansmith.metrics.measurement import Measurement
-from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 from gansmith.plain_json import write_json
 from gansmith.training.tracker import MOST_TO_DECIDE
 from gansmith.training.tracking import Tracking
@@ -68,7 +68,7 @@ class QuarterColours(Extractor):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen(Metric):
+class ExtractorFacts(Metric):
     """How many images the metrics were shown."""
 
     quantities: ClassVar[Mapping[str, Quantity]] = {
@@ -76,7 +76,7 @@ class Seen(Metric):
     }
     needs_training: ClassVar[bool] = True
 
-    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
         sides = {name: getattr(comparison, name) for name in self.quantities}
         return {name: exactly(len(side)) for name, side in sides.items() if side is not None}
 
@@ -90,7 +90,7 @@ class MeanDistance(Metric):
         "labels": Quantity(title="Labels", better="lower"),
     }
 
-    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
         apart = (comparison.real.values.double().mean(0) - comparison.fake.values.double().mean(0)).norm()
         labels = comparison.fake.labels
         weights = np.arange(len(comparison.fake))
@@ -103,7 +103,7 @@ class Refuses(Metric):
 
     quantities: ClassVar[Mapping[str, Quantity]] = {"refused": Quantity(title="Refused", better="lower")}
 
-    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
         raise MetricError("refuses: nothing pleases it; try another")
 
 
@@ -170,7 +170,7 @@ def test_a_measurement_of_a_run_says_where_it_comes_from(own_run: Path, photos: 
         store.digest,
     )
     assert reference.selection != hashlib.sha256(training.tobytes()).hexdigest()
-    assert (measurement.seen.extractor, measurement.seen.note) == ("blocks", "no network at all")
+    assert (measurement.extractor.name, measurement.extractor.note) == ("blocks", "no network at all")
     assert measurement.kind == "evaluation" and measurement.gansmith == gansmith.__version__
 
 
@@ -178,7 +178,7 @@ def test_no_seed_selects_and_reports() -> None:
     """Tracking measures seeds 0 to num - 1, and the decision at the end at most MOST_TO_DECIDE times as many after."""
     with pytest.raises(ConfigError, match=r"tracking\.num: 100001 is out of range"):
         override(Tracking(), {"num": 100_001}, "tracking")
-    assert override(Tracking(), {"num": 100_000}, "tracking").num * (1 + MOST_TO_DECIDE) <= Evaluation().seed
+    assert override(Tracking(), {"num": 100_000}, "tracking").num * (1 + MOST_TO_DECIDE) <= EvaluationOptions().seed
 
 
 def test_the_range_of_seeds_is_recorded(own_run: Path) -> None:
@@ -198,13 +198,13 @@ def test_the_same_again_is_the_same(own_run: Path) -> None:
     first, again = (evaluate(own_run, num=16, **BY) for _ in range(2))  # the real features come from the cache
     assert first == dataclasses.replace(again, when=first.when)
     other = evaluate(own_run, num=16, overrides={"seed": 1}, **BY)
-    assert other.figures != first.figures
+    assert other.values != first.values
     assert other.reference == first.reference
 
 
 def test_metrics_see_all_training_images_and_all_held_out_if_they_ask(own_run: Path) -> None:
-    measurement = evaluate(own_run, num=20, extractor=QuarterColours(), metrics=[Seen()])
-    assert {name: figure.value for name, figure in measurement.figures.items()} == {
+    measurement = evaluate(own_run, num=20, extractor=QuarterColours(), metrics=[ExtractorFacts()])
+    assert {name: figure.value for name, figure in measurement.values.items()} == {
         "real": 20,
         "fake": 20,
         "training": 48,
@@ -221,29 +221,29 @@ def test_training_images_are_not_looked_at_for_nothing(own_run: Path) -> None:
 
 def test_the_drawn_real_images_are_the_same_however_they_are_looked_at(own_run: Path) -> None:
     alone = evaluate(own_run, num=20, **BY)
-    beside = evaluate(own_run, num=20, extractor=QuarterColours(), metrics=[MeanDistance(), Seen()])
+    beside = evaluate(own_run, num=20, extractor=QuarterColours(), metrics=[MeanDistance(), ExtractorFacts()])
     assert beside.reference == alone.reference
-    assert beside.figures["distance"].value == pytest.approx(alone.figures["distance"].value, rel=1e-6)
+    assert beside.values["distance"].value == pytest.approx(alone.values["distance"].value, rel=1e-6)
 
 
 def test_a_run_against_other_images(own_run: Path, photos: Path, tmp_path: Path) -> None:
     with np.load(photos) as arrays:
         larger = np.repeat(np.repeat(arrays["images"], 2, axis=1), 2, axis=2)[:30]
     np.savez(tmp_path / "others.npz", images=larger)
-    measurement = evaluate(own_run, tmp_path / "others.npz", extractor=QuarterColours(), metrics=[Seen()])
+    measurement = evaluate(own_run, tmp_path / "others.npz", extractor=QuarterColours(), metrics=[ExtractorFacts()])
     assert (measurement.reference.title, measurement.reference.split, measurement.reference.num) == (
         "others",
         "all",
         30,
     )
-    assert set(measurement.figures) == {"real", "fake"}  # nobody knows that it was trained on those
+    assert set(measurement.values) == {"real", "fake"}  # nobody knows that it was trained on those
 
 
 def test_two_processes_equal_one(own_run: Path) -> None:
-    one = evaluate(own_run, num=33, extractor=QuarterColours(), metrics=[MeanDistance(), Seen()])
+    one = evaluate(own_run, num=33, extractor=QuarterColours(), metrics=[MeanDistance(), ExtractorFacts()])
     code = (
         "import sys; from gansmith.evaluation import evaluate; import test_evaluation as t\n"
-        "evaluate(sys.argv[1], num=33, extractor=t.QuarterColours(), metrics=[t.MeanDistance(), t.Seen()])"
+        "evaluate(sys.argv[1], num=33, extractor=t.QuarterColours(), metrics=[t.MeanDistance(), t.ExtractorFacts()])"
     )
     script = own_run.parent / "evaluation.py"
     script.write_text(code, encoding="utf-8")
@@ -265,9 +265,9 @@ def test_a_folder_an_npz_and_the_run_say_the_same(own_run: Path, samples: Path, 
     of_run = evaluate(own_run, photos, num=20, overrides={"seed": 0}, **BY)
     of_npz, of_folder = (evaluate(path, photos, num=20, **BY) for path in (samples, folder))
     assert of_npz.generated.digest == of_folder.generated.digest == of_run.generated.digest
-    assert of_npz.figures == of_run.figures
-    assert of_folder.figures["distance"] == of_run.figures["distance"]
-    assert of_folder.figures["labels"].value == -1
+    assert of_npz.values == of_run.values
+    assert of_folder.values["distance"] == of_run.values["distance"]
+    assert of_folder.values["labels"].value == -1
     assert (of_npz.generated.snapshot, of_npz.generated.ema, of_npz.generated.nimg) == (None, None, None)
     assert not (tmp_path / "metrics.jsonl").exists()
 
@@ -280,10 +280,10 @@ def test_of_many_files_some_are_taken(samples: Path, photos: Path) -> None:
 def test_held_out_images_make_the_others_the_training_images(samples: Path, photos: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "unseen.npz", images=np.zeros((7, 8, 8, 3), np.uint8) + np.arange(3, dtype=np.uint8))
     measurement = evaluate(
-        samples, photos, held_out=tmp_path / "unseen.npz", extractor=QuarterColours(), metrics=[Seen()]
+        samples, photos, held_out=tmp_path / "unseen.npz", extractor=QuarterColours(), metrics=[ExtractorFacts()]
     )
-    assert measurement.figures["held_out"].value == 7
-    assert measurement.figures["training"].value == NUM_REAL
+    assert measurement.values["held_out"].value == 7
+    assert measurement.values["training"].value == NUM_REAL
 
 
 @pytest.mark.parametrize("folders", [("b", "c"), ("01", "2")])
@@ -294,7 +294,7 @@ def test_classes_are_known_by_name_or_number(folders: tuple[str, ...], tmp_path:
     for name in folders:
         save_images(tmp_path / "fake" / name, draw.integers(0, 256, (2, 8, 8, 3), np.uint8))
     measurement = evaluate(tmp_path / "fake", tmp_path / "real", **BY)
-    assert measurement.figures["labels"].value == np.array([1, 1, 2, 2]) @ np.arange(4)
+    assert measurement.values["labels"].value == np.array([1, 1, 2, 2]) @ np.arange(4)
 
 
 # --- what can and cannot be measured -----------------------------------------------------------------------
@@ -305,21 +305,21 @@ def test_one_metric_that_cannot_be_had_stops_no_other(own_run: Path) -> None:
     (name,) = measurement.failures
     assert name.endswith(":Refuses")
     assert measurement.failures[name] == "refuses: nothing pleases it; try another"
-    assert set(measurement.figures) == {"distance", "labels"}
+    assert set(measurement.values) == {"distance", "labels"}
 
 
 def test_every_metric_of_ours_gives_a_figure_or_a_reason(own_run: Path) -> None:
     measurement = evaluate(own_run, num=30, extractor=QuarterColours())
-    assert set(measurement.figures) <= set(quantities())
-    for metric in all_metrics():
-        missing = set(metric.quantities) - set(measurement.figures)
+    assert set(measurement.values) <= set(list_quantities())
+    for metric in list_metrics():
+        missing = set(metric.quantities) - set(measurement.values)
         assert not missing or "\n" not in measurement.failures[member_name(metric)]
-    assert measurement.figures
+    assert measurement.values
     json.dumps(measurement.to_plain(), allow_nan=False)
 
 
 def test_metrics_are_named_with_their_fields() -> None:
-    options = Evaluation.of(
+    options = EvaluationOptions.of(
         overrides={"metrics": "kid,precision-recall", "metrics.1.neighbours": 9, "extractor": "random-conv"}
     )
     assert options.metrics is not None and [type(metric).__name__ for metric in options.metrics] == [
@@ -346,7 +346,7 @@ def test_metrics_are_named_with_their_fields() -> None:
 )
 def test_a_wrong_option_is_one_clear_line(changes: dict[str, Any], error: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Evaluation.of(overrides=changes)
+        EvaluationOptions.of(overrides=changes)
     assert str(caught.value).startswith(error)
 
 
@@ -376,7 +376,7 @@ def test_a_run_whose_images_have_gone(own_run: Path, photos: Path, tmp_path: Pat
     write_json(own_run / "config.json", config)
     message = refused(RunError, own_run)
     assert "gone.npz" in message and "--against DATA" in message
-    assert evaluate(own_run, photos, num=20, **BY).figures
+    assert evaluate(own_run, photos, num=20, **BY).values
 
 
 def test_a_run_whose_images_have_changed(own_run: Path, tmp_path: Path) -> None:
@@ -410,7 +410,7 @@ def test_samples_larger_than_the_real_images(photos: Path, tmp_path: Path) -> No
     np.savez(tmp_path / "large.npz", images=np.zeros((9, 16, 12, 3), np.uint8) + np.arange(3, dtype=np.uint8))
     message = refused(MetricError, tmp_path / "large.npz", photos)
     assert "12x16" in message and "8x8" in message and "--size 12x16" in message
-    assert evaluate(tmp_path / "large.npz", photos, overrides={"preparation.size": [16, 12]}, **BY).figures
+    assert evaluate(tmp_path / "large.npz", photos, overrides={"preparation.size": [16, 12]}, **BY).values
 
 
 def test_samples_of_another_size_than_was_asked_for(samples: Path, photos: Path) -> None:
@@ -424,7 +424,7 @@ def test_samples_of_another_number_of_channels(photos: Path, tmp_path: Path) -> 
     assert "the samples are 8x8 gray, but photos is 8x8 RGB" in message
     assert "--preparation.channels gray" in message
     for channels in ("gray", "rgb"):
-        assert evaluate(tmp_path / "gray.npz", photos, overrides={"preparation.channels": channels}, **BY).figures
+        assert evaluate(tmp_path / "gray.npz", photos, overrides={"preparation.channels": channels}, **BY).values
 
 
 def test_samples_of_several_sizes(photos: Path, tmp_path: Path) -> None:
@@ -464,23 +464,23 @@ def test_an_npz_of_floats(photos: Path, samples: Path, tmp_path: Path) -> None:
 def test_mistakes_are_counted_on_images_that_the_network_has_not_learnt_from(
     photos: Path, samples: Path, metrics: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown: list[Comparison] = []
+    shown: list[MetricInputs] = []
     measure = ClassCoverage.measure
     monkeypatch.setattr(ClassCoverage, "measure", lambda *given: shown.append(given[1]) or measure(*given))
     network = QuarterColours.network
 
     def knowing(self: Any, store: Any, training: Any, progress: Any = None) -> Any:
         made = network(self, store, training, progress)
-        made.unlearnt = training[3:9:2]
+        made.validation = training[3:9:2]
         return made
 
     monkeypatch.setattr(QuarterColours, "network", knowing)
     evaluate(samples, photos, extractor=QuarterColours(), metrics=metrics, held_out=photos)
-    unlearnt, real = shown[0].unlearnt, shown[0].real
-    assert unlearnt is not None and unlearnt.logits is not None and real.logits is not None
-    assert torch.equal(unlearnt.values, real.values[3:9:2]) and torch.equal(unlearnt.logits, real.logits[3:9:2])
-    assert unlearnt.labels is not None and real.labels is not None
-    assert unlearnt.labels.tolist() == real.labels[3:9:2].tolist()
+    validation, real = shown[0].validation, shown[0].real
+    assert validation is not None and validation.logits is not None and real.logits is not None
+    assert torch.equal(validation.values, real.values[3:9:2]) and torch.equal(validation.logits, real.logits[3:9:2])
+    assert validation.labels is not None and real.labels is not None
+    assert validation.labels.tolist() == real.labels[3:9:2].tolist()
     evaluate(samples, photos, extractor=QuarterColours(), metrics="kid")
     assert len(shown) == 1
 
@@ -492,7 +492,7 @@ def test_samples_of_classes_that_nobody_knows(photos: Path, tmp_path: Path) -> N
     measurement = evaluate(
         tmp_path / "fake", photos, extractor=QuarterColours(), metrics="kid,classes,intra-fid,label-fidelity"
     )
-    assert {"kid", "classes_covered"} <= set(measurement.figures)
+    assert {"kid", "classes_covered"} <= set(measurement.values)
     assert set(measurement.failures) == {"intra-fid", "label-fidelity"}
     for why in measurement.failures.values():
         assert why.startswith("needs labels: the samples' classes do not match: photos: no class is called 'stop'; ")
@@ -503,7 +503,7 @@ def test_a_run_of_other_classes_is_measured_without_labels(own_run: Path, tmp_pa
     for name in ("stop", "yield"):
         save_images(tmp_path / "real" / name, draw.integers(0, 256, (12, 8, 8, 3), np.uint8))
     measurement = evaluate(own_run, tmp_path / "real", num=20, **BY)
-    assert measurement.figures["labels"].value == -1
+    assert measurement.values["labels"].value == -1
 
 
 @pytest.mark.parametrize(("other", "part"), [("test", "its folder train/"), ("more", "")])
@@ -534,7 +534,7 @@ def test_labels_are_needed_by_some_metrics_only(samples: Path, photos: Path, tmp
         samples, tmp_path / "bare.npz", extractor=QuarterColours(), metrics="intra-fid,label-fidelity"
     )
     assert set(measurement.failures) == {"intra-fid", "label-fidelity"}
-    assert not measurement.figures
+    assert not measurement.values
 
 
 def test_a_class_without_samples_is_a_reason_or_a_note(samples: Path, photos: Path, tmp_path: Path) -> None:
@@ -543,19 +543,19 @@ def test_a_class_without_samples_is_a_reason_or_a_note(samples: Path, photos: Pa
         np.savez(tmp_path / "some.npz", images=arrays["images"][some], labels=arrays["labels"][some])
     measurement = evaluate(tmp_path / "some.npz", photos, extractor=QuarterColours(), metrics="intra-fid,classes")
     assert "\n" not in " ".join(measurement.failures.values())
-    assert measurement.failures.keys() | measurement.figures.keys()
+    assert measurement.failures.keys() | measurement.values.keys()
 
 
 def test_too_few_images_for_a_metric(photos: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "few.npz", images=np.zeros((3, 8, 8, 3), np.uint8) + np.arange(3, dtype=np.uint8))
     measurement = evaluate(tmp_path / "few.npz", photos, extractor=QuarterColours(), metrics="fid,precision-recall")
-    assert not set(measurement.figures) & {"fid"}
+    assert not set(measurement.values) & {"fid"}
     assert "3" in measurement.failures["fid"]
 
 
 def test_a_study_judges_a_run_by_its_folder(own_run: Path) -> None:
-    options = Evaluation(metrics=(MeanDistance(),), extractor=QuarterColours(), num=20)
-    assert evaluate_run(api.open_run(own_run).folder, options).figures == evaluate(own_run, num=20, **BY).figures
+    options = EvaluationOptions(metrics=(MeanDistance(),), extractor=QuarterColours(), num=20)
+    assert evaluate_run(api.open_run(own_run).folder, options).values == evaluate(own_run, num=20, **BY).values
 
 
 def test_an_evaluation_that_cannot_fit_is_refused_before_samples_are_made(

@@ -10,7 +10,7 @@ from rich.console import Console
 from gansmith.evaluation.table import show_measurements
 from gansmith.metrics.frechet import FID
 from gansmith.metrics.kernel import KID
-from gansmith.metrics.measurement import Generated, Measurement, Reference, Seen
+from gansmith.metrics.measurement import ExtractorFacts, Generated, Measurement, Reference
 from gansmith.metrics.metric import Estimate
 
 METRICS = (FID(), KID())
@@ -21,8 +21,8 @@ JUDGEMENT = Measurement(
         path="runs/signs", num=10_000, snapshot="best", ema=True, seed=0, nimg=312_000, step=4875, seconds=60.0
     ),
     reference=Reference(title="signs", split="training", num=9_500, digest="a" * 64, selection="c" * 64),
-    seen=Seen(extractor="classifier", digest="d" * 64, note="held-out accuracy 98.7 %"),
-    figures={
+    extractor=ExtractorFacts(name="classifier", digest="d" * 64, note="held-out accuracy 98.7 %"),
+    values={
         "fid": Estimate(value=12.3456, low=11.9, high=12.8, interval="bootstrap of 100", note="a note [of 3] words"),
         "kid": Estimate(value=0.00123456, low=-0.0001, high=1234.5, interval="subsets"),
     },
@@ -32,7 +32,7 @@ WITHOUT_KID = dataclasses.replace(
     JUDGEMENT,
     generated=Generated(path="elsewhere [x]", num=500),
     reference=dataclasses.replace(JUDGEMENT.reference, num=500),
-    figures={"fid": JUDGEMENT.figures["fid"]},
+    values={"fid": JUDGEMENT.values["fid"]},
     failures={"kid": "500 images are too few for subsets of 1,000; take more"},
 )
 
@@ -53,7 +53,7 @@ def test_where_the_figures_come_from_stands_above_them() -> None:
     for part in (
         "generated runs/signs: best generator, at 312 kimg, averaged weights; 10,000 images, seeds 0 to 9,999",
         "reference signs: 9,500 images of the training part; digest aaaaaaaa",
-        "seen by classifier, held-out accuracy 98.7 %; digest dddddddd",
+        "extractor classifier, held-out accuracy 98.7 %; digest dddddddd",
         "measured in 83 s",
     ):
         assert part in text
@@ -78,7 +78,7 @@ def test_what_was_not_computed_is_said_with_its_reason_and_no_number() -> None:
 def test_several_stand_side_by_side() -> None:
     text = shown(JUDGEMENT, WITHOUT_KID)
     assert "#1: runs/signs" in text and "#2: elsewhere" in text
-    assert text.count("seen by") == text.count("classifier, held-out") == 1  # what is true of both is said once
+    assert text.count("extractor  ") == text.count("classifier, held-out") == 1  # what is true of both is said once
     said = " ".join(words(text))
     assert "not computed" in said
     assert "#2: kid not computed: 500 images are too few" in said
@@ -88,7 +88,7 @@ def test_several_stand_side_by_side() -> None:
 def test_what_is_not_applicable_is_one_line_at_the_end() -> None:
     needs = dict.fromkeys(("intra-fid", "label-fidelity"), "needs labels: the generated images have none; add some")
     measurement = dataclasses.replace(
-        JUDGEMENT, figures={"fid": JUDGEMENT.figures["fid"]}, failures={"kid": "needs x"} | needs
+        JUDGEMENT, values={"fid": JUDGEMENT.values["fid"]}, failures={"kid": "needs x"} | needs
     )
     text = shown(measurement)
     assert "not computed" not in text and "KID" not in text
@@ -102,7 +102,7 @@ def test_what_is_not_applicable_is_one_line_at_the_end() -> None:
 def test_published_values_are_spoken_of_once_and_only_of_other_features() -> None:
     assert shown(JUDGEMENT).count("not comparable with published FIDs") == 1
     assert shown(JUDGEMENT, JUDGEMENT).count("(classifier) are not") == 1
-    text = shown(dataclasses.replace(JUDGEMENT, seen=Seen(extractor="inception", digest="d" * 64)))
+    text = shown(dataclasses.replace(JUDGEMENT, extractor=ExtractorFacts(name="inception", digest="d" * 64)))
     assert "FID (inception)" in text and "not comparable" not in text and "another seed" not in text
 
 
@@ -110,10 +110,14 @@ def test_how_far_another_seed_of_the_network_moves_fids_is_said_once() -> None:
     for measurements in ((JUDGEMENT,), (JUDGEMENT, JUDGEMENT)):
         said = " ".join(words(shown(*measurements)))
         assert said.count("a classifier that learnt from another seed moved FIDs by 5 to 12 %") == 1
-    fixed = dataclasses.replace(JUDGEMENT, seen=Seen(extractor="random-conv", digest="d" * 64))
+    fixed = dataclasses.replace(JUDGEMENT, extractor=ExtractorFacts(name="random-conv", digest="d" * 64))
     assert "not comparable" in shown(fixed) and "another seed" not in shown(fixed)
     both = " ".join(
-        words(shown(JUDGEMENT, dataclasses.replace(fixed, seen=Seen(extractor="self-supervised", digest="e" * 64))))
+        words(
+            shown(
+                JUDGEMENT, dataclasses.replace(fixed, extractor=ExtractorFacts(name="self-supervised", digest="e" * 64))
+            )
+        )
     )
     assert both.count("another seed moved FIDs") == 2
 
@@ -131,4 +135,4 @@ def test_a_reason_that_holds_for_several_is_said_once() -> None:
 
 
 def test_what_may_be_compared_is_not_warned_of() -> None:
-    assert "cannot" not in shown(JUDGEMENT, dataclasses.replace(JUDGEMENT, figures=dict(JUDGEMENT.figures)))
+    assert "cannot" not in shown(JUDGEMENT, dataclasses.replace(JUDGEMENT, values=dict(JUDGEMENT.values)))

@@ -225,7 +225,7 @@ def newest_step(run: Path) -> int:
 def figures_of(run: Path) -> list[Any]:
     """Those of the evaluations in metrics.jsonl."""
     found = (line for line in lines_of(run / "metrics.jsonl") if line["kind"] == "evaluation")
-    return [{name: estimate["value"] for name, estimate in line["figures"].items()} for line in found]
+    return [{name: estimate["value"] for name, estimate in line["values"].items()} for line in found]
 
 
 def faults_of(endings: Sequence[Ended]) -> str:

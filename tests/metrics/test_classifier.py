@@ -66,9 +66,9 @@ def test_it_names_the_images_that_it_did_not_learn_from(digits: Store) -> None:
     training, held_out = split(digits, 0.3)
     for _ in range(2):  # taught, then from the cache
         network = SMALL.network(digits, training)
-        assert network.unlearnt is not None and 100 < len(network.unlearnt) < 150
-        assert np.isin(network.unlearnt, training).all() and not np.isin(network.unlearnt, held_out).any()
-        assert stated(network) == pytest.approx(accuracy(network, digits, network.unlearnt), abs=5e-4)
+        assert network.validation is not None and 100 < len(network.validation) < 150
+        assert np.isin(network.validation, training).all() and not np.isin(network.validation, held_out).any()
+        assert stated(network) == pytest.approx(accuracy(network, digits, network.validation), abs=5e-4)
 
 
 def test_its_accuracy_is_that_of_images_it_did_not_learn_from(digits: Store) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from gansmith.errors import MetricError
 from gansmith.metrics.diversity import Diversity
 from gansmith.metrics.features import Features
-from gansmith.metrics.metric import Comparison, Estimate
+from gansmith.metrics.metric import Estimate, MetricInputs
 
 
 def drawn(num: int, num_features: int, seed: int, scale: float = 1.0) -> Tensor:
@@ -24,7 +24,7 @@ def estimates(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, Estimate]:
         Features(values=values, logits=None, labels=None, images=np.zeros((len(values), 1, 1, 1), np.uint8))
         for values in (real, fake)
     ]
-    return Diversity().measure(Comparison(real=sides[0], fake=sides[1], seed=seed))
+    return Diversity().measure(MetricInputs(real=sides[0], fake=sides[1], seed=seed))
 
 
 def figures(real: Tensor, fake: Tensor) -> dict[str, float]:

@@ -22,10 +22,10 @@ from gansmith.metrics.features import (
     FeatureNetwork,
     Features,
     Selection,
+    choose_subset,
     extract,
-    features_of_batches,
-    features_of_store,
-    some_of,
+    extract_batches,
+    extract_store,
 )
 from gansmith.types import ImageSpec, PixelArray, Pixels
 
@@ -110,7 +110,7 @@ def test_features_are_the_same_bit_for_bit_in_whatever_batches_images_come(sizes
 def test_features_of_generated_batches_keep_images_and_labels_in_their_order() -> None:
     images, labels, counts = noise(300), np.arange(300), []
     batches = [(images[start : start + 90], labels[start : start + 90]) for start in range(0, 300, 90)]
-    found = features_of_batches(Looking(), batches, counts.append)
+    found = extract_batches(Looking(), batches, counts.append)
     values, logits = extract(Looking(), [images])
     assert torch.equal(found.values, values)
     assert found.logits is not None and logits is not None and torch.equal(found.logits, logits)
@@ -120,7 +120,7 @@ def test_features_of_generated_batches_keep_images_and_labels_in_their_order() -
 
 
 def test_unlabelled_images_and_networks_without_logits_have_none() -> None:
-    found = features_of_batches(Bare(), [(noise(5), None), (noise(4), None)])
+    found = extract_batches(Bare(), [(noise(5), None), (noise(4), None)])
     assert found.labels is None and found.logits is None and len(found) == 9
 
 
@@ -134,7 +134,7 @@ def test_features_that_are_no_numbers_are_one_clear_line() -> None:
     images = noise(10)
     images[[2, 5, 6]] //= 4
     with pytest.raises(MetricError, match=r"features of 3 of 10 images are not numbers;.* choose another --extractor"):
-        features_of_batches(Broken(), [(images, None)])
+        extract_batches(Broken(), [(images, None)])
     with pytest.raises(MetricError, match="features of 1 of 2 images are not numbers"):
         Features(values=torch.tensor([[0.0, 1.0], [torch.inf, 0.0]]), logits=None, labels=None, images=images[:2])
 
@@ -152,11 +152,11 @@ def test_a_selection_is_looked_up_in_the_order_of_its_indices() -> None:
 
 def test_some_of_few_are_all_and_some_of_many_always_the_same() -> None:
     few = np.array([9, 3, 5])
-    assert some_of(few, 3) is few
+    assert choose_subset(few, 3) is few
     many = np.arange(100, 1100)
-    chosen = some_of(many, 50)
+    chosen = choose_subset(many, 50)
     assert len(set(chosen.tolist())) == 50 and set(chosen) <= set(many) and (np.diff(chosen) > 0).all()
-    np.testing.assert_array_equal(chosen, some_of(many, 50))
+    np.testing.assert_array_equal(chosen, choose_subset(many, 50))
 
 
 # --- the cache ---------------------------------------------------------------------------------------------
@@ -168,8 +168,8 @@ def cached() -> list[Path]:
 
 def test_features_of_a_store_are_computed_once_then_read() -> None:
     store, network, counts = store_of(noise(20), labels=np.arange(20) % 3), Looking(), []
-    first = features_of_store(network, store, np.array([3, 1, 19]), counts.append)
-    second = features_of_store(network, store, np.array([3, 1, 19]), counts.append)
+    first = extract_store(network, store, np.array([3, 1, 19]), counts.append)
+    second = extract_store(network, store, np.array([3, 1, 19]), counts.append)
     assert network.seen == counts == [3]
     assert torch.equal(first.values, second.values)
     assert first.logits is not None and second.logits is not None and torch.equal(first.logits, second.logits)
@@ -180,13 +180,13 @@ def test_features_of_a_store_are_computed_once_then_read() -> None:
 
 def test_another_network_store_or_choice_of_images_is_not_taken_for_this_one() -> None:
     indices = np.array([3, 1, 2])
-    features_of_store(Looking("a"), store_of(noise(20)), indices)
+    extract_store(Looking("a"), store_of(noise(20)), indices)
     for network, store, which in (
         (Looking("b"), store_of(noise(20)), indices),
         (Looking("a"), store_of(noise(20, seed=1), digest="e"), indices),
         (Looking("a"), store_of(noise(20)), np.array([1, 3, 2])),
     ):
-        found = features_of_store(network, store, which)
+        found = extract_store(network, store, which)
         assert network.seen == [3]
         assert torch.equal(found.values, extract(Looking(), [store.images[which]])[0])
     assert len(cached()) == 4
@@ -228,7 +228,7 @@ def of_an_earlier_version(path: Path) -> None:
 
 def of_other_images(path: Path) -> None:
     content = path.read_bytes()
-    features_of_store(Looking("b"), store_of(noise(20, seed=1), digest="e"), np.array([3, 1, 2]))
+    extract_store(Looking("b"), store_of(noise(20, seed=1), digest="e"), np.array([3, 1, 2]))
     (other,) = set(cached()) - {path}
     other.replace(path)
     assert path.read_bytes() != content
@@ -251,12 +251,12 @@ def of_other_images(path: Path) -> None:
 )
 def test_a_damaged_file_is_made_anew(damage: Callable[[Path], None]) -> None:
     store, indices = store_of(noise(20)), np.array([3, 1, 19])
-    wanted = features_of_store(Looking(), store, indices)
+    wanted = extract_store(Looking(), store, indices)
     (path,) = cached()
     damage(path)
     for expected in ([3], []):  # made anew once, and whole again
         network = Looking()
-        found = features_of_store(network, store, indices)
+        found = extract_store(network, store, indices)
         assert torch.equal(found.values, wanted.values) and found.logits is not None
         assert network.seen == expected
 
@@ -270,11 +270,11 @@ def test_two_that_write_at_once_do_not_meet() -> None:
             return super().__call__(pixels)
 
     with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(lambda _: features_of_store(Slow(), store, indices), range(2))
+        one, two = pool.map(lambda _: extract_store(Slow(), store, indices), range(2))
     assert torch.equal(one.values, two.values)
     assert [path.suffix for path in cached()] == [".safetensors"]
     network = Looking()
-    assert torch.equal(features_of_store(network, store, indices).values, one.values) and not network.seen
+    assert torch.equal(extract_store(network, store, indices).values, one.values) and not network.seen
 
 
 def test_a_write_that_fails_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,5 +283,5 @@ def test_a_write_that_fails_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="no space left"):
-        features_of_store(Looking(), store_of(noise(5)), np.arange(5))
+        extract_store(Looking(), store_of(noise(5)), np.arange(5))
     assert cached() == []

@@ -15,7 +15,7 @@ from gansmith.component import override
 from gansmith.errors import ConfigError, MetricError
 from gansmith.metrics.features import Features
 from gansmith.metrics.fidelity import ClassCoverage, LabelFidelity
-from gansmith.metrics.metric import Comparison
+from gansmith.metrics.metric import MetricInputs
 
 NAMES = ("stop", "yield", "go", "turn")
 MISTAKES = np.array([[0.65, 0.35, 0, 0], [0.05, 0.9, 0.05, 0], [0.1, 0.1, 0.7, 0.1], [0, 0, 0.1, 0.9]])
@@ -29,8 +29,8 @@ def seen(classes: Sequence[int] | NDArray[np.int64], labels: Sequence[int] | Non
     return Features(values=logits, logits=logits, labels=numbers, images=images)
 
 
-def comparison(real: Features, fake: Features) -> Comparison:
-    return Comparison(real=real, fake=fake, class_names=NAMES)
+def comparison(real: Features, fake: Features) -> MetricInputs:
+    return MetricInputs(real=real, fake=fake, class_names=NAMES)
 
 
 # --- label fidelity ----------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ def test_both_need_a_classifier_of_these_classes(metric: LabelFidelity | ClassCo
     with pytest.raises(MetricError, match="logits of the generated images are not all numbers"):
         metric.measure(comparison(labelled, broken))
     with pytest.raises(MetricError, match="tells 4 classes apart; expected the 2 of the data: choose --extractor"):
-        metric.measure(Comparison(real=labelled, fake=labelled, class_names=("stop", "yield")))
+        metric.measure(MetricInputs(real=labelled, fake=labelled, class_names=("stop", "yield")))
 
 
 # --- classes covered ---------------------------------------------------------------------------------------
@@ -122,10 +122,10 @@ def test_mistakes_are_not_counted_as_classes(there: tuple[int, ...]) -> None:
         draw = np.random.default_rng(seed)
         labels = np.arange(800) % 4
         fake = mistaken(draw.choice(there, 500), draw)
-        given = Comparison(
+        given = MetricInputs(
             real=seen(labels, labels),
             fake=seen(fake),
-            unlearnt=seen(mistaken(labels, draw), labels),
+            validation=seen(mistaken(labels, draw), labels),
             class_names=NAMES,
         )
         found.append(ClassCoverage().measure(given)["classes_covered"])
@@ -138,13 +138,13 @@ def test_mistakes_are_not_counted_as_classes(there: tuple[int, ...]) -> None:
 
 def test_where_images_are_too_few_to_tell_the_interval_says_so() -> None:
     draw, labels = np.random.default_rng(0), np.arange(800) % 4
-    unlearnt = seen(mistaken(labels, draw), labels)
+    validation = seen(mistaken(labels, draw), labels)
     few, many = (
         ClassCoverage().measure(
-            Comparison(
+            MetricInputs(
                 real=seen(labels, labels),
                 fake=seen(mistaken(np.zeros(n, int), draw)),
-                unlearnt=unlearnt,
+                validation=validation,
                 class_names=NAMES,
             )
         )["classes_covered"]
@@ -162,7 +162,7 @@ def test_without_images_that_it_has_not_learnt_from_it_says_what_mistakes_are_kn
 def test_images_in_which_no_class_is_clear_count_for_none() -> None:
     labels = np.arange(400) % 4
     vague = dataclasses.replace(seen(labels), logits=seen(labels).values / 20)  # the clearest has 48 %
-    given = Comparison(real=seen(labels, labels), fake=vague, unlearnt=seen(labels, labels), class_names=NAMES)
+    given = MetricInputs(real=seen(labels, labels), fake=vague, validation=seen(labels, labels), class_names=NAMES)
     assert ClassCoverage().measure(given)["classes_covered"].value == 0
 
 

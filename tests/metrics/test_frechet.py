@@ -13,7 +13,7 @@ from gansmith.errors import MetricError
 from gansmith.metrics.features import Features
 from gansmith.metrics.frechet import FID, FIDInfinity, IntraClassFID, Moments, frechet_distance
 from gansmith.metrics.intervals import bootstrap
-from gansmith.metrics.metric import Comparison, Estimate
+from gansmith.metrics.metric import Estimate, MetricInputs
 from thread_ranks import Ranks
 
 
@@ -25,8 +25,8 @@ def features(values: Tensor, labels: NDArray[np.int64] | None = None) -> Feature
     return Features(values=values, logits=None, labels=labels, images=np.zeros((len(values), 1, 1, 1), np.uint8))
 
 
-def comparison(real: Tensor, fake: Tensor, seed: int = 0) -> Comparison:
-    return Comparison(real=features(real), fake=features(fake), seed=seed)
+def comparison(real: Tensor, fake: Tensor, seed: int = 0) -> MetricInputs:
+    return MetricInputs(real=features(real), fake=features(fake), seed=seed)
 
 
 def holds(estimate: Estimate, truth: float) -> bool:
@@ -231,7 +231,7 @@ def test_the_mean_of_the_classes_distances() -> None:
     assert real.labels is not None
     shift = torch.tensor([0.0, 0.5, 1.0, 1.5])[torch.from_numpy(real.labels)]
     fake = features(real.values + shift[:, None], real.labels)
-    estimate = IntraClassFID().measure(Comparison(real=real, fake=fake, class_names=NAMES))["intra_fid"]
+    estimate = IntraClassFID().measure(MetricInputs(real=real, fake=fake, class_names=NAMES))["intra_fid"]
     assert estimate.value == pytest.approx(4 * np.mean([0, 0.25, 1, 2.25]), rel=1e-5)
     assert estimate.note == "4 of 4 classes"
     assert estimate.interval == "delta method"
@@ -239,7 +239,7 @@ def test_the_mean_of_the_classes_distances() -> None:
 
 def test_swapped_classes_are_seen_within_them_alone() -> None:
     real, fake = classes((400, 400), (0, 3), seed=0), classes((400, 400), (3, 0), seed=10)
-    compared = Comparison(real=real, fake=fake, class_names=NAMES[:2])
+    compared = MetricInputs(real=real, fake=fake, class_names=NAMES[:2])
     assert FID().measure(compared)["fid"].value < 0.2
     estimate = IntraClassFID().measure(compared)["intra_fid"]
     assert holds(estimate, 4 * 3**2)
@@ -250,7 +250,7 @@ def test_its_interval_is_that_of_a_mean() -> None:
     for seed in range(8):
         real = classes((500,) * 4, (0, 1, 2, 3), seed=100 * seed)
         fake = classes((500,) * 4, (1, 2, 3, 4), seed=100 * seed + 50)
-        estimate = IntraClassFID().measure(Comparison(real=real, fake=fake))["intra_fid"]
+        estimate = IntraClassFID().measure(MetricInputs(real=real, fake=fake))["intra_fid"]
         values.append(estimate.value)
         widths.append((estimate.high - estimate.low) / 4)
     assert np.mean(values) == pytest.approx(wanted, rel=0.03)
@@ -259,15 +259,15 @@ def test_its_interval_is_that_of_a_mean() -> None:
 
 def test_classes_with_too_few_images_are_left_out_and_named() -> None:
     real, fake = classes((50, 4, 50, 50), (0, 0, 0, 0), seed=0), classes((50, 50, 50, 0), (0, 0, 0, 0), seed=9)
-    estimate = IntraClassFID().measure(Comparison(real=real, fake=fake, class_names=NAMES))["intra_fid"]
+    estimate = IntraClassFID().measure(MetricInputs(real=real, fake=fake, class_names=NAMES))["intra_fid"]
     assert estimate.note == "2 of 4 classes; too few images of yield, turn"
     few = classes((50, 4, 4, 5), (0, 0, 0, 0), seed=9)
     with pytest.raises(MetricError, match=r"2 of 5 classes; .* of yield, go, left; expected more than 4 real and"):
-        IntraClassFID().measure(Comparison(real=real, fake=few, class_names=(*NAMES, "left")))
+        IntraClassFID().measure(MetricInputs(real=real, fake=few, class_names=(*NAMES, "left")))
 
 
 def test_without_labels_there_are_no_classes() -> None:
     labelled, bare = classes((50, 50), (0, 0), seed=0), features(drawn(100, 4, 0))
     for real, fake, whose in ((bare, labelled, "real"), (labelled, bare, "generated")):
         with pytest.raises(MetricError, match=f"^needs labels: the {whose} images have none; "):
-            IntraClassFID().measure(Comparison(real=real, fake=fake))
+            IntraClassFID().measure(MetricInputs(real=real, fake=fake))

@@ -16,7 +16,7 @@ from gansmith.component import from_plain, override, to_plain
 from gansmith.data.store import Store
 from gansmith.errors import ConfigError, MetricError
 from gansmith.metrics.extractor import Extractor
-from gansmith.metrics.features import FeatureNetwork, features_of_store
+from gansmith.metrics.features import FeatureNetwork, extract_store
 from gansmith.training.tracking import Tracking
 from gansmith.trust import from_the_user
 from gansmith.types import ImageSpec
@@ -142,7 +142,7 @@ def test_a_constant_of_a_helper_module_changes_the_digest_and_the_features(
         )
         forget()
         made = network("scaled", store)
-        features = features_of_store(made, store, np.arange(40)).values
+        features = extract_store(made, store, np.arange(40)).values
         pixels = torch.from_numpy(store.images).permute(0, 3, 1, 2)
         assert torch.equal(features, made(pixels)[0])  # and none that was cached before the change
         found.append(made.digest)

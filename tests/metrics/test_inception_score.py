@@ -13,14 +13,14 @@ from torch import Tensor
 from gansmith.errors import MetricError
 from gansmith.metrics.features import Features
 from gansmith.metrics.inception_score import InceptionScore, inception_score
-from gansmith.metrics.metric import Comparison
+from gansmith.metrics.metric import MetricInputs
 
 
-def comparison(logits: Tensor | None, seed: int = 0) -> Comparison:
+def comparison(logits: Tensor | None, seed: int = 0) -> MetricInputs:
     values = torch.zeros(100, 2) if logits is None else logits
     images = np.zeros((len(values), 1, 1, 1), np.uint8)
     side = Features(values=values, logits=logits, labels=None, images=images)
-    return Comparison(real=side, fake=side, seed=seed)
+    return MetricInputs(real=side, fake=side, seed=seed)
 
 
 def certain(classes: Tensor, num_classes: int) -> Tensor:

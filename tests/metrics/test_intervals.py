@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from gansmith.errors import MetricError
-from gansmith.metrics.intervals import bootstrap, mean_of_shares, normal, wilson
+from gansmith.metrics.intervals import average_shares, bootstrap, normal, wilson
 from gansmith.metrics.metric import Estimate
 
 
@@ -80,21 +80,21 @@ def test_the_truth_lies_in_about_95_of_100_intervals() -> None:
     for _ in range(400):
         shares = [wilson(int(draw.binomial(60, share)), 60) for share in truth]
         single += shares[0].low <= truth[0] <= shares[0].high
-        mean = mean_of_shares(shares)
+        mean = average_shares(shares)
         joint += mean.low <= sum(truth) / classes <= mean.high
     assert 0.92 <= single / 400 <= 0.98
     assert 0.92 <= joint / 400 <= 0.985
 
 
 def test_the_mean_of_four_equal_shares_is_twice_as_sure() -> None:
-    share, mean = wilson(3, 10), mean_of_shares([wilson(3, 10)] * 4)
+    share, mean = wilson(3, 10), average_shares([wilson(3, 10)] * 4)
     assert mean.value == pytest.approx(share.value)
     assert mean.value - mean.low == pytest.approx((share.value - share.low) / 2)
     assert mean.high - mean.value == pytest.approx((share.high - share.value) / 2)
 
 
 def test_the_mean_of_one_share_is_that_share() -> None:
-    share, mean = wilson(3, 10), mean_of_shares([wilson(3, 10)])
+    share, mean = wilson(3, 10), average_shares([wilson(3, 10)])
     assert (mean.value, mean.low, mean.high) == pytest.approx((share.value, share.low, share.high))
 
 

@@ -11,19 +11,19 @@ from gansmith.errors import MetricError
 from gansmith.metrics import kernel
 from gansmith.metrics.features import Features
 from gansmith.metrics.kernel import KID, kernel_distance
-from gansmith.metrics.metric import Comparison
+from gansmith.metrics.metric import MetricInputs
 
 
 def drawn(num: int, num_features: int, seed: int, scale: float = 1.0) -> Tensor:
     return torch.randn(num, num_features, generator=torch.Generator().manual_seed(seed)) * scale
 
 
-def comparison(real: Tensor, fake: Tensor) -> Comparison:
+def comparison(real: Tensor, fake: Tensor) -> MetricInputs:
     sides = [
         Features(values=values, logits=None, labels=None, images=np.zeros((len(values), 1, 1, 1), np.uint8))
         for values in (real, fake)
     ]
-    return Comparison(real=sides[0], fake=sides[1])
+    return MetricInputs(real=sides[0], fake=sides[1])
 
 
 def test_two_images_against_two_by_hand() -> None:

@@ -17,7 +17,7 @@ from gansmith.data.store import Store
 from gansmith.errors import DataError
 from gansmith.metrics.backbone import Backbone
 from gansmith.metrics.classifier import Classifier
-from gansmith.metrics.learning import learnt_once, parted
+from gansmith.metrics.learning import split_validation, train_once
 from gansmith.types import ImageSpec
 
 SMALL = Classifier(width=8, num_features=6, kimg=0.2)
@@ -53,7 +53,7 @@ def kept(cache: Path) -> list[Path]:
 def test_groups_stay_whole_and_shares_are_kept() -> None:
     store = store_of(np.repeat(np.arange(4), 100), groups=np.arange(400) // 5)
     training, held_out = split(store, 0.2)
-    learnt, judged = parted(store, training)
+    learnt, judged = split_validation(store, training)
     assert store.groups is not None and store.labels is not None
     assert np.array_equal(np.union1d(learnt, judged), training)
     assert not np.intersect1d(learnt, judged).size and not np.intersect1d(judged, held_out).size
@@ -66,14 +66,14 @@ def test_no_class_goes_unlearnt() -> None:
     store = store_of(np.arange(60) // 2)  # two images a class, so that a part of the classes would be judged on alone
     training = np.union1d(np.arange(0, 60, 2), [1, 3])
     assert store.labels is not None
-    learnt, judged = parted(store, training)
+    learnt, judged = split_validation(store, training)
     assert set(store.labels[learnt]) == set(range(30))
     assert np.array_equal(np.union1d(learnt, judged), training)
 
 
 def test_without_labels_groups_stay_whole_all_the_same() -> None:
     store = dataclasses.replace(store_of(np.zeros(100, int)), labels=None, groups=np.arange(100) // 10)
-    learnt, judged = parted(store, np.arange(90))
+    learnt, judged = split_validation(store, np.arange(90))
     assert (len(learnt), len(judged)) in ((80, 10), (90, 0))  # the judging group may be among those left out
     assert store.groups is not None and not np.intersect1d(store.groups[learnt], store.groups[judged]).size
 
@@ -162,7 +162,7 @@ def test_of_several_at_a_time_one_learns_and_the_others_wait(cache: Path) -> Non
 
     def made() -> str:
         backbone = Backbone(store.spec, width=8, num_features=6)
-        return learnt_once(SMALL, store, np.arange(50), backbone, lambda device: taught.append(1) or "well").digest
+        return train_once(SMALL, store, np.arange(50), backbone, lambda device: taught.append(1) or "well").digest
 
     with ThreadPoolExecutor(4) as pool:
         digests = {future.result() for future in [pool.submit(made) for _ in range(4)]}

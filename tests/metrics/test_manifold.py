@@ -12,20 +12,20 @@ from torch import Tensor
 from gansmith.errors import MetricError
 from gansmith.metrics import manifold
 from gansmith.metrics.features import Features
-from gansmith.metrics.manifold import DensityCoverage, PrecisionRecall, nearest, squared_distances
-from gansmith.metrics.metric import Comparison, Metric
+from gansmith.metrics.manifold import DensityCoverage, PrecisionRecall, find_nearest, squared_distances
+from gansmith.metrics.metric import Metric, MetricInputs
 
 
 def drawn(num: int, num_features: int, seed: int, scale: float = 1.0, offset: float = 0.0) -> Tensor:
     return torch.randn(num, num_features, generator=torch.Generator().manual_seed(seed)) * scale + offset
 
 
-def comparison(real: Tensor, fake: Tensor) -> Comparison:
+def comparison(real: Tensor, fake: Tensor) -> MetricInputs:
     sides = [
         Features(values=values, logits=None, labels=None, images=np.zeros((len(values), 1, 1, 1), np.uint8))
         for values in (real, fake)
     ]
-    return Comparison(real=sides[0], fake=sides[1])
+    return MetricInputs(real=sides[0], fake=sides[1])
 
 
 def figures(metric: Metric, real: Tensor, fake: Tensor) -> dict[str, float]:
@@ -40,14 +40,14 @@ def on_a_line(*numbers: float) -> Tensor:
 
 
 def test_neighbours_by_hand_nearest_first() -> None:
-    distances, numbers = nearest(on_a_line(0, 10), on_a_line(9, 1, 4, -3), 2)
+    distances, numbers = find_nearest(on_a_line(0, 10), on_a_line(9, 1, 4, -3), 2)
     assert distances.tolist() == [[1, 3], [1, 6]] and distances.dtype == torch.float64
     assert numbers.tolist() == [[1, 3], [0, 2]]
 
 
 def test_nothing_is_its_own_neighbour_but_its_copy_is() -> None:
     points = on_a_line(5, 5, 8)
-    distances, numbers = nearest(points, points, 1, among_themselves=True)
+    distances, numbers = find_nearest(points, points, 1, among_themselves=True)
     assert distances[:, 0].tolist() == [0, 0, 3]
     assert numbers[:2, 0].tolist() == [1, 0]
 
@@ -56,7 +56,7 @@ def test_nothing_is_its_own_neighbour_but_its_copy_is() -> None:
 def test_an_exact_copy_is_at_distance_0_wherever_it_lies(offset: float) -> None:
     points = drawn(500, 64, 0, offset=offset)
     which = torch.arange(0, 500, 7)
-    distances, numbers = nearest(points[which], points, 1)
+    distances, numbers = find_nearest(points[which], points, 1)
     assert (distances == 0).all()
     assert (points[numbers[:, 0]] == points[which]).all()
 
@@ -66,7 +66,7 @@ def test_near_duplicates_keep_their_digits() -> None:
     points = drawn(200, 64, 0, offset=3)
     near = points.clone()
     near[:, 5] += 2e-5
-    distances, numbers = nearest(near, points, 1)
+    distances, numbers = find_nearest(near, points, 1)
     assert numbers[:, 0].tolist() == list(range(200))
     exact = (near.double() - points.double()).norm(dim=1)
     torch.testing.assert_close(distances[:, 0], exact, rtol=1e-14, atol=0)
@@ -74,11 +74,11 @@ def test_near_duplicates_keep_their_digits() -> None:
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     points, queries = drawn(150, 6, 0), drawn(90, 6, 1)
-    alone = nearest(points, points, 3, among_themselves=True), nearest(queries, points, 3)
+    alone = find_nearest(points, points, 3, among_themselves=True), find_nearest(queries, points, 3)
     before = figures(PrecisionRecall(), points, queries), figures(DensityCoverage(), points, queries)
     for block in (1, 1000):
         monkeypatch.setattr(manifold, "BLOCK", block)
-        again = nearest(points, points, 3, among_themselves=True), nearest(queries, points, 3)
+        again = find_nearest(points, points, 3, among_themselves=True), find_nearest(queries, points, 3)
         for (mine, numbers), (theirs, wanted) in zip(again, alone, strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-14, atol=0)
             assert torch.equal(numbers, wanted)
@@ -206,7 +206,7 @@ def test_the_intervals_of_density_and_coverage() -> None:
     assert (density.interval, density.note) == ("bootstrap of 200", note)
     assert (coverage.interval, coverage.note) == ("Wilson", note)
     again = DensityCoverage().measure(
-        Comparison(real=comparison(real, fake).real, fake=comparison(real, fake).fake, seed=1)
+        MetricInputs(real=comparison(real, fake).real, fake=comparison(real, fake).fake, seed=1)
     )
     assert again["density"].high != density.high and again["density"].value == density.value
 

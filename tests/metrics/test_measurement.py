@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gansmith.errors import MetricError
-from gansmith.metrics.measurement import Generated, Measurement, Reference, Seen, incomparable
+from gansmith.metrics.measurement import ExtractorFacts, Generated, Measurement, Reference, list_differences
 from gansmith.metrics.metric import Estimate
 from gansmith.runs import RunFolder
 
@@ -21,8 +21,8 @@ JUDGEMENT = Measurement(
         path="runs/one", num=1000, snapshot="best", ema=True, seed=7, nimg=64_000, step=1000, seconds=61.5, digest="f00"
     ),
     reference=Reference(title="gtsrb", split="training", num=10_000, digest="a" * 64, selection="b" * 64),
-    seen=Seen(extractor="classifier", digest="c" * 64, note="held-out accuracy 98.7 %"),
-    figures={
+    extractor=ExtractorFacts(name="classifier", digest="c" * 64, note="held-out accuracy 98.7 %"),
+    values={
         "fid": Estimate(value=12.5, low=11.0, high=14.0, interval="bootstrap of 100"),
         "recall": Estimate(value=0.0, low=0.0, high=0.01, interval="Wilson", note="given the manifold"),
     },
@@ -61,11 +61,18 @@ def test_a_run_folder_gives_back_what_it_was_given(tmp_path: Path) -> None:
     assert [Measurement.from_plain(line) for line in run.read_measurements()] == [JUDGEMENT, tracked]
 
 
+def test_a_line_of_the_first_version_is_still_read() -> None:
+    old = plain()
+    old["figures"], old["seen"] = old.pop("values"), old.pop("extractor")
+    old["seen"]["extractor"] = old["seen"].pop("name")
+    assert list(old["seen"]) == ["digest", "note", "extractor"] and Measurement.from_plain(old) == JUDGEMENT
+
+
 def test_what_may_be_left_out_is_empty() -> None:
     line = plain()
-    del line["failures"], line["generated"]["digest"], line["seen"]["note"], line["figures"]["fid"]["note"]
+    del line["failures"], line["generated"]["digest"], line["extractor"]["note"], line["values"]["fid"]["note"]
     found = Measurement.from_plain(line)
-    assert (found.failures, found.generated.digest, found.seen.note, found.figures["fid"].note) == ({}, "", "", "")
+    assert (found.failures, found.generated.digest, found.extractor.note, found.values["fid"].note) == ({}, "", "", "")
 
 
 # --- hostile lines -----------------------------------------------------------------------------------------
@@ -77,26 +84,26 @@ HOSTILE: dict[str, Any] = {
     "text": "kind",
     "a list": [1, 2],
     "an empty object": {},
-    "a missing part": {key: value for key, value in plain().items() if key != "seen"},
+    "a missing part": {key: value for key, value in plain().items() if key != "extractor"},
     "an unknown part": plain(surprise=1),
     "a part that is text": plain(generated="runs/one"),
     "a part that is a list": plain(reference=[1, 2]),
-    "a part that is nothing": plain(seen=None),
-    "an unknown field of a part": plain(seen={"extractor": "x", "digest": "y", "__class__": "z"}),
+    "a part that is nothing": plain(extractor=None),
+    "an unknown field of a part": plain(extractor={"name": "x", "digest": "y", "__class__": "z"}),
     "a missing field of a part": plain(reference={"title": "x"}),
     "an unknown kind": plain(kind="guess"),
     "a number of images that is text": plain(generated={"path": "p", "num": "many"}),
     "a time that is a list": plain(when=[5]),
     "failures that are a list": plain(failures=["memorisation"]),
-    "figures that are a list": plain(figures=[FIGURE]),
-    "figures that are nothing": plain(figures=None),
-    "a figure that is a number": plain(figures={"fid": 3.0}),
-    "a figure without its interval": plain(figures={"fid": {"value": 3.0}}),
-    "a figure of text": plain(figures={"fid": FIGURE | {"value": "3.0"}}),
-    "a figure of nothing": plain(figures={"fid": FIGURE | {"low": None}}),
-    "a figure that is no number": plain(figures={"fid": FIGURE | {"value": float("nan")}}),
-    "a figure without end": plain(figures={"fid": FIGURE | {"high": float("inf")}}),
-    "a figure too long for a number": plain(figures={"fid": FIGURE | {"value": 10**400}}),
+    "figures that are a list": plain(values=[FIGURE]),
+    "figures that are nothing": plain(values=None),
+    "a figure that is a number": plain(values={"fid": 3.0}),
+    "a figure without its interval": plain(values={"fid": {"value": 3.0}}),
+    "a figure of text": plain(values={"fid": FIGURE | {"value": "3.0"}}),
+    "a figure of nothing": plain(values={"fid": FIGURE | {"low": None}}),
+    "a figure that is no number": plain(values={"fid": FIGURE | {"value": float("nan")}}),
+    "a figure without end": plain(values={"fid": FIGURE | {"high": float("inf")}}),
+    "a figure too long for a number": plain(values={"fid": FIGURE | {"value": 10**400}}),
 }
 
 
@@ -117,16 +124,16 @@ def test_the_message_says_what_to_do() -> None:
 
 def test_what_differs_in_the_images_alone_may_be_compared() -> None:
     generated = Generated(path="runs/two", num=1000, snapshot="last", ema=False, seed=0, nimg=1, digest="d")
-    seen = dataclasses.replace(JUDGEMENT.seen, note="another note")
-    other = dataclasses.replace(JUDGEMENT, generated=generated, seen=seen, when="later", gansmith="9", figures={})
-    assert incomparable(JUDGEMENT, other) == incomparable(JUDGEMENT, JUDGEMENT) == []
+    seen = dataclasses.replace(JUDGEMENT.extractor, note="another note")
+    other = dataclasses.replace(JUDGEMENT, generated=generated, extractor=seen, when="later", gansmith="9", values={})
+    assert list_differences(JUDGEMENT, other) == list_differences(JUDGEMENT, JUDGEMENT) == []
 
 
 @pytest.mark.parametrize(
     ("part", "change", "clause"),
     [
-        ("seen", {"extractor": "random-conv"}, "the feature network differs (classifier {c} and random-conv {c})"),
-        ("seen", {"digest": "e" * 64}, "the feature network differs (classifier {c} and classifier eeeeeeee)"),
+        ("extractor", {"name": "random-conv"}, "the feature network differs (classifier {c} and random-conv {c})"),
+        ("extractor", {"digest": "e" * 64}, "the feature network differs (classifier {c} and classifier eeeeeeee)"),
         ("reference", {"digest": "e" * 64}, "the reference data differs (aaaaaaaa and eeeeeeee)"),
         ("reference", {"split": "held-out"}, "the reference split differs (training and held-out)"),
         ("reference", {"selection": "e" * 64}, "the choice of real images differs (bbbbbbbb and eeeeeeee)"),
@@ -136,11 +143,11 @@ def test_what_differs_in_the_images_alone_may_be_compared() -> None:
 )
 def test_each_difference_is_named(part: str, change: dict[str, Any], clause: str) -> None:
     other = dataclasses.replace(JUDGEMENT, **{part: dataclasses.replace(getattr(JUDGEMENT, part), **change)})
-    assert incomparable(JUDGEMENT, other) == [clause.replace("{c}", "cccccccc")]
-    assert len(incomparable(other, JUDGEMENT)) == 1
+    assert list_differences(JUDGEMENT, other) == [clause.replace("{c}", "cccccccc")]
+    assert len(list_differences(other, JUDGEMENT)) == 1
 
 
 def test_several_differences_are_all_named() -> None:
     reference = Reference(title="mnist", split="all", num=5, digest="x", selection="y")
     other = dataclasses.replace(JUDGEMENT, reference=reference, generated=Generated(path="p", num=5))
-    assert len(incomparable(JUDGEMENT, other)) == 5
+    assert len(list_differences(JUDGEMENT, other)) == 5

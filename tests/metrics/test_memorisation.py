@@ -17,11 +17,11 @@ from gansmith.metrics.features import Features
 from gansmith.metrics.memorisation import (
     ALARM,
     Memorisation,
-    closest_pairs,
     copies_p_value,
-    nearer_to_training,
+    draw_closest_pairs,
+    score_memorisation,
 )
-from gansmith.metrics.metric import Comparison, Estimate
+from gansmith.metrics.metric import Estimate, MetricInputs
 from gansmith.types import PixelArray
 
 SIZE = 6
@@ -42,8 +42,8 @@ def features(images: PixelArray) -> Features:
     return Features(values=values, logits=None, labels=None, images=images)
 
 
-def comparison(fake: PixelArray, training: PixelArray, held_out: PixelArray) -> Comparison:
-    return Comparison(
+def comparison(fake: PixelArray, training: PixelArray, held_out: PixelArray) -> MetricInputs:
+    return MetricInputs(
         real=features(training), fake=features(fake), training=features(training), held_out=features(held_out)
     )
 
@@ -91,14 +91,14 @@ def test_samples_far_from_everything_are_at_0() -> None:
 
 
 def test_the_score_by_hand_ties_counting_half() -> None:
-    score, p = nearer_to_training(np.array([0.0, 1.0, 5.0]), np.array([1.0, 2.0]))
+    score, p = score_memorisation(np.array([0.0, 1.0, 5.0]), np.array([1.0, 2.0]))
     assert score == (2 + 1.5 + 0) / 6 and 0.2 < p < 0.8
-    assert nearer_to_training(np.zeros(30), np.zeros(40))[0] == 0.5
+    assert score_memorisation(np.zeros(30), np.zeros(40))[0] == 0.5
 
 
 def test_the_p_value_is_as_often_small_as_it_says() -> None:
     draw = np.random.default_rng(0)
-    found = [nearer_to_training(draw.normal(size=40), draw.normal(size=30))[1] for _ in range(400)]
+    found = [score_memorisation(draw.normal(size=40), draw.normal(size=30))[1] for _ in range(400)]
     assert np.mean(np.array(found) < 0.1) == pytest.approx(0.1, abs=0.04)
 
 
@@ -120,7 +120,7 @@ def test_the_interval_holds_the_truth() -> None:
         ]
         known = Features(values=torch.zeros(1, 1), logits=None, labels=None, images=training)
         found = Memorisation().measure(
-            Comparison(real=sets[1], fake=sets[0], training=known, held_out=sets[1], seed=seed)
+            MetricInputs(real=sets[1], fake=sets[0], training=known, held_out=sets[1], seed=seed)
         )["memorisation"]
         inside += found.low <= 0.7602 <= found.high  # the normal distribution at 20 / (20 * sqrt 2)
     assert inside >= 53
@@ -232,12 +232,12 @@ def test_few_copies_are_noticed_beside_few_held_out_images() -> None:
 
 def test_an_image_is_no_twin_of_itself() -> None:
     images = pictures(30, 0)
-    found = Originals.of(images).copied_among_themselves(np.arange(30))
+    found = Originals.of(images).find_copies_within(np.arange(30))
     assert not found.any()
     images = np.concatenate([images, noisy(images[5:6], 4), images[7:8]])
-    found = Originals.of(images).copied_among_themselves(np.array([4, 5, 7, 30, 31]))
+    found = Originals.of(images).find_copies_within(np.array([4, 5, 7, 30, 31]))
     assert found.tolist() == [False, True, True, True, True]
-    assert Originals.of(images[:1]).copied_among_themselves(np.arange(1)).tolist() == [False]
+    assert Originals.of(images[:1]).find_copies_within(np.arange(1)).tolist() == [False]
 
 
 # --- the sheet ---------------------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ def test_an_image_is_no_twin_of_itself() -> None:
 def test_the_sheet_shows_the_closest_first_with_their_training_images_below() -> None:
     training = pictures(60, 0)
     fake = np.concatenate([pictures(5, 1), noisy(training[7:8], 3), training[40:41]])
-    sheet = closest_pairs(comparison(fake, training, fake), num=2)
+    sheet = draw_closest_pairs(comparison(fake, training, fake), num=2)
     assert sheet.dtype == np.uint8 and sheet.shape[2] == 3
     for left, sample, original in ((0, fake[6], training[40]), (SIZE + 2, fake[5], training[7])):
         pair = sheet[: 2 * SIZE, left : left + SIZE]
@@ -257,7 +257,7 @@ def test_the_sheet_shows_the_closest_first_with_their_training_images_below() ->
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_fewer_samples_than_asked_for_are_all_shown(channels: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (9, 5, 8, channels), np.uint8)
-    sheet = closest_pairs(comparison(images[:3], images, images))
+    sheet = draw_closest_pairs(comparison(images[:3], images, images))
     assert sheet.shape[2] == channels and (sheet[:5, :8] == images[0]).all()
 
 
@@ -268,11 +268,11 @@ def test_what_is_missing_and_how_to_get_it_is_said_in_one_line() -> None:
     some = features(pictures(30, 0))
     cases = [
         (
-            Comparison(real=some, fake=some, held_out=some),
+            MetricInputs(real=some, fake=some, held_out=some),
             "^needs training images: leave out --against for a run; for images in files, .* --held-out DATA",
         ),
         (
-            Comparison(real=some, fake=some, training=some),
+            MetricInputs(real=some, fake=some, training=some),
             r"^needs real images .* never saw: name some with --held-out DATA, or train with --held_out 0.05",
         ),
     ]
@@ -281,7 +281,7 @@ def test_what_is_missing_and_how_to_get_it_is_said_in_one_line() -> None:
             Memorisation().measure(missing)
         assert "\n" not in str(caught.value)
     with pytest.raises(MetricError, match="needs training images"):
-        closest_pairs(cases[0][0])
+        draw_closest_pairs(cases[0][0])
 
 
 def test_too_few_images_are_one_clear_line() -> None:

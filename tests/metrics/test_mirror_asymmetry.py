@@ -14,7 +14,7 @@ from gansmith.data.gtsrb import Gtsrb
 from gansmith.data.source import Source
 from gansmith.data.store import Preparation, Store, prepare
 from gansmith.metrics.metric import Estimate
-from gansmith.metrics.mirror_asymmetry import mirror_asymmetry, safe_operations
+from gansmith.metrics.mirror_asymmetry import choose_operations, measure_mirror_asymmetry
 from gansmith.types import ImageSpec, PixelArray
 
 SAFE = SAFE_OPERATIONS["photos"]
@@ -49,7 +49,7 @@ def hooks(num: int, *, either_side: bool) -> PixelArray:
 
 
 def found(images: PixelArray) -> Estimate:
-    told = mirror_asymmetry(store(images), np.arange(len(images)))
+    told = measure_mirror_asymmetry(store(images), np.arange(len(images)))
     assert told is not None
     return told
 
@@ -58,8 +58,8 @@ def test_only_what_has_one_side_is_told() -> None:
     one_sided, two_sided = (found(hooks(400, either_side=either_side)) for either_side in (False, True))
     assert one_sided.value > 0.9 and one_sided.low > 0.8
     assert two_sided.low < 0.5
-    assert safe_operations("photos", 3, lambda: two_sided) == (SAFE, "")
-    rest, remark = safe_operations("photos", 3, lambda: one_sided)
+    assert choose_operations("photos", 3, lambda: two_sided) == (SAFE, "")
+    rest, remark = choose_operations("photos", 3, lambda: one_sided)
     assert rest == tuple(name for name in SAFE if name != "mirror")
     assert remark == f"no mirror, as {one_sided.value:.0%} can be told from their mirror images"
 
@@ -71,14 +71,14 @@ def test_the_grain_of_a_format_is_not_taken_for_a_side() -> None:
 
 
 def test_nobody_can_say_of_few_images_or_narrow_ones() -> None:
-    assert mirror_asymmetry(store(hooks(60, either_side=False)), np.arange(60)) is None
-    assert safe_operations("photos", 3, lambda: None) == (SAFE, "")
+    assert measure_mirror_asymmetry(store(hooks(60, either_side=False)), np.arange(60)) is None
+    assert choose_operations("photos", 3, lambda: None) == (SAFE, "")
     assert found(hooks(300, either_side=False)[:, :, :1]).value <= 0.6
 
 
 def test_it_is_not_asked_where_nothing_would_be_mirrored() -> None:
-    assert safe_operations("digits", 1, lambda: pytest.fail("asked")) == (SAFE_OPERATIONS["digits"], "")
-    assert safe_operations("photos", 3, None) == (SAFE, "")
+    assert choose_operations("digits", 1, lambda: pytest.fail("asked")) == (SAFE_OPERATIONS["digits"], "")
+    assert choose_operations("photos", 3, None) == (SAFE, "")
 
 
 @pytest.mark.slow
@@ -91,5 +91,5 @@ def test_signs_have_sides_and_flowers_have_none() -> None:
     ]
     for source, size, one_sided in sources:
         images = prepare(source, Preparation(size=(size, size)))
-        told = mirror_asymmetry(images, np.arange(len(images)))
-        assert ("mirror" not in safe_operations("photos", 3, lambda told=told: told)[0]) == one_sided
+        told = measure_mirror_asymmetry(images, np.arange(len(images)))
+        assert ("mirror" not in choose_operations("photos", 3, lambda told=told: told)[0]) == one_sided

@@ -11,7 +11,7 @@ import torch
 from gansmith.errors import MetricError
 from gansmith.metrics import sliced_wasserstein
 from gansmith.metrics.features import Features, Selection
-from gansmith.metrics.metric import Comparison, Estimate
+from gansmith.metrics.metric import Estimate, MetricInputs
 from gansmith.metrics.sliced_wasserstein import SlicedWasserstein, pyramid_level, pyramid_sizes
 from gansmith.types import PixelArray, size_text
 
@@ -32,7 +32,7 @@ def features(images: PixelArray | Selection) -> Features:
 
 
 def measured(real: PixelArray | Selection, fake: PixelArray | Selection, seed: int = 0) -> Estimate:
-    comparison = Comparison(real=features(real), fake=features(fake), seed=seed)
+    comparison = MetricInputs(real=features(real), fake=features(fake), seed=seed)
     return SlicedWasserstein(projections=48).measure(comparison)["sliced_wasserstein"]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gansmith.metrics.diversity import Diversity
 from gansmith.metrics.features import Features
-from gansmith.metrics.metric import Comparison
+from gansmith.metrics.metric import MetricInputs
 
 
 def rectified(num: int, num_features: int, seed: int, shift: float = 0.0) -> Tensor:
@@ -45,7 +45,7 @@ def test_diversity_agrees_with_scipy(case: str) -> None:
         Features(values=values, logits=None, labels=None, images=np.zeros((len(values), 1, 1, 1), np.uint8))
         for values in (real, fake)
     ]
-    found = Diversity().measure(Comparison(real=sides[0], fake=sides[1]))
+    found = Diversity().measure(MetricInputs(real=sides[0], fake=sides[1]))
     centre = real.double().numpy().mean(axis=0)
     ours, theirs = wanted(fake, centre), wanted(real, centre)
     for estimate, one, other in zip(found.values(), ours, theirs, strict=True):

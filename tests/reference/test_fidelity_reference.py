@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from gansmith.metrics.features import Features
 from gansmith.metrics.fidelity import ClassCoverage, LabelFidelity
-from gansmith.metrics.metric import Comparison
+from gansmith.metrics.metric import MetricInputs
 
 NUM_CLASSES = 12
 NAMES = tuple(f"class {number}" for number in range(NUM_CLASSES))
@@ -25,7 +25,7 @@ def side(num: int, seed: int) -> Features:
     return Features(values=logits, logits=logits, labels=labels, images=np.zeros((num, 1, 1, 1), np.uint8))
 
 
-COMPARISON = Comparison(real=side(3000, 0), fake=side(2000, 1), class_names=NAMES)
+COMPARISON = MetricInputs(real=side(3000, 0), fake=side(2000, 1), class_names=NAMES)
 
 
 def predicted(features: Features) -> np.ndarray:

@@ -14,7 +14,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from gansmith.metrics.features import Features
 from gansmith.metrics.frechet import FID, FIDInfinity, IntraClassFID, Moments, _influence, frechet_distance
-from gansmith.metrics.metric import Comparison
+from gansmith.metrics.metric import MetricInputs
 
 NUM_FEATURES = 64
 
@@ -78,12 +78,12 @@ def plain_distance(real: np.ndarray, fake: np.ndarray) -> float:  # type: ignore
     return float(np.square(real.mean(0) - fake.mean(0)).sum() + np.trace(sum(covariances) - 2 * root))
 
 
-def sides(real: Tensor, fake: Tensor, labels: Mapping[str, np.ndarray] = MappingProxyType({})) -> Comparison:  # type: ignore[type-arg]
+def sides(real: Tensor, fake: Tensor, labels: Mapping[str, np.ndarray] = MappingProxyType({})) -> MetricInputs:  # type: ignore[type-arg]
     made = [
         Features(values=values, logits=None, labels=labels.get(name), images=np.zeros((len(values), 1, 1, 1), np.uint8))
         for name, values in (("real", real), ("fake", fake))
     ]
-    return Comparison(real=made[0], fake=made[1], seed=11)
+    return MetricInputs(real=made[0], fake=made[1], seed=11)
 
 
 @pytest.mark.parametrize(("num_real", "num_fake", "most"), [(47, 60, 5), (90, 64, 8), (400, 300, 10)])

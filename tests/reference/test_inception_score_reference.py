@@ -11,7 +11,7 @@ from torchmetrics.image.inception import InceptionScore as Theirs
 
 from gansmith.metrics.features import Features
 from gansmith.metrics.inception_score import InceptionScore, inception_score
-from gansmith.metrics.metric import Comparison
+from gansmith.metrics.metric import MetricInputs
 
 LOGITS = 4 * torch.randn(2000, 43, generator=torch.Generator().manual_seed(0))
 
@@ -38,6 +38,6 @@ def test_ten_splits_agree_with_torchmetrics_to_13_digits(monkeypatch: pytest.Mon
     mean, deviation = (figure.item() for figure in theirs.compute())
     images = np.zeros((len(LOGITS), 1, 1, 1), np.uint8)
     side = Features(values=LOGITS, logits=LOGITS, labels=None, images=images)
-    estimate = InceptionScore().measure(Comparison(real=side, fake=side, seed=3))["inception_score"]
+    estimate = InceptionScore().measure(MetricInputs(real=side, fake=side, seed=3))["inception_score"]
     assert estimate.value == pytest.approx(mean, rel=1e-13)
     assert estimate.high - mean == pytest.approx(2.2621572 * deviation / 10**0.5, rel=1e-7)  # Student's t of 9

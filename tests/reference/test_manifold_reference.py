@@ -9,8 +9,8 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from gansmith.metrics.features import Features
-from gansmith.metrics.manifold import DensityCoverage, PrecisionRecall, nearest
-from gansmith.metrics.metric import Comparison
+from gansmith.metrics.manifold import DensityCoverage, PrecisionRecall, find_nearest
+from gansmith.metrics.metric import MetricInputs
 
 
 def rectified(num: int, seed: int, shift: float = 0.0, offset: float = 0.0) -> Tensor:
@@ -44,7 +44,7 @@ def theirs(queries: Tensor, points: Tensor, num: int) -> tuple[np.ndarray, np.nd
 def test_neighbours_and_distances_agree(case: str, num: int) -> None:
     real, fake = CASES[case]
     for queries, points, among_themselves in ((fake, real, False), (real, real, True)):
-        distances, numbers = nearest(queries, points, num, among_themselves=among_themselves)
+        distances, numbers = find_nearest(queries, points, num, among_themselves=among_themselves)
         wanted, wanted_numbers = theirs(queries, points, num)
         np.testing.assert_array_equal(numbers.numpy(), wanted_numbers)
         # scikit-learn takes products too, and so has few digits of small distances: the differences have all of them
@@ -68,7 +68,7 @@ def test_precision_recall_density_and_coverage_are_counted_alike(case: str) -> N
         Features(values=values, logits=None, labels=None, images=np.zeros((len(values), 1, 1, 1), np.uint8))
         for values in (real, fake)
     ]
-    comparison = Comparison(real=sides[0], fake=sides[1])
+    comparison = MetricInputs(real=sides[0], fake=sides[1])
     found = PrecisionRecall().measure(comparison) | DensityCoverage().measure(comparison)
     assert found["precision"].value == balls(fake, real, 3).any(axis=1).mean()
     assert found["recall"].value == balls(real, fake, 3).any(axis=1).mean()

@@ -11,8 +11,8 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from gansmith.metrics.features import Features
-from gansmith.metrics.memorisation import Memorisation, nearer_to_training
-from gansmith.metrics.metric import Comparison
+from gansmith.metrics.memorisation import Memorisation, score_memorisation
+from gansmith.metrics.metric import MetricInputs
 
 
 def drawn(num: int, seed: int) -> Tensor:
@@ -35,7 +35,7 @@ CASES = {
 def test_the_score_is_the_area_under_the_curve(case: str) -> None:
     fake = CASES[case]
     found = Memorisation().measure(
-        Comparison(
+        MetricInputs(
             real=features(HELD_OUT), fake=features(fake), training=features(TRAINING), held_out=features(HELD_OUT)
         )
     )
@@ -48,10 +48,10 @@ def test_the_score_is_the_area_under_the_curve(case: str) -> None:
 def test_the_p_value_is_near_that_of_permutations() -> None:
     draw = np.random.default_rng(0)
     samples, held_out = draw.normal(0, 1, 60), draw.normal(0.35, 1, 40)
-    score, p = nearer_to_training(samples, held_out)
+    score, p = score_memorisation(samples, held_out)
     wanted = permutation_test(
         (samples, held_out),
-        lambda one, other: nearer_to_training(one, other)[0],
+        lambda one, other: score_memorisation(one, other)[0],
         alternative="greater",
         n_resamples=1000,
         rng=np.random.default_rng(1),

@@ -12,7 +12,7 @@ import numpy as np
 from gansmith.component import to_plain
 from gansmith.images.pixels import save_png
 from gansmith.images.sheets import grid, labelled_rows
-from gansmith.metrics.measurement import Generated, Measurement, Reference, Seen
+from gansmith.metrics.measurement import ExtractorFacts, Generated, Measurement, Reference
 from gansmith.metrics.metric import Estimate
 from gansmith.runs import RunFolder, write_json
 from gansmith.study.results import (
@@ -53,8 +53,8 @@ def measurement(nimg: int, value: float, **changes: object) -> Measurement:
             path="runs/it", num=1000, snapshot="now", ema=True, seed=0, nimg=nimg, step=nimg // 64, seconds=nimg / 1000
         ),
         reference=Reference(title="signs", split="training", num=570, digest="d1" * 32, selection="5e" * 32),
-        seen=Seen(extractor="classifier", digest="c1" * 32, note="held-out accuracy 98.7 %"),
-        figures={"fid": Estimate(value=value, low=value * 0.95, high=value * 1.05, interval="bootstrap of 50")},
+        extractor=ExtractorFacts(name="classifier", digest="c1" * 32, note="held-out accuracy 98.7 %"),
+        values={"fid": Estimate(value=value, low=value * 0.95, high=value * 1.05, interval="bootstrap of 50")},
         gansmith="0.1.0",
     )
     return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
@@ -67,12 +67,12 @@ def evaluation(nimg: int, num: int = 5000) -> Measurement:
         "kid": Estimate(value=0.0081, low=0.0078, high=0.0084, interval="bootstrap of 50"),
         "copies": Estimate(value=0.0, low=0.0, high=0.0004, interval="Wilson", note="0.10 % among held-out images"),
         "mypkg:sharpness": Estimate(value=3.0, low=2.9, high=3.1, interval="bootstrap of 50"),
-        **made.figures,
+        **made.values,
     }
     return dataclasses.replace(
         made,
         kind="evaluation",
-        figures=figures,
+        values=figures,
         failures={"intra-fid": "class 2 has too few images"},
         generated=dataclasses.replace(made.generated, snapshot="best", num=num),
     )

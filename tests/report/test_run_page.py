@@ -230,7 +230,7 @@ def test_without_an_evaluation_the_best_tracked_figure_is_said(run: RunFolder) -
 
 def test_why_nothing_was_tracked_is_said(run: RunFolder) -> None:
     run.metrics.write_text("")
-    run.append_measurement(measurement(5120, 80.0, figures={}, failures={"fid": "too few images"}).to_plain())
+    run.append_measurement(measurement(5120, 80.0, values={}, failures={"fid": "too few images"}).to_plain())
     run.append_measurement(measurement(5120, 80.0, kind="evaluation", failures={"kid": "another reason"}).to_plain())
     assert "No figure was tracked during training: too few images." in words(run_page(run))
 
@@ -263,8 +263,8 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     run = make_run(tmp_path / "x<script>")
     dataclasses.replace(FACTS, title=SCRIPT, class_names=names).write(run.data)
     made = measurement(40000, 1.0, kind="evaluation", failures={SCRIPT: SCRIPT}).to_plain()
-    made["figures"] = {SCRIPT: made["figures"]["fid"] | {"note": SCRIPT}}
-    made["seen"]["note"] = made["generated"]["path"] = SCRIPT
+    made["values"] = {SCRIPT: made["values"]["fid"] | {"note": SCRIPT}}
+    made["extractor"]["note"] = made["generated"]["path"] = SCRIPT
     run.append_measurement(made)
     write_json(run.environment, {SCRIPT: SCRIPT, "notes": [SCRIPT], "command": [SCRIPT]})
     write_json(run.status, {"state": "failed", "reason": SCRIPT})
@@ -277,7 +277,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert Page(html).open == []
 
 
-WORDS = ("samples", "state", "nimg", "step", "preset", "data", "command", "notes", "kind", "figures")
+WORDS = ("samples", "state", "nimg", "step", "preset", "data", "command", "notes", "kind", "values")
 GARBAGE = {
     "nothing": b"",
     "no text": b"\xff\xfe\x00",
@@ -312,9 +312,9 @@ def test_garbage_in_one_file_leaves_the_rest(run: RunFolder) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"figures": {"fid": {"value": 10**400, "low": 1, "high": 2, "interval": ""}}},
-        {"figures": {"fid": {"value": float("nan"), "low": 1, "high": 2, "interval": ""}}},
-        {"figures": {"fid": {"value": "1", "low": 1, "high": 2, "interval": ""}}},
+        {"values": {"fid": {"value": 10**400, "low": 1, "high": 2, "interval": ""}}},
+        {"values": {"fid": {"value": float("nan"), "low": 1, "high": 2, "interval": ""}}},
+        {"values": {"fid": {"value": "1", "low": 1, "high": 2, "interval": ""}}},
         {"failures": [1]},
         {"reference": {"title": "x", "split": "some", "num": 1, "digest": "", "selection": ""}},
         {"when": None},

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gansmith.metrics.measurement import Generated, Measurement, Reference, Seen
+from gansmith.metrics.measurement import ExtractorFacts, Generated, Measurement, Reference
 from gansmith.metrics.metric import Estimate
 
 
@@ -31,8 +31,8 @@ def measurement() -> Callable[..., Measurement]:
             when="2024-01-01T00:00:00+00:00",
             generated=Generated(path="run", num=num, snapshot=snapshot, nimg=nimg, seconds=nimg / 100),  # type: ignore[arg-type]
             reference=Reference(title="x", split="training", num=10, digest="a", selection="b"),
-            seen=Seen(extractor="e", digest=network),
-            figures={name: Estimate(value=value, low=0, high=0, interval="none") for name, value in figures.items()},
+            extractor=ExtractorFacts(name="e", digest=network),
+            values={name: Estimate(value=value, low=0, high=0, interval="none") for name, value in figures.items()},
             gansmith="0",
         )
 

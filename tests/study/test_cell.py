@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gansmith.errors import MetricError
-from gansmith.evaluation.options import Evaluation
+from gansmith.evaluation.options import EvaluationOptions
 from gansmith.runs import RunFolder
 from gansmith.study import cell
 from gansmith.study.cell import Job, carry_out
@@ -102,16 +102,16 @@ def test_a_cell_that_cannot_begin_has_failed(job: Job, noise: Path) -> None:
 
 
 def test_the_last_and_the_best_generator_are_judged_once(job: Job) -> None:
-    asked = replace(job, evaluation=Evaluation.of(overrides=JUDGED))
+    asked = replace(job, evaluation=EvaluationOptions.of(overrides=JUDGED))
     assert carry_out(asked) == ("finished", "")
     assert carry_out(asked) == ("finished", "")
     lines = RunFolder.open(job.run).read_measurements()  # without tracking, the last generator is the best there is
     assert [(line["kind"], line["generated"]["snapshot"]) for line in lines] == [("evaluation", "last")]
-    assert set(lines[0]["figures"]) == {"kid"}
+    assert set(lines[0]["values"]) == {"kid"}
 
 
 def test_a_training_stands_though_it_could_not_be_judged(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = replace(job, evaluation=Evaluation.of(overrides=JUDGED))
+    asked = replace(job, evaluation=EvaluationOptions.of(overrides=JUDGED))
 
     def refuse(*_: object) -> None:
         raise MetricError("too few images")

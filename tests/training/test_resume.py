@@ -61,7 +61,7 @@ def record(run: RunFolder) -> dict[str, Any]:
     checkpoint = run.latest_checkpoint()
     assert run.best is not None
     states = [json.loads((folder / "state.json").read_text()) for folder in (checkpoint, run.best)]
-    measurements = [(line["generated"]["step"], line["figures"]) for line in run.read_measurements()]
+    measurements = [(line["generated"]["step"], line["values"]) for line in run.read_measurements()]
     stats = [{key: value for key, value in line.items() if key not in TIMES} for line in run.read_stats()]
     pictures = {path.name: path.read_bytes() for path in run.path.rglob("*.png") if path != run.curves}
     weights = {path.name: path.read_bytes() for path in checkpoint.glob("*.safetensors")}

@@ -20,8 +20,9 @@ from gansmith.devices import Compute
 from gansmith.errors import MetricError
 from gansmith.metrics.backbone import BackboneNetwork
 from gansmith.metrics.measurement import Measurement
-from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 from gansmith.metrics.random_conv import RandomConv
+from gansmith.plain_json import sealed, unsealed
 from gansmith.runs import RunFolder
 from gansmith.training import session
 from gansmith.training.data_facts import DataFacts
@@ -50,7 +51,7 @@ def small(**more: Any) -> dict[str, Any]:
 class Comparisons:
     """What was measured so far."""
 
-    seen: ClassVar[list[Comparison]] = []
+    seen: ClassVar[list[MetricInputs]] = []
 
 
 class Scripted(Metric):
@@ -59,7 +60,7 @@ class Scripted(Metric):
     quantities: ClassVar = {"score": Quantity(title="score", better="higher")}
     script: ClassVar[Iterator[float]] = iter(())
 
-    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
         Comparisons.seen.append(comparison)
         value = next(Scripted.script)
         return {"score": Estimate(value=value, low=value, high=value, interval="none")}
@@ -97,8 +98,24 @@ def test_the_best_generator_is_kept_and_only_the_best(scripted: tuple[Tracker, T
     name, _ = next(state.generator_ema.named_parameters())
     assert weights[name].unique().tolist() == [16]
     lines = [Measurement.from_plain(line) for line in tracker.run.read_measurements()]
-    assert [(line.generated.nimg, line.figures["score"].value) for line in lines] == [(8, 1.0), (16, 3.0), (24, 2.0)]
+    assert [(line.generated.nimg, line.values["score"].value) for line in lines] == [(8, 1.0), (16, 3.0), (24, 2.0)]
     assert {line.kind for line in lines} == {"tracking"}
+
+
+def test_the_best_generator_of_the_first_version_is_compared_with(scripted: tuple[Tracker, TrainState]) -> None:
+    tracker, state = scripted
+    Scripted.script = iter([2.0, 1.0, 3.0])
+    tracker.measure(state)
+    assert tracker.run.best is not None
+    path = tracker.run.best / "state.json"
+    old = unsealed(path.read_text())
+    old["figure"], old["seen"] = old.pop("metric"), old.pop("extractor")
+    old["seen"]["extractor"] = old["seen"].pop("name")
+    path.write_text(sealed(old))
+    for nimg, best in ((8, 2.0), (16, 3.0)):
+        state.nimg = nimg
+        tracker.measure(state)
+        assert kept(tracker.run)[0] == best
 
 
 class Centred(Scripted):
@@ -150,7 +167,7 @@ class Untaught(RandomConv):
 
     def network(self, store: Any, training: Any, progress: Any = None) -> BackboneNetwork:
         network = super().network(store, training, progress)
-        network.unlearnt = training[:7]
+        network.validation = training[:7]
         return network
 
 
@@ -158,13 +175,13 @@ class Untaught(RandomConv):
 def test_a_metric_is_shown_images_that_the_network_has_not_learnt_from(
     scripted: tuple[Tracker, TrainState], needed: bool, num: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Scripted, "needs_unlearnt", needed)
+    monkeypatch.setattr(Scripted, "needs_validation", needed)
     before, state = scripted
     store = prepare(state.config.data, state.config.preparation)
     tracking = Tracking(metric=Scripted(), extractor=Untaught(), num=16, num_real=5)
     Scripted.script = iter([1.0])
     open_tracker(tracking, store, np.arange(len(store)), before.run, before.sampler).measure(state)
-    shown = Comparisons.seen[-1].unlearnt
+    shown = Comparisons.seen[-1].validation
     assert (None if shown is None else len(shown)) == num
     if shown is not None:
         assert shown.labels is not None and set(shown.labels) <= set(range(4))
@@ -173,14 +190,14 @@ def test_a_metric_is_shown_images_that_the_network_has_not_learnt_from(
 def test_a_figure_that_cannot_be_measured_is_written_down_as_such(
     scripted: tuple[Tracker, TrainState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: Metric, comparison: Comparison) -> dict[str, Estimate]:
+    def refuse(self: Metric, comparison: MetricInputs) -> dict[str, Estimate]:
         raise MetricError("too few images")
 
     tracker, state = scripted
     monkeypatch.setattr(Scripted, "measure", refuse)
     tracker.measure(state)
     (line,) = tracker.run.read_measurements()
-    assert line["figures"] == {}
+    assert line["values"] == {}
     assert list(line["failures"].values()) == ["too few images"]
     assert tracker.run.best is None
 
@@ -238,7 +255,7 @@ def test_training_writes_measurements_and_samples_come_from_the_best(
     lines = [Measurement.from_plain(line) for line in run.folder.read_measurements()]
     assert [line.generated.step for line in lines] == [2, 4, 5]
     assert {line.reference.split for line in lines} == {"training"}
-    values = {line.generated.step: line.figures["kid"].value for line in lines}  # too few images for the FID
+    values = {line.generated.step: line.values["kid"].value for line in lines}  # too few images for the FID
     best, last = find_snapshot(run.folder), find_snapshot(run.folder, "last")
     assert (best.which, best.step) == ("best", min(values, key=lambda step: values[step]))
     assert (last.which, last.step) == ("last", 5)

@@ -80,7 +80,7 @@ def _without_harmful_mirror(findings: Any, config: Any) -> Any:
     from gansmith.console import work_progress
     from gansmith.data.batches import split
     from gansmith.data.store import prepare
-    from gansmith.metrics.mirror_asymmetry import mirror_asymmetry, safe_operations
+    from gansmith.metrics.mirror_asymmetry import choose_operations, measure_mirror_asymmetry
 
     def measure() -> Any:
         try:
@@ -88,11 +88,11 @@ def _without_harmful_mirror(findings: Any, config: Any) -> Any:
         except DataError:  # too little can be read, as the findings say
             return None
         with work_progress("looking for left and right") as progress:
-            return mirror_asymmetry(store, split(store, config.held_out)[0], progress)
+            return measure_mirror_asymmetry(store, split(store, config.held_out)[0], progress)
 
     if findings.spec is None:
         return findings
-    names, remark = safe_operations(config.data.kind, findings.spec.channels, measure)
+    names, remark = choose_operations(config.data.kind, findings.spec.channels, measure)
     notes = (*findings.notes, remark) if remark else findings.notes
     return dataclasses.replace(findings, augmentations=names, notes=notes)
 

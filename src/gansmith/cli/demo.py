@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
 
     from gansmith import api
     from gansmith.errors import command
-    from gansmith.evaluation import all_metrics
+    from gansmith.evaluation import list_metrics
     from gansmith.evaluation.table import show_measurements
     from gansmith.sampling import walks
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
     walk = run.path / "walk.gif"
     walks.save_walk(run.interpolate(1, 2, steps=24, label="stop"), walk)
     measurement = run.evaluate(num=NUM_JUDGED)
-    show_measurements([measurement], all_metrics(), Console())
+    show_measurements([measurement], list_metrics(), Console())
     page = run.report()
     print(f"""
 all on one page    {page}

@@ -72,18 +72,18 @@ def main(arguments: Sequence[str]) -> None:
 
     from gansmith import dist
     from gansmith.devices import choose_compute
-    from gansmith.evaluation import Evaluation, all_metrics, evaluate_path
+    from gansmith.evaluation import EvaluationOptions, evaluate_path, list_metrics
     from gansmith.evaluation.table import show_measurements
     from gansmith.runs import RunFolder, write_json
 
     given = _named(options) | overrides
-    evaluation = Evaluation.of(options.against, root=options.root, held_out=options.held_out, overrides=given)
+    evaluation = EvaluationOptions.of(options.against, root=options.root, held_out=options.held_out, overrides=given)
     with dist.process_group(choose_compute(evaluation.device, "float32").device), quiet_if(options.json):
         began = time.perf_counter()
         measurements = [evaluate_path(Path(what), evaluation) for what in options.what]
         if not dist.is_main():
             return
-        metrics = evaluation.metrics or all_metrics()
+        metrics = evaluation.metrics or list_metrics()
         show_measurements(measurements, metrics, Console(), f"in {time.perf_counter() - began:.0f} s")
         for folder in (RunFolder(Path(each.generated.path)) for each in measurements if each.generated.snapshot):
             print(f"added to {folder.metrics}")

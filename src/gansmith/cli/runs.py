@@ -82,7 +82,8 @@ def _summarize(run: Path) -> RunSummary:
         return RunSummary(run=str(run))
     data = config.get("data")
     data = data if isinstance(data, dict) else {}
-    value, nimg = best.get("value"), status.get("nimg")
+    metric, value = best.get("metric", best.get("figure")), best.get("value")  # the first versions wrote "figure"
+    nimg = status.get("nimg")
     return RunSummary(
         run=str(run),
         state=_state(run, status),
@@ -90,7 +91,7 @@ def _summarize(run: Path) -> RunSummary:
         preset=str(config.get("preset", "")),
         length=str(config.get("length", "")),
         kimg=nimg / 1000 if isinstance(nimg, (int, float)) else 0.0,
-        metric=str(best["figure"]) if "figure" in best else None,
+        metric=str(metric) if metric is not None else None,
         value=float(value) if isinstance(value, (int, float)) else None,
     )
 

@@ -12,19 +12,27 @@ from rich.console import Console
 from gansmith import dist
 from gansmith.devices import choose_compute, require_bytes
 from gansmith.errors import ConfigError, RunError
-from gansmith.evaluation.judge import Judge, all_metrics, quantities
-from gansmith.evaluation.options import Evaluation
-from gansmith.evaluation.real import other_images, own_images
-from gansmith.evaluation.samples import digest_of, made, matched_classes, opened, read
+from gansmith.evaluation.judge import Judge, list_metrics, list_quantities
+from gansmith.evaluation.options import EvaluationOptions
+from gansmith.evaluation.real import open_other_images, open_own_images
+from gansmith.evaluation.samples import hash_images, made, match_classes, opened, read
 from gansmith.images.pixels import save_png
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.measurement import Generated, Measurement
-from gansmith.metrics.memorisation import closest_pairs
+from gansmith.metrics.memorisation import draw_closest_pairs
 from gansmith.metrics.metric import Metric
 from gansmith.runs import RunFolder
 from gansmith.training.snapshots import find_snapshot, load_generator
 
-__all__ = ["Evaluation", "all_metrics", "evaluate", "evaluate_files", "evaluate_path", "evaluate_run", "quantities"]
+__all__ = [
+    "EvaluationOptions",
+    "evaluate",
+    "evaluate_files",
+    "evaluate_path",
+    "evaluate_run",
+    "list_metrics",
+    "list_quantities",
+]
 
 
 def evaluate(
@@ -52,19 +60,19 @@ def evaluate(
         num: images to make, and real ones at most.
         held_out: real images that the generator never saw; those of ``against`` then count as what images in files
             were learned from.
-        overrides: any field of ``Evaluation`` by dotted path, as {"seed": 1, "snapshot": "last"}.
+        overrides: any field of ``EvaluationOptions`` by dotted path, as {"seed": 1, "snapshot": "last"}.
 
     Raises:
         GansmithError: nothing to judge, nothing to judge it by, or an argument that does not fit.
     """
     named = metrics if metrics is None or isinstance(metrics, str) else list(metrics)
     changes = {"metrics": named, "extractor": extractor, "num": num, **(overrides or {})}
-    options = Evaluation.of(against, root=root, held_out=held_out, overrides=changes)
+    options = EvaluationOptions.of(against, root=root, held_out=held_out, overrides=changes)
     with dist.process_group(choose_compute(options.device, "float32").device):
         return evaluate_path(Path(what), options)
 
 
-def evaluate_path(path: Path, options: Evaluation, console: Console | None = None) -> Measurement:
+def evaluate_path(path: Path, options: EvaluationOptions, console: Console | None = None) -> Measurement:
     """Judge what is there: a run, or images in files.
 
     Raises:
@@ -75,7 +83,7 @@ def evaluate_path(path: Path, options: Evaluation, console: Console | None = Non
     return evaluate_files(path, options, console)
 
 
-def evaluate_run(folder: RunFolder, options: Evaluation, console: Console | None = None) -> Measurement:
+def evaluate_run(folder: RunFolder, options: EvaluationOptions, console: Console | None = None) -> Measurement:
     """Judge the images that a run makes; writes a line of metrics.jsonl, and nearest.png.
 
     Each rank makes its share of the images; the main one measures.
@@ -90,10 +98,10 @@ def evaluate_run(folder: RunFolder, options: Evaluation, console: Console | None
     what = f"{options.num:,} images of {generator.spec}"
     require_bytes(2 * options.num * pixels, torch.device("cpu"), "evaluate.num", what)
     if options.against is None:
-        real = own_images(folder, options, console)
+        real = open_own_images(folder, options, console)
     else:
-        real = other_images(options.against, generator.spec, options, console)
-    numbers, unlabelled = matched_classes(real.store, generator.class_names)
+        real = open_other_images(options.against, generator.spec, options, console)
+    numbers, unlabelled = match_classes(real.store, generator.class_names)
     judge = Judge.of(real, options, console)
     judge.require_memory(options.num, generator.spec)
     fake = made(generator, judge, numbers)
@@ -106,18 +114,18 @@ def evaluate_run(folder: RunFolder, options: Evaluation, console: Console | None
         nimg=snapshot.nimg,
         step=snapshot.step,
         seconds=snapshot.seconds,
-        digest=digest_of(fake),
+        digest=hash_images(fake),
     )
     comparison = judge.compare(fake, unlabelled)
     measurement = judge.judge(comparison, generated)
     if dist.is_main():
         folder.append_measurement(measurement.to_plain())
         if comparison.training is not None:
-            save_png(closest_pairs(comparison), folder.nearest)
+            save_png(draw_closest_pairs(comparison), folder.nearest)
     return measurement
 
 
-def evaluate_files(path: Path, options: Evaluation, console: Console | None = None) -> Measurement:
+def evaluate_files(path: Path, options: EvaluationOptions, console: Console | None = None) -> Measurement:
     """Judge images in a folder, a zip or an .npz; writes nothing but the cache.
 
     Raises:
@@ -130,10 +138,10 @@ def evaluate_files(path: Path, options: Evaluation, console: Console | None = No
     console = console or Console(quiet=not dist.is_main())
     store = opened(path, options, console)
     known = options.held_out is not None
-    real = other_images(options.against, store.spec, options, console, trained_on=known)
-    numbers, unlabelled = matched_classes(real.store, store.class_names)
+    real = open_other_images(options.against, store.spec, options, console, trained_on=known)
+    numbers, unlabelled = match_classes(real.store, store.class_names)
     judge = Judge.of(real, options, console)
     judge.require_memory(min(options.num, len(store)), store.spec)
     fake = read(store, judge, numbers)
-    generated = Generated(path=str(path), num=len(fake), digest=digest_of(fake))
+    generated = Generated(path=str(path), num=len(fake), digest=hash_images(fake))
     return judge.judge(judge.compare(fake, unlabelled), generated)

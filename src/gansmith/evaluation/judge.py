@@ -16,17 +16,17 @@ from gansmith.console import work_progress
 from gansmith.data.batches import Indices
 from gansmith.devices import require_bytes
 from gansmith.errors import MetricError
-from gansmith.evaluation.options import Evaluation
-from gansmith.evaluation.real import Part, Real
+from gansmith.evaluation.options import EvaluationOptions
+from gansmith.evaluation.real import Real, Subset
 from gansmith.metrics import default_extractor
-from gansmith.metrics.features import FeatureNetwork, Features, Selection, features_of_store, some_of
-from gansmith.metrics.measurement import Generated, Measurement, Reference, Seen
-from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.metrics.features import FeatureNetwork, Features, Selection, choose_subset, extract_store
+from gansmith.metrics.measurement import ExtractorFacts, Generated, Measurement, Reference
+from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 from gansmith.types import ImageSpec
 
-__all__ = ["Judge", "all_metrics", "counted", "quantities"]
+__all__ = ["Judge", "count_images", "list_metrics", "list_quantities"]
 
-MOST_UNLEARNT = 10_000  # real images that mistakes are counted on
+MOST_VALIDATION = 10_000  # real images that mistakes are counted on
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,11 +35,11 @@ class Judge:
 
     real: Real
     network: FeatureNetwork
-    options: Evaluation
+    options: EvaluationOptions
     console: Console
 
     @classmethod
-    def of(cls, real: Real, options: Evaluation, console: Console) -> Judge:
+    def of(cls, real: Real, options: EvaluationOptions, console: Console) -> Judge:
         """The judge for these real images; the feature network is made now, unless the cache has it.
 
         Raises:
@@ -74,19 +74,19 @@ class Judge:
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """What is measured."""
-        return all_metrics() if self.options.metrics is None else self.options.metrics
+        return list_metrics() if self.options.metrics is None else self.options.metrics
 
-    def features(self, part: Part, what: str) -> Features:
+    def features(self, part: Subset, what: str) -> Features:
         """Features of images in a store, which the cache keeps, with a bar."""
         with work_progress(what, self.console) as progress:
-            return features_of_store(self.network, part.store, part.indices, counted(progress, len(part.indices)))
+            return extract_store(self.network, part.store, part.indices, count_images(progress, len(part.indices)))
 
-    def compare(self, fake: Features, unlabelled: str = "") -> Comparison:
+    def compare(self, fake: Features, unlabelled: str = "") -> MetricInputs:
         """Put the samples beside all real images that the metrics look at.
 
         Args:
             fake: the samples.
-            unlabelled: why they have no labels; see ``Comparison``.
+            unlabelled: why they have no labels; see ``MetricInputs``.
         """
         real, chosen = self.real, self._chosen
         training = held_out = None
@@ -94,63 +94,63 @@ class Judge:
             training = self.features(real, "looking at all real images") if real.trained_on else None
             held_out = self.features(real.held_out, "looking at those held out") if real.held_out else None
         if training is None:
-            drawn = self.features(Part(store=real.store, indices=chosen), "looking at real images")
+            drawn = self.features(Subset(store=real.store, indices=chosen), "looking at real images")
         else:
             drawn = _rows(training, np.searchsorted(real.indices, chosen), Selection(real.store.images, chosen))
-        return Comparison(
+        return MetricInputs(
             real=drawn,
             fake=fake,
             training=training,
             held_out=held_out,
-            unlearnt=self._unlearnt(training),
+            validation=self._validation(training),
             class_names=real.store.class_names,
             unlabelled=unlabelled,
             seed=self.options.seed,
         )
 
-    def _unlearnt(self, training: Features | None) -> Features | None:
+    def _validation(self, training: Features | None) -> Features | None:
         """Real images that the network did not learn from, if a metric looks at them."""
-        numbers = self.network.unlearnt
-        if numbers is None or not any(metric.needs_unlearnt for metric in self.metrics):
+        numbers = self.network.validation
+        if numbers is None or not any(metric.needs_validation for metric in self.metrics):
             return None
-        chosen = some_of(numbers, MOST_UNLEARNT)
+        chosen = choose_subset(numbers, MOST_VALIDATION)
         if training is None:
-            return self.features(Part(store=self.real.store, indices=chosen), "looking at its mistakes")
+            return self.features(Subset(store=self.real.store, indices=chosen), "looking at its mistakes")
         rows = np.searchsorted(self.real.indices, chosen)
         return _rows(training, rows, Selection(self.real.store.images, chosen))
 
-    def judge(self, comparison: Comparison, generated: Generated) -> Measurement:
+    def judge(self, comparison: MetricInputs, generated: Generated) -> Measurement:
         """All figures; the main process measures, and all have them."""
-        figures, failures = dist.from_main(lambda: self._measure(comparison))
+        values, failures = dist.from_main(lambda: self._measure(comparison))
         return Measurement(
             kind="evaluation",
             when=datetime.now(UTC).isoformat(timespec="seconds"),
             generated=generated,
             reference=Reference.of(self.real.store, self.real.split, self._chosen, self.real.part),
-            seen=Seen.of(self.network),
-            figures=figures,
+            extractor=ExtractorFacts.of(self.network),
+            values=values,
             failures=failures,
             gansmith=__version__,
         )
 
     @property
     def _chosen(self) -> Indices:
-        return some_of(self.real.indices, self.options.num)
+        return choose_subset(self.real.indices, self.options.num)
 
-    def _measure(self, comparison: Comparison) -> tuple[dict[str, Estimate], dict[str, str]]:
-        figures: dict[str, Estimate] = {}
+    def _measure(self, comparison: MetricInputs) -> tuple[dict[str, Estimate], dict[str, str]]:
+        values: dict[str, Estimate] = {}
         failures: dict[str, str] = {}
         for number, metric in enumerate(self.metrics, start=1):
             name = member_name(metric)
             with work_progress(f"measuring {name} ({number} of {len(self.metrics)})", self.console):
                 try:
-                    figures |= metric.measure(comparison)
+                    values |= metric.measure(comparison)
                 except MetricError as error:
                     failures[name] = str(error)
-        return figures, failures
+        return values, failures
 
 
-def counted(progress: Callable[[int, int], object], total: int) -> Callable[[int], object]:
+def count_images(progress: Callable[[int, int], object], total: int) -> Callable[[int], object]:
     """A callback for images as they come, from one for work done and all work."""
     done = 0
 
@@ -162,14 +162,14 @@ def counted(progress: Callable[[int, int], object], total: int) -> Callable[[int
     return add
 
 
-def all_metrics() -> tuple[Metric, ...]:
+def list_metrics() -> tuple[Metric, ...]:
     """All that there are, as they are if nothing is said."""
     return tuple(member(Metric, name, "metrics")() for name in members(Metric))  # type: ignore[type-abstract]
 
 
-def quantities(metrics: Iterable[Metric] = ()) -> dict[str, Quantity]:
+def list_quantities(metrics: Iterable[Metric] = ()) -> dict[str, Quantity]:
     """What the figures of measurements are, by their names: those of all our metrics, and of others given."""
-    return {name: quantity for metric in (*all_metrics(), *metrics) for name, quantity in metric.quantities.items()}
+    return {name: quantity for metric in (*list_metrics(), *metrics) for name, quantity in metric.quantities.items()}
 
 
 def _rows(features: Features, rows: Indices, images: Selection) -> Features:

@@ -22,13 +22,13 @@ from gansmith.metrics.metric import Metric
 from gansmith.training.snapshots import Which
 from gansmith.trust import from_the_user
 
-__all__ = ["FIRST_SEED", "Evaluation"]
+__all__ = ["FIRST_SEED", "EvaluationOptions"]
 
 FIRST_SEED = 1_000_000  # beyond all that tracking selects by: see ``Tracking.num`` and ``Tracker.decide``
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation(Component):
+class EvaluationOptions(Component):
     """How generated images are judged.
 
     Args:
@@ -66,7 +66,7 @@ class Evaluation(Component):
         root: str | Path | None = None,
         held_out: str | Path | None = None,
         overrides: Mapping[str, Any] | None = None,
-    ) -> Evaluation:
+    ) -> EvaluationOptions:
         """From what a user says.
 
         Args:

@@ -19,21 +19,21 @@ from gansmith.data.split_names import is_split
 from gansmith.data.store import Preparation, Store, prepare
 from gansmith.data.survey import survey
 from gansmith.errors import ConfigError, DataError, MetricError, RunError
-from gansmith.evaluation.options import Evaluation
+from gansmith.evaluation.options import EvaluationOptions
 from gansmith.metrics.measurement import Split
 from gansmith.runs import RunFolder
 from gansmith.training.config import load_config
 from gansmith.training.data_facts import DataFacts
 from gansmith.types import ImageSpec, size_text
 
-__all__ = ["CHANNELS", "Part", "Real", "other_images", "own_images", "prepared"]
+__all__ = ["CHANNELS", "Real", "Subset", "open_other_images", "open_own_images", "prepare_images"]
 
 CHANNELS: dict[int, Literal["gray", "rgb", "rgba"]] = {1: "gray", 3: "rgb", 4: "rgba"}
 SURVEYED = 128  # images whose sizes are looked at
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Part:
+class Subset:
     """Some images of a store, by their numbers."""
 
     store: Store
@@ -41,7 +41,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Real(Part):
+class Real(Subset):
     """What samples are measured against, before ``num`` of it are drawn.
 
     Args:
@@ -53,11 +53,11 @@ class Real(Part):
 
     split: Split
     trained_on: bool
-    held_out: Part | None
+    held_out: Subset | None
     part: str = ""
 
 
-def own_images(folder: RunFolder, options: Evaluation, console: Console) -> Real:
+def open_own_images(folder: RunFolder, options: EvaluationOptions, console: Console) -> Real:
     """What a run was trained on, and what it held out.
 
     Raises:
@@ -68,7 +68,7 @@ def own_images(folder: RunFolder, options: Evaluation, console: Console) -> Real
     config = load_config(folder.config)
     remedy = "bring them back, or name other images with --against DATA"
     try:
-        store = prepared(config.data, config.preparation, console)
+        store = prepare_images(config.data, config.preparation, console)
     except DataError as error:
         raise RunError(f"{folder.path}: the images that it was trained on cannot be had ({error}); {remedy}") from error
     if DataFacts.read(folder.data).digest != store.digest:
@@ -76,14 +76,14 @@ def own_images(folder: RunFolder, options: Evaluation, console: Console) -> Real
             f"{folder.path}: the images are not those that it was trained on (their digest differs); {remedy}"
         )
     training, rest = split(store, config.held_out, least=ENOUGH_HELD_OUT)
-    held_out = Part(store=store, indices=rest) if len(rest) else None
+    held_out = Subset(store=store, indices=rest) if len(rest) else None
     if options.held_out is not None:
         held_out = _in_shape(options.held_out, store.spec, options, console)
     return Real(store=store, indices=training, split="training", trained_on=True, held_out=held_out)
 
 
-def other_images(
-    source: Source, spec: ImageSpec, options: Evaluation, console: Console, *, trained_on: bool = False
+def open_other_images(
+    source: Source, spec: ImageSpec, options: EvaluationOptions, console: Console, *, trained_on: bool = False
 ) -> Real:
     """All images of a source, in the shape of the samples.
 
@@ -114,25 +114,25 @@ def _part_read(source: Source) -> str:
     return f"its folder {shared}/" if any(is_split(folder) for folder in shared.split("/")) else ""
 
 
-def prepared(source: Source, preparation: Preparation, console: Console) -> Store:
+def prepare_images(source: Source, preparation: Preparation, console: Console) -> Store:
     """``prepare``, by the main process first, with a bar."""
     with dist.main_first(), work_progress("preparing images", console) as progress:
         return prepare(source, preparation, progress=progress)
 
 
-def _in_shape(source: Source, spec: ImageSpec, options: Evaluation, console: Console) -> Part:
+def _in_shape(source: Source, spec: ImageSpec, options: EvaluationOptions, console: Console) -> Subset:
     preparation = options.preparation
     if preparation.size is None:
         _refuse_to_enlarge(source, spec)
         preparation = dataclasses.replace(preparation, size=(spec.height, spec.width))
-    store = prepared(source, preparation, console)
+    store = prepare_images(source, preparation, console)
     for note in store.notes:
         console.print(f"note  {store.title}: {note}", highlight=False, soft_wrap=True, markup=False)
     wanted, found = (dataclasses.replace(each, num_classes=0) for each in (spec, store.spec))
     if wanted != found:
         remedy = f"--size {spec.width}x{spec.height} --preparation.channels {CHANNELS[spec.channels]}"
         raise MetricError(f"the samples are {wanted}, but {store.title} is {found}; bring both to one with {remedy}")
-    return Part(store=store, indices=np.arange(len(store)))
+    return Subset(store=store, indices=np.arange(len(store)))
 
 
 def _refuse_to_enlarge(source: Source, spec: ImageSpec) -> None:

@@ -18,14 +18,14 @@ from gansmith.data.class_names import class_index
 from gansmith.data.store import Store
 from gansmith.data.survey import propose_channels, survey
 from gansmith.errors import ConfigError, DataError, MetricError
-from gansmith.evaluation.judge import Judge, counted
-from gansmith.evaluation.options import Evaluation
-from gansmith.evaluation.real import CHANNELS, Part, prepared
-from gansmith.metrics.features import Features, features_of_batches, some_of
+from gansmith.evaluation.judge import Judge, count_images
+from gansmith.evaluation.options import EvaluationOptions
+from gansmith.evaluation.real import CHANNELS, Subset, prepare_images
+from gansmith.metrics.features import Features, choose_subset, extract_batches
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.types import size_text
 
-__all__ = ["digest_of", "made", "matched_classes", "numbers_of_classes", "opened", "read"]
+__all__ = ["find_class_numbers", "hash_images", "made", "match_classes", "opened", "read"]
 
 BLOCK = 128  # images whose bytes are hashed at once
 
@@ -36,7 +36,7 @@ def made(generator: TrainedGenerator, judge: Judge, numbers: Indices | None) -> 
     Args:
         generator: what makes them.
         judge: how many of which seeds, and who looks at them.
-        numbers: of its classes, as of ``matched_classes``.
+        numbers: of its classes, as of ``match_classes``.
     """
     first, num = judge.options.seed, judge.options.num
     if num < dist.world_size():
@@ -44,18 +44,18 @@ def made(generator: TrainedGenerator, judge: Judge, numbers: Indices | None) -> 
     share: list[int] = np.array_split(np.arange(first, first + num), dist.world_size())[dist.rank()].tolist()
     batches = ((batch.images, batch.labels) for batch in generator.batches(share))
     with work_progress("sampling", judge.console) as progress:
-        fake = features_of_batches(judge.network, batches, counted(progress, len(share)))
+        fake = extract_batches(judge.network, batches, count_images(progress, len(share)))
     return _renumbered(fake, numbers)
 
 
 def read(store: Store, judge: Judge, numbers: Indices | None) -> Features:
     """Samples in files, ``num`` of them at most; the arguments are those of ``made``."""
-    chosen = some_of(np.arange(len(store)), judge.options.num)
-    fake = judge.features(Part(store=store, indices=chosen), "looking at the samples")
+    chosen = choose_subset(np.arange(len(store)), judge.options.num)
+    fake = judge.features(Subset(store=store, indices=chosen), "looking at the samples")
     return _renumbered(fake, numbers)
 
 
-def opened(path: Path, options: Evaluation, console: Console) -> Store:
+def opened(path: Path, options: EvaluationOptions, console: Console) -> Store:
     """Samples in files, as they are: they are never resized.
 
     Raises:
@@ -78,10 +78,10 @@ def opened(path: Path, options: Evaluation, console: Console) -> Store:
     preparation = dataclasses.replace(options.preparation, size=(height, width))
     if preparation.channels == "auto":
         preparation = dataclasses.replace(preparation, channels=CHANNELS[propose_channels(facts)])
-    return prepared(source, preparation, console)
+    return prepare_images(source, preparation, console)
 
 
-def digest_of(fake: Features) -> str:
+def hash_images(fake: Features) -> str:
     """SHA-256 of the samples' pixels, a few at a time."""
     digest = hashlib.sha256()
     for start in range(0, len(fake), BLOCK):
@@ -89,8 +89,8 @@ def digest_of(fake: Features) -> str:
     return digest.hexdigest()
 
 
-def matched_classes(store: Store, names: Sequence[str]) -> tuple[Indices | None, str]:
-    """Match classes as ``numbers_of_classes`` does; if a name is unknown, the samples count as unlabelled.
+def match_classes(store: Store, names: Sequence[str]) -> tuple[Indices | None, str]:
+    """Match classes as ``find_class_numbers`` does; if a name is unknown, the samples count as unlabelled.
 
     Metrics that need no labels are measured all the same.
 
@@ -98,12 +98,12 @@ def matched_classes(store: Store, names: Sequence[str]) -> tuple[Indices | None,
         The numbers, or None; and why there are none, else empty.
     """
     try:
-        return numbers_of_classes(store, names), ""
+        return find_class_numbers(store, names), ""
     except MetricError as error:
         return None, str(error)
 
 
-def numbers_of_classes(store: Store, names: Sequence[str]) -> Indices:
+def find_class_numbers(store: Store, names: Sequence[str]) -> Indices:
     """Which of the real images' classes the samples' classes are, by their names or their numbers.
 
     Args:

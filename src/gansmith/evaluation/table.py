@@ -13,13 +13,13 @@ from rich.text import Text
 from gansmith.component import member_name
 from gansmith.metrics.measurement import (
     PUBLISHED_EXTRACTOR,
+    ExtractorFacts,
     Generated,
     Measurement,
     Reference,
-    Seen,
-    incomparable,
-    moved_by_seeds,
-    unpublished,
+    describe_seed_effect,
+    describe_unpublished,
+    list_differences,
 )
 from gansmith.metrics.metric import Estimate, Metric
 
@@ -62,7 +62,7 @@ def _by(name: str) -> str:
 def _origins(called: Mapping[str, Measurement]) -> Iterator[tuple[str, str]]:
     yield from _line("generated", {name: _generated(each.generated) for name, each in called.items()})
     yield from _line("reference", {name: _reference(each.reference) for name, each in called.items()})
-    yield from _line("seen by", {name: _seen(each.seen) for name, each in called.items()})
+    yield from _line("extractor", {name: _extractor(each.extractor) for name, each in called.items()})
 
 
 def _line(what: str, said: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -87,26 +87,26 @@ def _reference(reference: Reference) -> str:
     return f"{reference.title}: {reference.num:,} images of {part}; digest {reference.digest[:8]}"
 
 
-def _seen(seen: Seen) -> str:
-    note = f", {seen.note}" if seen.note else ""
-    return f"{seen.extractor}{note}; digest {seen.digest[:8]}"
+def _extractor(extractor: ExtractorFacts) -> str:
+    note = f", {extractor.note}" if extractor.note else ""
+    return f"{extractor.name}{note}; digest {extractor.digest[:8]}"
 
 
 # --- the figures -------------------------------------------------------------------------------------------
 
 
 def _single(measurement: Measurement, metrics: Sequence[Metric]) -> Table:
-    table = _table("figure")
+    table = _table("metric")
     for heading in ("value", "95 % interval"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("better", no_wrap=True)
     table.add_column("note")
     for metric in metrics:
         for name, quantity in metric.quantities.items():
-            estimate = measurement.figures.get(name)
+            estimate = measurement.values.get(name)
             if estimate is not None:
                 interval = f"{_number(estimate.low)} to {_number(estimate.high)}"
-                title = Text(quantity.titled(measurement.seen.extractor))
+                title = Text(quantity.titled(measurement.extractor.name))
                 table.add_row(title, _number(estimate.value), interval, quantity.better, Text(estimate.note))
             elif not measurement.failures.get(member_name(metric), NEEDS).startswith(NEEDS):
                 table.add_row(quantity.title, "", "not computed", "", "")
@@ -114,14 +114,14 @@ def _single(measurement: Measurement, metrics: Sequence[Metric]) -> Table:
 
 
 def _side_by_side(called: Mapping[str, Measurement], metrics: Sequence[Metric]) -> Table:
-    table = _table("figure")
+    table = _table("metric")
     table.add_column("better", no_wrap=True)
     for name in called:
         table.add_column(name, justify="right")
-    extractors = " / ".join(dict.fromkeys(each.seen.extractor for each in called.values()))
+    extractors = " / ".join(dict.fromkeys(each.extractor.name for each in called.values()))
     for metric in metrics:
         for name, quantity in metric.quantities.items():
-            estimates = [each.figures.get(name) for each in called.values()]
+            estimates = [each.values.get(name) for each in called.values()]
             if any(estimates):
                 table.add_row(Text(quantity.titled(extractors)), quantity.better, *map(_cell, estimates))
     return table
@@ -184,14 +184,14 @@ def _needs(measurement: Measurement) -> dict[str, tuple[list[str], dict[str, Non
 def _unpublished(called: Mapping[str, Measurement], metrics: Sequence[Metric]) -> Iterator[str]:
     """One line if a value has a published namesake that another feature network measures."""
     published = {name for metric in metrics for name, quantity in metric.quantities.items() if quantity.published}
-    own = [each for each in called.values() if each.seen.extractor != PUBLISHED_EXTRACTOR]
-    if any(published & each.figures.keys() for each in own):
-        yield unpublished(own[0].seen.extractor)
-        yield from filter(None, dict.fromkeys(moved_by_seeds(each.seen.extractor) for each in own))
+    own = [each for each in called.values() if each.extractor.name != PUBLISHED_EXTRACTOR]
+    if any(published & each.values.keys() for each in own):
+        yield describe_unpublished(own[0].extractor.name)
+        yield from filter(None, dict.fromkeys(describe_seed_effect(each.extractor.name) for each in own))
 
 
 def _warnings(called: Mapping[str, Measurement]) -> Iterator[str]:
     for (one, first), (other, second) in itertools.combinations(called.items(), 2):
-        reasons = incomparable(first, second)
+        reasons = list_differences(first, second)
         if reasons:
             yield f"{one} and {other} cannot be compared side by side: {'; '.join(reasons)}"

@@ -16,14 +16,14 @@ from gansmith.images.pixels import to_float
 from gansmith.metrics.features import FeatureNetwork
 from gansmith.types import Images, ImageSpec, Pixels
 
-__all__ = ["Backbone", "BackboneNetwork", "first_weights"]
+__all__ = ["Backbone", "BackboneNetwork", "seed_weights"]
 
 SIDE = 40  # pixels; the first layer thins out larger images, so that the cost stays bounded
 WEIGHTS_SEED = 0
 
 
 @contextmanager
-def first_weights() -> Iterator[None]:
+def seed_weights() -> Iterator[None]:
     """Networks made in this block get the same weights each time, and nobody else's random numbers change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(WEIGHTS_SEED)
@@ -44,7 +44,7 @@ class Backbone(nn.Module):
 
     def __init__(self, spec: ImageSpec, *, width: int, num_features: int, num_classes: int = 0) -> None:
         super().__init__()
-        with first_weights():
+        with seed_weights():
             self.layers = nn.Sequential(*_layers(spec, width, num_features))
             self.head = nn.Linear(num_features, num_classes) if num_classes else None
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

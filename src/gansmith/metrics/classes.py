@@ -13,10 +13,10 @@ from torch import Tensor
 from gansmith.errors import MetricError
 from gansmith.metrics.features import Features
 
-__all__ = ["labels_of", "listed", "logits_of", "predicted_classes"]
+__all__ = ["name_classes", "predict_classes", "require_labels", "require_logits"]
 
 
-def labels_of(features: Features, whose: str, class_names: Sequence[str], missing: str = "") -> NDArray[np.int64]:
+def require_labels(features: Features, whose: str, class_names: Sequence[str], missing: str = "") -> NDArray[np.int64]:
     """The classes that the images have or were made for, int64 [n].
 
     Args:
@@ -40,8 +40,8 @@ def labels_of(features: Features, whose: str, class_names: Sequence[str], missin
     return labels
 
 
-def logits_of(features: Features, whose: str, class_names: Sequence[str]) -> Float[Tensor, "n k"]:
-    """Return a classifier's logits of the images; the arguments are those of ``labels_of``.
+def require_logits(features: Features, whose: str, class_names: Sequence[str]) -> Float[Tensor, "n k"]:
+    """Return a classifier's logits of the images; the arguments are those of ``require_labels``.
 
     Raises:
         MetricError: the feature network classifies nothing, or not these images.
@@ -59,13 +59,13 @@ def logits_of(features: Features, whose: str, class_names: Sequence[str]) -> Flo
     return logits
 
 
-def predicted_classes(features: Features, whose: str, class_names: Sequence[str]) -> NDArray[np.int64]:
+def predict_classes(features: Features, whose: str, class_names: Sequence[str]) -> NDArray[np.int64]:
     """The class that a classifier of these classes sees in each image, int64 [n].
 
     Raises:
         MetricError: the feature network is no classifier, or one of other classes.
     """
-    logits = logits_of(features, whose, class_names)
+    logits = require_logits(features, whose, class_names)
     if class_names and logits.shape[1] != len(class_names):
         raise MetricError(
             f"the feature network tells {logits.shape[1]:,} classes apart; expected the {len(class_names):,} of the "
@@ -75,7 +75,7 @@ def predicted_classes(features: Features, whose: str, class_names: Sequence[str]
     return found
 
 
-def listed(numbers: Sequence[int], class_names: Sequence[str], most: int = 3) -> str:
+def name_classes(numbers: Sequence[int], class_names: Sequence[str], most: int = 3) -> str:
     """Some classes in words: "stop, yield, go and 4 more"."""
     words = [class_names[number] if class_names else f"class {number}" for number in numbers[:most]]
     rest = len(numbers) - len(words)

@@ -22,7 +22,7 @@ from gansmith.images.pixels import to_float
 from gansmith.metrics.backbone import Backbone, BackboneNetwork
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import Selection, extract
-from gansmith.metrics.learning import LEARNING_SEED, Progress, learn, learnt_once, parted
+from gansmith.metrics.learning import LEARNING_SEED, Progress, fit, split_validation, train_once
 from gansmith.types import Batch, Pixels
 
 __all__ = ["Classifier"]
@@ -55,7 +55,7 @@ class Classifier(Extractor):
         num_classes = len(store.class_names)
         backbone = Backbone(store.spec, width=self.width, num_features=self.num_features, num_classes=num_classes)
 
-        learnt, judged = parted(store, training)
+        learnt, judged = split_validation(store, training)
 
         def teach(device: torch.device) -> str:
             draw = torch.Generator().manual_seed(LEARNING_SEED)
@@ -65,11 +65,11 @@ class Classifier(Extractor):
                 _, logits = backbone(to_float(_shifted(batch.images, draw).to(device)))
                 return F.cross_entropy(logits, batch.labels.to(device))
 
-            learn(backbone.to(device), loss, store, learnt, self.kimg, progress)
+            fit(backbone.to(device), loss, store, learnt, self.kimg, progress)
             return _accuracy(BackboneNetwork("classifier", backbone, store.spec, device, ""), store, judged)
 
-        network = learnt_once(self, store, training, backbone, teach)
-        network.unlearnt = judged if len(judged) else None
+        network = train_once(self, store, training, backbone, teach)
+        network.validation = judged if len(judged) else None
         return network
 
 

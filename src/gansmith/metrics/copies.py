@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from gansmith.metrics.features import Pictures
-from gansmith.metrics.manifold import nearest
+from gansmith.metrics.features import ImageSequence
+from gansmith.metrics.manifold import find_nearest
 from gansmith.types import PixelArray
 
 __all__ = ["COPY", "Originals"]
@@ -37,22 +37,22 @@ class Originals:
         num_candidates: training images that each image is compared with.
     """
 
-    images: Pictures
+    images: ImageSequence
     descriptors: Float32[Tensor, "m d"]
     most_side: int
     num_candidates: int
 
     @classmethod
-    def of(cls, images: Pictures, *, most_side: int = MOST_SIDE, num_candidates: int = CANDIDATES) -> Originals:
+    def of(cls, images: ImageSequence, *, most_side: int = MOST_SIDE, num_candidates: int = CANDIDATES) -> Originals:
         """Prepare these training images, at least one."""
         found = _descriptors(images, most_side)
         return cls(images=images, descriptors=found, most_side=most_side, num_candidates=num_candidates)
 
-    def copied(self, images: Pictures, neighbours: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
+    def copied(self, images: ImageSequence, neighbours: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
         """Return which images differ from a training image by at most ``COPY``; see ``differences``."""
         return self.differences(images, neighbours) <= COPY
 
-    def copied_among_themselves(self, which: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def find_copies_within(self, which: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which of these training images are copies of another training image, bool [n].
 
         Args:
@@ -67,7 +67,7 @@ class Originals:
         )
         return self._differences(images, others) <= COPY
 
-    def differences(self, images: Pictures, neighbours: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    def differences(self, images: ImageSequence, neighbours: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """Return the smallest difference of each image from a training image, relative to that image's contrast.
 
         Both are compared pixel by pixel where they overlap, after the best shift and mirroring and without the
@@ -88,10 +88,10 @@ class Originals:
 
     def _candidates(self, descriptors: Float32[Tensor, "n d"], more: int = 0) -> NDArray[np.int64]:
         num = min(self.num_candidates + more, len(self.images))
-        _, found = nearest(descriptors, self.descriptors, num)
+        _, found = find_nearest(descriptors, self.descriptors, num)
         return found.numpy()
 
-    def _differences(self, images: Pictures, candidates: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _differences(self, images: ImageSequence, candidates: NDArray[np.int64]) -> NDArray[np.float64]:
         smallest = []
         for start in range(0, len(images), BATCH_SIZE):
             which = np.arange(start, min(start + BATCH_SIZE, len(images)))
@@ -105,7 +105,7 @@ class Originals:
 class _Chosen:
     """Some of the images, by their numbers."""
 
-    images: Pictures
+    images: ImageSequence
     numbers: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -115,14 +115,14 @@ class _Chosen:
         return self.images[self.numbers[which]]
 
 
-def _read(pictures: Pictures, which: NDArray[np.int64], most_side: int) -> Float32[Tensor, "n c h w"]:
+def _read(pictures: ImageSequence, which: NDArray[np.int64], most_side: int) -> Float32[Tensor, "n c h w"]:
     """Pixels from 0 to 255, of at most so many a side."""
     images = torch.from_numpy(np.ascontiguousarray(pictures[which])).permute(0, 3, 1, 2).float()
     factor = -(-max(images.shape[2:]) // most_side)
     return F.avg_pool2d(images, factor, ceil_mode=True) if factor > 1 else images
 
 
-def _descriptors(pictures: Pictures, most_side: int) -> Float32[Tensor, "n d"]:
+def _descriptors(pictures: ImageSequence, most_side: int) -> Float32[Tensor, "n d"]:
     """Low frequencies' amplitudes, the same for mirrored images and nearly so for shifted ones; of length 1."""
     found = []
     for start in range(0, len(pictures), BATCH_SIZE):

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from gansmith.errors import MetricError
 from gansmith.metrics.intervals import bootstrap, normal
-from gansmith.metrics.manifold import nearest, squared_distances
-from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.metrics.manifold import find_nearest, squared_distances
+from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 
 __all__ = ["Diversity"]
 
@@ -45,7 +45,7 @@ class Diversity(Metric):
         "uniqueness": Quantity(title="Distance to the nearest other, generated to real", better="nearer 1"),
     }
 
-    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
         real, fake = _equally_many(comparison)
         centre = real.mean(dim=0, dtype=torch.float64)
         ours, theirs = _contributions(fake, centre), _contributions(real, centre)
@@ -64,7 +64,7 @@ class Diversity(Metric):
         }
 
 
-def _equally_many(comparison: Comparison) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
+def _equally_many(comparison: MetricInputs) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
     found = []
     num = min(len(comparison.real), len(comparison.fake))
     if num < LEAST_IMAGES:
@@ -83,7 +83,7 @@ def _ratios(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray[n
 def _contributions(values: Float[Tensor, "n d"], centre: Float64[Tensor, "d"]) -> NDArray[np.float64]:
     """Float64 [n 3], whose means are the images' mean distance, their Vendi score's logarithm, and their mean
     distance to the nearest."""
-    to_nearest, _ = nearest(values, values, 1, among_themselves=True)
+    to_nearest, _ = find_nearest(values, values, 1, among_themselves=True)
     columns = [_of_mean_distance(values), _of_entropy(values.double() - centre), to_nearest[:, 0]]
     return torch.stack(columns, dim=1).numpy()
 

@@ -28,18 +28,18 @@ from gansmith.types import PixelArray, Pixels
 __all__ = [
     "FeatureNetwork",
     "Features",
-    "Pictures",
+    "ImageSequence",
     "Selection",
+    "choose_subset",
     "extract",
-    "features_of_batches",
-    "features_of_store",
-    "some_of",
+    "extract_batches",
+    "extract_store",
 ]
 
 BATCH_SIZE = 128  # of the network, whatever comes in: so that no figure depends on how the images arrived
 
 
-class Pictures(Protocol):
+class ImageSequence(Protocol):
     """Images that can be looked up by number: an array, or a part of a memory map."""
 
     def __len__(self) -> int: ...
@@ -86,7 +86,7 @@ class Features:
     values: Float[Tensor, "n d"]
     logits: Float[Tensor, "n k"] | None
     labels: NDArray[np.int64] | None
-    images: Pictures
+    images: ImageSequence
 
     def __len__(self) -> int:
         return len(self.values)
@@ -108,7 +108,7 @@ class FeatureNetwork(ABC):
         digest: SHA-256 of its weights and of how it treats pixels.
         note: how good it is, in one clause: "held-out accuracy 98.7 %".
         num_classes: of its logits; 0 if it gives none.
-        unlearnt: of the images that it could have learnt its classes from, the numbers of those that it did not learn
+        validation: of the images that it could have learnt its classes from, the numbers of those that it did not learn
             from, int64 [n]; None if unknown.
     """
 
@@ -116,7 +116,7 @@ class FeatureNetwork(ABC):
     digest: str
     note: str = ""
     num_classes: int = 0
-    unlearnt: NDArray[np.int64] | None = None
+    validation: NDArray[np.int64] | None = None
 
     @abstractmethod
     def __call__(self, pixels: Pixels) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"] | None]:
@@ -167,7 +167,7 @@ def _rebatched(batches: Iterable[PixelArray]) -> Iterator[PixelArray]:
         yield np.ascontiguousarray(rest)
 
 
-def features_of_batches(
+def extract_batches(
     network: FeatureNetwork,
     batches: Iterable[tuple[PixelArray, NDArray[np.int64] | None]],
     done: Callable[[int], object] | None = None,
@@ -198,14 +198,14 @@ def features_of_batches(
     )
 
 
-def some_of(indices: NDArray[np.int64], num: int) -> NDArray[np.int64]:
+def choose_subset(indices: NDArray[np.int64], num: int) -> NDArray[np.int64]:
     """At most ``num`` of some indices, in their order; always the same ones, so that figures can be compared."""
     if len(indices) <= num:
         return indices
     return np.sort(np.random.default_rng(0).choice(indices, num, replace=False))
 
 
-def features_of_store(
+def extract_store(
     network: FeatureNetwork,
     store: Store,
     indices: NDArray[np.int64],

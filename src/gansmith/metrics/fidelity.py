@@ -14,11 +14,11 @@ from gansmith.component import (
     Between,
 )
 from gansmith.errors import MetricError
-from gansmith.metrics.classes import labels_of, listed, predicted_classes
+from gansmith.metrics.classes import name_classes, predict_classes, require_labels
 from gansmith.metrics.confusion import Confusion
 from gansmith.metrics.features import Features
-from gansmith.metrics.intervals import CONFIDENCE, mean_of_shares, normal, wilson
-from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.metrics.intervals import CONFIDENCE, average_shares, normal, wilson
+from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 
 __all__ = ["ClassCoverage", "LabelFidelity"]
 
@@ -40,25 +40,25 @@ class LabelFidelity(Metric):
         "label_fidelity_balanced": Quantity(title="Label fidelity, mean of classes", better="higher"),
     }
 
-    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
         names = comparison.class_names
-        asked = labels_of(comparison.fake, "generated", names, comparison.unlabelled)
-        right = predicted_classes(comparison.fake, "generated", names) == asked
+        asked = require_labels(comparison.fake, "generated", names, comparison.unlabelled)
+        right = predict_classes(comparison.fake, "generated", names) == asked
         classes = np.unique(asked).tolist()
         shares = [wilson(int(right[asked == number].sum()), int((asked == number).sum())) for number in classes]
         worst = min(range(len(classes)), key=lambda i: shares[i].value)
-        worst_note = f"worst class: {listed([classes[worst]], names)}, {100 * shares[worst].value:.1f} %"
+        worst_note = f"worst class: {name_classes([classes[worst]], names)}, {100 * shares[worst].value:.1f} %"
         return {
             "label_fidelity": wilson(int(right.sum()), len(right), note=_ceiling(comparison)),
-            "label_fidelity_balanced": mean_of_shares(shares, note=worst_note),
+            "label_fidelity_balanced": average_shares(shares, note=worst_note),
         }
 
 
-def _ceiling(comparison: Comparison) -> str:
+def _ceiling(comparison: MetricInputs) -> str:
     if comparison.real.labels is None:
         return ""
-    labels = labels_of(comparison.real, "real", comparison.class_names)
-    right = predicted_classes(comparison.real, "real", comparison.class_names) == labels
+    labels = require_labels(comparison.real, "real", comparison.class_names)
+    right = predict_classes(comparison.real, "real", comparison.class_names) == labels
     return f"{100 * right.mean():.1f} % for the real images"
 
 
@@ -85,23 +85,23 @@ class ClassCoverage(Metric):
         "class_entropy": Quantity(title="Entropy of classes, generated to real", better="nearer 1"),
     }
 
-    needs_unlearnt: ClassVar[bool] = True
+    needs_validation: ClassVar[bool] = True
 
     least: Annotated[float, Between(0, 1, open_low=True)] = 0.1
 
-    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
         names = comparison.class_names
-        real = predicted_classes(comparison.real, "real", names)
-        fake = predicted_classes(comparison.fake, "generated", names)
+        real = predict_classes(comparison.real, "real", names)
+        fake = predict_classes(comparison.fake, "generated", names)
         num_classes = len(names) or int(max(real.max(), fake.max())) + 1
         confusion, known_by = _confusion(comparison, num_classes)
-        there = real if comparison.real.labels is None else labels_of(comparison.real, "real", names)
+        there = real if comparison.real.labels is None else require_labels(comparison.real, "real", names)
         bars = self.least * np.bincount(there, minlength=num_classes) / len(there)
         seen = np.bincount(_seen_clearly(comparison.fake, fake, num_classes), minlength=num_classes + 1)
         covered, surely, perhaps = _covered(confusion, seen, bars)
         expected = np.flatnonzero(bars)
         missing = [number for number in expected.tolist() if not covered[number]]
-        note = f"of {len(expected):,}" + (f"; not {listed(missing, names)}" if missing else "") + known_by
+        note = f"of {len(expected):,}" + (f"; not {name_classes(missing, names)}" if missing else "") + known_by
         count = Estimate(
             value=float(covered.sum()),
             low=float(surely.sum()),
@@ -112,14 +112,14 @@ class ClassCoverage(Metric):
         return {"classes_covered": count, "class_entropy": _entropy_ratio(real, fake)}
 
 
-def _confusion(comparison: Comparison, num_classes: int) -> tuple[Confusion, str]:
+def _confusion(comparison: MetricInputs, num_classes: int) -> tuple[Confusion, str]:
     """The classifier's mistakes on real images, and what must be said of where they are known from."""
-    names, real = comparison.class_names, comparison.unlearnt or comparison.real
+    names, real = comparison.class_names, comparison.validation or comparison.real
     if real.labels is None:
         return Confusion.without_mistakes(num_classes), ""
-    clear = _seen_clearly(real, predicted_classes(real, "real", names), num_classes)
-    counted = Confusion.of(labels_of(real, "real", names), clear, num_classes)
-    return counted, "" if comparison.unlearnt else "; mistakes are those on images that it may have learnt from"
+    clear = _seen_clearly(real, predict_classes(real, "real", names), num_classes)
+    counted = Confusion.of(require_labels(real, "real", names), clear, num_classes)
+    return counted, "" if comparison.validation else "; mistakes are those on images that it may have learnt from"
 
 
 def _seen_clearly(features: Features, seen: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from gansmith import dist
 from gansmith.errors import MetricError
-from gansmith.metrics.classes import labels_of, listed
+from gansmith.metrics.classes import name_classes, require_labels
 from gansmith.metrics.intervals import normal
-from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 
 __all__ = ["FID", "FIDInfinity", "IntraClassFID", "Moments", "frechet_distance"]
 
@@ -115,7 +115,7 @@ class FID(Metric):
 
     quantities: ClassVar[Mapping[str, Quantity]] = {"fid": Quantity(title="FID", better="lower", published=True)}
 
-    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
         real, fake = comparison.real.values, comparison.fake.values
         _require(real, fake, real.shape[1] + 1)
         value, error = _distance(real, fake), _standard_error(real, fake)
@@ -139,7 +139,7 @@ class FIDInfinity(Metric):
         "fid_infinity": Quantity(title="FID∞", better="lower", published=True)
     }
 
-    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
         real, fake = comparison.real.values, comparison.fake.values
         features = real.shape[1]
         _require(real, fake, 2 * LEAST_RATIO * features)
@@ -163,18 +163,18 @@ class IntraClassFID(Metric):
         "intra_fid": Quantity(title="FID within classes", better="lower", published=True)
     }
 
-    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
         pairs, note = _pairs_by_class(comparison)
         value = float(np.mean([_distance(real, fake) for real, fake in pairs]))
         error = math.hypot(*(_standard_error(real, fake) for real, fake in pairs)) / len(pairs)
         return {"intra_fid": normal(value, error, INTERVAL, within=(0, math.inf), note=note)}
 
 
-def _pairs_by_class(comparison: Comparison) -> tuple[list[tuple[Tensor, Tensor]], str]:
+def _pairs_by_class(comparison: MetricInputs) -> tuple[list[tuple[Tensor, Tensor]], str]:
     """The real and the generated features of each class that has enough of both, and which classes those are."""
     real, fake, names = comparison.real, comparison.fake, comparison.class_names
-    real_labels = labels_of(real, "real", names)
-    fake_labels = labels_of(fake, "generated", names, comparison.unlabelled)
+    real_labels = require_labels(real, "real", names)
+    fake_labels = require_labels(fake, "generated", names, comparison.unlabelled)
     num_classes = len(names) or int(max(real_labels.max(), fake_labels.max())) + 1
     features = real.values.shape[1]
     pairs, left_out = [], []
@@ -186,7 +186,7 @@ def _pairs_by_class(comparison: Comparison) -> tuple[list[tuple[Tensor, Tensor]]
             left_out.append(number)
     note = f"{len(pairs)} of {num_classes} classes"
     if left_out:
-        note += f"; too few images of {listed(left_out, names)}"
+        note += f"; too few images of {name_classes(left_out, names)}"
     if not pairs or 2 * len(pairs) < num_classes:
         raise MetricError(
             f"{note}; expected more than {features:,} real and generated images (the number of features) of at least "

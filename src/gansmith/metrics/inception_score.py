@@ -16,9 +16,9 @@ from gansmith.component import (
     Between,
 )
 from gansmith.errors import MetricError
-from gansmith.metrics.classes import logits_of
+from gansmith.metrics.classes import require_logits
 from gansmith.metrics.intervals import normal
-from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 
 __all__ = ["InceptionScore", "inception_score"]
 
@@ -41,8 +41,8 @@ class InceptionScore(Metric):
 
     splits: Annotated[int, Between(2, 1000)] = 10
 
-    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
-        logits = logits_of(comparison.fake, "generated", comparison.class_names)
+    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
+        logits = require_logits(comparison.fake, "generated", comparison.class_names)
         num, num_classes = logits.shape
         if num < 2 * self.splits:
             raise MetricError(

@@ -11,7 +11,7 @@ from scipy import stats
 
 from gansmith.metrics.metric import Estimate
 
-__all__ = ["CONFIDENCE", "bootstrap", "mean_of_shares", "normal", "wilson"]
+__all__ = ["CONFIDENCE", "average_shares", "bootstrap", "normal", "wilson"]
 
 CONFIDENCE = 0.95
 
@@ -75,7 +75,7 @@ def wilson(successes: int, total: int, *, note: str = "") -> Estimate:
     return Estimate(value=successes / total, low=float(found.low), high=float(found.high), interval="Wilson", note=note)
 
 
-def mean_of_shares(shares: Sequence[Estimate], *, note: str = "") -> Estimate:
+def average_shares(shares: Sequence[Estimate], *, note: str = "") -> Estimate:
     """The unweighted mean of independent shares; their intervals' arms are added as squares (Zou and Donner 2008).
 
     Args:

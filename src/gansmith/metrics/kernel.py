@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gansmith.errors import MetricError
 from gansmith.metrics.intervals import normal
-from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 
 __all__ = ["KID", "kernel_distance"]
 
@@ -31,7 +31,7 @@ class KID(Metric):
 
     quantities: ClassVar[Mapping[str, Quantity]] = {"kid": Quantity(title="KID", better="lower", published=True)}
 
-    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
         real, fake = comparison.real.values, comparison.fake.values
         for whose, values in (("real", real), ("generated", fake)):
             if len(values) < 2:

@@ -31,7 +31,7 @@ from gansmith.metrics.extractor import Extractor
 from gansmith.plain_json import sealed, unsealed
 from gansmith.types import Batch
 
-__all__ = ["LEARNING_SEED", "Progress", "learn", "learnt_once", "parted"]
+__all__ = ["LEARNING_SEED", "Progress", "fit", "split_validation", "train_once"]
 
 Progress: TypeAlias = Callable[[int, int], object]
 
@@ -45,7 +45,7 @@ JUDGED = 0.1
 JUDGE_SEED = 1  # another than that of training and held-out images, lest both splits take the same groups
 
 
-def learnt_once(
+def train_once(
     extractor: Extractor, store: Store, training: Indices, backbone: Backbone, teach: Callable[[torch.device], str]
 ) -> BackboneNetwork:
     """A backbone with what it has learnt: from the cache, else the main process teaches it now, for all.
@@ -127,7 +127,7 @@ def _cached_path(extractor: Extractor, store: Store, training: Indices) -> Path:
     return cache_folder() / "extractors" / f"{type(extractor).__name__.lower()}-{key}"
 
 
-def parted(store: Store, training: Indices) -> tuple[Indices, Indices]:
+def split_validation(store: Store, training: Indices) -> tuple[Indices, Indices]:
     """What a network learns from, and what it is judged on: no group is parted, and no class goes unlearnt."""
     judged = np.intersect1d(training, split(store, JUDGED, seed=JUDGE_SEED)[1])
     learnt = np.setdiff1d(training, judged)
@@ -137,7 +137,7 @@ def parted(store: Store, training: Indices) -> tuple[Indices, Indices]:
     return np.union1d(learnt, judged[~known]), judged[known]
 
 
-def learn(
+def fit(
     network: nn.Module,
     loss: Callable[[Batch], Tensor],
     store: Store,

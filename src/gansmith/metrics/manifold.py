@@ -17,9 +17,9 @@ from gansmith.component import (
 from gansmith.errors import MetricError
 from gansmith.metrics.features import Features
 from gansmith.metrics.intervals import bootstrap, normal, wilson
-from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 
-__all__ = ["DensityCoverage", "PrecisionRecall", "nearest", "squared_distances"]
+__all__ = ["DensityCoverage", "PrecisionRecall", "find_nearest", "squared_distances"]
 
 BLOCK = 2**22  # distances that are held at once: 32 MiB
 ROUNDING = 1e-12  # of the largest squared norm: what float32 features know of a squared distance near 0, no better
@@ -49,7 +49,7 @@ class PrecisionRecall(Metric):
 
     neighbours: Annotated[int, Between(1, 1000)] = 3
 
-    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
         real, fake = _values(comparison, self.neighbours)
         realistic = _balls_around(fake, real, _radii(real, self.neighbours)) > 0
         within_reach = _balls_around(real, fake, _radii(fake, self.neighbours)) > 0
@@ -82,7 +82,7 @@ class DensityCoverage(Metric):
 
     neighbours: Annotated[int, Between(1, 1000)] = 5
 
-    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
         real, fake = _values(comparison, self.neighbours)
         radii = _radii(real, self.neighbours)
         densities = (_balls_around(fake, real, radii).double() / self.neighbours).numpy()
@@ -97,11 +97,11 @@ class DensityCoverage(Metric):
             "density": normal(
                 float(densities.mean()), float(error), f"bootstrap of {REPLICATES}", within=(0, math.inf), note=given
             ),
-            "coverage": _share(nearest(real, fake, 1)[0][:, 0] <= radii, given),
+            "coverage": _share(find_nearest(real, fake, 1)[0][:, 0] <= radii, given),
         }
 
 
-def nearest(
+def find_nearest(
     queries: Float[Tensor, "n d"], points: Float[Tensor, "m d"], num: int, *, among_themselves: bool = False
 ) -> tuple[Float64[Tensor, "n num"], Int64[Tensor, "n num"]]:
     """The nearest points of each query, found among all, nearest first.
@@ -154,7 +154,7 @@ def _squared_norms(values: Float64[Tensor, "n d"]) -> Float64[Tensor, "n 1"]:
     return values.square().sum(dim=1, keepdim=True)
 
 
-def _values(comparison: Comparison, neighbours: int) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
+def _values(comparison: MetricInputs, neighbours: int) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
     for kind, features in (("real", comparison.real), ("generated", comparison.fake)):
         _check_number(kind, features, neighbours + 1)
     return comparison.real.values, comparison.fake.values
@@ -169,7 +169,7 @@ def _check_number(kind: str, features: Features, needed: int) -> None:
 
 
 def _radii(points: Float[Tensor, "n d"], neighbours: int) -> Float64[Tensor, "n"]:
-    return nearest(points, points, neighbours, among_themselves=True)[0][:, -1]
+    return find_nearest(points, points, neighbours, among_themselves=True)[0][:, -1]
 
 
 def _balls_around(

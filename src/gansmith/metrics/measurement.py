@@ -1,4 +1,4 @@
-"""Figures with what is needed to trust and compare them: one line of metrics.jsonl."""
+"""Metric values with what is needed to trust and compare them: one line of metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ from gansmith.metrics.metric import Estimate
 
 __all__ = [
     "PUBLISHED_EXTRACTOR",
+    "ExtractorFacts",
     "Generated",
     "Measurement",
     "Reference",
-    "Seen",
     "Split",
-    "incomparable",
-    "moved_by_seeds",
-    "unpublished",
+    "describe_seed_effect",
+    "describe_unpublished",
+    "list_differences",
+    "rename_old_keys",
 ]
 
 Split: TypeAlias = Literal["training", "held-out", "all"]
 
+OLD_KEYS = {"figures": "values", "figure": "metric", "seen": "extractor"}
 PUBLISHED_EXTRACTOR = "inception"  # the feature network of published values
 MOVED = {  # benchmarks/judges.py
     "classifier": (
@@ -47,7 +49,7 @@ MOVED = {  # benchmarks/judges.py
 
 @dataclass(frozen=True, kw_only=True)
 class Generated:
-    """Where the judged images come from.
+    """Where the generated images come from.
 
     Args:
         path: the run folder, folder or file.
@@ -74,7 +76,7 @@ class Generated:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """The real images that they were measured against.
+    """The real images that the generated ones were measured against.
 
     Args:
         title: the data set's.
@@ -102,31 +104,31 @@ class Reference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """The feature network that both were seen through: see ``FeatureNetwork``."""
+class ExtractorFacts:
+    """The feature extractor of a measurement; the fields are those of ``FeatureNetwork``."""
 
-    extractor: str
+    name: str
     digest: str
     note: str = ""
 
     @classmethod
-    def of(cls, network: FeatureNetwork) -> Seen:
-        """This network."""
-        return cls(extractor=network.name, digest=network.digest, note=network.note)
+    def of(cls, network: FeatureNetwork) -> ExtractorFacts:
+        """Describe this network."""
+        return cls(name=network.name, digest=network.digest, note=network.note)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What was measured at one moment, and of what.
+    """Metric values of one moment, and what they were measured on.
 
     Args:
-        kind: "evaluation", or "tracking" for the cheap figures of a training under way.
+        kind: "evaluation", or "tracking" for the metric that is measured while training.
         when: ISO 8601 with the time zone.
-        generated: the images that are judged.
-        reference: the real ones.
-        seen: the feature network.
-        figures: by name.
-        failures: why a figure could not be had, by the metric's name.
+        generated: the images that were measured.
+        reference: the real images.
+        extractor: the feature extractor that both were given to.
+        values: by name.
+        failures: why a value could not be computed, by the metric's name.
         gansmith: the version that measured.
     """
 
@@ -134,8 +136,8 @@ class Measurement:
     when: str
     generated: Generated
     reference: Reference
-    seen: Seen
-    figures: Mapping[str, Estimate]
+    extractor: ExtractorFacts
+    values: Mapping[str, Estimate]
     failures: Mapping[str, str] = field(default_factory=dict)
     gansmith: str
 
@@ -143,23 +145,23 @@ class Measurement:
         """For a line of metrics.jsonl."""
         return dataclasses.asdict(self)
 
-    def named_figures(self) -> dict[str, float]:
-        """The bare figures under the names that logs have for them: "metric/fid"."""
-        return {f"metric/{name}": estimate.value for name, estimate in self.figures.items()}
+    def named_values(self) -> dict[str, float]:
+        """Return the bare values under the names that logs use: "metric/fid"."""
+        return {f"metric/{name}": estimate.value for name, estimate in self.values.items()}
 
     @classmethod
     def from_plain(cls, plain: Any) -> Measurement:
-        """The inverse.
+        """Read a line of metrics.jsonl, also one that an earlier version wrote.
 
         Raises:
             MetricError: this is no line of metrics.jsonl.
         """
         try:
-            parts = dict(plain)
+            parts = rename_old_keys(dict(plain))
             parts["generated"] = Generated(**parts["generated"])
             parts["reference"] = Reference(**parts["reference"])
-            parts["seen"] = Seen(**parts["seen"])
-            parts["figures"] = {str(key): Estimate(**value) for key, value in parts["figures"].items()}
+            parts["extractor"] = ExtractorFacts(**parts["extractor"])
+            parts["values"] = {str(key): Estimate(**value) for key, value in parts["values"].items()}
             measurement = cls(**parts)
             _check(measurement, "metrics.jsonl")
             return measurement
@@ -167,10 +169,26 @@ class Measurement:
             raise MetricError(f"a line of metrics.jsonl cannot be read ({error}); remove the line") from error
 
 
-def incomparable(one: Measurement, other: Measurement) -> list[str]:
-    """Why the figures of two measurements must not be set side by side, a clause each; empty if they may."""
+def rename_old_keys(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object of metrics.jsonl or of best/state.json with the keys of today.
+
+    The first files have "figures" for the values, "figure" for the tracked metric, and "seen" for the feature
+    extractor, with its name under "extractor".
+    """
+    renamed = {OLD_KEYS.get(key, key): value for key, value in plain.items()}
+    if isinstance(plain.get("seen"), Mapping):
+        renamed["extractor"] = {"name" if key == "extractor" else key: value for key, value in plain["seen"].items()}
+    return renamed
+
+
+def list_differences(one: Measurement, other: Measurement) -> list[str]:
+    """Return the reasons why two measurements must not be compared, a clause each; empty if they may be."""
     pairs = [
-        ("the feature network", (one.seen.extractor, one.seen.digest), (other.seen.extractor, other.seen.digest)),
+        (
+            "the feature network",
+            (one.extractor.name, one.extractor.digest),
+            (other.extractor.name, other.extractor.digest),
+        ),
         ("the reference data", one.reference.digest, other.reference.digest),
         ("the reference split", one.reference.split, other.reference.split),
         ("the choice of real images", one.reference.selection, other.reference.selection),
@@ -180,7 +198,7 @@ def incomparable(one: Measurement, other: Measurement) -> list[str]:
     return [f"{what} differs ({_short(left)} and {_short(right)})" for what, left, right in pairs if left != right]
 
 
-def unpublished(extractor: str) -> str:
+def describe_unpublished(extractor: str) -> str:
     """Say that values in a feature network's features are not comparable with published ones, and how to get those."""
     return (
         f"values marked ({extractor}) are not comparable with published FIDs, which use Inception's features; "
@@ -188,7 +206,7 @@ def unpublished(extractor: str) -> str:
     )
 
 
-def moved_by_seeds(extractor: str) -> str:
+def describe_seed_effect(extractor: str) -> str:
     """Say how far FID depends on the seed that a feature network learnt from; empty where it learns nothing here."""
     return MOVED.get(extractor, "")
 

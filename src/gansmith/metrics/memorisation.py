@@ -13,13 +13,13 @@ from scipy import stats
 from gansmith.errors import MetricError
 from gansmith.images.sheets import grid
 from gansmith.metrics.copies import Originals
-from gansmith.metrics.features import Features, some_of
+from gansmith.metrics.features import Features, choose_subset
 from gansmith.metrics.intervals import bootstrap, normal, wilson
-from gansmith.metrics.manifold import nearest
-from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.metrics.manifold import find_nearest
+from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 from gansmith.types import PixelArray
 
-__all__ = ["ALARM", "AMONG_TRAINING", "Memorisation", "closest_pairs", "copies_p_value", "nearer_to_training"]
+__all__ = ["ALARM", "AMONG_TRAINING", "Memorisation", "copies_p_value", "draw_closest_pairs", "score_memorisation"]
 
 LEAST_IMAGES = 20  # below, neither the test's normal approximation nor the interval means much
 REPLICATES = 200
@@ -38,7 +38,7 @@ class Memorisation(Metric):
     Mann-Whitney test that samples are not nearer. The idea is that of Meehan, Chaudhuri and Dasgupta (2020), who
     cut the images' space into regions, test in each, and average what they find, weighted by the real images in
     each. Here there is one region: a generator that copies some kinds of images and misses others by far may come
-    out at 0.5. The share of copies and the sheet of ``closest_pairs`` show such a one.
+    out at 0.5. The share of copies and the sheet of ``draw_closest_pairs`` show such a one.
 
     Well above 0.5 means copies; well below, samples that are unlike real images, as noise, or recoloured copies. So
     neither end is good.
@@ -63,13 +63,13 @@ class Memorisation(Metric):
 
     needs_training: ClassVar[bool] = True
 
-    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
         training, held_out = _known(comparison)
         originals = Originals.of(training.images)
         samples, copied = _distances_and_copies(comparison.fake, training, originals)
         others, copied_others = _distances_and_copies(held_out, training, originals)
-        twins = originals.copied_among_themselves(some_of(np.arange(len(training)), AMONG_TRAINING))
-        score, p_value = nearer_to_training(samples, others)
+        twins = originals.find_copies_within(choose_subset(np.arange(len(training)), AMONG_TRAINING))
+        score, p_value = score_memorisation(samples, others)
         sizes = [len(samples), len(others)]
         error = bootstrap(_redrawn(samples, others), sizes, seed=comparison.seed, replicates=REPLICATES)
         interval, note = f"bootstrap of {REPLICATES}", f"Mann-Whitney {_p(p_value)}, one-sided"
@@ -80,7 +80,7 @@ class Memorisation(Metric):
         }
 
 
-def nearer_to_training(samples: NDArray[np.float64], held_out: NDArray[np.float64]) -> tuple[float, float]:
+def score_memorisation(samples: NDArray[np.float64], held_out: NDArray[np.float64]) -> tuple[float, float]:
     """The probability that a sample is nearer than a held-out image, and the p-value that samples are not nearer.
 
     Args:
@@ -122,7 +122,7 @@ def _p(value: float) -> str:
     return f"p = {value:.2g}" if value >= LEAST_P else f"p < {LEAST_P:g}"
 
 
-def closest_pairs(comparison: Comparison, num: int = 32) -> PixelArray:
+def draw_closest_pairs(comparison: MetricInputs, num: int = 32) -> PixelArray:
     """A sheet of the samples that are nearest to training images: above the sample, below it the training image.
 
     Args:
@@ -136,7 +136,7 @@ def closest_pairs(comparison: Comparison, num: int = 32) -> PixelArray:
         MetricError: nobody knows the training images.
     """
     training = _training(comparison)
-    distances, numbers = nearest(comparison.fake.values, training.values, 1)
+    distances, numbers = find_nearest(comparison.fake.values, training.values, 1)
     order = distances[:, 0].argsort(stable=True)[:num]
     samples = comparison.fake.images[order.numpy()]
     originals = training.images[numbers[order, 0].numpy()]
@@ -146,7 +146,7 @@ def closest_pairs(comparison: Comparison, num: int = 32) -> PixelArray:
     ]
 
 
-def _known(comparison: Comparison) -> tuple[Features, Features]:
+def _known(comparison: MetricInputs) -> tuple[Features, Features]:
     """Training and held-out images, if they and the samples are enough."""
     training = _training(comparison)
     if comparison.held_out is None:
@@ -164,7 +164,7 @@ def _known(comparison: Comparison) -> tuple[Features, Features]:
     return training, comparison.held_out
 
 
-def _training(comparison: Comparison) -> Features:
+def _training(comparison: MetricInputs) -> Features:
     if comparison.training is None:
         raise MetricError(
             "needs training images: leave out --against for a run; for images in files, name real images that the "
@@ -177,7 +177,7 @@ def _distances_and_copies(
     images: Features, training: Features, originals: Originals
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """How far each image is from its nearest training image, and whether it is a copy of one."""
-    distances, numbers = nearest(images.values, training.values, 1)
+    distances, numbers = find_nearest(images.values, training.values, 1)
     return distances[:, 0].numpy(), originals.copied(images.images, numbers[:, 0].numpy())
 
 

@@ -13,7 +13,7 @@ from gansmith.component import Component
 from gansmith.errors import MetricError
 from gansmith.metrics.features import Features
 
-__all__ = ["Better", "Comparison", "Estimate", "Metric", "Quantity"]
+__all__ = ["Better", "Estimate", "Metric", "MetricInputs", "Quantity"]
 
 Better: TypeAlias = Literal["lower", "higher", "nearer 1", "nearer 0.5"]
 
@@ -75,7 +75,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Comparison:
+class MetricInputs:
     """What a metric may look at; all in the features of one network.
 
     Args:
@@ -83,7 +83,7 @@ class Comparison:
         fake: the generated images; their labels are the classes that were asked for.
         training: all real images that the generator was trained on; None if unknown.
         held_out: real images that it never saw, or None.
-        unlearnt: labelled real images that the feature network did not learn from; None if unknown.
+        validation: labelled real images that the feature network did not learn from; None if unknown.
         class_names: k names; empty without labels.
         unlabelled: why the generated images have no labels, with the remedy; empty if nothing more is known.
         seed: of whatever a metric draws at random.
@@ -93,7 +93,7 @@ class Comparison:
     fake: Features
     training: Features | None = None
     held_out: Features | None = None
-    unlearnt: Features | None = None
+    validation: Features | None = None
     class_names: tuple[str, ...] = ()
     unlabelled: str = ""
     seed: int = 0
@@ -105,17 +105,17 @@ class Metric(Component):
 
     Class attributes:
         quantities: what it measures, by the figure's name in metrics.jsonl.
-        needs_training: whether it looks at ``Comparison.training`` and ``held_out``, which are had only for such.
-        needs_unlearnt: the same of ``Comparison.unlearnt``.
+        needs_training: whether it looks at ``MetricInputs.training`` and ``held_out``, which are had only for such.
+        needs_validation: the same of ``MetricInputs.validation``.
     """
 
     table: ClassVar[str] = "gansmith.metrics:METRICS"
     quantities: ClassVar[Mapping[str, Quantity]]
     needs_training: ClassVar[bool] = False
-    needs_unlearnt: ClassVar[bool] = False
+    needs_validation: ClassVar[bool] = False
 
     @abstractmethod
-    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
         """The figures, under the names of ``quantities``.
 
         Raises:

@@ -18,11 +18,11 @@ from gansmith.images.pixels import to_float
 from gansmith.metrics.backbone import Backbone
 from gansmith.metrics.features import Selection
 from gansmith.metrics.intervals import wilson
-from gansmith.metrics.learning import LEARNING_SEED, Progress, learn, parted
+from gansmith.metrics.learning import LEARNING_SEED, Progress, fit, split_validation
 from gansmith.metrics.metric import Estimate
 from gansmith.types import Batch, Images, ImageSpec, Pixels
 
-__all__ = ["mirror_asymmetry", "safe_operations"]
+__all__ = ["choose_operations", "measure_mirror_asymmetry"]
 
 SIDE = 32  # pixels; larger images are looked at from further away, where the grain of a file format is not seen
 MARGIN = 8  # one part of so many of each side is cut off, here or there
@@ -32,7 +32,7 @@ TOLD = 0.6  # of 1,000 images and more: 0.46 to 0.59 of photographs, 0.65 to 1 o
 WIDTH, NUM_FEATURES = 24, 32
 
 
-def mirror_asymmetry(store: Store, training: Indices, progress: Progress | None = None) -> Estimate | None:
+def measure_mirror_asymmetry(store: Store, training: Indices, progress: Progress | None = None) -> Estimate | None:
     """The share of unseen images that a small network tells from their mirror images; half are told by guessing.
 
     The network gives each image a number, and learns to give it a larger one than its mirror image; compare
@@ -46,7 +46,7 @@ def mirror_asymmetry(store: Store, training: Indices, progress: Progress | None 
     Returns:
         the share in [0, 1]; None where fewer than 20 images are left to judge by.
     """
-    learnt, judged = parted(store, training)
+    learnt, judged = split_validation(store, training)
     if len(judged) < LEAST_JUDGED:
         return None
     window = _Window(store.spec)
@@ -65,7 +65,7 @@ def mirror_asymmetry(store: Store, training: Indices, progress: Progress | None 
     def loss(batch: Batch) -> Tensor:
         return F.softplus(-lead(batch.images)).mean()
 
-    learn(backbone, loss, store, learnt, KIMG, progress)
+    fit(backbone, loss, store, learnt, KIMG, progress)
     backbone.eval()
     some = judged[np.linspace(0, len(judged) - 1, min(MOST_JUDGED, len(judged))).astype(np.int64)]
     batches = Selection(store.images, some).batches()
@@ -74,7 +74,7 @@ def mirror_asymmetry(store: Store, training: Indices, progress: Progress | None 
     return wilson(int((leads > 0).sum()), len(leads))
 
 
-def safe_operations(
+def choose_operations(
     kind: str, channels: int, mirror_asymmetry: Callable[[], Estimate | None] | None, where: str = "augment.operations"
 ) -> tuple[tuple[str, ...], str]:
     """Choose the operations that leave images' meaning alone: those of their kind, less "mirror" if it changes them.

@@ -19,10 +19,10 @@ from gansmith.data.batches import Indices
 from gansmith.data.store import Store
 from gansmith.errors import MetricError
 from gansmith.images.pixels import to_float
-from gansmith.metrics.backbone import Backbone, BackboneNetwork, first_weights
+from gansmith.metrics.backbone import Backbone, BackboneNetwork, seed_weights
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import Selection
-from gansmith.metrics.learning import LEARNING_SEED, Progress, learn, learnt_once, parted
+from gansmith.metrics.learning import LEARNING_SEED, Progress, fit, split_validation, train_once
 from gansmith.types import Batch, Images, Pixels
 
 __all__ = ["SelfSupervised"]
@@ -58,17 +58,17 @@ class SelfSupervised(Extractor):
         backbone = Backbone(store.spec, width=self.width, num_features=self.num_features)
 
         def teach(device: torch.device) -> str:
-            learnt, judged = parted(store, training)
+            learnt, judged = split_validation(store, training)
             network = _Projected(backbone, self.num_features).to(device)
             draw = torch.Generator().manual_seed(LEARNING_SEED)
 
             def loss(batch: Batch) -> Tensor:
                 return _contrast(*network(*_two_views(batch.images, draw, device)))
 
-            learn(network, loss, store, learnt, self.kimg, progress)
+            fit(network, loss, store, learnt, self.kimg, progress)
             return _known_again(network.eval(), store, judged[:MOST_JUDGED], draw, device)
 
-        return learnt_once(self, store, training, backbone, teach)
+        return train_once(self, store, training, backbone, teach)
 
 
 class _Projected(nn.Module):
@@ -77,7 +77,7 @@ class _Projected(nn.Module):
     def __init__(self, backbone: Backbone, num_features: int) -> None:
         super().__init__()
         self.backbone = backbone
-        with first_weights():
+        with seed_weights():
             hidden, last = nn.Linear(num_features, PROJECTION), nn.Linear(PROJECTION, PROJECTION)
             self.head = nn.Sequential(hidden, nn.ReLU(inplace=True), last)
 

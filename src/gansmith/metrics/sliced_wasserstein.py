@@ -17,9 +17,9 @@ from gansmith.component import (
     Between,
 )
 from gansmith.errors import MetricError
-from gansmith.metrics.features import Pictures
+from gansmith.metrics.features import ImageSequence
 from gansmith.metrics.intervals import normal
-from gansmith.metrics.metric import Comparison, Estimate, Metric, Quantity
+from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 from gansmith.types import size_text
 
 __all__ = ["Patches", "SlicedWasserstein", "level_distances", "pyramid_level", "pyramid_sizes"]
@@ -59,7 +59,7 @@ class SlicedWasserstein(Metric):
 
     projections: Annotated[int, Between(1, 65_536)] = 256
 
-    def measure(self, comparison: Comparison) -> dict[str, Estimate]:
+    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
         real, fake = comparison.real.images, comparison.fake.images
         ours, theirs = _equally_many(real, fake, comparison.seed)
         sizes = pyramid_sizes(*real[theirs[:1]].shape[1:3])
@@ -88,7 +88,7 @@ class Patches:
     squares: Float64[Tensor, "c n"]
 
     @classmethod
-    def of(cls, images: Pictures, which: NDArray[np.int64], level: int, places: Int64[Tensor, "2 p"]) -> Patches:
+    def of(cls, images: ImageSequence, which: NDArray[np.int64], level: int, places: Int64[Tensor, "2 p"]) -> Patches:
         """Cut them out.
 
         Args:
@@ -176,7 +176,7 @@ def level_distances(ours: Patches, theirs: Patches, directions: Float32[Tensor, 
     return np.array([np.concatenate(whole, axis=1).mean(), *without.mean(axis=1)])
 
 
-def _equally_many(real: Pictures, fake: Pictures, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _equally_many(real: ImageSequence, fake: ImageSequence, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Which generated and which real images are compared."""
     num = min(len(real), len(fake), MOST_IMAGES)
     if num < LEAST_IMAGES:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gansmith.errors import RunError
-from gansmith.metrics.measurement import Measurement, incomparable
+from gansmith.metrics.measurement import Measurement, list_differences
 from gansmith.report.charts import TALL, WIDE, Chart, Frame, Line, draw, numbers
 from gansmith.report.figures import quantity, title_of
 from gansmith.report.words import between, kimg, number, precise
@@ -48,12 +48,12 @@ def tracked(measurements: Sequence[Measurement]) -> tuple[str, list[Measurement]
         RunError: nothing was tracked.
     """
     tracking = [measurement for measurement in measurements if measurement.kind == "tracking"]
-    found = [measurement for measurement in tracking if measurement.figures]
+    found = [measurement for measurement in tracking if measurement.values]
     if not found:
         failed = [reason for measurement in tracking for reason in measurement.failures.values()]
         raise RunError(f"No figure was tracked during training{': ' + failed[-1] if failed else ''}.")
-    name = next(iter(found[-1].figures))
-    return name, [one for one in found if name in one.figures and not incomparable(one, found[-1])]
+    name = next(iter(found[-1].values))
+    return name, [one for one in found if name in one.values and not list_differences(one, found[-1])]
 
 
 def best_of(name: str, measurements: Sequence[Measurement]) -> Measurement | None:
@@ -61,7 +61,7 @@ def best_of(name: str, measurements: Sequence[Measurement]) -> Measurement | Non
     known = quantity(name)
     if known is None:
         return None
-    return min(measurements, key=lambda one: known.cost(one.figures[name].value))
+    return min(measurements, key=lambda one: known.cost(one.values[name].value))
 
 
 def tracked_chart(measurements: Sequence[Measurement]) -> Chart:
@@ -72,10 +72,10 @@ def tracked_chart(measurements: Sequence[Measurement]) -> Chart:
     """
     name, found = tracked(measurements)
     best = best_of(name, found)
-    estimates = [measurement.figures[name] for measurement in found]
+    estimates = [measurement.values[name] for measurement in found]
     x = [(measurement.generated.nimg or 0) / 1000 for measurement in found]
     value, low, high = (numbers([getattr(each, part) for each in estimates]) for part in ("value", "low", "high"))
-    marks = [] if best is None else [((best.generated.nimg or 0) / 1000, best.figures[name].value)]
+    marks = [] if best is None else [((best.generated.nimg or 0) / 1000, best.values[name].value)]
     line = Line(x=x, y=value, low=low, high=high, marks=marks)
     alt = f"{title_of(name)}: {number(value[0])} at first, {number(value[-1])} at last"
     wide = draw([line], name="tracked", alt=alt, frame=Frame(size=WIDE, log=True))
@@ -86,13 +86,13 @@ def tracked_chart(measurements: Sequence[Measurement]) -> Chart:
 def _about(name: str, found: Sequence[Measurement], best: Measurement | None) -> str:
     last, which = found[-1], ""
     if best is not None:
-        figure = best.figures[name]
+        figure = best.values[name]
         value, ends = precise(figure.value, figure.low, figure.high), between(figure.low, figure.high)
         which = f"Best (circle): {value} (95 % interval {ends}) at {kimg(best.generated.nimg or 0)}. "
-    note = f" ({last.seen.note})" if last.seen.note else ""
+    note = f" ({last.extractor.note})" if last.extractor.note else ""
     return (
         f"{which}Measured {len(found)} times during training, on {last.generated.num:,} images of fixed seeds against "
-        f"{last.reference.num:,} real ones, seen through {last.seen.extractor}{note}; the band is its 95 % interval. "
+        f"{last.reference.num:,} real ones, features of {last.extractor.name}{note}; the band is its 95 % interval. "
         "Good for following one training, too rough to be quoted."
     )
 

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 from gansmith.component import member, members
 from gansmith.errors import RunError, command
-from gansmith.metrics.measurement import PUBLISHED_EXTRACTOR, Measurement, incomparable, moved_by_seeds, unpublished
+from gansmith.metrics.measurement import (
+    PUBLISHED_EXTRACTOR,
+    Measurement,
+    describe_seed_effect,
+    describe_unpublished,
+    list_differences,
+)
 from gansmith.metrics.metric import Estimate, Metric, Quantity
 from gansmith.report.words import between, count, kimg, plural, precise
 
@@ -104,11 +110,11 @@ def in_words(name: str, estimate: Estimate) -> str:
 
 def main_figure(measurement: Measurement) -> str:
     """The first of a measurement's figures in a sentence."""
-    name = _in_order(measurement.figures)[0]
+    name = _in_order(measurement.values)[0]
     generated = measurement.generated
     at = "" if generated.nimg is None else f" at {kimg(generated.nimg)}"
     source = f"the {generated.snapshot} generator{at}" if generated.snapshot else generated.path
-    return f"{in_words(name, measurement.figures[name])} of {plural(generated.num, 'image')} of {source}."
+    return f"{in_words(name, measurement.values[name])} of {plural(generated.num, 'image')} of {source}."
 
 
 def evaluation(measurements: Sequence[Measurement], path: str) -> Evaluation:
@@ -125,14 +131,14 @@ def evaluation(measurements: Sequence[Measurement], path: str) -> Evaluation:
     if not found:
         raise RunError(f"This run was not evaluated yet; do it with: {command('evaluate', path)}")
     newest, older = found[0], found[1:]
-    beside = [measurement for measurement in older if not incomparable(newest, measurement)][:MOST_OLDER]
+    beside = [measurement for measurement in older if not list_differences(newest, measurement)][:MOST_OLDER]
     apart = [
-        f"{', '.join(_moment(other))}: {'; '.join(why)}" for other in older if (why := incomparable(newest, other))
+        f"{', '.join(_moment(other))}: {'; '.join(why)}" for other in older if (why := list_differences(newest, other))
     ]
     method = _usual_method(newest)
     return Evaluation(
         columns=tuple(_moment(measurement) for measurement in (newest, *beside)),
-        figures=tuple(_row(name, [newest, *beside], method) for name in _in_order(newest.figures)),
+        figures=tuple(_row(name, [newest, *beside], method) for name in _in_order(newest.values)),
         failures=tuple((name, reason) for name, reason in newest.failures.items()),
         provenance=(
             *provenance(newest),
@@ -144,10 +150,10 @@ def evaluation(measurements: Sequence[Measurement], path: str) -> Evaluation:
 
 
 def _not_published(measurement: Measurement) -> list[str]:
-    known = filter(None, map(quantity, measurement.figures))
-    if measurement.seen.extractor == PUBLISHED_EXTRACTOR or not any(one.published for one in known):
+    known = filter(None, map(quantity, measurement.values))
+    if measurement.extractor.name == PUBLISHED_EXTRACTOR or not any(one.published for one in known):
         return []
-    said = filter(None, (each(measurement.seen.extractor) for each in (unpublished, moved_by_seeds)))
+    said = filter(None, (each(measurement.extractor.name) for each in (describe_unpublished, describe_seed_effect)))
     return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in said]
 
 
@@ -158,19 +164,19 @@ def _in_order(figures: Mapping[str, Estimate]) -> list[str]:
 
 def _usual_method(measurement: Measurement) -> str:
     """How most of the intervals were found."""
-    methods = [estimate.interval for estimate in measurement.figures.values()]
+    methods = [estimate.interval for estimate in measurement.values.values()]
     return max(methods, key=methods.count, default="")
 
 
 def _row(name: str, measurements: Sequence[Measurement], method: str) -> Figure:
-    estimates = [measurement.figures.get(name) for measurement in measurements]
-    newest = measurements[0].figures[name]
+    estimates = [measurement.values.get(name) for measurement in measurements]
+    newest = measurements[0].values[name]
     values = [
         "\N{EN DASH}" if estimate is None else precise(estimate.value, estimate.low, estimate.high)
         for estimate in estimates
     ]
     return Figure(
-        title=_title_in(name, measurements[0].seen.extractor),
+        title=_title_in(name, measurements[0].extractor.name),
         values=tuple(values),
         interval=between(newest.low, newest.high),
         better=_better(name),
@@ -185,19 +191,19 @@ def _moment(measurement: Measurement) -> tuple[str, str]:
 
 def provenance(measurement: Measurement) -> list[str]:
     """What stands behind a measurement's figures, in sentences."""
-    made, real, seen = measurement.generated, measurement.reference, measurement.seen
+    made, real, extractor = measurement.generated, measurement.reference, measurement.extractor
     weights = {True: ", averaged weights", False: ", weights as they are", None: ""}[made.ema]
     source = {"now": "the generator as it trained", None: made.path}.get(
         made.snapshot, f"the {made.snapshot} generator"
     )
     at = "" if made.nimg is None else f" at {kimg(made.nimg)}"
     seeds = "" if made.seed is None else f", seeds {count(made.seed)} to {count(made.seed + made.num - 1)}"
-    note = f": {seen.note}" if seen.note else ""
+    note = f": {extractor.note}" if extractor.note else ""
     splits = {"training": "the part it was trained on", "held-out": "the part held out of training", "all": "all of it"}
     return [
         f"Measured: {plural(made.num, 'image')} of {source}{at}{weights}{seeds}.",
         f"Against: {plural(real.num, 'real image')} of {real.title}, {real.part or splits[real.split]} "
         f"(data {real.digest[:12]}, choice {real.selection[:12]}).",
-        f"Seen through: {seen.extractor}{note} (weights {seen.digest[:12]}).",
+        f"Feature extractor: {extractor.name}{note} (weights {extractor.digest[:12]}).",
         f"On {measurement.when[:10]}, with gansmith {measurement.gansmith}.",
     ]

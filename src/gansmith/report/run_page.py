@@ -133,7 +133,7 @@ def _best(files: _Files) -> str:
     """The figure that says most: the newest evaluation's first, else the best of those tracked."""
     measurements = files.measurements.needed()
     evaluations = [
-        measurement for measurement in measurements if measurement.kind == "evaluation" and measurement.figures
+        measurement for measurement in measurements if measurement.kind == "evaluation" and measurement.values
     ]
     if evaluations:
         return main_figure(evaluations[-1])
@@ -144,7 +144,7 @@ def _best(files: _Files) -> str:
     best = best_of(name, found) or found[-1]
     at = kimg(best.generated.nimg or 0)
     images = plural(best.generated.num, "image")
-    return f"Best tracked {in_words(name, best.figures[name])}, at {at}, on {images}."
+    return f"Best tracked {in_words(name, best.values[name])}, at {at}, on {images}."
 
 
 def _guard(folder: RunFolder, config: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ import torch
 
 from gansmith.errors import GansmithError, TrainingDiverged
 from gansmith.evaluation import evaluate_run
-from gansmith.evaluation.options import Evaluation
+from gansmith.evaluation.options import EvaluationOptions
 from gansmith.files import open_without_link
 from gansmith.metrics.measurement import Measurement
 from gansmith.plain_json import read_json, read_lines
@@ -48,7 +48,7 @@ class Job:
     config: Config
     run: Path
     log: Path
-    evaluation: Evaluation | None
+    evaluation: EvaluationOptions | None
     device: str | None
     threads: int
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from gansmith import __version__
 from gansmith.errors import GansmithError
-from gansmith.evaluation.judge import quantities
-from gansmith.metrics.measurement import Measurement, incomparable
+from gansmith.evaluation.judge import list_quantities
+from gansmith.metrics.measurement import Measurement, list_differences
 from gansmith.metrics.metric import Quantity
 from gansmith.plain_json import read_json, read_lines
 from gansmith.runs import RunFolder
@@ -130,14 +130,14 @@ def _tracked(folder: StudyFolder, cells: Sequence[Cell]) -> list[str]:
     """The names of the figures that the runs tracked; one, unless their configurations differ."""
     paths = [RunFolder(folder.run(cell.title)).metrics for cell in cells]
     lines = [line for path in paths for line in read_lines(path, Measurement.from_plain)]
-    return list(dict.fromkeys(name for line in lines if line.kind == "tracking" for name in line.figures))
+    return list(dict.fromkeys(name for line in lines if line.kind == "tracking" for name in line.values))
 
 
 def _quantities(study: Study, cells: Sequence[Cell]) -> dict[str, Quantity]:
     trackings = [cell.config.tracking for cell in cells]
     tracked = [tracking.metric for tracking in trackings if tracking is not None and tracking.metric is not None]
     evaluated = study.evaluation.metrics if study.evaluation is not None else None
-    return quantities((*tracked, *(evaluated or ())))
+    return list_quantities((*tracked, *(evaluated or ())))
 
 
 def _facts(runs: Sequence[_Run]) -> str:
@@ -188,7 +188,7 @@ def _yardstick(study: Study, data: DataSetting, runs: Sequence[_Run], tracked: s
             )
         except ValueError as error:
             notes.append(f"No thresholds could be chosen: {error}.")
-    names = {name for run in ended for line in (run.evidence.best, run.evidence.last) if line for name in line.figures}
+    names = {name for run in ended for line in (run.evidence.best, run.evidence.last) if line for name in line.values}
     yardstick = Yardstick(
         tracked=tracked,
         quantity=quantity,
@@ -218,7 +218,7 @@ def _incomparable(runs: Sequence[_Run]) -> list[str]:
     tracking = [next((line for line in run.measurements if line.kind == "tracking"), None) for run in ended]
     for lines in (tracking, [run.evidence.best for run in ended], [run.evidence.last for run in ended]):
         there = [line for line in lines if line is not None]
-        clauses |= dict.fromkeys(clause for line in there[1:] for clause in incomparable(there[0], line))
+        clauses |= dict.fromkeys(clause for line in there[1:] for clause in list_differences(there[0], line))
     return list(clauses)
 
 

@@ -37,9 +37,9 @@ Curve: TypeAlias = Sequence[tuple[int, float, float]]  # real images seen, secon
 def curve_of(measurements: Sequence[Measurement], figure: str) -> list[tuple[int, float, float]]:
     """The curve of a tracked figure, in the order of images seen; moments at which it could not be had are left out."""
     points = [
-        (line.generated.nimg, line.generated.seconds, line.figures[figure].value)
+        (line.generated.nimg, line.generated.seconds, line.values[figure].value)
         for line in measurements
-        if line.kind == "tracking" and figure in line.figures
+        if line.kind == "tracking" and figure in line.values
     ]
     return sorted((nimg, seconds, value) for nimg, seconds, value in points if nimg is not None and seconds is not None)
 

@@ -86,7 +86,7 @@ def has_collapsed(evidence: Evidence, better: Better) -> bool:
         return True
     if evidence.best is None or evidence.last is None:
         return False
-    best, last = evidence.best.figures, evidence.last.figures
+    best, last = evidence.best.values, evidence.last.values
     shared = [name for name in RATIOS if name in best and name in last]
     return any(last[name].value * COLLAPSE < best[name].value for name in shared)
 
@@ -146,9 +146,9 @@ def _judged(which: str, yardstick: Yardstick) -> list[tuple[Measure, Answer]]:
             measurement = evidence.best if which == "best" else evidence.last
             if measurement is None:
                 raise ValueError(f"the {which} generator was not judged")
-            if name not in measurement.figures:
+            if name not in measurement.values:
                 raise ValueError("; ".join(measurement.failures.values()) or "not measured")
-            return measurement.figures[name].value
+            return measurement.values[name].value
 
         return answer
 

@@ -20,7 +20,7 @@ from gansmith.component import (
     override,
 )
 from gansmith.errors import ConfigError, GansmithError
-from gansmith.evaluation.options import Evaluation
+from gansmith.evaluation.options import EvaluationOptions
 from gansmith.schedules import Duration, Length
 from gansmith.study.results import State
 from gansmith.training.config import Config
@@ -108,7 +108,7 @@ class Study(Component):
     overrides: Overrides = field(default_factory=dict)
     variants: tuple[Variant, ...]
     data: tuple[DataSetting, ...]
-    evaluation: Evaluation | None = Evaluation()
+    evaluation: EvaluationOptions | None = EvaluationOptions()
 
     @property
     def seed_numbers(self) -> tuple[int, ...]:

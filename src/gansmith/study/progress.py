@@ -138,5 +138,5 @@ def _moment(record: dict[str, Any]) -> Progress:
 
 def _newest_figures(measurements: list[Measurement]) -> list[str]:
     tracked = [line for line in measurements if line.kind == "tracking"]
-    figures = tracked[-1].figures if tracked else {}
+    figures = tracked[-1].values if tracked else {}
     return [f"{name} {estimate.value:.3g}" for name, estimate in figures.items()]

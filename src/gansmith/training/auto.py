@@ -20,7 +20,7 @@ from gansmith.augment import SAFE_OPERATIONS, AdaptiveAugment
 from gansmith.component import override
 from gansmith.devices import Compute
 from gansmith.metrics.metric import Estimate
-from gansmith.metrics.mirror_asymmetry import safe_operations
+from gansmith.metrics.mirror_asymmetry import choose_operations
 from gansmith.models.dcgan import DCGAN
 from gansmith.penalties import R1, R2, Penalty, scaled_gamma
 from gansmith.schedules import Duration, Progress
@@ -277,7 +277,7 @@ def _augmentation(config: Config, situation: Situation, trials: Trials) -> Choic
     seen = f"each image is seen about {views:,.0f} times"
     if views < FEW_VIEWS or situation.kind not in SAFE_OPERATIONS:
         return "augment", {}, lambda settled: f"nothing: {seen}" if settled.augment is None else AS_GIVEN
-    names, remark = safe_operations(situation.kind, situation.spec.channels, situation.mirror_asymmetry)
+    names, remark = choose_operations(situation.kind, situation.spec.channels, situation.mirror_asymmetry)
     augment = AdaptiveAugment(operations=names, kimg=KIMG_TO_FULL)
     if config.guard is not None and situation.num_held_out >= LEAST_HELD_OUT:
         augment = dataclasses.replace(augment, by="held-out")

@@ -204,7 +204,7 @@ class _Loop:
         self.measurement = measurement = tracker.measure(self.state)
         if dist.is_main():
             for log in self.logs:
-                log.statistics({"progress/nimg": self.state.nimg, **measurement.named_figures()})
+                log.statistics({"progress/nimg": self.state.nimg, **measurement.named_values()})
             for watcher in self.watchers:
                 watcher.measurement(measurement)
 

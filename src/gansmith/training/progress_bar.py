@@ -161,7 +161,7 @@ def _losses(record: dict[str, float]) -> str:
 
 def _figures(measurement: Measurement) -> str:
     failures = [f"{metric} cannot be measured: {why}" for metric, why in measurement.failures.items()]
-    return ", ".join([*(f"{name} {estimate.value:.4g}" for name, estimate in measurement.figures.items()), *failures])
+    return ", ".join([*(f"{name} {estimate.value:.4g}" for name, estimate in measurement.values.items()), *failures])
 
 
 def _clock(seconds: float) -> str:

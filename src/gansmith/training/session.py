@@ -25,7 +25,7 @@ from gansmith.images.pixels import save_png
 from gansmith.images.plots import plot_losses
 from gansmith.images.video import can_write_mp4, thinned, write_animation
 from gansmith.metrics.metric import Estimate
-from gansmith.metrics.mirror_asymmetry import mirror_asymmetry, safe_operations
+from gansmith.metrics.mirror_asymmetry import choose_operations, measure_mirror_asymmetry
 from gansmith.plain_json import write_json
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
@@ -198,7 +198,7 @@ def _chosen(
         shape = store.kind, store.spec.channels
         operations, remark = settled_operations(config.augment.operations, *shape, "config.augment"), ""
         if not config.augment.operations:
-            operations, remark = safe_operations(*shape, told_everywhere, "config.augment")
+            operations, remark = choose_operations(*shape, told_everywhere, "config.augment")
         reasons = (*reasons, f"augment  {remark}") if remark else reasons
         config = override(config, {"augment.operations": list(operations)})
     return config, reasons
@@ -207,7 +207,7 @@ def _chosen(
 def _learning_mirror_asymmetry(store: Store, training: Indices, console: Console) -> Callable[[], Estimate | None]:
     def learnt() -> Estimate | None:
         with work_progress("looking for left and right", console) as progress:
-            return mirror_asymmetry(store, training, progress)
+            return measure_mirror_asymmetry(store, training, progress)
 
     return functools.cache(learnt)
 
@@ -253,7 +253,7 @@ def _guardian(
     probes = open_probes(state.config.guard.num, store, training, held_out, sampler)
 
     def operations() -> Sequence[str]:
-        return safe_operations(store.kind, store.spec.channels, told)[0] if store.kind in SAFE_OPERATIONS else ()
+        return choose_operations(store.kind, store.spec.channels, told)[0] if store.kind in SAFE_OPERATIONS else ()
 
     return open_guardian(state.config.guard, probes, folder, state, operations)
 

@@ -1,4 +1,4 @@
-"""How good the generator is on the way: what is measured, how often, and what it may cost."""
+"""Settings for measuring the generator while it trains."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ __all__ = ["Tracking"]
 
 @dataclass(frozen=True, kw_only=True)
 class Tracking(Component):
-    """A cheap figure at intervals; the generator that had the best one is kept in ``best/``.
+    """Measure one metric at intervals and keep the generator with the best value in ``best/``.
 
     Args:
-        metric: the figure, the first if it gives several; None takes the FID where there are images enough for
-            it, else the KID.
-        extractor: the feature network; None takes the one that suits the data: see ``metrics.default_extractor``.
-        every: how often at most.
-        num: generated images, those of the seeds 0 to num - 1 each time.
-        num_real: real images at most, always the same.
-        max_share: of the training's time; a measurement that would exceed it waits, and leaves room for the one at
-            the end, which is always made.
+        metric: what is measured, its first value if it has several; None is FID if there are enough images, else KID.
+        extractor: the feature extractor; None chooses one for the data, see ``metrics.default_extractor``.
+        every: the shortest interval.
+        num: generated images, those of seeds 0 to num - 1 each time.
+        num_real: most real images, always the same.
+        max_share: largest share of the training time. A measurement that would exceed it is delayed. The measurement
+            at the end always takes place, and time is kept for it.
     """
 
     metric: Metric | None = None

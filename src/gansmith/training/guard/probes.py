@@ -16,7 +16,7 @@ from gansmith.data.batches import Indices
 from gansmith.data.store import Store
 from gansmith.images.pixels import to_array, to_float, to_uint8
 from gansmith.metrics.copies import Originals
-from gansmith.metrics.features import Selection, some_of
+from gansmith.metrics.features import Selection, choose_subset
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.training.state import TrainState
 from gansmith.types import Batch, Images, Labels, Latents, Logits, Pixels
@@ -117,14 +117,14 @@ def open_probes(num: int, store: Store, training: Indices, held_out: Indices, sa
     """
     latents, labels = sampler.draw(range(num))
     unlabelled = sampler.spec.num_classes == 0
-    among = Selection(store.images, some_of(training, MOST_TRAINING))
+    among = Selection(store.images, choose_subset(training, MOST_TRAINING))
     originals = Originals.of(among, most_side=COPY_SIDE, num_candidates=COPY_CANDIDATES)
     enough = len(held_out) >= LEAST_HELD_OUT
-    unseen = some_of(held_out, num)
+    unseen = choose_subset(held_out, num)
     return Probes(
         latents=latents,
         labels=labels,
-        training=_batch(store, some_of(training, num), unlabelled),
+        training=_batch(store, choose_subset(training, num), unlabelled),
         held_out=_batch(store, unseen, unlabelled) if enough else None,
         originals=originals,
         copied_held_out=float(originals.copied(Selection(store.images, unseen)).mean()) if enough else None,
