@@ -140,7 +140,7 @@ def prepared(config: Config, spec: ImageSpec, compute: Compute) -> tuple[Callabl
 
 
 def noise(spec: ImageSpec) -> Store:
-    """Images of noise as a data set."""
+    """Return a data set of noise images."""
     draw = np.random.default_rng(0)
     return Store(
         path=Path("noise"),
@@ -156,17 +156,17 @@ def noise(spec: ImageSpec) -> Store:
 
 
 def float32(config: Config) -> Config:
-    """Convolutions in single precision."""
+    """Use single precision for convolutions."""
     return dataclasses.replace(config, precision="float32")
 
 
 def eager_penalties(config: Config) -> Config:
-    """Penalties at every step."""
+    """Compute penalties at every step."""
     return dataclasses.replace(config, penalties=tuple(dataclasses.replace(p, every=1) for p in config.penalties))
 
 
 def contiguous(state: TrainState) -> None:
-    """Weights and maps laid out channel after channel."""
+    """Store weights and maps channel after channel (NCHW)."""
     for network in (state.generator, state.discriminator):
         network.to(memory_format=torch.contiguous_format)
         for layer in network.modules():
@@ -177,23 +177,23 @@ def contiguous(state: TrainState) -> None:
 
 
 def plain_adam(state: TrainState) -> None:
-    """Adam as PyTorch makes it if nothing is said."""
+    """Use PyTorch's default Adam."""
     state.generator_optimizer = torch.optim.Adam(state.generator.parameters())
     state.discriminator_optimizer = torch.optim.Adam(state.discriminator.parameters())
 
 
 def learning_judge(state: TrainState) -> None:
-    """A discriminator whose weights get gradients in the generator's step too."""
+    """Let the discriminator's weights get gradients in the generator's step too."""
     state.discriminator.requires_grad_ = lambda requires_grad=True: state.discriminator  # type: ignore[method-assign]
 
 
 def convolutions_alone(_: object = None) -> None:
-    """No products of matrices in the place of convolutions, in this process."""
+    """Use no matrix products for convolutions in this process."""
     matmul.pays = lambda *_, **__: False
 
 
 def slow_dropout(state: TrainState) -> None:
-    """Masks as PyTorch draws them."""
+    """Use PyTorch's dropout masks."""
     for parent in list(state.discriminator.modules()):
         for name, layer in parent.named_children():
             if isinstance(layer, Dropout):

@@ -1,9 +1,9 @@
-"""Where products of matrices are faster than oneDNN's convolutions: what ``gansmith.models.matmul.pays`` goes by.
+"""Compare matrix products with oneDNN's convolutions: the basis of ``gansmith.models.matmul.pays``.
 
     python benchmarks/convolutions.py [--rounds 15] [--threads 2]
 
-Each pass of each layer is made in bfloat16 both ways in turn: the convolution, the gradient of its input (which is
-also the forward pass of a transposed convolution), the gradient of its weight. Medians over the rounds. Writes
+Each pass of each layer is computed both ways in turn, in bfloat16: the convolution, the gradient of its input (also the
+forward pass of a transposed convolution), and the gradient of its weight. Medians over the rounds. Writes
 benchmarks/results/DATE-convolutions-PROCESSOR.json and .md.
 """
 
@@ -53,7 +53,7 @@ Work = Callable[[], object]
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -76,7 +76,7 @@ def main() -> None:
 def measured(
     images: int, larger: int, smaller: int, pixels: int, kernel: int, stride: int, padding: int, *, rounds: int
 ) -> dict[str, Any]:
-    """Milliseconds of each pass as a convolution and as a product, and which of the two gansmith takes."""
+    """Return the milliseconds of each pass as a convolution and as a product, and which of the two gansmith uses."""
     geometry = Geometry(stride, padding, groups=1)
     size = geometry.size((pixels, pixels), (kernel, kernel))
     x, weight, gradient = maps(images, larger, pixels), maps(smaller, larger, kernel), maps(images, smaller, size[0])
@@ -107,12 +107,12 @@ def measured(
 
 
 def maps(*shape: int) -> Tensor:
-    """Noise, [n c h w] or a weight of one side, channels last."""
+    """Return noise, [n c h w] or a square weight, channels last."""
     return torch.randn(*shape, shape[-1]).bfloat16().to(memory_format=torch.channels_last)
 
 
 def backward(of: int, gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> object:
-    """PyTorch's gradient of the input, 0, or of the weight, 1."""
+    """Call PyTorch's gradient of the input, 0, or of the weight, 1."""
     stride, padding, _ = geometry
     return torch.ops.aten.convolution_backward(
         gradient, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1, [of == i for i in range(3)]
@@ -120,7 +120,7 @@ def backward(of: int, gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geo
 
 
 def in_turn(ways: Mapping[str, Work], rounds: int) -> dict[str, float]:
-    """The median of the milliseconds that each takes, after a first time that does not count."""
+    """Return the median milliseconds of each function; the first call does not count."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
         for name, work in ways.items():
@@ -131,7 +131,7 @@ def in_turn(ways: Mapping[str, Work], rounds: int) -> dict[str, float]:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Markdown: a line a layer, convolution / product in ms, that which gansmith takes in bold."""
+    """Return a Markdown table with one line per layer: convolution / product in ms, the one that gansmith uses in bold."""
     passes = list(results[0]["passes"])
     columns = ["layer", "channels and pixels", "GFLOP", *(f"{name}: convolution, product [ms]" for name in passes)]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]

@@ -1,4 +1,4 @@
-"""How long a store takes to build, and a batch to gather.
+"""Measure the time to build a store and to gather a batch.
 
     python benchmarks/data.py --gtsrb path/to/gtsrb
 
@@ -26,7 +26,7 @@ GATHERS = 300
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gtsrb", type=Path, required=True, help="a copy of GTSRB")
     root = parser.parse_args().gtsrb
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def measured(root: Path, size: int, batch_size: int) -> dict[str, float]:
-    """Seconds to build GTSRB's store from nothing, and milliseconds to gather a batch of it."""
+    """Return the seconds to build GTSRB's store, and the milliseconds to gather a batch of it."""
     with tempfile.TemporaryDirectory() as cache:
         started = time.perf_counter()
         store = prepare(Gtsrb(root=root), Preparation(size=(size, size)), cache=Path(cache))

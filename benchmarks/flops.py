@@ -1,7 +1,7 @@
-"""How many floating-point operations a training step needs, counted layer by layer on two images.
+"""Count the floating-point operations of a training step, layer by layer on two images.
 
 A multiplication and an addition are two operations. Convolutions count each weight at each place of the smaller map,
-padding included; what is not a convolution or a matrix product counts nothing.
+including padding. Only convolutions and matrix products count.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class _Passes:
 
 
 def counted(work: Callable[[], object]) -> int:
-    """The operations that some work does, whatever device it runs on."""
+    """Return the operations of a function, on any device."""
     return _counted(work)[0]
 
 

@@ -1,12 +1,12 @@
-"""Trainings that are made to fail, and healthy ones: when the guard sees what, and what comes of it.
+"""Run trainings that are made to fail, and healthy ones; record what the guard detects and does.
 
     python benchmarks/guard.py --data-root path/to/data [--only rate,poison] [--seed 1]
 
-The guard's thresholds were set by the healthy jobs' seed 0: only other seeds tell how often it is wrong.
+The guard's thresholds were set on seed 0 of the healthy jobs: only other seeds show its error rate.
 
-Statistics are written every 1,000 images and samples looked at as often, 32 at a time: earlier and noisier than by
-default, so that a short training says as much about false alarms as a long one does. Writes a JSON and a Markdown table
-to benchmarks/results/; jobs that are not run keep their former results of the day.
+Statistics are written and samples checked every 1,000 images, 32 samples at a time. This is earlier and noisier than by
+default, so that a short training shows false alarms as well as a long one. Writes a JSON file and a Markdown table to
+benchmarks/results/; other results of the day stay.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ SMALL = {"preparation.size": [32, 32]}
 
 @dataclass(frozen=True, kw_only=True)
 class Poisoned(RelativisticPairing):
-    """The discriminator's loss is no number at some of its steps."""
+    """The discriminator's loss is NaN at some of its steps."""
 
     steps: ClassVar[int] = 0
 
@@ -121,7 +121,7 @@ class Job:
 
 
 def both_rates(lr: float) -> dict[str, float]:
-    """The learning rates of both networks."""
+    """Return the learning rates of both networks."""
     return {"generator_optimizer.lr": lr, "discriminator_optimizer.lr": lr}
 
 
@@ -202,7 +202,7 @@ def main() -> None:
 
 
 def run(job: Job, data_root: Path, folder: Path, seed: int) -> dict[str, Any]:
-    """Train; returns what the guard saw and did, and how it ended."""
+    """Train; return what the guard detected and did, and how the training ended."""
     path, Poisoned.steps, began = folder / "run", 0, time.process_time()
     shutil.rmtree(path, ignore_errors=True)
     data, root = (ones(data_root, folder), None) if job.data == "ones.npz" else located(job.data, data_root)
@@ -242,12 +242,12 @@ def run(job: Job, data_root: Path, folder: Path, seed: int) -> dict[str, Any]:
 
 
 def located(data: str, data_root: Path) -> tuple[str, Path | None]:
-    """A source's name with its folder, or a path."""
+    """Return a data set with its folder, or a path."""
     return (str(data_root / data), None) if "/" in data else (data, data_root / data)
 
 
 def ones(data_root: Path, folder: Path) -> tuple[str, None] | str:
-    """MNIST's images of the digit 1 alone, without labels."""
+    """Return MNIST's images of the digit 1, without labels."""
     store = prepare(Mnist(root=data_root / "mnist"))
     path = folder / "ones.npz"
     np.savez(path, images=store.images[store.labels == 1])
@@ -255,7 +255,7 @@ def ones(data_root: Path, folder: Path) -> tuple[str, None] | str:
 
 
 def write(result: dict[str, Any]) -> None:
-    """Add a result to the day's, as JSON and as two tables."""
+    """Add a result to those of the day, as JSON and as two tables."""
     date = datetime.date.today().isoformat()
     path = HERE / "results" / f"{date}-guard.json"
     known = json.loads(path.read_text())["results"] if path.exists() else []
@@ -270,7 +270,7 @@ def write(result: dict[str, Any]) -> None:
 
 
 def tables(about: Mapping[str, Any], results: list[dict[str, Any]]) -> Iterator[str]:
-    """What failed and was seen, and what was healthy."""
+    """Return two tables: failing trainings and healthy ones."""
     yield (
         "The guard, "
         + ", ".join(f"{key} {value}" for key, value in about.items())
@@ -304,7 +304,7 @@ def tables(about: Mapping[str, Any], results: list[dict[str, Any]]) -> Iterator[
 
 
 def row(*cells: object) -> str:
-    """A row of a table."""
+    """Return a row of a table."""
     return f"| {' | '.join(str(cell) for cell in cells)} |"
 
 

@@ -1,4 +1,4 @@
-"""How long it takes to compare a store with its digests when it is opened, and what of it falls on a training step.
+"""Measure the time to compare a store with its digests on opening, and the share of it in a training step.
 
     python benchmarks/integrity.py
 
@@ -34,7 +34,7 @@ GATHERS = 300
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure and write the results."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     asked = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(asked, capture_output=True, text=True, cwd=HERE, check=True).stdout.strip()
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def measured(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Seconds to check and open a store of noise, and milliseconds to gather a batch of it; medians."""
+    """Return the median seconds to check and open a store of noise, and the milliseconds to gather a batch of it."""
     with tempfile.TemporaryDirectory() as folder:
         images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         np.savez(Path(folder) / "noise.npz", images=images, labels=np.arange(len(images)) % 10)
@@ -70,7 +70,7 @@ def measured(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def median(call: Any) -> float:
-    """Seconds of a call."""
+    """Return the median seconds of a call."""
     seconds = []
     for _ in range(REPEATS):
         started = time.perf_counter()

@@ -1,16 +1,16 @@
-"""How good the pictures are after how many seconds and images, beside the source documents' presets and TensorFlow.
+"""Measure the quality of generators over training time, against other presets and TensorFlow's tutorial.
 
     python benchmarks/quality.py --mnist M --gtsrb G --cifar10 C --flowers F.zip [--only gtsrb,cifar10] [--seeds 0 1 2]
     python benchmarks/quality.py --gtsrb G --trial gtsrb 32 dcgan-64 "5 min" --seeds 0
 
-Trains each of ``TRIALS``, or of those given, into a folder of its own below --work, where a training that was stopped
-goes on and a finished one is not made again. Then measures FID, label fidelity and classes of 10,000 images against
-as many of the data set as `gansmith evaluate RUN --against DATA` does, for the best generator that was kept and for
-that of the end. FID over time is what training tracked: 1,000 images, which makes it higher. The TensorFlow tutorial is
-trained by peers/tensorflow_tutorial.py, and all its figures are of 10,000 images.
+Trains each of ``TRIALS``, or those given, in its own folder below --work. A stopped training is continued, a finished
+one is used again. Then measures FID, label fidelity and classes of 10,000 images against as many of the data set, like
+`gansmith evaluate RUN --against DATA`, for the best and the last generator. FID over time is the tracked FID of 1,000
+images, which is higher. The TensorFlow tutorial is trained by peers/tensorflow_tutorial.py; all its values are of
+10,000 images.
 
-Results are added to benchmarks/results/DATE-quality.json, with tables in .md and curves in .png; a trial and seed that
-is there already is left out unless --again is given.
+Adds the results to benchmarks/results/DATE-quality.json, with tables in .md and curves in .png. A trial and seed that
+is there already is skipped unless --again is given.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ TRIALS = (
 
 
 def main() -> None:
-    """Train, judge, write."""
+    """Train, evaluate and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for data in DATA:
         parser.add_argument(f"--{data}", type=Path, help="where a copy of it lies")
@@ -106,7 +106,7 @@ def main() -> None:
 
 
 def chosen(options: argparse.Namespace, parser: argparse.ArgumentParser) -> list[Trial]:
-    """The trials that were asked for, each of them once."""
+    """Return the requested trials, each once."""
     table = [Trial(data, int(size), *rest) for data, size, *rest in options.trial or ()] or TRIALS
     wanted = [trial for trial in table if not options.only or trial.data in options.only.split(",")]
     if not TENSORFLOW.exists() and any(trial.contender == TUTORIAL for trial in wanted):
@@ -124,7 +124,7 @@ def chosen(options: argparse.Namespace, parser: argparse.ArgumentParser) -> list
 
 
 def measured(trial: Trial, seed: int, root: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Train if that has not been done, and judge."""
+    """Train if necessary, and evaluate."""
     path = options.work / trial.folder(seed)
     print(f"--- {path.name}", flush=True)
     of = of_tutorial if trial.contender == TUTORIAL else of_run
@@ -133,7 +133,7 @@ def measured(trial: Trial, seed: int, root: Path, options: argparse.Namespace) -
 
 
 def of_run(trial: Trial, seed: int, root: Path, path: Path, num: int) -> dict[str, Any]:
-    """Figures of a training by gansmith."""
+    """Return the values of a training by gansmith."""
     run = trained(trial, seed, root, path)
     best, last = (judged(path, trial, root, num, snapshot) for snapshot in ("best", "last"))
     tracked = [each for each in run.measurements() if each.kind == "tracking" and "fid" in each.values]
@@ -150,7 +150,7 @@ def of_run(trial: Trial, seed: int, root: Path, path: Path, num: int) -> dict[st
 
 
 def trained(trial: Trial, seed: int, root: Path, path: Path) -> Run:
-    """The finished run; begun, gone on with, or found."""
+    """Return the finished run: started, continued, or found."""
     if not (path / "config.json").exists():
         data, at = source(trial, root)
         options: dict[str, Any] = {"preset": trial.contender, "size": trial.size, "length": trial.length, "seed": seed}
@@ -163,7 +163,7 @@ def trained(trial: Trial, seed: int, root: Path, path: Path) -> Run:
 
 
 def of_tutorial(trial: Trial, seed: int, root: Path, path: Path, num: int) -> dict[str, Any]:
-    """Figures of TensorFlow's tutorial, whose samples at some moments lie in files."""
+    """Return the values of TensorFlow's tutorial from its files of samples."""
     moments = path / "moments.json"
     if not (moments.exists() and json.loads(moments.read_text())["finished"]):
         words = [TENSORFLOW, HERE / "peers" / "tensorflow_tutorial.py", root, "--out", path, "--seed", seed]
@@ -187,7 +187,7 @@ def of_tutorial(trial: Trial, seed: int, root: Path, path: Path, num: int) -> di
 
 
 def limit(length: str) -> list[Any]:
-    """How the tutorial is told the length of its training."""
+    """Return the tutorial's options for the length of its training."""
     duration, seconds = Duration.from_text(length), {"s": 1, "min": 60, "h": 3600}
     if duration.unit in seconds:
         return ["--seconds", duration.amount * seconds[duration.unit]]
@@ -201,7 +201,7 @@ def judged(what: Path, trial: Trial, root: Path, num: int, snapshot: str = "best
 
 
 def source(trial: Trial, root: Path) -> tuple[str | Path, Path | None]:
-    """What gansmith calls the data, and where they lie."""
+    """Return the name of the data for gansmith, and their path."""
     return (root, None) if trial.data == "flowers" else (trial.data, root)
 
 
@@ -217,7 +217,7 @@ def figures(measurement: Measurement) -> dict[str, Any]:
 
 
 def point(seconds: float | None, nimg: int | None, value: float) -> list[float]:
-    """Of a curve: seconds, thousands of images, FID."""
+    """Return a point of a curve: seconds, thousands of images, FID."""
     return [round(seconds or 0, 2), round((nimg or 0) / 1000, 2), float(f"{value:.4g}")]
 
 
@@ -225,19 +225,19 @@ def point(seconds: float | None, nimg: int | None, value: float) -> list[float]:
 
 
 def known(out: Path, key: Mapping[str, Any]) -> bool:
-    """Whether there are results of this trial and seed."""
+    """Return whether there are results of this trial and seed."""
     return any(each.items() >= key.items() for each in read(out))
 
 
 def read(out: Path) -> list[dict[str, Any]]:
-    """All results so far."""
+    """Return all results so far."""
     path = out.with_suffix(".json")
     found: list[dict[str, Any]] = json.loads(path.read_text())["results"] if path.exists() else []
     return found
 
 
 def write(out: Path, result: dict[str, Any]) -> None:
-    """Add a result, and draw everything again."""
+    """Add a result and write all tables and curves."""
     key = {name: result[name] for name in ("data", "size", "contender", "length", "seed")}
     results = [each for each in read(out) if not each.items() >= key.items()] + [result]
     results.sort(
@@ -250,19 +250,19 @@ def write(out: Path, result: dict[str, Any]) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Where this runs."""
+    """Describe this machine."""
     environment = describe_environment(choose_compute("auto", "auto"))
     return {name: environment[name] for name in MACHINE}
 
 
 def suffix() -> str:
-    """What tells the results of a GPU from those of the processor."""
+    """Return the suffix of result files: results on a GPU have their own."""
     device = machine()["device_name"]
     return "" if device == "CPU" else f"-{device.replace(' ', '-').lower()}"
 
 
 def commit() -> str:
-    """The commit that runs."""
+    """Return the current commit."""
     asked = ["git", "rev-parse", "--short", "HEAD"]
     return subprocess.run(asked, capture_output=True, text=True, cwd=HERE, check=True).stdout.strip()
 

@@ -1,22 +1,22 @@
-"""How fast training steps and sampling are, side by side with what others run, and against the machine's own limit.
+"""Measure the speed of training steps and sampling, against other implementations and the machine's own limit.
 
     python benchmarks/speed.py [--only dcgan-64,dcgan-mnist] [--rounds 5] [--seconds 20] [--without all]
 
-Each contender is a process of its own, and they take turns: a round measures each of a part's contenders once, in
-alternating order, and so is each ratio one of the same round. The parts:
+Each contender is a process, and they take turns: a round measures each contender of a part once, in alternating order.
+Each ratio is between measurements of the same round. The parts:
 
     dcgan-64     the DCGAN at 64 pixels and batch 128, against a plain PyTorch loop
-    dcgan-mnist  the TensorFlow tutorial's network at batch 256, against TensorFlow's own
+    dcgan-mnist  the TensorFlow tutorial's network at batch 256, against TensorFlow
     dcgan-r1, resnet, r3   32 pixels, ten classes, batch 64, a relativistic loss with R1 and R2 every 4 steps
-    resnet-published, r3-published   likewise, as wide as SNGAN's network for CIFAR-10 and R3GAN's for faces
+    resnet-published, r3-published   the same with the widths of SNGAN's network for CIFAR-10 and R3GAN's for faces
     sampling     10,000 images at 32 pixels
 
-"Limit" is the speed of the fastest of some usual convolutions, "own" that of all the convolutions in a step of this
-part, each by itself as PyTorch makes it, forward and backward, measured in turn with the rest in the precision that we
-train in; "of it" counts only operations that a step needs: see flops.py. It can be above 1, as some convolutions are
-made by products of matrices instead: see convolutions.py. "By CPU time" compares images by seconds of the processor: if
-it differs much from the other ratio, something else was running. --without measures each part again with one speed-up
-switched off. Writes benchmarks/results/DATE-speed.json and .md; what was measured before of other parts stays.
+"Limit" is the speed of the fastest of some usual convolutions. "Own" is the speed of all convolutions in a step of this
+part, each by itself in PyTorch, forward and backward, in the training's precision. "Of it" counts only operations that
+a step needs (flops.py). It can exceed 1, because some convolutions are computed as matrix products (convolutions.py).
+"By CPU time" compares images per second of CPU time: if it differs much from the other ratio, the machine did other
+work. --without measures each part again with one optimisation switched off. Writes
+benchmarks/results/DATE-speed.json and .md; results of other parts in these files stay.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Contender:
                 self.process.communicate()
 
     def measure(self, seconds: float) -> dict[str, Any]:
-        """One round."""
+        """Run one round."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{seconds}\n")
         self.process.stdin.flush()
@@ -90,7 +90,7 @@ class Contender:
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     parser.add_argument("--without", default="", help=f"{', '.join(WITHOUT)}, or all")
@@ -115,7 +115,7 @@ def main() -> None:
 
 
 def contenders_of(part: str, without: Sequence[str], device: str, threads: int) -> list[Contender]:
-    """Those of a part, the limit included; none if its network is not there."""
+    """Return the contenders of a part, including the limit; none if its network is missing."""
     where = ("--device", device, "--threads", str(threads))
     own = (sys.executable, str(HERE / "contenders.py"))
     if part == "sampling":
@@ -135,7 +135,7 @@ def contenders_of(part: str, without: Sequence[str], device: str, threads: int) 
 
 
 def matters(speedup: str, part: str) -> bool:
-    """Whether a part has this speed-up at all."""
+    """Return whether an optimisation applies to a part."""
     config = TRAININGS[part].config
     if speedup == "fast-dropout":
         return bool(getattr(config.model, "dropout", 0))
@@ -162,7 +162,7 @@ def peers(part: str, device: str, threads: int) -> list[Contender]:
 
 
 def compete(contenders: Sequence[Contender], rounds: int, seconds: float) -> dict[str, list[dict[str, Any]]]:
-    """What each contender found in each round, by its name."""
+    """Return the measurements of each contender in each round, by its name."""
     answers: dict[str, list[dict[str, Any]]] = {contender.name: [] for contender in contenders}
     with ExitStack() as stack:
         for contender in contenders:
@@ -174,7 +174,7 @@ def compete(contenders: Sequence[Contender], rounds: int, seconds: float) -> dic
 
 
 def row(part: str, contender: Contender, answers: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-    """The figures of one contender; speeds and ratios as [median, lowest, highest]."""
+    """Return the values of one contender; speeds and ratios as [median, lowest, highest]."""
     found = answers[contender.name]
     figures: dict[str, Any] = {"part": part, "contender": contender.name, "commit": commit(), **contender.about}
     figures.pop("ready", None)
@@ -198,19 +198,19 @@ def row(part: str, contender: Contender, answers: Mapping[str, Sequence[Mapping[
 
 
 def needed(part: str, contender: Contender) -> float:
-    """The operations an image that a contender's training needs."""
+    """Return the operations per image of a contender's training."""
     training = TRAININGS[part]
     return flops_per_image(training.config, training.spec, simultaneous=contender.name == "TensorFlow")
 
 
 def limits(answers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The best speed of each convolution in all rounds."""
+    """Return the best speed of each convolution in all rounds."""
     rates = [answer["usual"] for answer in answers]
     return {name: max(rate[name] for rate in rates) for name in rates[0]}
 
 
 def spread(values: Sequence[float]) -> list[float]:
-    """Median, lowest, highest."""
+    """Return median, lowest and highest."""
     return [float(f"{value:.4g}") for value in (statistics.median(values), min(values), max(values))]
 
 
@@ -218,7 +218,7 @@ def spread(values: Sequence[float]) -> list[float]:
 
 
 def write(out: Path, device: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Add rows to the results of this device and number of threads, in the place of older ones."""
+    """Replace the rows of this device and number of threads in the results."""
     environment = describe_environment(choose_compute(device, "auto"))
     kept = ("processor", "cores", "threads", "torch", "device_name", "precision")
     about = {name: environment[name] for name in kept}
@@ -236,7 +236,7 @@ def write(out: Path, device: str, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown: a line for each contender."""
+    """Return a Markdown table with one line per contender."""
     columns = ["part", "contender", "images/s", "gansmith over this", "by CPU time", "GFLOP an image", "GFLOP/s"]
     columns += ["limit", "of it", "own", "of it", "peak memory MiB", "commit"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
@@ -261,7 +261,7 @@ def ranged(figures: Sequence[float], form: str) -> str:
 
 
 def commit() -> str:
-    """The commit that runs."""
+    """Return the current commit."""
     asked = ["git", "rev-parse", "--short", "HEAD"]
     return subprocess.run(asked, capture_output=True, text=True, cwd=HERE, check=True).stdout.strip()
 

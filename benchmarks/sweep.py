@@ -1,16 +1,15 @@
-"""Variants of one preset side by side: what each brings at the end of equal times or equal numbers of images.
+"""Compare variants of one preset after equal times or equal numbers of images.
 
-    python benchmarks/sweep.py base "width 64" model.width=64 "no augmentation" augment=null \\
+    python benchmarks/sweep.py base "width 64" model.width=64 "no augmentation" augment=null \
         --gtsrb G --cifar10 C --lengths "1 min" "10 min" --seeds 0 1
     python benchmarks/sweep.py --table
 
-The words are variants: a name, and the fields that it changes as PATH=VALUE, where VALUE is JSON or a text. Each is
-trained on each of the data sets that are given, for each length and seed, one after the other: variants take turns, so
-that a machine that is slow for a while is slow for all of them. Nothing is measured on the way; at the end the
-generator is judged as `gansmith evaluate RUN --against DATA` does. Trainings are deleted, but for a sheet of samples
-below --work.
+The words are variants: a name, and the fields that it changes as PATH=VALUE, where VALUE is JSON or text. Each variant
+is trained on each data set, for each length and seed, one after the other. Variants alternate, so that a temporarily
+slow machine slows all of them. Nothing is measured during training. At the end the generator is evaluated like
+`gansmith evaluate RUN --against DATA`. Trainings are deleted, except for a sheet of samples below --work.
 
-Results are added to benchmarks/results/DATE-sweep.json, and the tables in .md drawn again.
+Adds the results to benchmarks/results/DATE-sweep.json and writes the tables in .md again.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ CHOSEN = {"width": "model.width", "batch": "batch_size", "augmentation": "augmen
 
 
 def main() -> None:
-    """Train each, judge it, add it to the tables."""
+    """Train and evaluate each variant, and add it to the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("variants", nargs="*", metavar="NAME [PATH=VALUE...]", help="what to compare")
     for data in DATA:
@@ -64,7 +63,7 @@ def main() -> None:
 
 
 def compare(options: argparse.Namespace, out: Path, parser: argparse.ArgumentParser) -> None:
-    """All trainings, one after the other."""
+    """Run all trainings, one after the other."""
     changes = variants(options.variants, parser)
     given = [data for data in SIZES if getattr(options, data)]
     for data, length, seed, name in itertools.product(given, options.lengths, options.seeds, changes):
@@ -81,7 +80,7 @@ def compare(options: argparse.Namespace, out: Path, parser: argparse.ArgumentPar
 
 
 def variants(words: list[str], parser: argparse.ArgumentParser) -> dict[str, dict[str, Any]]:
-    """The fields that each variant changes, by its name."""
+    """Return the changed fields of each variant by its name."""
     found: dict[str, dict[str, Any]] = {}
     for word in words:
         path, equals, value = word.partition("=")
@@ -97,7 +96,7 @@ def variants(words: list[str], parser: argparse.ArgumentParser) -> dict[str, dic
 
 
 def plain(text: str) -> Any:
-    """JSON, or else the text itself."""
+    """Return the JSON value, or the text itself."""
     try:
         return json.loads(text)
     except ValueError:
@@ -108,7 +107,7 @@ def plain(text: str) -> Any:
 
 
 def trained(key: dict[str, Any], changes: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """What came out of it."""
+    """Train a variant and return its values."""
     name = "-".join(str(key[part]).replace(" ", "_").replace("/", "_") for part in KEY)
     folder = options.work / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -145,7 +144,7 @@ def trained(key: dict[str, Any], changes: dict[str, Any], options: argparse.Name
 
 
 def line(result: dict[str, Any]) -> str:
-    """For who waits."""
+    """Return a line of progress."""
     words = [str(result[part]) for part in KEY]
     if "failed" in result:
         return f"{' '.join(words)}: {result['failed']}"
@@ -154,7 +153,7 @@ def line(result: dict[str, Any]) -> str:
 
 
 def tables(results: list[dict[str, Any]]) -> str:
-    """A table for each data set, size, preset and length, the best variant first."""
+    """Return a table for each data set, size, preset and length, the best variant first."""
     parts = [f"Variants, {', '.join(f'{name} {value}' for name, value in machine().items() if name in MACHINE)}."]
     parts += ["FID of the end against as many real images as were judged, medians over the seeds (lowest to highest)."]
     by_place = lambda each: tuple(str(each[part]) for part in KEY[:4])  # noqa: E731
@@ -165,7 +164,7 @@ def tables(results: list[dict[str, Any]]) -> str:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """A line a variant."""
+    """Return a table with one line per variant."""
     columns = ("variant", "fields", "seeds", "FID", "label fidelity", "classes", "kimg", "images/s", "chosen", "commit")
     named: dict[str, list[dict[str, Any]]] = {}
     for each in results:
@@ -175,7 +174,7 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def cells(trial: list[dict[str, Any]]) -> list[str]:
-    """Of one variant, over its seeds."""
+    """Return the cells of one variant over its seeds."""
     last = trial[-1]
     fields = ", ".join(f"`{path}={json.dumps(value)}`" for path, value in last["changes"].items())
     head = [last["variant"], fields, ", ".join(str(each["seed"]) for each in trial)]

@@ -1,10 +1,10 @@
-"""Train every source document's preset on its real data, interrupted and resumed once; time, memory and pictures.
+"""Train each preset of a published GAN on its real data, with one interruption; measure time and memory.
 
     python benchmarks/whole_runs.py --data-root path/to/data [--scale 1.0] [--only mnist,flowers]
 
-Each run is `gansmith train` in a process of its own, stopped by Ctrl-C after half of its time and resumed for the
-rest; so speed and peak memory are those of the whole process, with data, pictures and checkpoints. Writes a JSON and
-a Markdown table to benchmarks/results/ and the last sheet of each run to docs/pictures/.
+Each run is a process of `gansmith train`, stopped by Ctrl-C after half of its time and resumed for the rest. Speed and
+peak memory are those of the whole process, with data, pictures and checkpoints. Writes a JSON file and a Markdown table
+to benchmarks/results/, and the last sheet of each run to docs/pictures/.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROOT = HERE.parent
 
 @dataclass(frozen=True)
 class Job:
-    """One training: what ``gansmith train`` is told, and for how many minutes."""
+    """One training: the arguments of ``gansmith train``, and its minutes."""
 
     name: str
     data: str
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def run(job: Job, data_root: Path, path: Path, scale: float) -> dict[str, object]:
-    """Train, interrupt half-way, resume; returns the figures of both sittings together."""
+    """Train, interrupt half-way and resume; return the values of both sessions together."""
     shutil.rmtree(path, ignore_errors=True)
     data = job.data if job.root else str(data_root / job.data)
     root = ("--root", str(data_root / job.root)) if job.root else ()
@@ -99,7 +99,7 @@ def run(job: Job, data_root: Path, path: Path, scale: float) -> dict[str, object
 
 
 def ended(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a process; returns its largest resident memory in MiB."""
+    """Wait for a process; return its largest resident memory in MiB."""
     _, status, usage = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status) != 0:
         raise SystemExit(f"failed: {process.args}")
@@ -107,14 +107,14 @@ def ended(process: subprocess.Popen[bytes]) -> int:
 
 
 def seconds_trained(path: Path) -> float:
-    """Seconds of training so far, from the last line of the statistics."""
+    """Return the seconds of training so far, from the last line of the statistics."""
     stats = path / "stats.jsonl"
     lines = stats.read_text().splitlines() if stats.exists() else []
     return float(json.loads(lines[-1])["progress/seconds"]) if lines else 0.0
 
 
 def commit() -> str:
-    """The commit that runs."""
+    """Return the current commit."""
     asked = ["git", "rev-parse", "--short", "HEAD"]
     return subprocess.run(asked, capture_output=True, text=True, cwd=ROOT, check=True).stdout.strip()
 
@@ -132,7 +132,7 @@ def publish(name: str, path: Path) -> None:
 
 
 def write(results: list[dict[str, object]]) -> None:
-    """The figures as JSON and as a table."""
+    """Write the values as JSON and as a table."""
     date = datetime.date.today().isoformat()
     about = {"date": date, "cores": os.cpu_count(), "python": platform.python_version(), "seed": 0}
     path = HERE / "results" / f"{date}-whole-runs.json"

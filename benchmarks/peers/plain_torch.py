@@ -1,9 +1,10 @@
-"""DCGAN at 64 pixels as a plain PyTorch loop: eager, float32, NCHW, Adam as it comes; what most people run.
+"""DCGAN at 64 pixels as a plain PyTorch loop: eager, float32, NCHW, Adam with its defaults.
 
     python benchmarks/peers/plain_torch.py [--seconds 20]
 
-The sizes and habits of PyTorch's public DCGAN example (width 64, batch 128, Adam 2e-4 with betas 0.5 and 0.999, binary
-cross-entropy), on noise instead of photographs, so that no time goes into reading data. Prints images/s.
+It has the sizes and settings of PyTorch's public DCGAN example: width 64, batch 128, Adam 2e-4 with betas 0.5 and
+0.999, binary cross-entropy. It trains on noise instead of photographs, so that reading data takes no time. Prints
+images/s.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ BATCH, PIXELS, CHANNELS, LATENT, WIDTH = 128, 64, 3, 100, 64
 
 
 def main() -> None:
-    """Measure once, or whenever told to."""
+    """Measure once, or on each request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20, help="of the measurement")
     parser.add_argument("--threads", type=int, help="default: as PyTorch chooses")
@@ -39,7 +40,7 @@ def main() -> None:
 
 
 def prepared(device: torch.device) -> Callable[[float], dict[str, Any]]:
-    """A measurement of the training step, warmed up."""
+    """Return a measurement of the training step, after warm-up."""
     torch.manual_seed(0)
     generator, discriminator = generator_network().to(device), discriminator_network().to(device)
     step = training_step(generator, discriminator, device)
@@ -53,7 +54,7 @@ def prepared(device: torch.device) -> Callable[[float], dict[str, Any]]:
 
 
 def training_step(generator: nn.Module, discriminator: nn.Module, device: torch.device) -> Callable[[], object]:
-    """The loop's body; gives the two losses."""
+    """Run the loop's body; return the two losses."""
     entropy = nn.BCELoss()
     adam: dict[str, Any] = {"lr": 2e-4, "betas": (0.5, 0.999)}
     generator_adam = torch.optim.Adam(generator.parameters(), **adam)
@@ -80,7 +81,7 @@ def training_step(generator: nn.Module, discriminator: nn.Module, device: torch.
 
 
 def generator_network() -> nn.Sequential:
-    """From 1x1 to 4x4, then doubled four times."""
+    """Return the generator: 1x1 to 4x4, then doubled four times."""
     layers: list[nn.Module] = []
     inputs = LATENT
     for i, outputs in enumerate((8 * WIDTH, 4 * WIDTH, 2 * WIDTH, WIDTH)):
@@ -92,7 +93,7 @@ def generator_network() -> nn.Sequential:
 
 
 def discriminator_network() -> nn.Sequential:
-    """The mirror image: halved four times, then one number a picture."""
+    """Return the discriminator: halved four times, then one number per image."""
     layers: list[nn.Module] = []
     inputs = CHANNELS
     for i, outputs in enumerate((WIDTH, 2 * WIDTH, 4 * WIDTH, 8 * WIDTH)):
@@ -105,7 +106,7 @@ def discriminator_network() -> nn.Sequential:
 
 
 def initialized(layer: nn.Module) -> None:
-    """Normal weights of deviation 0.02, scales about 1."""
+    """Initialise weights as normal with deviation 0.02, scales about 1."""
     if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.normal_(layer.weight, 0.0, 0.02)
     elif isinstance(layer, nn.BatchNorm2d):

@@ -1,8 +1,8 @@
-"""Rounds of a speed measurement: a process gets ready, then works for so many seconds whenever it is told to.
+"""Rounds of a speed measurement: a process prepares itself, then works for some seconds on each request.
 
-It answers in lines of JSON: first one with "ready", then one for each line that it is given, a number of seconds. So
-several processes can take turns, none of them measured while another works. Needs nothing but Python, for every
-contender has an environment of its own.
+It answers in lines of JSON: first a line with "ready", then one line for each request, a number of seconds. Several
+processes can thus take turns, and none is measured while another works. Needs only Python, because every contender has
+its own environment.
 """
 
 from __future__ import annotations
@@ -59,5 +59,5 @@ def timed(
 
 
 def peak_memory_mib() -> int:
-    """The largest resident memory of this process so far."""
+    """Return the largest resident memory of this process so far."""
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -3,11 +3,11 @@
     benchmarks/peers/.venv/bin/python benchmarks/peers/tensorflow_tutorial.py path/to/mnist --out runs/tutorial
     benchmarks/peers/.venv/bin/python benchmarks/peers/tensorflow_tutorial.py --speed 20
 
-Trains as the tutorial does: both networks at once in one compiled step, 60,000 images shuffled each epoch, no average
-of weights. The clock runs while it trains, and not while the step is compiled or samples are made. At the moments
-asked for and at the end it writes 10,000 images of the same noise, SECONDS.npz with uint8 "images" [n h w c], which
-`gansmith evaluate FILE.npz --against mnist` takes; moments.json says what each file is. With --speed it only measures
-the step, on noise. Its environment: see README.md.
+Trains like the tutorial: both networks at once in one compiled step, 60,000 images shuffled each epoch, no weight
+averaging. The clock runs during training only, not while the step is compiled or samples are made. At the requested
+times and at the end it writes 10,000 images of the same noise: SECONDS.npz with uint8 "images" [n h w c], an input of
+`gansmith evaluate FILE.npz --against mnist`. moments.json describes each file. With --speed it only measures the step,
+on noise. Its environment: see README.md.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def train(tutorial: Tutorial, images: Any, options: argparse.Namespace) -> None:
-    """The whole training, with samples on the way."""
+    """Run the whole training, and write samples at the requested times."""
     options.out.mkdir(parents=True, exist_ok=True)
     moments: list[dict[str, Any]] = []
     due = sorted(moment for moment in options.moments if moment < options.seconds)
@@ -136,18 +136,18 @@ class Tutorial:
             self.step.get_concrete_function(self.tf.TensorSpec([size, 28, 28, 1], self.tf.float32))
 
     def batches(self, images: Any) -> Iterator[Any]:
-        """One epoch, in a new order, the rest as a smaller batch."""
+        """Yield one epoch in a new order; the last batch is smaller."""
         data = self.tf.data.Dataset.from_tensor_slices(images).shuffle(len(images)).batch(BATCH)
         return iter(data)
 
     def samples(self, num: int) -> Any:
-        """Images of the same noise each time, uint8 [num 28 28 1]."""
+        """Return images of the same noise each time, uint8 [num 28 28 1]."""
         noise = np.random.default_rng(0).standard_normal((num, LATENT), np.float32)
         made = [self.generator(noise[i : i + SAMPLES_AT_ONCE], training=False) for i in range(0, num, SAMPLES_AT_ONCE)]
         return np.rint(np.concatenate(made) * 127.5 + 127.5).clip(0, 255).astype(np.uint8)
 
     def measurement(self) -> Callable[[float], dict[str, Any]]:
-        """Of the step's speed, on noise, warmed up."""
+        """Return the measurement of the step's speed, on noise, after warm-up."""
         images = self.tf.random.uniform([BATCH, 28, 28, 1], -1, 1)
         for _ in range(3):
             self.step(images)
@@ -155,7 +155,7 @@ class Tutorial:
 
 
 def generator_network(keras: Any) -> Any:
-    """A dense layer to 7x7, one plain stage, two that double the size."""
+    """Return the generator: a dense layer to 7x7, one plain stage, two that double the size."""
     layers = keras.layers
     enlarge: dict[str, Any] = {"kernel_size": 5, "padding": "same", "use_bias": False}
     network = [keras.Input((LATENT,)), layers.Dense(7 * 7 * 256, use_bias=False)]
@@ -167,7 +167,7 @@ def generator_network(keras: Any) -> Any:
 
 
 def discriminator_network(keras: Any) -> Any:
-    """Two stages that halve the size, with dropout, and a dense layer to one logit."""
+    """Return the discriminator: two stages that halve the size, with dropout, and a dense layer to one logit."""
     layers = keras.layers
     network = [keras.Input((28, 28, 1))]
     for channels in (64, 128):
@@ -176,7 +176,7 @@ def discriminator_network(keras: Any) -> Any:
 
 
 def digits(folder: Path) -> Any:
-    """MNIST's training images, float32 [60000 28 28 1] in [-1, 1]."""
+    """Return MNIST's training images, float32 [60000 28 28 1] in [-1, 1]."""
     plain, packed = folder / "train-images-idx3-ubyte", folder / "train-images-idx3-ubyte.gz"
     if not (plain.exists() or packed.exists()):
         raise SystemExit(f"{folder}: holds neither {plain.name} nor {packed.name}")
