@@ -131,7 +131,7 @@ def in_turn(ways: Mapping[str, Work], rounds: int) -> dict[str, float]:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Return a Markdown table with one line per layer: convolution / product in ms, the one that gansmith uses in bold."""
+    """Return a Markdown table: convolution / product in ms per layer; the one that gansmith uses is bold."""
     passes = list(results[0]["passes"])
     columns = ["layer", "channels and pixels", "GFLOP", *(f"{name}: convolution, product [ms]" for name in passes)]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]

@@ -1,6 +1,6 @@
 """Compare variants of one preset after equal times or equal numbers of images.
 
-    python benchmarks/sweep.py base "width 64" model.width=64 "no augmentation" augment=null \
+    python benchmarks/sweep.py base "width 64" model.width=64 "no augmentation" augment=null \\
         --gtsrb G --cifar10 C --lengths "1 min" "10 min" --seeds 0 1
     python benchmarks/sweep.py --table
 
