@@ -14,7 +14,7 @@ from gansmith.cli import main
 from gansmith.data.folder import Folder
 from gansmith.data.store import Preparation, prepare
 from gansmith.images.sheets import labelled_rows
-from gansmith.training.snapshots import real_sheet
+from gansmith.training.snapshots import real_rows
 
 SMALL = ["--length", "2 steps", "--batch_size", "4", "--model.width", "4", "--tracking", "none", "--guard", "none"]
 DRAW = np.random.default_rng(0)
@@ -44,7 +44,7 @@ def test_an_empty_class_is_counted_apart_and_has_no_row(
     run = api.open_run(tmp_path / "run")
     store = prepare(run.config.data, run.config.preparation)
     generator = run.generator()
-    sheet = real_sheet(store, generator.spec)
+    sheet = real_rows(store, generator.spec).pixels()
     with Image.open(run.folder.images / "real.png") as real:
         assert np.array_equal(np.asarray(real), sheet)
     drawn = labelled_rows([np.zeros((8, 16, 16, 3), np.uint8)] * 2, generator.class_names, [1, 2], 2)

@@ -11,16 +11,16 @@ import numpy as np
 
 from gansmith.component import to_plain
 from gansmith.images.pixels import save_png
-from gansmith.images.sheets import grid, labelled_rows
+from gansmith.images.sheets import SheetRows, grid
 from gansmith.metrics.measurement import ExtractorFacts, Generated, Measurement, Reference
 from gansmith.metrics.metric import Estimate
 from gansmith.runs import RunFolder, write_json
 from gansmith.study.results import (
-    Comparison,
     Conclusion,
     Interval,
     Measure,
     Measured,
+    PairedComparison,
     RunResults,
     SettingResults,
     StudyResults,
@@ -78,11 +78,11 @@ def evaluation(nimg: int, num: int = 5000) -> Measurement:
     )
 
 
-def sheet(seed: int, facts: DataFacts = FACTS) -> np.ndarray:
+def sheet(seed: int, facts: DataFacts = FACTS) -> SheetRows:
     """Rows of eight random images a class."""
-    draw = np.random.default_rng(seed)
-    rows = draw.integers(0, 256, (len(facts.class_names), 8, facts.height, facts.width, 3), np.uint8)
-    return labelled_rows(list(rows), facts.class_names)
+    num = len(facts.class_names)
+    images = np.random.default_rng(seed).integers(0, 256, (num, 8, facts.height, facts.width, 3), np.uint8)
+    return SheetRows(images=images, classes=tuple(range(num)), class_names=facts.class_names, num_present=num)
 
 
 def make_run(path: Path, facts: DataFacts = FACTS) -> RunFolder:
@@ -100,13 +100,13 @@ def make_run(path: Path, facts: DataFacts = FACTS) -> RunFolder:
         speed = {"speed/images_per_second": 2000.0, "progress/seconds": 2.56 * i}
         run.append_stats({"progress/nimg": 5120 * i, "progress/step": 80 * i, **losses, **rest, **speed})
         run.append_measurement(measurement(5120 * i, 200 / i if i < 6 else 60.0).to_plain())
-        save_png(sheet(i, facts), run.images / f"fakes_{5120 * i:09}.png")
+        sheet(i, facts).save(run.images / f"fakes_{5120 * i:09}.png")
     for what, sentence in (("began", "the discriminator has won"), ("rollback", "back to step 80: R1 is added")):
         seen = {"kind": "discriminator-won", "severity": "failure", "figure": 0.01, "excess": 6.0, "since": 5120}
         run.append_event({"what": what, "sentence": sentence, "nimg": 15360, **seen})
     for made in (evaluation(20480), evaluation(25600, num=1000), evaluation(30720)):
         run.append_measurement(made.to_plain())
-    save_png(sheet(0, facts), run.images / "real.png")
+    sheet(0, facts).save(run.images / "real.png")
     pairs = np.random.default_rng(1).integers(0, 256, (8, 32, 16, 3), np.uint8)
     save_png(grid(pairs), run.nearest)
     return run
@@ -151,7 +151,7 @@ def make_study(path: Path) -> StudyResults:
             Summary(measure="diverged", variant="plain", num=3, mean=Interval(value=1 / 3, low=0.01, high=0.91)),
         ),
         comparisons=(
-            Comparison(
+            PairedComparison(
                 measure="tracked/best",
                 first="plain",
                 second="<b>normed</b>",

@@ -19,13 +19,13 @@ from safetensors.torch import save_file
 
 from gansmith.cli import main
 from gansmith.component import to_plain
-from gansmith.errors import RunError
+from gansmith.errors import GansmithError, RunError
 from gansmith.images.pixels import save_png
-from gansmith.images.sheets import labelled_rows
+from gansmith.images.sheets import SheetRows
 from gansmith.report import write_report
-from gansmith.report.reading import attempt, read_measurements
+from gansmith.report.reading import attempt, read_measurements, read_picture
 from gansmith.report.run_page import RunPage, run_page
-from gansmith.report.samples import Pictures, nearest
+from gansmith.report.samples import RunPictures, show_nearest
 from gansmith.runs import RunFolder, write_json
 from gansmith.training.presets import configure
 from gansmith.training.sample_sheets import SampleGrid
@@ -184,7 +184,7 @@ def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
         "It was ended from outside, as by a kill or a loss of power, and can be resumed; so far 0\N{NO-BREAK SPACE}k",
         "Nothing was measured yet.",
         "No statistics were written yet.",
-        "Training has left no pictures of samples yet.",
+        "Training has saved no samples yet.",
         "No figure was tracked during training.",
         f"This run was not evaluated yet; do it with: gansmith evaluate {run.path}",
         "Nearest training images are drawn by an evaluation",
@@ -247,8 +247,8 @@ def test_a_run_without_labels_shows_samples_beside_real_ones(run: RunFolder) -> 
     plain = json.loads(run.config.read_text())
     write_json(run.config, plain | {"use_labels": False})
     for path in run.images.iterdir():
-        save_png(np.zeros((8 * 18 - 2, 8 * 18 - 2, 3), np.uint8), path)
-    samples = Pictures(folder=run, config=json.loads(run.config.read_text()), facts=FACTS).samples()
+        SheetRows(images=np.zeros((8, 8, 16, 16, 3), np.uint8)).save(path)
+    samples = RunPictures(folder=run, config=json.loads(run.config.read_text()), facts=FACTS).samples()
     assert not samples.rows and samples.generated and samples.real
     assert (samples.generated.width, samples.generated.enlarged) == (3 * 142, True)
 
@@ -341,21 +341,46 @@ def test_huge_and_damaged_pictures_are_said(run: RunFolder, size: tuple[int, int
     newest = sorted(run.images.glob("fakes_*"))[-1]
     newest.write_bytes(png_of(*size))
     run.nearest.write_bytes(png_of(*size))
-    pictures = Pictures(folder=run, config=json.loads(run.config.read_text()), facts=FACTS)
+    pictures = RunPictures(folder=run, config=json.loads(run.config.read_text()), facts=FACTS)
     with pytest.raises(RunError, match=rf"{newest.name} .* shown"):
         pictures.samples()
     with pytest.raises(RunError, match=r"nearest\.png .* shown"):
-        nearest(run, FACTS)
+        show_nearest(run)
     strip = pictures.strip()
     assert len(strip.unreadable) == 1 and len(strip.frames) == 5
+
+
+def test_sheets_of_earlier_versions_are_shown_as_they_are(run: RunFolder) -> None:
+    """They have no layout: neither the newest samples nor the real images are cut."""
+    for path in run.images.iterdir():
+        save_png(read_picture(path), path)
+    pictures = RunPictures(folder=run, config=json.loads(run.config.read_text()), facts=FACTS)
+    samples, strip = pictures.samples(), pictures.strip()
+    assert not samples.rows and samples.generated and samples.real
+    height, width, _ = read_picture(run.images / "real.png").shape
+    for shown in (samples.real, samples.generated, *(picture for _, picture in strip.frames)):
+        factor = shown.width // width
+        assert (shown.width, shown.height) == (factor * width, factor * height)
+
+
+@pytest.mark.parametrize(
+    "layout", ["[]", "{", '{"height": 16}', '{"height": 4096, "width": 4096, "columns": 9, "rows": [[0, 0]]}']
+)
+def test_a_layout_that_does_not_fit_is_said(run: RunFolder, layout: str) -> None:
+    newest = sorted(run.images.glob("fakes_*"))[-1]
+    save_png(read_picture(newest), newest, layout=layout)
+    pictures = RunPictures(folder=run, config=json.loads(run.config.read_text()), facts=FACTS)
+    with pytest.raises(GansmithError, match="layout"):
+        pictures.samples()
+    assert len(pictures.strip().unreadable) == 1
 
 
 def test_a_best_generator_that_cannot_be_asked_gives_way_to_the_newest_samples(run: RunFolder) -> None:
     (run.path / "best").mkdir()
     write_json(run.path / "best" / "state.json", {"nimg": 1, "step": 1, "seconds": 1})
-    samples = Pictures(folder=run, config=json.loads(run.config.read_text()), facts=FACTS).samples()
+    samples = RunPictures(folder=run, config=json.loads(run.config.read_text()), facts=FACTS).samples()
     assert "newest samples" in samples.title
-    assert samples.notes and samples.notes[0].startswith("The best generator could not be asked: ")
+    assert samples.notes and samples.notes[0].startswith("The best generator cannot be used: ")
 
 
 def test_missing_config_is_one_line(run: RunFolder) -> None:
@@ -369,12 +394,12 @@ def test_samples_are_those_of_the_best_generator_that_was_kept(run: RunFolder) -
     write_json(run.config, to_plain(config))
     network = config.model.generator(FACTS.spec(True))
     run.keep_best(lambda folder: save_best(network, folder))
-    pictures = Pictures(folder=run, config=to_plain(config), facts=FACTS)
-    title, tiles, notes = pictures.best_tiles()
+    pictures = RunPictures(folder=run, config=to_plain(config), facts=FACTS)
+    title, shown, notes = pictures.best_sheet()
     assert title.replace("\N{NO-BREAK SPACE}", " ") == "samples of the best generator, at 20.5 kimg"
     assert notes == ()
-    sheet_now = SampleGrid().sheet(load_generator(run, find_snapshot(run)))
-    assert np.array_equal(labelled_rows(list(tiles), CLASSES), sheet_now)
+    rows = SampleGrid().draw_rows(load_generator(run, find_snapshot(run)))
+    assert np.array_equal(shown.tiles, rows.images) and np.array_equal(shown.pixels, rows.pixels())
 
 
 def save_best(network: torch.nn.Module, folder: Path) -> None:

@@ -12,7 +12,7 @@ from gansmith.metrics.measurement import Measurement
 from gansmith.study.curves import (
     Better,
     Curve,
-    best_of,
+    best_value,
     choose_thresholds,
     curve_of,
     decline,
@@ -44,7 +44,7 @@ def test_a_lower_cost_is_better_whichever_way_the_figure_is() -> None:
 @pytest.mark.parametrize(("better", "best"), [("lower", -0.1), ("higher", 3), ("nearer 1", 0.8)])
 def test_the_best_of_a_curve(better: Better, best: float) -> None:
     values = (3, 0.8, 2) if better == "nearer 1" else (3, -0.1, 2)
-    assert best_of(curve(*values), better) == best
+    assert best_value(curve(*values), better) == best
 
 
 @pytest.mark.parametrize("better", ["lower", "higher"])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gansmith.study.results import Comparison, Measure, Measured, RunResults, SettingResults, State
+from gansmith.study.results import Measure, Measured, PairedComparison, RunResults, SettingResults, State
 from gansmith.study.verdicts import judged
 
 FID = Measure(key="fid", title="FID at best", better="lower", group="quality", headline=True, definition="x")
@@ -53,7 +53,7 @@ def setting(
     return judged(made, variants)
 
 
-def entry(found: SettingResults, measure: str) -> Comparison:
+def entry(found: SettingResults, measure: str) -> PairedComparison:
     (comparison,) = [comparison for comparison in found.comparisons if comparison.measure == measure]
     return comparison
 

@@ -88,7 +88,7 @@ def test_with_classes_it_has_a_named_row_each_and_one_latent_a_column(class_gene
         labels = class_generator.draw(range(4), label)[1]
         rows.append(class_generator.images(z, labels))
     expected = labelled_rows(rows, class_generator.class_names, [0, 1], 2)
-    sheet = SampleGrid(columns=4).sheet(class_generator)
+    sheet = SampleGrid(columns=4).draw_rows(class_generator).pixels()
     assert sheet.shape == expected.shape and np.abs(sheet.astype(int) - expected).max() <= 1
 
 
@@ -99,7 +99,7 @@ def test_of_very_many_classes_some_have_a_row(small_generator: TrainedGenerator)
     generator = dataclasses.replace(small_generator, network=network, spec=spec, class_names=names)
     shown = shown_classes(150)
     rows = [generator.images(generator.draw([0])[0], torch.tensor([label])) for label in shown]
-    sheet, expected = SampleGrid(columns=1).sheet(generator), labelled_rows(rows, names, shown)
+    sheet, expected = SampleGrid(columns=1).draw_rows(generator).pixels(), labelled_rows(rows, names, shown)
     assert sheet.shape == expected.shape and np.abs(sheet.astype(int) - expected).max() <= 1
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from gansmith.errors import ConfigError
@@ -77,11 +78,20 @@ def file_kind(path: Path | str) -> str:
     return kind if kind in FILE_KINDS and not is_folder else ""
 
 
-def save_png(image: PixelArray, path: Path) -> Path:
-    """Write one image, uint8 [h w c], as PNG, all of it or nothing; the folder is made if need be."""
+def save_png(image: PixelArray, path: Path, **texts: str) -> Path:
+    """Write one image, uint8 [h w c], as PNG, completely or not at all; create the folder if needed.
+
+    Args:
+        image: the pixels.
+        path: the file.
+        texts: text fields of the file.
+    """
+    info = PngInfo()
+    for key, text in texts.items():
+        info.add_text(key, text)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as unfinished:
-        to_pillow(image).save(unfinished, format="PNG")
+        to_pillow(image).save(unfinished, format="PNG", pnginfo=info)
     return path
 
 

@@ -3,27 +3,127 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import matplotlib
 import numpy as np
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 
-from gansmith.images.pixels import to_pillow
-from gansmith.types import PixelArray
+from gansmith.component import Between, Component, PositiveInt, Side, from_plain, to_plain
+from gansmith.errors import ConfigError
+from gansmith.images.pixels import save_png, to_pillow
+from gansmith.plain_json import parse_json
+from gansmith.types import PixelArray, size_text
 
-__all__ = ["MOST_CLASSES", "grid", "labelled_rows", "num_present", "shown_classes"]
+__all__ = [
+    "GAP",
+    "LAYOUT",
+    "SheetLayout",
+    "SheetRows",
+    "grid",
+    "labelled_rows",
+    "num_present",
+    "read_layout",
+    "shown_classes",
+]
 
 GAP = 2  # pixels between the images of a grid
+LAYOUT = "layout"  # the text field of a sheet's PNG that holds its layout as JSON
 PAPER = 255
 MOST_CLASSES = 100  # named rows of one sheet; of more classes so many are shown
 LONGEST_NAME = 32  # letters of a class's name on a sheet
 FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"  # the same on every machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetLayout(Component):
+    """Where the images of a sheet lie, in pixels.
+
+    Args:
+        height: of each image.
+        width: of each image.
+        columns: images a row.
+        rows: top and left of each row's first image.
+        classes: the number of each row's class; empty if rows are not classes.
+    """
+
+    height: Side
+    width: Side
+    columns: PositiveInt
+    rows: tuple[tuple[Annotated[int, Between(0, 10**6)], Annotated[int, Between(0, 10**6)]], ...]
+    classes: tuple[Annotated[int, Between(0, 10**6)], ...] = ()
+
+    def cut(self, sheet: PixelArray) -> PixelArray:
+        """Return the images of a sheet, uint8 [rows columns h w c].
+
+        Raises:
+            ConfigError: the sheet is too small for this layout.
+        """
+        step = self.width + GAP
+        bottom, right = (max((row[axis] for row in self.rows), default=0) for axis in (0, 1))
+        needed = bottom + self.height, right + self.columns * step - GAP
+        if not self.rows or needed[0] > sheet.shape[0] or needed[1] > sheet.shape[1]:
+            raise ConfigError(f"{LAYOUT}: these images do not fit on a sheet of {size_text(sheet.shape[:2])} pixels")
+        strips = [sheet[top : top + self.height, left : left + self.columns * step - GAP] for top, left in self.rows]
+        padded = np.pad(np.stack(strips), ((0, 0), (0, 0), (0, GAP), (0, 0)))
+        tiles = padded.reshape(len(strips), self.height, self.columns, step, -1).transpose(0, 2, 1, 3, 4)
+        return np.ascontiguousarray(tiles[:, :, :, : self.width])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SheetRows:
+    """Images in rows, and the sheet that shows them.
+
+    Args:
+        images: uint8 [rows columns h w c].
+        classes: the number of each row's class; empty if rows are not classes.
+        class_names: of all classes.
+        num_present: classes that have images; the sheet says so if some of them have no row.
+    """
+
+    images: PixelArray
+    classes: tuple[int, ...] = ()
+    class_names: tuple[str, ...] = ()
+    num_present: int = 0
+
+    def pixels(self) -> PixelArray:
+        """Return the sheet, uint8 [H W c]: a grid, or a named row for each class."""
+        if not self.classes:
+            return grid(self.images.reshape(-1, *self.images.shape[2:]), self.images.shape[1])
+        return labelled_rows(list(self.images), self.class_names, self.classes, self.num_present)
+
+    def layout(self) -> SheetLayout:
+        """Return where the images lie on the sheet."""
+        rows, columns, height, width = self.images.shape[:4]
+        places = tuple((row * (height + GAP), 0) for row in range(rows))
+        if self.classes:
+            labels = _labels(self.class_names, self.classes, height)
+            places, _ = _places(labels, height, columns * (width + GAP) - GAP)
+        return SheetLayout(height=height, width=width, columns=columns, rows=places, classes=self.classes)
+
+    def save(self, path: Path) -> Path:
+        """Write the sheet as PNG, with its layout in a text field."""
+        return save_png(self.pixels(), path, **{LAYOUT: json.dumps(to_plain(self.layout()))})
+
+
+def read_layout(text: str) -> SheetLayout:
+    """Read the layout of a sheet from its text field.
+
+    Raises:
+        ConfigError: the text is no layout.
+    """
+    try:
+        layout: SheetLayout = from_plain(SheetLayout, parse_json(text), LAYOUT)
+    except ValueError as error:
+        raise ConfigError(f"{LAYOUT}: not JSON ({error})") from error
+    return layout
 
 
 def grid(images: PixelArray, columns: int | None = None) -> PixelArray:
@@ -89,24 +189,36 @@ def labelled_rows(
     shown = range(len(names)) if shown is None else shown
     strips = [grid(row, columns=len(row)) for row in rows]
     height, width, channels = strips[0].shape
-    font_size = max(9, min(14, height // 2))
-    labels = [_Label.of(names[number], number, font_size) for number in shown]
-    margin = math.ceil(max(label.width for label in labels)) + 8
-    step = max(height, font_size + 2) + GAP
-    blocks = max(1, round(math.sqrt(len(rows) * step / (margin + width))))
-    depth = math.ceil(len(rows) / blocks)
-    block_width = margin + width + 4 * GAP
+    font_size, labels = _font_size(height), _labels(names, shown, height)
+    places, size = _places(labels, height, width)
     num_present = len(names) if num_present is None else num_present
     note = f"{len(shown)} of {num_present} classes" if len(shown) < num_present else ""
-    size = blocks * block_width - 4 * GAP, depth * step - GAP + (2 * font_size if note else 0)
-    sheet = Image.new("RGBA", size, "white")
+    sheet = Image.new("RGBA", (size[0], size[1] + (2 * font_size if note else 0)), "white")
     draw = ImageDraw.Draw(sheet)
-    for i, (strip, label) in enumerate(zip(strips, labels, strict=True)):
-        left, top = i // depth * block_width, i % depth * step
-        draw.text((left + margin - 6, top + height // 2), label.text, fill="black", font=label.font, anchor="rm")
-        sheet.paste(to_pillow(strip).convert("RGBA"), (left + margin, top))
-    draw.text((2, size[1] - 2), note, fill="black", font=ImageFont.truetype(FONT, font_size), anchor="ld")
+    for strip, label, (top, left) in zip(strips, labels, places, strict=True):
+        draw.text((left - 6, top + height // 2), label.text, fill="black", font=label.font, anchor="rm")
+        sheet.paste(to_pillow(strip).convert("RGBA"), (left, top))
+    draw.text((2, sheet.height - 2), note, fill="black", font=ImageFont.truetype(FONT, font_size), anchor="ld")
     return np.asarray(sheet.convert(to_pillow(strips[0]).mode)).reshape(*sheet.size[::-1], channels)
+
+
+def _font_size(height: int) -> int:
+    return max(9, min(14, height // 2))
+
+
+def _labels(names: Sequence[str], shown: Sequence[int], height: int) -> list[_Label]:
+    return [_Label.of(names[number], number, _font_size(height)) for number in shown]
+
+
+def _places(labels: Sequence[_Label], height: int, width: int) -> tuple[tuple[tuple[int, int], ...], tuple[int, int]]:
+    """Return top and left of each row, and width and height of the sheet, for rows of a height and width."""
+    margin = math.ceil(max(label.width for label in labels)) + 8
+    step = max(height, _font_size(height) + 2) + GAP
+    blocks = max(1, round(math.sqrt(len(labels) * step / (margin + width))))
+    depth = math.ceil(len(labels) / blocks)
+    block_width = margin + width + 4 * GAP
+    places = tuple((i % depth * step, i // depth * block_width + margin) for i in range(len(labels)))
+    return places, (blocks * block_width - 4 * GAP, depth * step - GAP)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from gansmith.report.words import number
+from gansmith.numerals import number
 
-__all__ = ["HALF", "NUM_COLOURS", "SMALL", "TALL", "WIDE", "Chart", "Frame", "Line", "Size", "draw", "numbers"]
+__all__ = ["HALF", "NUM_COLOURS", "SMALL", "TALL", "WIDE", "Chart", "Frame", "Line", "Size", "draw_chart", "numbers"]
 
 Size: TypeAlias = tuple[float, float]  # width and height in pixels, before the page scales it
 SMALL: Size = (380, 210)
@@ -110,7 +110,7 @@ def _number(value: object) -> float:
     return float(value)
 
 
-def draw(lines: Sequence[Line], *, name: str, alt: str, frame: Frame = Frame()) -> Markup:
+def draw_chart(lines: Sequence[Line], *, name: str, alt: str, frame: Frame = Frame()) -> Markup:
     """Draw curves.
 
     Args:

@@ -8,11 +8,11 @@ from typing import Any
 
 from gansmith.errors import RunError
 from gansmith.metrics.measurement import Measurement, list_differences
-from gansmith.report.charts import TALL, WIDE, Chart, Frame, Line, draw, numbers
-from gansmith.report.figures import quantity, title_of
-from gansmith.report.words import between, kimg, number, precise
+from gansmith.numerals import between, kimg, number, precise
+from gansmith.report.charts import TALL, WIDE, Chart, Frame, Line, draw_chart, numbers
+from gansmith.report.metric_table import quantity, title_of
 
-__all__ = ["best_of", "statistics_charts", "tracked", "tracked_chart"]
+__all__ = ["best_measurement", "statistics_charts", "tracked", "tracked_chart"]
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -56,7 +56,7 @@ def tracked(measurements: Sequence[Measurement]) -> tuple[str, list[Measurement]
     return name, [one for one in found if name in one.values and not list_differences(one, found[-1])]
 
 
-def best_of(name: str, measurements: Sequence[Measurement]) -> Measurement | None:
+def best_measurement(name: str, measurements: Sequence[Measurement]) -> Measurement | None:
     """The measurement that was best; None where nobody knows which way is better."""
     known = quantity(name)
     if known is None:
@@ -71,15 +71,15 @@ def tracked_chart(measurements: Sequence[Measurement]) -> Chart:
         RunError: nothing was tracked.
     """
     name, found = tracked(measurements)
-    best = best_of(name, found)
+    best = best_measurement(name, found)
     estimates = [measurement.values[name] for measurement in found]
     x = [(measurement.generated.nimg or 0) / 1000 for measurement in found]
     value, low, high = (numbers([getattr(each, part) for each in estimates]) for part in ("value", "low", "high"))
     marks = [] if best is None else [((best.generated.nimg or 0) / 1000, best.values[name].value)]
     line = Line(x=x, y=value, low=low, high=high, marks=marks)
     alt = f"{title_of(name)}: {number(value[0])} at first, {number(value[-1])} at last"
-    wide = draw([line], name="tracked", alt=alt, frame=Frame(size=WIDE, log=True))
-    narrow = draw([line], name="tracked-narrow", alt=alt, frame=Frame(size=TALL, log=True))
+    wide = draw_chart([line], name="tracked", alt=alt, frame=Frame(size=WIDE, log=True))
+    narrow = draw_chart([line], name="tracked-narrow", alt=alt, frame=Frame(size=TALL, log=True))
     return Chart(title=f"{title_of(name)} during training", svg=wide, narrow=narrow, note=_about(name, found, best))
 
 
@@ -122,5 +122,5 @@ def _line(records: Records, x: Sequence[float], key: str, colour: int) -> Line:
 def _chart(name: str, title: str, lines: Sequence[tuple[str, Line]]) -> Chart:
     last = [f"{label} {number(line.y[-1])}".strip() for label, line in lines]
     alt = f"{title} over thousands of images; at last {', '.join(last)}"
-    svg = draw([line for _, line in lines], name=name, alt=alt, frame=FRAMES.get(name, Frame()))
+    svg = draw_chart([line for _, line in lines], name=name, alt=alt, frame=FRAMES.get(name, Frame()))
     return Chart(title=title, svg=svg, legend=tuple((line.colour, label) for label, line in lines if label))

@@ -1,4 +1,4 @@
-"""What a page takes from files: bounded, checked, and a sentence in place of whatever is missing or unsound."""
+"""Read the files of a run for its page: bounded, checked, and a sentence in place of what is missing or damaged."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from PIL.Image import Image
 
 from gansmith.data.decode import decode
 from gansmith.errors import GansmithError, RunError
@@ -17,7 +18,17 @@ from gansmith.runs import RunFolder
 from gansmith.training.guard.journal import Event
 from gansmith.types import PixelArray, size_text
 
-__all__ = ["Part", "attempt", "read_events", "read_measurements", "read_object", "read_picture", "read_stats"]
+__all__ = [
+    "Section",
+    "attempt",
+    "pixels_of",
+    "read_events",
+    "read_image",
+    "read_measurements",
+    "read_object",
+    "read_picture",
+    "read_stats",
+]
 
 T = TypeVar("T")
 
@@ -25,19 +36,19 @@ LARGEST_TEXT = 200_000_000  # bytes of a JSON file
 LARGEST_PICTURE = 50_000_000  # bytes of a PNG file
 MOST_PIXELS = 40_000_000
 
-# What a value of another type, size or shape than expected makes our code raise.
+# Raised by our code where a value has another type, size or shape than expected.
 UNSOUND = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError)
 
 
 @dataclass(frozen=True)
-class Part(Generic[T]):
-    """A part of a page: its content, or why there is none."""
+class Section(Generic[T]):
+    """A section of a page: its content, or why there is none."""
 
     content: T | None
     why: str = ""
 
     def needed(self) -> T:
-        """The content, for another part that is made from it.
+        """Return the content, for a section that is made from it.
 
         Raises:
             RunError: there is none.
@@ -47,24 +58,24 @@ class Part(Generic[T]):
         return self.content
 
 
-def attempt(make: Callable[..., T], *arguments: Any, what: str) -> Part[T]:
-    """Make a part of the page; what stands in its way becomes the sentence to show instead.
+def attempt(make: Callable[..., T], *arguments: Any, what: str) -> Section[T]:
+    """Make a section of the page; an error becomes the sentence to show instead.
 
     Args:
         make: raises a GansmithError whose message is that sentence.
         arguments: of ``make``.
-        what: the part, for the sentence where the files hold something unexpected.
+        what: the section, for the sentence if the files hold something unexpected.
     """
     try:
-        return Part(make(*arguments))
+        return Section(make(*arguments))
     except GansmithError as error:
-        return Part(None, str(error))
+        return Section(None, str(error))
     except UNSOUND as error:
-        return Part(None, f"{what} cannot be read ({type(error).__name__}: {error}).")
+        return Section(None, f"{what} cannot be read ({type(error).__name__}: {error}).")
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object.
+    """Read a JSON file that holds an object.
 
     Raises:
         RunError: it is missing, too large, or holds something else.
@@ -76,7 +87,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_stats(folder: RunFolder) -> list[dict[str, Any]]:
-    """The lines of stats.jsonl.
+    """Read the lines of stats.jsonl.
 
     Raises:
         RunError: there are none, or they cannot be read.
@@ -90,7 +101,7 @@ def read_stats(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def read_measurements(folder: RunFolder) -> list[Measurement]:
-    """The lines of metrics.jsonl, oldest first; empty if nothing was measured.
+    """Read the lines of metrics.jsonl, oldest first; empty if nothing was measured.
 
     Raises:
         RunError: they cannot be read.
@@ -99,7 +110,7 @@ def read_measurements(folder: RunFolder) -> list[Measurement]:
 
 
 def read_events(folder: RunFolder) -> list[Event]:
-    """The lines of events.jsonl, oldest first; empty if the guard had nothing to say.
+    """Read the lines of events.jsonl, oldest first; empty if the guard reported nothing.
 
     Raises:
         RunError: they cannot be read.
@@ -108,7 +119,16 @@ def read_events(folder: RunFolder) -> list[Event]:
 
 
 def read_picture(path: Path) -> PixelArray:
-    """A picture as uint8 [H W c], c being 1, 3 or 4.
+    """Read a picture as uint8 [H W c], with 1, 3 or 4 channels.
+
+    Raises:
+        RunError: it is missing, too large or damaged.
+    """
+    return pixels_of(read_image(path))
+
+
+def read_image(path: Path) -> Image:
+    """Read a picture with the text fields of its file.
 
     Raises:
         RunError: it is missing, too large or damaged.
@@ -123,6 +143,11 @@ def read_picture(path: Path) -> PixelArray:
         raise RunError(f"{path.name} cannot be shown: {error}.") from error
     if image.width * image.height > MOST_PIXELS:
         raise RunError(f"{path.name} is too large to be shown: {size_text((image.height, image.width))} pixels.")
+    return image
+
+
+def pixels_of(image: Image) -> PixelArray:
+    """Return the pixels of a picture, uint8 [H W c], with 1, 3 or 4 channels."""
     pixels = np.asarray(image.convert(image.mode if image.mode in ("L", "RGB") else "RGBA"))
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 

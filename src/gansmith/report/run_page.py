@@ -9,14 +9,14 @@ from typing import Any
 from gansmith.data.class_names import classes_text
 from gansmith.errors import RunError
 from gansmith.metrics.measurement import Measurement
+from gansmith.numerals import count, duration, kimg, plural
 from gansmith.report.charts import Chart, numbers
-from gansmith.report.curves import best_of, statistics_charts, tracked, tracked_chart
-from gansmith.report.figures import Evaluation, evaluation, in_words, main_figure
-from gansmith.report.reading import Part, attempt, read_events, read_measurements, read_object, read_stats
-from gansmith.report.samples import Pictures, Samples, Strip, nearest
+from gansmith.report.curves import best_measurement, statistics_charts, tracked, tracked_chart
+from gansmith.report.metric_table import EvaluationTable, evaluation, main_value, value_in_words
+from gansmith.report.reading import Section, attempt, read_events, read_measurements, read_object, read_stats
+from gansmith.report.samples import RunPictures, SampleSection, Strip, show_nearest
 from gansmith.report.settings import Bar, Command, Settings, bars, commands, environment, settings
 from gansmith.report.sheets import Picture
-from gansmith.report.words import count, duration, kimg, plural
 from gansmith.runs import RunFolder
 from gansmith.training.data_facts import DataFacts
 
@@ -30,18 +30,18 @@ class RunPage:
     title: str
     verdict: tuple[str, ...]
     summary: tuple[tuple[str, str], ...]
-    samples: Part[Samples]
-    strip: Part[Strip]
-    tracked: Part[Chart]
-    charts: Part[list[Chart]]
-    guard: Part[list[tuple[str, str]]]
-    evaluation: Part[Evaluation]
-    nearest: Part[Picture]
-    data: Part[DataFacts]
+    samples: Section[SampleSection]
+    strip: Section[Strip]
+    tracked: Section[Chart]
+    charts: Section[list[Chart]]
+    guard: Section[list[tuple[str, str]]]
+    evaluation: Section[EvaluationTable]
+    nearest: Section[Picture]
+    data: Section[DataFacts]
     bars: tuple[Bar, ...]
-    settings: Part[Settings]
-    environment: Part[tuple[tuple[tuple[str, str], ...], tuple[str, ...]]]
-    commands: Part[list[Command]]
+    settings: Section[Settings]
+    environment: Section[tuple[tuple[tuple[str, str], ...], tuple[str, ...]]]
+    commands: Section[list[Command]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +49,12 @@ class _Files:
     """Everything that a page is made of, as it was read, once."""
 
     folder: RunFolder
-    config: Part[dict[str, Any]]
-    facts: Part[DataFacts]
-    status: Part[dict[str, Any]]
-    stats: Part[list[dict[str, Any]]]
-    measurements: Part[list[Measurement]]
-    machine: Part[dict[str, Any]]
+    config: Section[dict[str, Any]]
+    facts: Section[DataFacts]
+    status: Section[dict[str, Any]]
+    stats: Section[list[dict[str, Any]]]
+    measurements: Section[list[Measurement]]
+    machine: Section[dict[str, Any]]
 
 
 def run_page(folder: RunFolder) -> RunPage:
@@ -79,7 +79,7 @@ def run_page(folder: RunFolder) -> RunPage:
         charts=attempt(lambda: statistics_charts(files.stats.needed()), what="stats.jsonl"),
         guard=attempt(_guard, folder, config, what="events.jsonl"),
         evaluation=attempt(lambda: evaluation(files.measurements.needed(), str(folder.path)), what="metrics.jsonl"),
-        nearest=attempt(lambda: nearest(folder, files.facts.needed()), what="nearest.png"),
+        nearest=attempt(show_nearest, folder, what="nearest.png"),
         data=files.facts,
         bars=tuple(bars(files.facts.content)) if files.facts.content else (),
         settings=attempt(lambda: settings(files.config.needed()), what="config.json"),
@@ -88,8 +88,8 @@ def run_page(folder: RunFolder) -> RunPage:
     )
 
 
-def _pictures(files: _Files) -> Pictures:
-    return Pictures(folder=files.folder, config=files.config.needed(), facts=files.facts.needed())
+def _pictures(files: _Files) -> RunPictures:
+    return RunPictures(folder=files.folder, config=files.config.needed(), facts=files.facts.needed())
 
 
 # --- in a sentence -----------------------------------------------------------------------------------------
@@ -136,15 +136,15 @@ def _best(files: _Files) -> str:
         measurement for measurement in measurements if measurement.kind == "evaluation" and measurement.values
     ]
     if evaluations:
-        return main_figure(evaluations[-1])
+        return main_value(evaluations[-1])
     try:
         name, found = tracked(measurements)
     except RunError:
         return "Nothing was measured yet."
-    best = best_of(name, found) or found[-1]
+    best = best_measurement(name, found) or found[-1]
     at = kimg(best.generated.nimg or 0)
     images = plural(best.generated.num, "image")
-    return f"Best tracked {in_words(name, best.values[name])}, at {at}, on {images}."
+    return f"Best tracked {value_in_words(name, best.values[name])}, at {at}, on {images}."
 
 
 def _guard(folder: RunFolder, config: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from gansmith.component import to_plain
 from gansmith.errors import ConfigError, command
-from gansmith.report.words import count
+from gansmith.numerals import count
 from gansmith.training.config import flat
 from gansmith.training.data_facts import DataFacts
 from gansmith.training.presets import preset

@@ -11,27 +11,27 @@ import numpy as np
 
 from gansmith.errors import RunError, command
 from gansmith.metrics.measurement import Measurement
-from gansmith.report.charts import HALF, TALL, Chart, Frame, Line, draw, numbers
-from gansmith.report.figures import provenance
-from gansmith.report.reading import Part, attempt, read_measurements, read_object
-from gansmith.report.samples import Pictures
+from gansmith.report.charts import HALF, TALL, Chart, Frame, Line, draw_chart, numbers
+from gansmith.report.metric_table import provenance
+from gansmith.report.reading import Section, attempt, read_measurements, read_object
+from gansmith.report.samples import RunPictures
 from gansmith.report.settings import environment
-from gansmith.report.sheets import Picture, tiled
+from gansmith.report.sheets import Picture
 from gansmith.report.study_tables import ComparisonRow, MeasureRow, comparison_tables, measure_rows
 from gansmith.runs import RunFolder
 from gansmith.study.folder import StudyFolder
 from gansmith.study.results import RunResults, SettingResults, StudyResults, read_results
 from gansmith.training.data_facts import DataFacts
 
-__all__ = ["Sample", "Setting", "StudyPage", "study_page"]
+__all__ = ["Setting", "StudyPage", "VariantSamples", "study_page"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class VariantSamples:
     """Images of one variant, or the real ones."""
 
     title: str
-    shown: Part[Picture]
+    shown: Section[Picture]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +49,12 @@ class Setting:
     """
 
     results: SettingResults
-    samples: tuple[Sample, ...]
-    charts: Part[list[Chart]]
+    samples: tuple[VariantSamples, ...]
+    charts: Section[list[Chart]]
     quality: list[MeasureRow]
     stability: list[MeasureRow]
     comparisons: list[tuple[str, list[ComparisonRow]]]
-    provenance: Part[list[str]]
+    provenance: Section[list[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class StudyPage:
     results: StudyResults
     summary: tuple[tuple[str, str], ...]
     settings: tuple[Setting, ...]
-    environment: Part[tuple[tuple[tuple[str, str], ...], tuple[str, ...]]]
+    environment: Section[tuple[tuple[tuple[str, str], ...], tuple[str, ...]]]
 
 
 def study_page(folder: StudyFolder) -> StudyPage:
@@ -113,19 +113,19 @@ def _setting(folder: StudyFolder, results: StudyResults, setting: SettingResults
 # --- pictures ----------------------------------------------------------------------------------------------
 
 
-def _samples(folder: StudyFolder, setting: SettingResults, variants: Sequence[str]) -> list[Sample]:
+def _samples(folder: StudyFolder, setting: SettingResults, variants: Sequence[str]) -> list[VariantSamples]:
     found, of = [], None
     for variant in variants:
         run = _median_run([run for run in setting.runs if run.variant == variant])
         if run is None:
-            found.append(Sample(title=variant, shown=Part(None, "None of its runs came to its end.")))
+            found.append(VariantSamples(title=variant, shown=Section(None, "None of its runs came to its end.")))
             continue
         pictures = attempt(_pictures, folder, run, what="The run's folder")
         shown = attempt(_shown, pictures, variant, what="The picture")
-        found.append(Sample(title=f"{variant}, seed {run.seed}", shown=shown))
+        found.append(VariantSamples(title=f"{variant}, seed {run.seed}", shown=shown))
         of = of or pictures.content
     if of is not None:
-        found.append(Sample(title="Real images", shown=attempt(_shown_real, of, what="real.png")))
+        found.append(VariantSamples(title="Real images", shown=attempt(_shown_real, of, what="real.png")))
     return found
 
 
@@ -138,9 +138,9 @@ def _median_run(runs: Sequence[RunResults]) -> RunResults | None:
     return ended[0] if ended else None
 
 
-def _pictures(folder: StudyFolder, run: RunResults) -> Pictures:
+def _pictures(folder: StudyFolder, run: RunResults) -> RunPictures:
     found = _folder_of(folder, run)
-    return Pictures(folder=found, config=read_object(found.config), facts=DataFacts.read(found.data))
+    return RunPictures(folder=found, config=read_object(found.config), facts=DataFacts.read(found.data))
 
 
 def _folder_of(folder: StudyFolder, run: RunResults) -> RunFolder:
@@ -150,17 +150,17 @@ def _folder_of(folder: StudyFolder, run: RunResults) -> RunFolder:
     return RunFolder.open(path)
 
 
-def _shown(found: Part[Pictures], title: str) -> Picture:
+def _shown(found: Section[RunPictures], title: str) -> Picture:
     pictures = found.needed()
-    _, tiles, _ = pictures.best_tiles()
-    return tiled(pictures.few(tiles, more=1), f"samples of {title}", 340)
+    _, sheet, _ = pictures.best_sheet()
+    return pictures.show_few(sheet, f"samples of {title}", 340, more=1)
 
 
-def _shown_real(pictures: Pictures) -> Picture:
-    tiles = pictures.real_tiles()
-    if tiles is None:
+def _shown_real(pictures: RunPictures) -> Picture:
+    sheet = pictures.real_sheet()
+    if sheet is None:
         raise RunError("The sheet of real images cannot be read.")
-    return tiled(pictures.few(tiles, more=1), "real images", 340)
+    return pictures.show_few(sheet, "real images", 340, more=1)
 
 
 # --- curves ------------------------------------------------------------------------------------------------
@@ -192,8 +192,8 @@ def _chart(setting: SettingResults, variants: Sequence[str], axis: tuple[str, st
         medians += [_median(points, colour)] if points else []
     alt = f"{title}: a thin line for each seed and a thick one for the median of {', '.join(variants)}"
     frame = Frame(x_title=x_title, size=HALF, log=True)
-    svg = draw([*lines, *medians], name=name, alt=alt, frame=frame)
-    narrow = draw([*lines, *medians], name=f"{name}-narrow", alt=alt, frame=replace(frame, size=TALL))
+    svg = draw_chart([*lines, *medians], name=name, alt=alt, frame=frame)
+    narrow = draw_chart([*lines, *medians], name=f"{name}-narrow", alt=alt, frame=replace(frame, size=TALL))
     return Chart(title=title, svg=svg, narrow=narrow, legend=tuple(enumerate(variants)))
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gansmith.report.words import between, number, precise
-from gansmith.study.results import Comparison, Group, Interval, Measure, SettingResults
+from gansmith.numerals import between, number, precise
+from gansmith.study.results import Group, Interval, Measure, PairedComparison, SettingResults
 
-__all__ = ["Cell", "ComparisonRow", "MeasureRow", "comparison_tables", "measure_rows"]
+__all__ = ["ComparisonRow", "MeasureRow", "TableCell", "comparison_tables", "measure_rows"]
 
 DASH = "\N{EN DASH}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class TableCell:
     """A measure of one variant: its mean, the interval over seeds, and what has to be known."""
 
     value: str
@@ -29,7 +29,7 @@ class MeasureRow:
     title: str
     better: str
     headline: bool
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def measure_rows(setting: SettingResults, variants: Iterable[str], groups: Itera
         if measure.group not in groups or not any(summaries):
             continue
         cells = tuple(
-            Cell(value=DASH)
+            TableCell(value=DASH)
             if summary is None or not summary.num
             else _cell(measure, summary.mean, summary.num, summary.note)
             for summary in summaries
@@ -72,13 +72,13 @@ def measure_rows(setting: SettingResults, variants: Iterable[str], groups: Itera
     return rows
 
 
-def _cell(measure: Measure, mean: Interval, num: int, note: str) -> Cell:
+def _cell(measure: Measure, mean: Interval, num: int, note: str) -> TableCell:
     if measure.share:
         ends = [None if end is None else 100 * end for end in (mean.low, mean.high)]
         interval = "" if None in ends else f"{number(ends[0] or 0, 0)} to {number(ends[1] or 0, 0)} %"
-        return Cell(value=f"{round(mean.value * num)} of {num}", interval=interval, note=note)
+        return TableCell(value=f"{round(mean.value * num)} of {num}", interval=interval, note=note)
     interval = "" if mean.low is None else between(mean.low, mean.high)
-    return Cell(value=precise(mean.value, mean.low, mean.high), interval=interval, note=note)
+    return TableCell(value=precise(mean.value, mean.low, mean.high), interval=interval, note=note)
 
 
 def _titled(measure: Measure) -> str:
@@ -97,7 +97,7 @@ def comparison_tables(setting: SettingResults) -> list[tuple[str, list[Compariso
     return [(pair, sorted(rows, key=lambda row: not row.headline)) for pair, rows in tables.items()]
 
 
-def _row(measure: Measure, comparison: Comparison) -> ComparisonRow:
+def _row(measure: Measure, comparison: PairedComparison) -> ComparisonRow:
     difference, effect = comparison.difference, comparison.effect
     p = comparison.p_mcnemar if comparison.p_t is None else comparison.p_t
     return ComparisonRow(

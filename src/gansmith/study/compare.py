@@ -38,7 +38,7 @@ EXACT = 2**16  # sign flips that are all tried; of more, that many are drawn
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
-    """What a paired comparison of means gives; see ``results.Comparison``."""
+    """What a paired comparison of means gives; see ``results.PairedComparison``."""
 
     difference: Interval
     p_t: float | None

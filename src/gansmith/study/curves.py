@@ -20,7 +20,7 @@ from gansmith.metrics.metric import Better
 __all__ = [
     "Better",
     "Curve",
-    "best_of",
+    "best_value",
     "choose_thresholds",
     "curve_of",
     "decline",
@@ -44,7 +44,7 @@ def curve_of(measurements: Sequence[Measurement], figure: str) -> list[tuple[int
     return sorted((nimg, seconds, value) for nimg, seconds, value in points if nimg is not None and seconds is not None)
 
 
-def best_of(curve: Curve, better: Better) -> float:
+def best_value(curve: Curve, better: Better) -> float:
     """The best value of a figure on the way."""
     if not curve:
         raise ValueError("no figure was tracked")

@@ -11,7 +11,7 @@ import numpy as np
 
 from gansmith.metrics.measurement import Measurement
 from gansmith.metrics.metric import Quantity
-from gansmith.study.curves import Better, Curve, best_of, decline, log_cost, mean_over_way, oscillation, time_to
+from gansmith.study.curves import Better, Curve, best_value, decline, log_cost, mean_over_way, oscillation, time_to
 from gansmith.study.results import Measure, Measured, State
 
 __all__ = ["COLLAPSE", "Evidence", "Yardstick", "has_collapsed", "measure_run", "measures_of"]
@@ -115,7 +115,7 @@ def _asked(yardstick: Yardstick) -> list[tuple[Measure, Answer]]:
 
 def _tracked_quality(quantity: Quantity, yardstick: Yardstick) -> list[tuple[Measure, Answer]]:
     def best(evidence: Evidence) -> float:
-        return best_of(evidence.curve, quantity.better)
+        return best_value(evidence.curve, quantity.better)
 
     def last(evidence: Evidence) -> float:
         return _to_its_end(evidence).curve[-1][2]

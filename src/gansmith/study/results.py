@@ -17,12 +17,12 @@ from gansmith.errors import ConfigError, RunError
 from gansmith.plain_json import read_json, write_json
 
 __all__ = [
-    "Comparison",
     "Conclusion",
     "Group",
     "Interval",
     "Measure",
     "Measured",
+    "PairedComparison",
     "RunResults",
     "SettingResults",
     "State",
@@ -51,7 +51,7 @@ class Measure(Component):
     """One thing that is measured of each run.
 
     Args:
-        key: its name in ``Measured``, ``Summary`` and ``Comparison``.
+        key: its name in ``Measured``, ``Summary`` and ``PairedComparison``.
         title: as tables show it.
         unit: of its values, or empty.
         better: which way is better; "neither" where it only describes.
@@ -139,7 +139,7 @@ class Summary(Component):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison(Component):
+class PairedComparison(Component):
     """A measure of two variants, paired by seed.
 
     Args:
@@ -232,7 +232,7 @@ class SettingResults(Component):
     measures: tuple[Measure, ...] = ()
     runs: tuple[RunResults, ...] = ()
     summaries: tuple[Summary, ...] = ()
-    comparisons: tuple[Comparison, ...] = ()
+    comparisons: tuple[PairedComparison, ...] = ()
     conclusions: tuple[Conclusion, ...] = ()
 
 

@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from gansmith.files import replacing
-from gansmith.study.results import Comparison, Interval, Measure, SettingResults, StudyResults, Summary
-from gansmith.study.words import TITLES, number
+from gansmith.numerals import number
+from gansmith.study.results import Interval, Measure, PairedComparison, SettingResults, StudyResults, Summary
+from gansmith.study.words import TITLES
 
 __all__ = ["show_results", "write_csv"]
 
@@ -97,7 +98,7 @@ def _mean(measure: Measure, summary: Summary | None) -> str:
     return _with_half_width(summary.mean)
 
 
-def _difference(comparison: Comparison | None) -> str:
+def _difference(comparison: PairedComparison | None) -> str:
     if comparison is None or comparison.difference is None:
         return ""
     return _with_half_width(comparison.difference)
@@ -109,7 +110,7 @@ def _with_half_width(interval: Interval) -> str:
     return f"{number(interval.value)} ± {interval.high - interval.value:.2g}"
 
 
-def _chance(comparison: Comparison | None) -> str:
+def _chance(comparison: PairedComparison | None) -> str:
     """The corrected p value of a headline measure; that of any other in brackets."""
     if comparison is None:
         return ""

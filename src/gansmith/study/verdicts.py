@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from gansmith.numerals import number
 from gansmith.study.compare import holm, mcnemar, mean_interval, paired, share_interval
-from gansmith.study.results import Comparison, Conclusion, Measure, Measured, RunResults, SettingResults, Summary
-from gansmith.study.words import TITLES, conclusion, number, sentence
+from gansmith.study.results import Conclusion, Measure, Measured, PairedComparison, RunResults, SettingResults, Summary
+from gansmith.study.words import TITLES, conclusion, sentence
 
 __all__ = ["judged"]
 
@@ -85,13 +86,13 @@ def _values(measure: Measure, runs: Runs) -> dict[int, tuple[float | None, str]]
     return {seed: (measured.value, measured.note) for seed, measured in found.items()}
 
 
-def _comparison(measure: Measure, pair: tuple[str, str], runs: Mapping[str, Runs]) -> Comparison:
+def _comparison(measure: Measure, pair: tuple[str, str], runs: Mapping[str, Runs]) -> PairedComparison:
     sides = [_values(measure, runs[title]) for title in pair]
     values = [{seed: value for seed, (value, _) in side.items() if value is not None} for side in sides]
     seeds = sorted(values[0].keys() & values[1].keys())
     first, second = ([side[seed] for seed in seeds] for side in values)
     notes = {title: "; ".join(_notes(measure, runs[title])) for title in pair}
-    nothing_yet = Comparison(
+    nothing_yet = PairedComparison(
         measure=measure.key,
         first=pair[0],
         second=pair[1],
@@ -114,7 +115,7 @@ def _comparison(measure: Measure, pair: tuple[str, str], runs: Mapping[str, Runs
     )
 
 
-def _corrected(measures: Sequence[Measure], comparisons: Sequence[Comparison]) -> list[Comparison]:
+def _corrected(measures: Sequence[Measure], comparisons: Sequence[PairedComparison]) -> list[PairedComparison]:
     """With the p values of headline measures corrected for being several."""
     headlines = {measure.key for measure in measures if measure.headline}
     tested = [entry.p_t for entry in comparisons if entry.measure in headlines and entry.p_t is not None]
@@ -125,7 +126,7 @@ def _corrected(measures: Sequence[Measure], comparisons: Sequence[Comparison]) -
     ]
 
 
-def _told(setting: SettingResults, comparisons: Sequence[Comparison]) -> list[Comparison]:
+def _told(setting: SettingResults, comparisons: Sequence[PairedComparison]) -> list[PairedComparison]:
     measures = {measure.key: measure for measure in setting.measures}
     return [
         replace(entry, sentence=sentence(measures[entry.measure], entry, _sides(setting, entry)))
@@ -134,7 +135,7 @@ def _told(setting: SettingResults, comparisons: Sequence[Comparison]) -> list[Co
 
 
 def _conclusions(
-    setting: SettingResults, comparisons: Sequence[Comparison], pair: tuple[str, str]
+    setting: SettingResults, comparisons: Sequence[PairedComparison], pair: tuple[str, str]
 ) -> Iterator[Conclusion]:
     for group in TITLES:
         asked = [
@@ -146,7 +147,7 @@ def _conclusions(
         yield Conclusion(group=group, first=pair[0], second=pair[1], sentence=text)
 
 
-def _sides(setting: SettingResults, comparison: Comparison) -> list[Summary]:
+def _sides(setting: SettingResults, comparison: PairedComparison) -> list[Summary]:
     own = [summary for summary in setting.summaries if summary.measure == comparison.measure]
     pair = (comparison.first, comparison.second)
     return sorted((side for side in own if side.variant in pair), key=lambda side: pair.index(side.variant))

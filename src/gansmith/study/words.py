@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gansmith.numerals import number
 from gansmith.study.compare import SIGNIFICANT, least_p_of_signs
-from gansmith.study.results import Comparison, Group, Interval, Measure, Summary
+from gansmith.study.results import Group, Interval, Measure, PairedComparison, Summary
 
-__all__ = ["TITLES", "conclusion", "number", "sentence", "span"]
+__all__ = ["TITLES", "conclusion", "sentence", "span"]
 
 TITLES: dict[Group, str] = {"quality": "Quality", "convergence": "Convergence speed", "stability": "Stability"}
-
-
-def number(value: float) -> str:
-    """A figure in three digits: "0.0123", "12.3", "1,230"."""
-    digits = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return digits.replace("-", "\N{MINUS SIGN}")
 
 
 def span(interval: Interval) -> str:
@@ -25,7 +20,7 @@ def span(interval: Interval) -> str:
     return f"{number(interval.low)} to {number(interval.high)}"
 
 
-def sentence(measure: Measure, comparison: Comparison, summaries: Sequence[Summary]) -> str:
+def sentence(measure: Measure, comparison: PairedComparison, summaries: Sequence[Summary]) -> str:
     """What one comparison says.
 
     Args:
@@ -48,7 +43,7 @@ def sentence(measure: Measure, comparison: Comparison, summaries: Sequence[Summa
 
 
 def conclusion(
-    group: Group, asked: Sequence[tuple[Measure, Comparison, Sequence[Summary]]], incomparable: Sequence[str]
+    group: Group, asked: Sequence[tuple[Measure, PairedComparison, Sequence[Summary]]], incomparable: Sequence[str]
 ) -> str:
     """What one group of measures says about two variants.
 
@@ -74,12 +69,12 @@ def conclusion(
     return f"{TITLES[group]}: {'; '.join(clauses)}."
 
 
-def _is_shown(comparison: Comparison) -> bool:
+def _is_shown(comparison: PairedComparison) -> bool:
     """Whether a difference of a headline measure has been shown."""
     return comparison.p_holm is not None and comparison.p_holm < SIGNIFICANT
 
 
-def _finding(measure: Measure, comparison: Comparison, summaries: Sequence[Summary]) -> str:
+def _finding(measure: Measure, comparison: PairedComparison, summaries: Sequence[Summary]) -> str:
     assert comparison.difference is not None
     more = comparison.second if comparison.difference.value > 0 else comparison.first
     less = comparison.first if more == comparison.second else comparison.second
@@ -96,7 +91,7 @@ def _finding(measure: Measure, comparison: Comparison, summaries: Sequence[Summa
     return f"{measure.title} is higher with {more} than with {less} ({amount}{_doubt(comparison)})"
 
 
-def _open(measure: Measure, comparison: Comparison, summaries: Sequence[Summary]) -> str:
+def _open(measure: Measure, comparison: PairedComparison, summaries: Sequence[Summary]) -> str:
     could = ""
     if comparison.detectable is not None:
         could = (
@@ -108,7 +103,7 @@ def _open(measure: Measure, comparison: Comparison, summaries: Sequence[Summary]
     )
 
 
-def _amount(measure: Measure, comparison: Comparison, summaries: Sequence[Summary]) -> str:
+def _amount(measure: Measure, comparison: PairedComparison, summaries: Sequence[Summary]) -> str:
     """ "B 20.7, A 30.5: B minus A −9.8, 95 % interval −12.1 to −7.5, corrected p = 0.001"."""
     assert comparison.difference is not None
     means = ", ".join(f"{side.variant} {number(side.mean.value)}" for side in reversed(summaries))
@@ -123,7 +118,7 @@ def _amount(measure: Measure, comparison: Comparison, summaries: Sequence[Summar
     return ", ".join(parts)
 
 
-def _doubt(comparison: Comparison) -> str:
+def _doubt(comparison: PairedComparison) -> str:
     """What the test that supposes less has to say against a finding, where it could have said anything."""
     p = comparison.p_permutation
     if p is None or p < SIGNIFICANT or least_p_of_signs(comparison.num) >= SIGNIFICANT:
@@ -131,7 +126,7 @@ def _doubt(comparison: Comparison) -> str:
     return f"; but the exact test, which supposes no normal distribution, gives {_p(p)}"
 
 
-def _shares(measure: Measure, comparison: Comparison, summaries: Sequence[Summary]) -> str:
+def _shares(measure: Measure, comparison: PairedComparison, summaries: Sequence[Summary]) -> str:
     counts = [f"{round(side.mean.value * side.num)} of {side.num} with {side.variant}" for side in summaries]
     if not counts:
         return f"{measure.title}: not known"

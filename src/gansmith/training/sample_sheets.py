@@ -19,7 +19,7 @@ from gansmith.component import (
 )
 from gansmith.errors import ConfigError, tell
 from gansmith.images.pixels import save_png
-from gansmith.images.sheets import grid, labelled_rows, num_present, shown_classes
+from gansmith.images.sheets import SheetRows, grid, num_present, shown_classes
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.schedules import Duration, Progress
@@ -68,20 +68,23 @@ class SampleGrid(PictureWriter):
     columns: Annotated[int, Between(1, 100)] = 8
 
     def write(self, generator: TrainedGenerator, progress: Progress, run: RunFolder) -> Path:
-        path = run.images / filled(self.filename, progress)
-        return save_png(self.sheet(generator), path)
+        return self.draw_rows(generator).save(run.images / filled(self.filename, progress))
 
-    def sheet(self, generator: TrainedGenerator) -> PixelArray:
-        """The sheet that would be written now, uint8 [H W c]."""
+    def draw_rows(self, generator: TrainedGenerator) -> SheetRows:
+        """Return the images of the sheet that would be written now."""
         num_classes = generator.spec.num_classes
         if not num_classes:
-            return grid(generator.sample(self.rows * self.columns).images, self.columns)
+            images = generator.sample(self.rows * self.columns).images
+            return SheetRows(images=images.reshape(self.rows, self.columns, *images.shape[1:]))
         shown = shown_classes(num_classes, generator.class_counts)
         z, _ = generator.draw(range(self.columns))
         labels = torch.tensor(shown).repeat_interleave(self.columns)
         images = generator.images(z.repeat(len(shown), 1), labels)
-        return labelled_rows(
-            np.split(images, len(shown)), generator.class_names, shown, num_present(num_classes, generator.class_counts)
+        return SheetRows(
+            images=images.reshape(len(shown), self.columns, *images.shape[1:]),
+            classes=tuple(shown),
+            class_names=generator.class_names,
+            num_present=num_present(num_classes, generator.class_counts),
         )
 
     def frames(self, run: RunFolder) -> list[list[Path]]:

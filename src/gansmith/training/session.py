@@ -21,7 +21,6 @@ from gansmith.data.resident import batches_on
 from gansmith.data.store import Store, prepare
 from gansmith.devices import Compute, choose_compute, free_bytes
 from gansmith.errors import ConfigError, GansmithError, MetricError, RunError, command, explain, in_words
-from gansmith.images.pixels import save_png
 from gansmith.images.plots import plot_losses
 from gansmith.images.video import can_write_mp4, thinned, write_animation
 from gansmith.metrics.metric import Estimate
@@ -39,7 +38,7 @@ from gansmith.training.loggers import LogWriter, check_loggers, open_logs
 from gansmith.training.loop import train
 from gansmith.training.progress_bar import introduce, say_goodbye, watching
 from gansmith.training.sample_sheets import read_frames
-from gansmith.training.snapshots import make_sampler, real_sheet, set_damage_aside
+from gansmith.training.snapshots import make_sampler, real_rows, set_damage_aside
 from gansmith.training.state import TrainState
 from gansmith.training.tracker import Tracker, open_tracker
 
@@ -136,7 +135,7 @@ def _sit(
         if dist.is_main():
             changed = list(machine_changes(folder, compute)) if saved else []
             _write_facts(folder, state, facts, notes)
-            save_png(real_sheet(store, spec), folder.images / "real.png")
+            real_rows(store, spec).save(folder.images / "real.png")
             notes = (*notes, *store.notes, *compute.notes, *trouble, *changed)
             introduce(console, folder, state, store, tracker, reasons, notes)
         guardian = _guardian(state, store, training, held_out, folder, facts, told)

@@ -14,7 +14,7 @@ from torch import Tensor
 from gansmith.data.store import Store
 from gansmith.devices import choose_compute
 from gansmith.errors import DamagedCheckpoint, RunError, tell
-from gansmith.images.sheets import grid, labelled_rows, num_present, shown_classes
+from gansmith.images.sheets import SheetRows, num_present, shown_classes
 from gansmith.models.model import GeneratorNetwork
 from gansmith.runs import RunFolder, set_aside
 from gansmith.sampling.generator import TrainedGenerator
@@ -22,9 +22,9 @@ from gansmith.training.checkpoint import MOST_TRIES, Checkpoint, newest_checkpoi
 from gansmith.training.config import Config, load_config
 from gansmith.training.data_facts import DataFacts
 from gansmith.training.state import fill, settle
-from gansmith.types import ImageSpec, PixelArray
+from gansmith.types import ImageSpec
 
-__all__ = ["Snapshot", "Which", "find_snapshot", "load_generator", "make_sampler", "real_sheet", "set_damage_aside"]
+__all__ = ["Snapshot", "Which", "find_snapshot", "load_generator", "make_sampler", "real_rows", "set_damage_aside"]
 
 Which: TypeAlias = Literal["best", "last"]
 
@@ -144,11 +144,13 @@ def set_damage_aside(folder: RunFolder, step: int) -> list[str]:
     return []
 
 
-def real_sheet(store: Store, spec: ImageSpec, columns: int = 8) -> PixelArray:
-    """Real images laid out as the samples are: rows of classes, or a square."""
+def real_rows(store: Store, spec: ImageSpec, columns: int = 8) -> SheetRows:
+    """Return real images in rows, as samples are: of classes, or a square."""
     order = np.random.default_rng(0).permutation(len(store.images))
     if not spec.num_classes or store.labels is None:
-        return grid(store.images[np.sort(order[: columns * columns])], columns)
+        images = store.images[np.sort(order[: columns * columns])]
+        white = np.full((-len(images) % columns, *images.shape[1:]), 255, np.uint8)
+        return SheetRows(images=np.concatenate([images, white]).reshape(-1, columns, *images.shape[1:]))
     counts = np.bincount(store.labels, minlength=spec.num_classes).tolist()
     rows, shown = [], shown_classes(spec.num_classes, counts)
     for label in shown:
@@ -156,4 +158,9 @@ def real_sheet(store: Store, spec: ImageSpec, columns: int = 8) -> PixelArray:
         row = np.full((columns, *store.images.shape[1:]), 255, np.uint8)
         row[: len(chosen)] = store.images[chosen]
         rows.append(row)
-    return labelled_rows(rows, store.class_names, shown, num_present(spec.num_classes, counts))
+    return SheetRows(
+        images=np.stack(rows),
+        classes=tuple(shown),
+        class_names=store.class_names,
+        num_present=num_present(spec.num_classes, counts),
+    )

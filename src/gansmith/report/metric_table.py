@@ -16,24 +16,24 @@ from gansmith.metrics.measurement import (
     list_differences,
 )
 from gansmith.metrics.metric import Estimate, Metric, Quantity
-from gansmith.report.words import between, count, kimg, plural, precise
+from gansmith.numerals import between, count, kimg, plural, precise
 
 __all__ = [
-    "Evaluation",
-    "Figure",
+    "EvaluationTable",
+    "MetricRow",
     "evaluation",
-    "in_words",
-    "main_figure",
+    "main_value",
     "provenance",
     "quantity",
     "title_of",
+    "value_in_words",
 ]
 
 MOST_OLDER = 4  # evaluations beside the newest
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
+class MetricRow:
     """A row of the table.
 
     Args:
@@ -52,7 +52,7 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class EvaluationTable:
     """The newest evaluation, with those that may stand beside it.
 
     Args:
@@ -64,7 +64,7 @@ class Evaluation:
     """
 
     columns: tuple[tuple[str, str], ...]
-    figures: tuple[Figure, ...]
+    figures: tuple[MetricRow, ...]
     failures: tuple[tuple[str, str], ...]
     provenance: tuple[str, ...]
     incomparable: tuple[str, ...]
@@ -102,22 +102,22 @@ def _better(name: str) -> str:
     return known.better if known else ""
 
 
-def in_words(name: str, estimate: Estimate) -> str:
+def value_in_words(name: str, estimate: Estimate) -> str:
     """FID 12.3 (95 % 11.9 to 12.8)"""
     value = precise(estimate.value, estimate.low, estimate.high)
     return f"{title_of(name)} {value} (95 % interval {between(estimate.low, estimate.high)})"
 
 
-def main_figure(measurement: Measurement) -> str:
+def main_value(measurement: Measurement) -> str:
     """The first of a measurement's figures in a sentence."""
     name = _in_order(measurement.values)[0]
     generated = measurement.generated
     at = "" if generated.nimg is None else f" at {kimg(generated.nimg)}"
     source = f"the {generated.snapshot} generator{at}" if generated.snapshot else generated.path
-    return f"{in_words(name, measurement.values[name])} of {plural(generated.num, 'image')} of {source}."
+    return f"{value_in_words(name, measurement.values[name])} of {plural(generated.num, 'image')} of {source}."
 
 
-def evaluation(measurements: Sequence[Measurement], path: str) -> Evaluation:
+def evaluation(measurements: Sequence[Measurement], path: str) -> EvaluationTable:
     """The table of figures.
 
     Args:
@@ -136,7 +136,7 @@ def evaluation(measurements: Sequence[Measurement], path: str) -> Evaluation:
         f"{', '.join(_moment(other))}: {'; '.join(why)}" for other in older if (why := list_differences(newest, other))
     ]
     method = _usual_method(newest)
-    return Evaluation(
+    return EvaluationTable(
         columns=tuple(_moment(measurement) for measurement in (newest, *beside)),
         figures=tuple(_row(name, [newest, *beside], method) for name in _in_order(newest.values)),
         failures=tuple((name, reason) for name, reason in newest.failures.items()),
@@ -168,14 +168,14 @@ def _usual_method(measurement: Measurement) -> str:
     return max(methods, key=methods.count, default="")
 
 
-def _row(name: str, measurements: Sequence[Measurement], method: str) -> Figure:
+def _row(name: str, measurements: Sequence[Measurement], method: str) -> MetricRow:
     estimates = [measurement.values.get(name) for measurement in measurements]
     newest = measurements[0].values[name]
     values = [
         "\N{EN DASH}" if estimate is None else precise(estimate.value, estimate.low, estimate.high)
         for estimate in estimates
     ]
-    return Figure(
+    return MetricRow(
         title=_title_in(name, measurements[0].extractor.name),
         values=tuple(values),
         interval=between(newest.low, newest.high),

@@ -1,4 +1,4 @@
-"""Numbers as a person writes them."""
+"""Write numbers, counts and times as text."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def number(value: float, decimals: int | None = None) -> str:
-    """A number with a true minus: three significant digits, or so many decimals."""
+    """Return a number with a true minus sign: three significant digits, or so many decimals."""
     if not math.isfinite(value):
-        return "no number"
+        return "NaN" if math.isnan(value) else "infinite"
     size = abs(value)
     if value == 0:
         text = "0"
@@ -28,12 +28,12 @@ def number(value: float, decimals: int | None = None) -> str:
 
 
 def precise(value: float, low: float | None, high: float | None) -> str:
-    """A figure with as many decimals as its interval makes meaningful."""
+    """Return a value with as many decimals as its interval makes meaningful."""
     return number(value, _decimals(low, high))
 
 
 def between(low: float | None, high: float | None) -> str:
-    """An interval, or a dash where there is none."""
+    """Return an interval, or a dash if there is none."""
     if low is None or high is None:
         return "\N{EN DASH}"
     decimals = _decimals(low, high)
@@ -41,7 +41,7 @@ def between(low: float | None, high: float | None) -> str:
 
 
 def _decimals(low: float | None, high: float | None) -> int | None:
-    """Two digits of the interval's width, and no fewer than three of its larger end."""
+    """Return decimals for two digits of the interval's width, and at least three of its larger end."""
     if low is None or high is None or not 1e-9 < high - low < math.inf:
         return None
     width, end = (math.floor(math.log10(size)) for size in (high - low, max(abs(low), abs(high))))
@@ -49,23 +49,23 @@ def _decimals(low: float | None, high: float | None) -> int | None:
 
 
 def count(num: float) -> str:
-    """201,408"""
+    """Return a whole number: "201,408"."""
     return f"{num:,.0f}"
 
 
 def plural(num: int, noun: str) -> str:
-    """1 image, 2 images"""
+    """Return a number with its noun: "1 image", "2 images"."""
     ending = "" if num == 1 else "es" if noun.endswith("s") else "s"
     return f"{count(num)} {noun}{ending}"
 
 
 def kimg(nimg: float) -> str:
-    """Thousands of real images that the discriminator was shown: 201 kimg."""
+    """Return a number of real images in thousands: "201 kimg"."""
     return f"{number(nimg / 1000)}\N{NO-BREAK SPACE}kimg"
 
 
 def duration(seconds: float) -> str:
-    """1 min 40 s"""
+    """Return a time: "1 min 40 s"."""
     if seconds < 60:
         return f"{number(seconds)} s"
     hours, rest = divmod(round(seconds), 3600)

@@ -1,4 +1,4 @@
-"""Numbers as a person writes them."""
+"""Numbers, counts and times as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from gansmith.report.words import between, duration, kimg, number, plural, precise
+from gansmith.numerals import between, duration, kimg, number, plural, precise
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ from gansmith.report.words import between, duration, kimg, number, plural, preci
         (-1.5, "\N{MINUS SIGN}1.5"),
         (1e-7, "1.00e-07"),
         (1e300, "1.00e+300"),
-        (math.nan, "no number"),
-        (math.inf, "no number"),
+        (math.nan, "NaN"),
+        (math.inf, "infinite"),
     ],
 )
 def test_numbers(value: float, text: str) -> None:
