@@ -60,6 +60,11 @@ def read_sentences(page: Path) -> list[str]:
     return [part for block in blocks if block for part in re.split(r"(?<=[.!?:;])\s+(?=[A-Z\"*])", block)]
 
 
+def anchor_of(heading: str) -> str:
+    """Return the anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the help is written with Python 3.11")
 @pytest.mark.parametrize("name", ["reference.md", "commands.md"])
 def test_the_reference_pages_are_those_of_the_code(name: str) -> None:
@@ -104,6 +109,14 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_links_into_a_page_lead_to_a_heading(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text(encoding="utf-8")):
+        file = page.parent / target if target else page
+        headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+        assert anchor in map(anchor_of, headings), f"{page.name}: {target}#{anchor}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
