@@ -204,6 +204,38 @@ def test_train_understands_what_people_type(
     assert {path: config[path] for path in changed} == changed
 
 
+def test_sample_interpolate_report_and_resume_print_json_alone(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet, walk, page = tmp_path / "x.png", tmp_path / "walk", tmp_path / "page.html"
+
+    def read(*words: str) -> dict[str, object]:
+        found: dict[str, object] = json.loads(said([words[0], str(trained), *words[1:], "--json"], capsys))
+        return found
+
+    one_class = {"path": str(sheet), "num_images": 3, "seed": 5, "class_name": "cat"}
+    assert read("sample", "--num", "3", "--seed", "5", "--label", "cat", "--out", str(sheet)) == one_class
+    ends = {"path": str(walk), "num_images": 3, "from_seed": 1, "to_seed": 2, "class_name": "dog"}
+    words = ("--from-seed", "1", "--to-seed", "2", "--steps", "3", "--label", "dog", "--out", str(walk))
+    assert read("interpolate", *words) == ends
+    assert read("report", "--out", str(page)) == {"path": str(page)}
+    assert sheet.is_file() and walk.is_dir() and page.is_file()
+    shutil.copytree(trained, tmp_path / "run")
+    resumed = json.loads(said(["resume", str(tmp_path / "run"), "--length", "7 steps", "--json"], capsys))
+    assert (resumed["run"], resumed["state"], resumed["length"]) == (str(tmp_path / "run"), "finished", "7 steps")
+    (listed,) = json.loads(said(["runs", str(tmp_path / "run"), "--json"], capsys))
+    assert listed == resumed
+
+
+def test_demo_names_what_it_wrote(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("run", "report", "images", "samples", "animation", "interpolation")
+    paths = {name: f"a demo/{name}" for name in names}
+    monkeypatch.setattr("gansmith.cli.demo._make", lambda options, overrides: print("progress") or paths)
+    assert json.loads(said(["demo", "--json"], capsys)) == paths
+    text = said(["demo"], capsys)
+    assert all(paths[name] in text for name in names) and "gansmith sample 'a demo/run' --label stop" in text
+
+
 def test_resume_understands_the_same_words(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -259,6 +291,9 @@ def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
             ["train", "digits", "--penalties.0.gama", "1"],
             "--penalties.0.gama: no such field of R1; did you mean 'gamma'?",
         ),
+        (["data"], "gansmith data: no data set; name one, or a path: gansmith data path/to/photos"),
+        (["data", "chekc", "digits"], "gansmith data chekc: no such action; did you mean 'check'?"),
+        (["data", "check", "digits", "mnist"], "gansmith data: one data set at a time, got check digits mnist"),
         (["list", "loses"], "gansmith list: nothing is called 'loses'; did you mean 'losses'?"),
         (["train", "mnist", "--root", ".", "--run", "run"], "mnist"),
         (["train", "digits", "--size", "3", "--model.depth", "3", "--run", "run"], "--model.depth: 3 stages"),

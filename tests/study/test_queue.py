@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from gansmith.cli import main
+from gansmith.component import to_plain
 from gansmith.runs import RunFolder
 from gansmith.schedules import Duration
 from gansmith.study import queue
@@ -88,10 +89,11 @@ def test_a_study_is_one_command(file: Path, capsys: pytest.CaptureFixture[str]) 
     assert [entry.state for entry in results.settings[0].runs] == ["finished", "diverged"]
     assert (out / "results.csv").exists()
 
-    assert main(["study", str(out)]) == 0  # nothing is left to do, and the folder knows what it was
-    again = capsys.readouterr().out
-    assert "begins" not in again
-    assert "2 of 2 runs done" in again
+    assert main(["study", str(out), "--json"]) == 0  # nothing is left to do, and the folder knows what it was
+    again = capsys.readouterr()
+    assert "begins" not in again.err
+    assert "2 of 2 runs done" in again.err
+    assert json.loads(again.out) == to_plain(read_results(out / "results.json"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The command line: one file per verb, imported only when it is called, so that help answers at once."""
+"""The command line: one file per verb, imported only when it is called, so that help needs no torch."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": (
         "gansmith.cli.demo",
-        "train a GAN on drawn traffic signs for three minutes, judge it, and put it on one page",
+        "train a GAN on synthetic traffic signs for three minutes, evaluate it and write a report",
     ),
-    "data": ("gansmith.cli.data", "check or prepare a data set"),
+    "data": ("gansmith.cli.data", "check a data set, or prepare it for training"),
     "train": ("gansmith.cli.train", "train a GAN on a named data set or your own images"),
-    "resume": ("gansmith.cli.resume", "go on with a run where it stopped"),
+    "resume": ("gansmith.cli.resume", "continue a stopped run"),
     "runs": ("gansmith.cli.runs", "list the runs below a folder: state, length, best metric"),
-    "sample": ("gansmith.cli.sample", "make images with a trained generator"),
-    "interpolate": ("gansmith.cli.interpolate", "walk between two of its images"),
-    "evaluate": ("gansmith.cli.evaluate", "judge a run's images, or a folder's, against real ones"),
-    "study": ("gansmith.cli.study", "compare variants over several seeds, and say what can be concluded"),
-    "report": ("gansmith.cli.report", "write one page about a run or a study: pictures, curves, figures"),
-    "list": ("gansmith.cli.listing", "name presets, data sets, models, losses, ..."),
-    "doctor": ("gansmith.cli.doctor", "say what this machine has and what will be used"),
+    "sample": ("gansmith.cli.sample", "generate images with a trained generator"),
+    "interpolate": ("gansmith.cli.interpolate", "interpolate between two generated images"),
+    "evaluate": ("gansmith.cli.evaluate", "measure generated images of a run, a folder or a file against real ones"),
+    "study": ("gansmith.cli.study", "compare variants over several seeds"),
+    "report": ("gansmith.cli.report", "write an HTML report of a run or a study: images, curves, metrics"),
+    "list": ("gansmith.cli.listing", "list presets, data sets, models, losses, ..."),
+    "doctor": ("gansmith.cli.doctor", "show the hardware, the versions and what training will use"),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 2 for what the user can mend, 130 when interrupted."""
+    """Run one command and return the exit status: 0, 2 for an error that the user can correct, 130 if interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         with output_may_close():
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except Exception as error:
         line = one_line(error, words[0])
-        if line is None:  # a mistake of ours: all of it helps to find it
+        if line is None:  # a bug: show the whole traceback
             raise
         print(f"error: {line}", file=sys.stderr)
         return 2
@@ -67,12 +67,12 @@ def _help() -> str:
     lines = [f"  {verb:{width}}  {summary}" for verb, (_, summary) in COMMANDS.items()]
     return "\n".join(
         [
-            "gansmith: train, judge, compare, explore and ship GANs",
+            "gansmith: train, evaluate, compare, explore and ship GANs",
             "",
             "usage: gansmith COMMAND ...        gansmith COMMAND --help",
             "",
             *lines,
             "",
-            "start with:  gansmith demo        or, with your own pictures:  gansmith train path/to/photos",
+            "start with:  gansmith demo        or, with your own images:  gansmith train path/to/photos",
         ]
     )

@@ -1,56 +1,73 @@
-"""gansmith data check|prepare DATA"""
+"""gansmith data [check|prepare] DATA"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
-from gansmith.cli.options import DataName, OnlyJson, OptionalPath, Text, parse_with_overrides, print_json, quiet_if
-from gansmith.errors import DataError
+from gansmith.cli.options import OnlyJson, OptionalPath, Text, parse_with_overrides, print_json, quiet_if
+from gansmith.errors import ConfigError, DataError, did_you_mean
 
 __all__ = ["main"]
 
-SHOWN = 10  # skipped files that are named
+SHOWN = 10  # skipped files that are printed
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Look at a data set ("check", which may be left out), or build the store that training reads ("prepare").
+    """Check a data set: count its images, sizes and classes, and find unreadable files and duplicates.
 
-    Fields of the source and of the preparation can be given too: --data.roi true, --preparation.fit pad.
+    "gansmith data prepare DATA" builds the store that training reads; training does this by itself.
+
+    Fields of the data set and of the preparation are options too: --data.roi true, --preparation.fit pad.
     """
 
-    action: tyro.conf.Positional[Literal["check", "prepare"]]
-    """what to do"""
-    data: DataName
-    """a data set's name, or a path: a folder, a zip, an .npz"""
+    words: Annotated[
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="[check|prepare] DATA", help_behavior_hint="(default: check)"),
+    ]
+    """what to do; and a data set's name (gansmith list data), or a path: a folder, a zip, an .npz"""
     root: OptionalPath = None
-    """where a local copy of a named data set lies"""
+    """the folder with a local copy of a named data set"""
     size: Text = None
-    """of the images: 64, or 48x64 for width x height"""
+    """of the images: 64, or 48x64 for width x height; default: chosen from the data"""
     json: OnlyJson = False
-    """print what was found or made as JSON, for another program to read"""
+    """print JSON only"""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Check or prepare."""
-    words = list(arguments)
-    if words and words[0] not in ("check", "prepare", "-h", "--help"):
-        words.insert(0, "check")
-    options, overrides = parse_with_overrides(DataOptions, "data", words)
+    options, overrides = parse_with_overrides(DataOptions, "data", arguments)
+    action, data = _action(options.words)
     from gansmith.training.keywords import expand_short_names
     from gansmith.training.presets import configure
 
     overrides = expand_short_names(size=options.size, prefix="--") | overrides
-    config = configure(options.data, root=options.root, overrides=overrides)
-    if options.action == "check":
+    config = configure(data, root=options.root, overrides=overrides)
+    if action == "check":
         _check(config, only_json=options.json)
     else:
         _prepare(config, only_json=options.json)
+
+
+def _action(words: Sequence[str]) -> tuple[str, str]:
+    """What to do with which data set; a single word is a data set, even one that is called "check"."""
+    match words:
+        case [data]:
+            return "check", data
+        case ["check" | "prepare" as action, data]:
+            return action, data
+        case []:
+            raise ConfigError("gansmith data: no data set; name one, or a path: gansmith data path/to/photos")
+        case [word, _]:
+            raise ConfigError(f"gansmith data {word}: no such action; {did_you_mean(word, ('check', 'prepare'))}")
+        case _:
+            raise ConfigError(f"gansmith data: one data set at a time, got {' '.join(words)}")
 
 
 def _check(config: Any, *, only_json: bool) -> None:
@@ -76,7 +93,7 @@ def _plain(findings: Any) -> dict[str, Any]:
 
 
 def _without_harmful_mirror(findings: Any, config: Any) -> Any:
-    """The findings, without "mirror" among the proposed augmentations if these images have a left and a right."""
+    """Remove "mirror" from the proposed augmentations if the images are not symmetric."""
     from gansmith.console import work_progress
     from gansmith.data.batches import split
     from gansmith.data.store import prepare
@@ -85,9 +102,9 @@ def _without_harmful_mirror(findings: Any, config: Any) -> Any:
     def measure() -> Any:
         try:
             store = prepare(config.data, config.preparation)
-        except DataError:  # too little can be read, as the findings say
+        except DataError:  # too few images can be read; the findings say so
             return None
-        with work_progress("looking for left and right") as progress:
+        with work_progress("measuring mirror asymmetry") as progress:
             return measure_mirror_asymmetry(store, split(store, config.held_out)[0], progress)
 
     if findings.spec is None:

@@ -14,16 +14,16 @@ EXTRAS = {
     "imageio_ffmpeg": ("mp4", "MP4 files"),
     "tensorboard": ("tensorboard", "--loggers tensorboard"),
     "wandb": ("wandb", "--loggers wandb"),
-    "IPython": ("notebook", "pictures in notebooks"),
+    "IPython": ("notebook", "images and progress in notebooks"),
 }
 
 
 @dataclass(frozen=True)
 class DoctorOptions:
-    """Say what this machine has, what training would use, and which extras are installed."""
+    """Show the hardware and versions, what training would use, and which extras are installed."""
 
     json: OnlyJson = False
-    """print JSON, for another program to read"""
+    """print JSON only"""
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -10,14 +10,23 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from gansmith.cli.options import OnlyJson, OptionalPath, Text, parse_with_overrides, print_json, quiet_if
+from gansmith.cli.options import (
+    Averaged,
+    OnlyJson,
+    OptionalPath,
+    Text,
+    Whole,
+    parse_with_overrides,
+    print_json,
+    quiet_if,
+)
 from gansmith.errors import ConfigError
 
 __all__ = ["main"]
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class EvaluateOptions:
     """Judge the images that a run makes, or images in a folder, a zip or an .npz, by any number of figures.
 
     A run is measured against what it was trained on, unless --against names other images; the figures are added to
@@ -50,13 +59,13 @@ class Evaluate:
     """the feature network (gansmith list extractors); the one that suits the data if not given"""
     inception: OptionalPath = None
     """the file of the network that published figures use, which is then the feature network"""
-    num: int = 10_000
+    num: Whole = 10_000
     """images to make, and real ones at most"""
-    seed: int = 1_000_000
+    seed: Whole = 1_000_000
     """the first image's; training selects its best generator by images of smaller seeds"""
     snapshot: Literal["best", "last"] = "best"
     """the best generator that training kept, or that of the newest checkpoint"""
-    ema: bool = True
+    ema: Averaged = True
     """with the averaged weights"""
     out: OptionalPath = None
     """x.json: also write all figures there, with where they come from"""
@@ -66,7 +75,7 @@ class Evaluate:
 
 def main(arguments: Sequence[str]) -> None:
     """Evaluate."""
-    options, overrides = parse_with_overrides(Evaluate, "evaluate", arguments)
+    options, overrides = parse_with_overrides(EvaluateOptions, "evaluate", arguments)
     out = _out(options)
     from rich.console import Console
 
@@ -95,7 +104,7 @@ def main(arguments: Sequence[str]) -> None:
         print_json(plain)
 
 
-def _out(options: Evaluate) -> Path | None:
+def _out(options: EvaluateOptions) -> Path | None:
     """Where to write, settled before any work is done."""
     if not options.what:
         raise ConfigError("gansmith evaluate: nothing to judge; name a run, a folder of images, or an .npz")
@@ -108,7 +117,7 @@ def _out(options: Evaluate) -> Path | None:
     return path
 
 
-def _named(options: Evaluate) -> dict[str, Any]:
+def _named(options: EvaluateOptions) -> dict[str, Any]:
     """The options under the paths of the fields that they set."""
     from gansmith.types import parse_size
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FAMILIES", "family", "main"]
 
-# topic: the abstract class of its family, imported only when it is asked for
+# topic: the abstract class of its family, imported only when it is needed
 FAMILIES = {
     "data": "gansmith.data.source:Source",
     "models": "gansmith.models.model:Model",
@@ -41,13 +41,15 @@ Rows: TypeAlias = Callable[[], Iterator[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class ListOptions:
-    """Name what there is to choose from. "fields" are those of the configuration, with the default preset's values."""
+    """List the choices of a topic. "fields" lists the configuration with the default preset's values."""
 
-    topic: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TOPIC")] = "presets"
-    """presets, fields, data, models, losses, penalties, optimizers, schedules, pictures, callbacks, loggers, metrics
-    or extractors"""
+    topic: Annotated[
+        str,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="[TOPIC]", help=f"presets, fields, {', '.join(FAMILIES)}"),
+    ] = "presets"
     json: OnlyJson = False
-    """print JSON, for another program to read"""
+    """print JSON only"""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -94,7 +96,7 @@ def _members(topic: str) -> Iterator[tuple[str, str]]:
 
 
 def family(topic: str) -> type[Component]:
-    """The family of components that a topic of ``FAMILIES`` names."""
+    """Import the family of components of a topic in ``FAMILIES``."""
     module, _, name = FAMILIES[topic].partition(":")
     found: type[Component] = getattr(importlib.import_module(module), name)
     return found

@@ -1,4 +1,4 @@
-"""What the commands share in reading their arguments: typed options by tyro, any field of the configuration besides."""
+"""Options that several commands share, and how arguments are read: by tyro, and any field of the configuration."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from gansmith.errors import ConfigError
 from gansmith.plain_json import parse_json
 
 __all__ = [
+    "Averaged",
     "Count",
     "DataName",
     "FilePath",
     "Number",
     "OnlyJson",
     "OptionalPath",
+    "Output",
     "Rate",
     "RunPath",
     "Text",
+    "Whole",
     "parse",
     "parse_with_overrides",
     "print_json",
@@ -34,22 +37,25 @@ T = TypeVar("T")
 RunPath: TypeAlias = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help_behavior_hint="")]
 DataName: TypeAlias = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA", help_behavior_hint="")]
 FilePath: TypeAlias = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
-# Where nothing is given, the text of the option says what happens.
+# The help text of each option says what happens by default.
 Text: TypeAlias = Annotated[str | None, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
 OptionalPath: TypeAlias = Annotated[str | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 Count: TypeAlias = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
 Number: TypeAlias = Annotated[float, tyro.conf.arg(metavar="X")]
+Whole: TypeAlias = Annotated[int, tyro.conf.arg(metavar="N")]
+Output: TypeAlias = Annotated[str, tyro.conf.arg(metavar="PATH")]
 OnlyJson: TypeAlias = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior_hint="")]
+Averaged: TypeAlias = Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: --ema)")]
 Rate: TypeAlias = Annotated[float | None, tyro.conf.arg(metavar="X", help_behavior_hint="")]
 
 
 def parse(options: type[T], verb: str, arguments: Sequence[str]) -> T:
-    """Read a command's options into its dataclass; help and usage errors end the process (0 and 2)."""
+    """Read a command's options into its dataclass; exit with 0 after help, with 2 after a usage error."""
     return tyro.cli(options, prog=f"gansmith {verb}", args=list(arguments))
 
 
 def parse_with_overrides(options: type[T], verb: str, arguments: Sequence[str]) -> tuple[T, dict[str, Any]]:
-    """The same, and every other ``--some.field value`` as a field of the configuration.
+    """Read a command's options as ``parse`` does, and any other ``--some.field value`` as a field to change.
 
     Raises:
         ConfigError: an option without a value.
@@ -87,10 +93,10 @@ def _read(text: str) -> Any:
 
 
 def quiet_if(only_json: bool) -> contextlib.AbstractContextManager[object]:
-    """Within it, what is usually printed goes to standard error, so that standard output holds nothing but JSON."""
+    """Redirect standard output to standard error within the context, so that standard output holds only JSON."""
     return contextlib.redirect_stdout(sys.stderr) if only_json else contextlib.nullcontext()
 
 
 def print_json(value: object) -> None:
-    """Print plain data for another program to read."""
+    """Print plain data as JSON."""
     print(json.dumps(value, indent=2, ensure_ascii=False))

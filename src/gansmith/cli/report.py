@@ -5,26 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gansmith.cli.options import OptionalPath, RunPath, parse
+from gansmith.cli.options import OnlyJson, OptionalPath, RunPath, parse, print_json
 
 __all__ = ["main"]
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """Write one page about a run or a study: pictures, curves, figures, configuration. It needs no network."""
+    """Write an HTML report of a run or a study: images, curves, metrics, configuration.
+
+    The file contains everything that it shows, so it can be opened offline and sent by mail.
+    """
 
     path: RunPath
     """the folder of the run or of the study"""
     out: OptionalPath = None
-    """page.html; report.html in that folder if not given"""
+    """the file to write; default: report.html in that folder"""
+    json: OnlyJson = False
+    """print JSON only"""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the page."""
+    """Write the report."""
     options = parse(ReportOptions, "report", arguments)
     from pathlib import Path
 
     from gansmith.report import write_report
 
-    print(write_report(Path(options.path), Path(options.out) if options.out else None))
+    path = write_report(Path(options.path), Path(options.out) if options.out else None)
+    if options.json:
+        print_json({"path": str(path)})
+    else:
+        print(path)

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from gansmith.cli.options import Count, Rate, RunPath, Text, parse_with_overrides
+from gansmith.cli.options import Count, OnlyJson, Rate, RunPath, Text, parse_with_overrides, print_json, quiet_if
 
 __all__ = ["main"]
 
 
 @dataclass(frozen=True)
 class ResumeOptions:
-    """Go on with a run where it stopped, exactly as if it never had.
+    """Continue a stopped run; the result is identical to an uninterrupted one.
 
-    A field of the configuration changes only if it is named: --generator_optimizer.lr 1e-4.
+    Fields of the configuration keep their values unless you name them: --generator_optimizer.lr 1e-4.
     """
 
     run: RunPath
     """the run's folder"""
     length: Text = None
-    """another length of the whole training, as --length "20 min" or --length "100 epochs" """
+    """another length of the whole training: --length "20 min", --length "100 epochs" """
     minutes: Rate = None
     """--minutes 20 is --length "20 min" """
     epochs: Rate = None
@@ -30,15 +30,21 @@ class ResumeOptions:
     kimg: Rate = None
     """thousands of real images: --kimg 500 is --length "500 kimg" """
     lr: Rate = None
-    """another learning rate of both networks"""
+    """another learning rate for both networks"""
+    json: OnlyJson = False
+    """print the run's state as JSON; progress goes to standard error"""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Go on with a run."""
+    """Continue a run."""
     options, overrides = parse_with_overrides(ResumeOptions, "resume", arguments)
     from gansmith import api
+    from gansmith.cli.runs import summarize_run
     from gansmith.training.keywords import expand_short_names
 
     names = ("length", "minutes", "epochs", "steps", "kimg", "lr")
     short = expand_short_names(**{name: getattr(options, name) for name in names}, prefix="--")
-    api.resume(options.run, overrides=short | overrides)
+    with quiet_if(options.json):
+        run = api.resume(options.run, overrides=short | overrides)
+    if options.json:
+        print_json(asdict(summarize_run(run.path)))

@@ -15,17 +15,17 @@ from gansmith.errors import RunError
 from gansmith.plain_json import read_json
 from gansmith.runs import RunFolder
 
-__all__ = ["main"]
+__all__ = ["RunSummary", "main", "summarize_run"]
 
 
 @dataclass(frozen=True)
 class RunsOptions:
-    """List the runs below a folder: how far each has come, and how good its best generator is."""
+    """List the runs below a folder with their state, length and best metric value."""
 
-    folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")] = "runs"
-    """where to look, at any depth"""
+    folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[FOLDER]")] = "runs"
+    """the folder to search, subfolders included"""
     json: OnlyJson = False
-    """print JSON, for another program to read"""
+    """print JSON only"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +34,14 @@ class RunSummary:
 
     Args:
         run: its folder.
-        state: running, finished, stopped, failed, or interrupted (killed: no process trains it); "unreadable" where its
-            files say nothing.
+        state: running, finished, stopped, failed, or interrupted (killed: no process trains it); "unreadable" if its
+            files cannot be read.
         data: the name of the data set, or its path.
-        preset: what it started from.
-        length: of the whole training, as it was asked for.
-        kimg: thousands of real images seen.
-        metric: by which the best generator was kept, and its value; None where none was.
-        value: see metric.
+        preset: the name of its preset.
+        length: of the whole training, as configured.
+        kimg: thousands of real images shown so far.
+        metric: the name of the metric that chose the best generator; None if none was tracked.
+        value: of that metric.
     """
 
     run: str
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
     folder = Path(options.folder)
     if not folder.is_dir():
         raise RunError(f"{folder}: no such folder; name the one that holds your runs: gansmith runs FOLDER")
-    summaries = [_summarize(run) for run in _find_runs(folder)]
+    summaries = [summarize_run(run) for run in _find_runs(folder)]
     if options.json:
         print_json([asdict(summary) for summary in summaries])
     else:
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _find_runs(folder: Path) -> Iterator[Path]:
-    """Folders with a config.json, in order of their names; links are not followed, nor runs looked into."""
+    """Yield folders with a config.json, sorted by name; links and folders inside runs are skipped."""
     for home, subfolders, files in os.walk(folder):
         subfolders.sort()
         if "config.json" in files:
@@ -76,7 +76,8 @@ def _find_runs(folder: Path) -> Iterator[Path]:
             yield Path(home)
 
 
-def _summarize(run: Path) -> RunSummary:
+def summarize_run(run: Path) -> RunSummary:
+    """Read the state of a run from its folder; never fails on damaged files."""
     config, status, best = (_read_object(run / name) for name in ("config.json", "status.json", "best/state.json"))
     if not config:
         return RunSummary(run=str(run))
@@ -102,7 +103,7 @@ def _state(run: Path, status: dict[str, Any]) -> str:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is none."""
+    """Read a JSON object; {} if there is none."""
     try:
         plain = read_json(path)
     except (OSError, ValueError):

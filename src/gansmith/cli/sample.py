@@ -6,40 +6,47 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gansmith.cli.options import Number, RunPath, Text, parse
+from gansmith.cli.options import Averaged, Number, OnlyJson, Output, RunPath, Text, Whole, parse, print_json
 
 __all__ = ["main"]
 
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """Make images with a trained generator. One seed is one image: --seed 5 --num 3 makes those of 5, 6 and 7."""
+    """Generate images with a trained generator.
+
+    Each seed gives one image: --seed 5 --num 3 generates those of the seeds 5, 6 and 7.
+    """
 
     run: RunPath
     """the run's folder"""
-    num: int = 64
-    """how many"""
-    seed: int = 0
-    """the first one's seed"""
+    num: Whole = 64
+    """number of images"""
+    seed: Whole = 0
+    """seed of the first image"""
     label: Text = None
-    """a class's number or name; each image's own if not given"""
+    """number or name of a class; default: classes drawn in the data's proportions"""
     truncation: Number = 1.0
-    """factor on the latent, up to 1: less is more typical and less varied"""
-    out: str = "samples.png"
-    """grid.png, file.npz, or a folder for one PNG each"""
+    """factor on the latent, at most 1; a smaller one gives more typical and less varied images"""
+    out: Output = "samples.png"
+    """x.png (one sheet), x.npz (arrays), or a folder (one PNG per image)"""
     snapshot: Literal["best", "last"] = "best"
-    """the best generator that training kept, or that of the newest checkpoint"""
-    ema: bool = True
-    """with the averaged weights"""
+    """the best generator that training kept, or the one of the newest checkpoint"""
+    ema: Averaged = True
+    """use the averaged weights"""
+    json: OnlyJson = False
+    """print JSON only"""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Sample."""
+    """Generate images."""
     options = parse(SampleOptions, "sample", arguments)
     from gansmith import api
 
     generator = api.open_run(options.run).generator(snapshot=options.snapshot, ema=options.ema)
     samples = generator.sample(options.num, seed=options.seed, label=options.label, truncation=options.truncation)
-    name = samples.class_name()
-    of_class = "" if name is None else f" of class {name}"
-    print(f"{len(samples)} images{of_class}: {samples.save(options.out)}")
+    name, path = samples.class_name(), samples.save(options.out)
+    if options.json:
+        print_json({"path": str(path), "num_images": len(samples), "seed": options.seed, "class_name": name})
+    else:
+        print(f"{len(samples)} images{'' if name is None else f' of class {name}'}: {path}")

@@ -5,45 +5,51 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gansmith.cli.options import Count, FilePath, OptionalPath, Text, parse
+from gansmith.cli.options import Count, FilePath, OnlyJson, OptionalPath, Text, parse, print_json, quiet_if
 
 __all__ = ["main"]
 
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """Train variants from several seeds, judge every run, and say what can be concluded.
+    """Train variants from several seeds, evaluate every run, and test which differences are significant.
 
-    What has been done already is not done again: after an interruption, the same command goes on.
+    Finished runs are kept: after an interruption, the same command continues the study.
     """
 
     file: FilePath
-    """a study's TOML file (see studies/), or the folder of one that was begun, to go on with it as it was"""
+    """a study's TOML file (see studies/), or the folder of a started study, to continue it unchanged"""
     out: OptionalPath = None
-    """the folder to write; runs/NAME-OF-THE-FILE if not given"""
+    """the folder to write; default: runs/NAME-OF-THE-FILE"""
     workers: Count = None
-    """runs at once, each in a process of its own; one a device if not given"""
+    """number of parallel runs, each in its own process; default: one per device"""
     devices: Text = None
-    """"cuda:0,cuda:1": handed out in turn"""
+    """devices that runs take in turn: --devices cuda:0,cuda:1"""
     root: OptionalPath = None
-    """where local copies of the named data sets lie"""
+    """the folder with local copies of the named data sets"""
     length: Text = None
-    """of each training, to shorten the study: "20 kimg\""""
+    """length of each training, to shorten the study: --length "20 kimg" """
     seeds: Count = None
-    """how many of the study's seeds, to shorten it"""
+    """number of seeds to use, to shorten the study"""
+    json: OnlyJson = False
+    """print the results as JSON, as in results.json; progress goes to standard error"""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run a study."""
     options = parse(StudyOptions, "study", arguments)
+    from gansmith.component import to_plain
     from gansmith.study.run import run_study
 
-    run_study(
-        options.file,
-        out=options.out,
-        workers=options.workers,
-        devices=options.devices.split(",") if options.devices else (),
-        root=options.root,
-        length=options.length,
-        seeds=options.seeds,
-    )
+    with quiet_if(options.json):
+        results = run_study(
+            options.file,
+            out=options.out,
+            workers=options.workers,
+            devices=options.devices.split(",") if options.devices else (),
+            root=options.root,
+            length=options.length,
+            seeds=options.seeds,
+        )
+    if options.json:
+        print_json(to_plain(results))
