@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from flops import convolution_flops, convolutions_in, counted, flops_per_image
 from gansmith.data.batches import Batches
-from gansmith.data.resident import batches_on
+from gansmith.data.resident import place_batches
 from gansmith.data.store import Store
 from gansmith.devices import Compute, choose_compute
 from gansmith.models import matmul
@@ -128,7 +128,7 @@ def prepared(config: Config, spec: ImageSpec, compute: Compute) -> tuple[Callabl
     """As many steps as there are between lazy penalties, on how many images they train, and what they change."""
     compute = choose_compute(str(compute.device), config.precision)
     state = TrainState.create(config, spec, compute, epoch_size=IMAGES)
-    batch_at = batches_on(compute.device, Batches(store=noise(spec), batch_size=config.batch_size))
+    batch_at = place_batches(compute.device, Batches(store=noise(spec), batch_size=config.batch_size))
     steps = math.lcm(*(penalty.every for penalty in config.penalties))
 
     def cycle() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gansmith.augment import OPERATIONS, SAFE_OPERATIONS, settled_operations
+from gansmith.augment import OPERATIONS, SAFE_OPERATIONS, resolve_operations
 from gansmith.errors import ConfigError
 
 
@@ -17,14 +17,14 @@ def test_safe_sets_name_operations_and_keep_meanings() -> None:
 
 
 def test_without_a_name_the_safe_set_is_taken_less_what_gray_has_not() -> None:
-    assert settled_operations((), "photos", 3) == SAFE_OPERATIONS["photos"]
-    gray = settled_operations((), "photos", 1)
+    assert resolve_operations((), "photos", 3) == SAFE_OPERATIONS["photos"]
+    gray = resolve_operations((), "photos", 1)
     assert gray == tuple(name for name in SAFE_OPERATIONS["photos"] if name != "saturation")
 
 
 def test_what_is_named_is_done_be_it_safe_or_not() -> None:
-    assert settled_operations(("rotation", "hue"), "digits", 3) == ("rotation", "hue")
-    assert settled_operations(tuple(OPERATIONS), "nobody knows", 4) == tuple(OPERATIONS)
+    assert resolve_operations(("rotation", "hue"), "digits", 3) == ("rotation", "hue")
+    assert resolve_operations(tuple(OPERATIONS), "nobody knows", 4) == tuple(OPERATIONS)
 
 
 @pytest.mark.parametrize(
@@ -37,5 +37,5 @@ def test_what_is_named_is_done_be_it_safe_or_not() -> None:
 )
 def test_a_mistake_is_named(names: tuple[str, ...], kind: str, channels: int, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        settled_operations(names, kind, channels, "here")
+        resolve_operations(names, kind, channels, "here")
     assert str(caught.value) == message

@@ -313,7 +313,7 @@ def test_a_mistake_is_one_line_that_says_what_to_do(
     ("words", "error"),
     [
         (["--label", "bird"], "label: no class is called 'bird'; expected one of cat, dog"),
-        (["--label", "7"], "label: there is no class 7; they are numbered 0 to 1"),
+        (["--label", "7"], "label: no class 7; expected 0 to 1, or a class name"),
         (["--truncation", "2"], "truncation: 2.0 is out of range"),
         (["--num", "0"], "num: 0 images cannot be sampled"),
         (["--out", "x.jpg"], "x.jpg: cannot write .jpg files"),

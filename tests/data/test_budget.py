@@ -18,7 +18,7 @@ from gansmith.data import budget
 from gansmith.data import decode as decoding
 from gansmith.data import tiles as tiling
 from gansmith.data.archive import open_archive
-from gansmith.data.budget import DECODING, FILES, Budget, one_image
+from gansmith.data.budget import DECODING, FILES, Budget, hold_image_memory
 from gansmith.data.check import check
 from gansmith.data.decode import convert, decode, to_pixels
 from gansmith.data.folder import Folder
@@ -79,14 +79,14 @@ def test_a_thread_waits_until_enough_is_given_back() -> None:
 
     def second() -> None:
         asked.set()
-        with shared.holding(60, "it"):
+        with shared.hold(60, "it"):
             steps.append(f"second of {shared.taken}")
 
-    with shared.holding(60, "it"):
+    with shared.hold(60, "it"):
         thread = threading.Thread(target=second)
         thread.start()
         asked.wait()
-        with shared.holding(40, "what still fits"):
+        with shared.hold(40, "what still fits"):
             steps.append(f"first of {shared.taken}")
     thread.join()
     assert steps == ["first of 100", "second of 60"] and shared.taken == 0
@@ -98,7 +98,7 @@ def test_many_threads_never_hold_more_than_the_budget_and_all_end() -> None:
 
     def images(seed: int) -> None:
         for size in np.random.default_rng(seed).integers(1, 101, 200).tolist():
-            with one_image(), shared.holding(size, "it"), lock:
+            with hold_image_memory(), shared.hold(size, "it"), lock:
                 most[0] = max(most[0], shared.taken)
 
     threads = [threading.Thread(target=images, args=(seed,)) for seed in range(8)]
@@ -117,7 +117,7 @@ def test_the_budget_is_a_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(("kind", "bytes_a_pixel"), [("L", 5), ("P", 5), ("I;16", 6), ("RGB", 8), ("RGBA16", 12)])
 def test_an_image_is_counted_by_what_it_takes_until_it_is_done_with(kind: str, bytes_a_pixel: int) -> None:
-    with one_image():
+    with hold_image_memory():
         decode(FILES_OF_ALL_KINDS[kind])
         assert DECODING.taken == (bytes_a_pixel + 40) * SIDE**2  # the parts of such a small image are the whole
         decode(FILES_OF_ALL_KINDS["L"])  # the next one takes its place
@@ -127,10 +127,10 @@ def test_an_image_is_counted_by_what_it_takes_until_it_is_done_with(kind: str, b
 
 def test_a_progressive_jpeg_is_counted_at_its_full_size() -> None:
     large = scene().resize((800, 800))
-    with one_image():
+    with hold_image_memory():
         assert decode(encoded(large, "JPEG", progressive=True), (50, 50)).size == (100, 100)
         assert DECODING.taken >= 6 * 800 * 800
-    with one_image():
+    with hold_image_memory():
         decode(encoded(large, "JPEG"), (50, 50))
         assert DECODING.taken < 60 * 100 * 100
 
@@ -140,9 +140,7 @@ def test_an_image_beyond_the_budget_is_unreadable_at_once(tmp_path: Path) -> Non
     for index in range(20):
         (tmp_path / f"gray{index}.png").write_bytes(FILES_OF_ALL_KINDS["L"])
     DECODING.measured = 50 * SIDE**2
-    message = (
-        r"40x40 pixels of mode RGBA need 0 MiB of memory, but at most 0 MiB of what is free are used; make the image"
-    )
+    message = r"40x40 pixels of mode RGBA need 0 MiB of memory, but the limit is 0 MiB; make the image"
     with pytest.raises(UnreadableImage, match=message):
         decode(FILES_OF_ALL_KINDS["RGBA16"])
     assert [name for name, _ in check(Folder(path=tmp_path)).unreadable] == ["rgba16.png"]
@@ -194,6 +192,6 @@ def test_files_of_several_frames_are_counted_in_a_note(tmp_path: Path) -> None:
         )
         (tmp_path / f"one-{kind}.{kind.lower()}").write_bytes(encoded(frames[0], kind))
     (tmp_path / "photograph.jpg").write_bytes(encoded(frames[0], "MPO", save_all=True, append_images=frames[1:]))
-    note = "4 files have several frames or pages; the first of each is read"
+    note = "4 files have several frames or pages; only the first is read"
     assert note in check(Folder(path=tmp_path)).notes
     assert note in prepare(Folder(path=tmp_path), cache=tmp_path / "cache").notes

@@ -96,7 +96,7 @@ def test_a_dataset_json_is_bounded_by_the_number_of_images() -> None:
     padded = labels + b" " * (2**20 + 2**10 - len(labels))
     assert read_dataset_json(padded, ["a.png"], "x") == [0]
     with pytest.raises(
-        DataError, match=r"x: 1,049,601 bytes for 1 images; expected 1,049,600 at most; .*--data.labels none"
+        DataError, match=r"x: 1,049,601 bytes for 1 images; expected at most 1,049,600; .*--data.labels none"
     ):
         read_dataset_json(padded + b" ", ["a.png"], "x")
 
@@ -109,7 +109,7 @@ def test_a_zip_is_refused_by_the_size_of_its_list_of_files(tmp_path: Path, monke
         packed.comment = b"c" * 60_000
     assert len(open_archive(path).names) == 20
     monkeypatch.setattr(archives, "DIRECTORY_LIMIT", 20 * (46 + 8) - 1)
-    with pytest.raises(DataError, match="a list of files of 1,080 bytes; at most 1,079 are read; unpack it"):
+    with pytest.raises(DataError, match="the list of files has 1,080 bytes, limit 1,079; unpack the zip"):
         open_archive(path)
     data = path.read_bytes()  # the same of a zip of more than 65,535 files, whose true end is another record
     place = data.rfind(b"PK\5\6")
@@ -117,7 +117,7 @@ def test_a_zip_is_refused_by_the_size_of_its_list_of_files(tmp_path: Path, monke
     locator = struct.pack("<4sIQI", b"PK\6\7", 0, place, 1)
     narrow = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
     path.write_bytes(data[:place] + wide + locator + narrow)
-    with pytest.raises(DataError, match="a list of files of 1,080 bytes"):
+    with pytest.raises(DataError, match="the list of files has 1,080 bytes"):
         open_archive(path)
     monkeypatch.undo()
     assert len(open_archive(path).names) == 20

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from gansmith.data.class_names import class_index
+from gansmith.data.class_names import find_class
 from gansmith.errors import ConfigError
 
 SIGNS = ("00001", "00005", "00014")
@@ -29,17 +29,17 @@ SIGNS = ("00001", "00005", "00014")
     ],
 )
 def test_a_name_or_number_means_one_class(names: tuple[str, ...], label: int | str, index: int) -> None:
-    assert class_index(names, label) == index
+    assert find_class(names, label) == index
 
 
 @pytest.mark.parametrize(
     ("names", "label", "error"),
     [
-        (SIGNS, 0, "no class is called 0; classes here have numbers for names, so an index is not accepted"),
+        (SIGNS, 0, "no class is called 0; class names here are numbers, so an index is not accepted"),
         (SIGNS, "2", "no class is called 2; .* not accepted"),
         (("1", "cat"), 0, "not accepted"),
-        (("01", "001"), "1", "1 may be 01 or 001; write the name"),
-        (("cat", "dog"), 2, "there is no class 2; they are numbered 0 to 1"),
+        (("01", "001"), "1", "1 may be 01 or 001; write the full name"),
+        (("cat", "dog"), 2, "no class 2; expected 0 to 1, or a class name"),
         (("cat", "dog"), -1, "no class is called '-1'"),
         (("cat", "dog"), "dgo", "did you mean 'dog'"),
         (("cat", "dog"), "9" * 5000, "no class is called"),
@@ -47,4 +47,4 @@ def test_a_name_or_number_means_one_class(names: tuple[str, ...], label: int | s
 )
 def test_what_means_no_class_or_several_is_refused(names: tuple[str, ...], label: int | str, error: str) -> None:
     with pytest.raises(ConfigError, match=error):
-        class_index(names, label)
+        find_class(names, label)

@@ -44,7 +44,7 @@ def test_everything_is_found(flawed: Folder) -> None:
     assert findings.modes == {"RGB": 5, "RGBA": 1, "L": 1} and findings.formats == {"PNG": 5, "BMP": 2}
     assert findings.classes == {"cat": 5, "dog": 3}
     assert findings.unreadable == (("dog/broken.jpg", "the file is empty"),)
-    assert findings.skipped == (("dog/notes.txt", "not an image, by its name"),)
+    assert findings.skipped == (("dog/notes.txt", "the suffix is not that of an image"),)
     assert findings.duplicates == (("cat/0.png", "cat/copy.png"), ("cat/1.png", "dog/wrong.bmp"))
     assert findings.conflicts == (("cat/1.png", "dog/wrong.bmp"),)
     assert findings.spec == ImageSpec(height=16, width=16, channels=3, num_classes=2)
@@ -59,12 +59,12 @@ def test_the_page_says_all_of_it(flawed: Folder) -> None:
         "size        30x20 (6), 20x30 (1)",
         "pixels      RGB (5), RGBA (1), L (1)",
         "format      PNG (5), BMP (2)",
-        "classes     2, of 3 to 5 images",
+        "classes     2, with 3 to 5 images each",
         "  cat       5 " + "█" * 32,
         "unreadable  1\n  dog/broken.jpg: the file is empty",
-        "skipped     1\n  dog/notes.txt: not an image, by its name",
-        "duplicates  1 pictures are there more than once\n  cat/0.png = cat/copy.png",
-        "conflicts   1 pictures are there again in another class\n  cat/1.png = dog/wrong.bmp",
+        "skipped     1\n  dog/notes.txt: the suffix is not that of an image",
+        "duplicates  1 images occur more than once\n  cat/0.png = cat/copy.png",
+        "conflicts   1 images occur in more than one class\n  cat/1.png = dog/wrong.bmp",
         "proposal    16x16 RGB, conditional on 2 classes; augmentation: mirror, translation, cutout, ",
     ):
         assert line in page
@@ -97,7 +97,7 @@ def test_many_classes_are_cut_and_counted(tmp_path: Path) -> None:
 def test_data_without_a_readable_image_are_still_described(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("text")
     findings = check(Folder(path=tmp_path))
-    assert findings.spec is None and findings.lines()[-1] == "proposal    none, for no image can be read"
+    assert findings.spec is None and findings.lines()[-1] == "proposal    none: no image can be read"
 
 
 def test_what_is_chosen_is_not_proposed_otherwise(flawed: Folder) -> None:
@@ -109,7 +109,9 @@ def test_notes_are_passed_on(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     picture(0).save(tmp_path / "a" / "0.png")
     picture(1).save(tmp_path / "1.png")
-    assert any(line.startswith("note        no classes, for 1 of 2") for line in check(Folder(path=tmp_path)).lines())
+    assert any(
+        line.startswith("note        no classes, because 1 of 2") for line in check(Folder(path=tmp_path)).lines()
+    )
 
 
 def test_progress_counts_up(flawed: Folder) -> None:

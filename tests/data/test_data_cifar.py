@@ -114,9 +114,9 @@ def test_an_incomplete_copy_is_read_and_says_what_is_missing(tmp_path: Path) -> 
     path = pack(binary_files(BATCHES[:2]), tmp_path / "cifar-10-two.tar.gz")
     records = Cifar10(root=tmp_path).records()
     assert len(records) == 2 * NUM
-    missing = "data_batch_3, data_batch_4, data_batch_5 missing"
+    missing = "missing: data_batch_3, data_batch_4, data_batch_5"
     assert records.notes == (f"only 2 of 5 batches are in {path}; {missing}",)
-    with pytest.raises(DataError, match=r"cifar10: none of test_batch in .*cifar-10-two\.tar\.gz; point --root"):
+    with pytest.raises(DataError, match=r"cifar10: none of test_batch is in .*cifar-10-two\.tar\.gz; give --root"):
         Cifar10(root=tmp_path, split="test").records()
 
 
@@ -144,12 +144,21 @@ SPOILT = [
     (spoilt("data_batch_2.bin", bytes([10] * 3073)), "labels from 10 to 10, expected 0 to 9"),
     (spoilt("batches.meta.txt", b"one two"), "2 class names, expected 10"),
     (spoilt("batches.meta", pickle.dumps({"label_names": "abc"}, protocol=2)), "0 class names, expected 10"),
-    (spoilt("data_batch_2", b"junk"), "no pickle of plain arrays"),
-    (spoilt("data_batch_2", pickle.dumps({"labels": [1]}, protocol=2)), "no batch of CIFAR-10"),
+    (spoilt("data_batch_2", b"junk"), "not a pickle of plain arrays"),
+    (spoilt("data_batch_2", pickle.dumps({"labels": [1]}, protocol=2)), "not a CIFAR-10 batch"),
     (spoilt("data_batch_2", pickle.dumps({"data": planes(0), "labels": [1]}, protocol=2)), "1 labels for 4 images"),
-    (spoilt("data_batch_2", pickle.dumps({"data": planes(0), "labels": [1, 2, 3, -1]}, protocol=2)), "no batch of"),
-    (spoilt("data_batch_2", pickle.dumps({"data": planes(0), "labels": ["1"] * 4}, protocol=2)), "no batch of"),
-    (spoilt("data_batch_2", pickle.dumps({"data": planes(0)[:, :9], "labels": [1] * 4}, protocol=2)), "no batch of"),
+    (
+        spoilt("data_batch_2", pickle.dumps({"data": planes(0), "labels": [1, 2, 3, -1]}, protocol=2)),
+        "not a CIFAR-10 batch",
+    ),
+    (
+        spoilt("data_batch_2", pickle.dumps({"data": planes(0), "labels": ["1"] * 4}, protocol=2)),
+        "not a CIFAR-10 batch",
+    ),
+    (
+        spoilt("data_batch_2", pickle.dumps({"data": planes(0)[:, :9], "labels": [1] * 4}, protocol=2)),
+        "not a CIFAR-10 batch",
+    ),
 ]
 
 

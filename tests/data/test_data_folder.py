@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from gansmith.data.folder import Folder, known_set
-from gansmith.data.labels import natural_order
+from gansmith.data.folder import Folder, recognise_source
+from gansmith.data.labels import sort_naturally
 from gansmith.data.source import Records
 from gansmith.errors import ConfigError, DataError, UnreadableImage
 
@@ -78,30 +78,30 @@ def test_classes_are_numbered_as_people_count(place: Path) -> None:
 
 
 def test_natural_order() -> None:
-    assert natural_order(["b10", "B2", "b1", "a", "", "007", "8"]) == ["", "007", "8", "a", "b1", "B2", "b10"]
-    assert natural_order(["9" * 5000, "1"]) == ["1", "9" * 5000]
+    assert sort_naturally(["b10", "B2", "b1", "a", "", "007", "8"]) == ["", "007", "8", "a", "b1", "B2", "b10"]
+    assert sort_naturally(["9" * 5000, "1"]) == ["1", "9" * 5000]
 
 
 def test_folders_within_classes_are_said_not_to_be_told_apart(place: Path) -> None:
     records = Folder(path=write(place, "a/x/1.png", "a/2.png", "b/y/1.png", "b/y/2.png")).records()
     assert records.class_names == ("a", "b")
-    assert records.notes == ("the folders within the classes (3 images) are not told apart",)
+    assert records.notes == ("folders inside class folders (3 images) are ignored",)
 
 
 def test_a_mixed_layout_has_no_classes_and_says_so(place: Path) -> None:
     path = write(place, "a/1.png", "a/2.png", "b/1.png", "b/2.png", "loose.png")
     records = Folder(path=path).records()
     assert records.labels is None and len(records) == 5
-    assert "no classes, for 1 of 5 images lie beside the folders" in records.notes[0]
+    assert "no classes, because 1 of 5 images are in no folder" in records.notes[0]
     insisted = Folder(path=path, labels="folders").records()
     assert len(insisted) == 4 and insisted.class_names == ("a", "b")
-    assert insisted.notes == ("1 images lie in no class folder and are left out",)
+    assert insisted.notes == ("1 images are in no class folder and are skipped",)
 
 
 def test_a_folder_an_image_is_no_class(place: Path) -> None:
     path = write(place, *(f"{i}/image.png" for i in range(4)))
     records = Folder(path=path).records()
-    assert records.labels is None and "4 folders hold 4 images" in records.notes[0]
+    assert records.labels is None and "4 folders have only 4 images" in records.notes[0]
     assert Folder(path=path, labels="folders").records().class_names == ("0", "1", "2", "3")
 
 
@@ -111,7 +111,7 @@ def test_labels_none_ignores_folders(place: Path) -> None:
 
 
 def test_labels_folders_needs_two_folders(place: Path) -> None:
-    with pytest.raises(DataError, match="no two folders of images; use labels=none"):
+    with pytest.raises(DataError, match=r"no two folders of images; choose --data\.labels none"):
         Folder(path=write(place, "a/1.png"), labels="folders").records()
 
 
@@ -122,7 +122,7 @@ def test_the_training_part_is_read_and_the_rest_is_named(place: Path) -> None:
     assert [name.split("/")[0] for name in records.names] == ["Train"] * 4
     assert records.class_names == ("a", "b")
     assert records.notes == (
-        "only Train/ is read; test/ (4 images) left for tests, to be read by its own path; --data.split all reads all",
+        "only Train/ is read; test/ (4 images) not read: give its path to read it, or --data.split all to read all",
     )
 
 
@@ -183,7 +183,7 @@ def test_folders_may_be_preferred_to_dataset_json(place: Path) -> None:
         (dataset_json([[TWO[0], 10**9]]), "expected a whole number from 0 to 99999"),
         (dataset_json([[TWO[0], 0], [TWO[0], 1]]), "labelled twice"),
         (dataset_json([[TWO[0], 0]]), "has no label for 1 of 2 images, first 00000/img1.png"),
-        (dataset_json([[TWO[0], 0], [TWO[1], 0], ["x.png", 0]]), "names files that are not there: x.png (1 in all)"),
+        (dataset_json([[TWO[0], 0], [TWO[1], 0], ["x.png", 0]]), "names 1 files that do not exist, first x.png"),
     ],
 )
 def test_a_malformed_dataset_json_is_refused_in_a_line(tmp_path: Path, text: str, message: str) -> None:
@@ -203,7 +203,10 @@ def test_labels_json_needs_the_file(place: Path) -> None:
 
 def test_files_that_are_no_images_are_named(place: Path) -> None:
     records = Folder(path=write(place, "a.png", notes__txt="text", photo__psd=b"x")).records()
-    assert records.skipped == (("notes.txt", "not an image, by its name"), ("photo.psd", "not an image, by its name"))
+    assert records.skipped == (
+        ("notes.txt", "the suffix is not that of an image"),
+        ("photo.psd", "the suffix is not that of an image"),
+    )
 
 
 def test_a_folder_without_images_is_refused(place: Path) -> None:
@@ -222,14 +225,14 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_hostile_names_alone_are_no_images(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"1 skipped, first \.\./up\.png: a name that leads out of the archive"):
+    with pytest.raises(DataError, match=r"1 skipped, first \.\./up\.png: a name that points outside the archive"):
         Folder(path=write(tmp_path / "x.zip", "../up.png")).records()
 
 
 def test_known_sets_are_hinted_at(place: Path) -> None:
-    assert known_set(["x/GT-00012.csv"]) == known_set(["0/00000_00001_00002.png"]) == "gtsrb"
-    assert known_set(["cifar-10-batches-bin/data_batch_1.bin"]) == "cifar10"
-    assert known_set(["a.png"]) is None
+    assert recognise_source(["x/GT-00012.csv"]) == recognise_source(["0/00000_00001_00002.png"]) == "gtsrb"
+    assert recognise_source(["cifar-10-batches-bin/data_batch_1.bin"]) == "cifar10"
+    assert recognise_source(["a.png"]) is None
     with pytest.raises(DataError, match="looks like mnist; use 'mnist --root"):
         Folder(path=write(place, **{"train-images-idx3-ubyte": b"x"})).records()
 

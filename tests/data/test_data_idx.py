@@ -93,12 +93,12 @@ BAD = {
     "floats": (b"\0\0\x0d\3" + GOOD[4:], "begins with"),
     "labels": (idx_bytes(TRAIN[1]), "begins with 00 00 08 01, expected 00 00 08 03"),
     "cut": (GOOD[:-1], "ends too early"),
-    "longer": (GOOD + b"\0", "goes on after its 9,408 values"),
-    "no images": (idx_bytes(TRAIN[0][:0]), "claims to hold 0 x 28 x 28 bytes"),
-    "huge": (struct.pack(">HBB3I", 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1), "claims to hold"),
-    "cut gzip": (gzip.compress(GOOD)[:-20], "no usable IDX file"),
-    "spoilt gzip": (gzip.compress(GOOD)[:-8] + bytes(8), "no usable IDX file"),
-    "gzip in name only": (b"\x1f\x8bnot at all", "no usable IDX file"),
+    "longer": (GOOD + b"\0", "it continues after its 9,408 values"),
+    "no images": (idx_bytes(TRAIN[0][:0]), "it declares 0 x 28 x 28 bytes"),
+    "huge": (struct.pack(">HBB3I", 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1), "it declares"),
+    "cut gzip": (gzip.compress(GOOD)[:-20], "not a usable IDX file"),
+    "spoilt gzip": (gzip.compress(GOOD)[:-8] + bytes(8), "not a usable IDX file"),
+    "gzip in name only": (b"\x1f\x8bnot at all", "not a usable IDX file"),
 }
 
 
@@ -176,7 +176,7 @@ def test_the_real_files_are_those_that_are_pinned() -> None:
         ((1_300_000, 28, 28), (12,), "12 labels for the 1,300,000 images"),
         ((12, 28, 28), (2**30,), "1,073,741,824 labels for the 12 images"),
         ((1, 32_000, 32_000), (1,), "images of 32000x32000, expected 28x28"),
-        ((2**32 - 1, 28, 28), (12,), "claims to hold 4294967295 x 28 x 28 bytes"),
+        ((2**32 - 1, 28, 28), (12,), "it declares 4294967295 x 28 x 28 bytes"),
     ],
 )
 def test_what_headers_claim_is_compared_before_values_are_read(

@@ -114,5 +114,5 @@ HOSTILE = {
 def test_anything_else_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(DataError) as refused:
         read_pickle(HOSTILE[name], "data_batch_1")
-    assert str(refused.value).startswith("data_batch_1: no pickle of plain arrays (")
+    assert str(refused.value).startswith("data_batch_1: not a pickle of plain arrays (")
     assert "\n" not in str(refused.value)

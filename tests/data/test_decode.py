@@ -230,7 +230,7 @@ def test_a_large_jpeg_is_decoded_coarsely_but_never_below_twice_the_size() -> No
 
 
 def test_an_unknown_colour_space_is_refused() -> None:
-    with pytest.raises(UnreadableImage, match="LAB cannot be turned into L"):
+    with pytest.raises(UnreadableImage, match="LAB cannot be converted to L"):
         convert(Image.new("LAB", (4, 4)), 1)
 
 

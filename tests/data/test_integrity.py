@@ -116,7 +116,7 @@ def test_a_damaged_store_is_refused_and_made_anew_from_its_source(
     store = prepare(source, cache=cache)
     assert np.array_equal(store.images, IMAGES)
     assert store.labels is not None and store.labels.tolist() == [i % 3 for i in range(30)]
-    assert store.path == path and "made anew from x" in store.notes[-1] and str(path) in store.notes[-1]
+    assert store.path == path and "written again from x" in store.notes[-1] and str(path) in store.notes[-1]
     assert os.listdir(cache) == [path.name]
     assert prepare(source, cache=cache).notes == ()
 
@@ -147,7 +147,7 @@ def test_a_damaged_store_that_cannot_be_replaced_is_one_clear_line(
         raise PermissionError("not allowed")
 
     monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(DataError, match=r"cannot be written \(not allowed; the store there cannot be used: images.npy"):
+    with pytest.raises(DataError, match=r"cannot be written \(not allowed; the store there is not usable: images.npy"):
         prepare(source, cache=tmp_path / "stores")
 
 

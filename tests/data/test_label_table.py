@@ -198,13 +198,13 @@ def test_values_of_json_are_classes(values: list[Any], place: Path) -> None:
 def test_classes_that_differ_in_capitals_alone_are_named(place: Path) -> None:
     rows = [("0", "Cat"), ("1", "cat"), ("2", "cat"), ("3", "Cat")]
     notes = Folder(path=flat(place, "labels.csv", csv(("id", "label"), *rows))).records().notes
-    assert "the classes Cat, cat differ in capital letters alone" in notes
+    assert "the classes Cat, cat differ only in upper and lower case" in notes
 
 
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        ("cat cat cat cat", "has one label alone (cat)"),
+        ("cat cat cat cat", "has only one label (cat)"),
         ("a b c d", "4 labels for 4 images"),
         ("0.5 1 0.5 1", "are amounts such as 0.5"),
     ],
@@ -230,7 +230,7 @@ def test_several_labels_an_image_name_the_remedy(label: str, place: Path) -> Non
 def test_a_vector_in_json_names_the_remedy(place: Path) -> None:
     text = "\n".join(json.dumps({"file_name": f"{i}.png", "label": [i % 2]}) for i in range(4))
     path = flat(place, "metadata.jsonl", text)
-    assert "line 1: the label of 0.png is [0]; expected one class an image; train without" in refusal(path)
+    assert "line 1: the label of 0.png is [0]; expected one class per image; train without" in refusal(path)
     assert Folder(path=path, labels="none").records().labels is None
 
 
@@ -254,7 +254,7 @@ def test_columns_are_named_by_options(place: Path) -> None:
     rows = [(10 + i, file, "x", kind) for i, (file, kind) in enumerate(ROWS)]
     path = flat(place, "labels.csv", csv(("id", "foto", "wer", "art"), *rows))
     records = Folder(path=path).records()
-    assert records.labels is None and "no column is called like one of labels (id, foto, wer, art)" in records.notes[0]
+    assert records.labels is None and "no column has a usual name for labels (id, foto, wer, art)" in records.notes[0]
     assert "no column is called 'arts'; did you mean 'art'?" in refusal(path, label_column="arts")
     assert "none of its 4 rows names an image here" in refusal(path, label_column="art")
     assert labelled(Folder(path=path, name_column="foto", label_column="art").records()) == WANTED
@@ -262,7 +262,7 @@ def test_columns_are_named_by_options(place: Path) -> None:
 
 def test_columns_without_a_header_are_numbered(place: Path) -> None:
     path = flat(place, "labels.csv", csv(*((file, 7, kind) for file, kind in ROWS)))
-    assert "no column is called like one of labels (1, 2, 3)" in Folder(path=path).records().notes[0]
+    assert "no column has a usual name for labels (1, 2, 3)" in Folder(path=path).records().notes[0]
     assert labelled(Folder(path=path, label_column="3").records()) == WANTED
 
 
@@ -284,7 +284,7 @@ def test_control_codes_of_a_header_reach_no_terminal(place: Path) -> None:
 def test_captions_are_no_labels(place: Path) -> None:
     rows = [(file, f"a {kind}") for file, kind in ROWS]
     records = Folder(path=flat(place, "metadata.csv", csv(("file_name", "text"), *rows))).records()
-    assert records.labels is None and "(file_name, text); name it with --data.label_column" in records.notes[0]
+    assert records.labels is None and "(file_name, text); choose it with --data.label_column" in records.notes[0]
 
 
 def test_sizes_are_no_labels(place: Path) -> None:
@@ -303,11 +303,11 @@ def test_two_columns_of_one_name_are_refused(place: Path) -> None:
 def test_images_without_a_row_are_an_error_or_left_out(place: Path) -> None:
     path = flat(place, "labels.csv", csv(("id", "label"), *ROWS[:2]))
     message = refusal(path)
-    assert "labels.csv has no row for 2 of 4 images, first 2.png, 3.png; add them, or choose" in message
+    assert "labels.csv has no row for 2 of 4 images, first 2.png, 3.png; add them, or skip these images" in message
     assert "--data.labels table" in message and "--data.labels none" in message
     records = Folder(path=path, labels="table").records()
     assert labelled(records) == dict(ROWS[:2])
-    assert records.notes[-1] == "2 images without a row are left out: 2.png, 3.png"
+    assert records.notes[-1] == "2 images without a row are skipped: 2.png, 3.png"
 
 
 def test_rows_without_an_image_are_counted(place: Path) -> None:
@@ -321,7 +321,7 @@ def test_a_table_of_other_images_is_named(place: Path) -> None:
     path = flat(place, "labels.csv", csv(("id", "label"), ("a", "b"), ("c", "d")))
     records = Folder(path=path).records()
     assert records.labels is None
-    assert "labels.csv: none of its 2 rows names an image here; names in column id are such as a" in records.notes[0]
+    assert "labels.csv: none of its 2 rows names an image here; column id has names such as a" in records.notes[0]
     assert "none of its 2 rows" in refusal(path, labels="table")
 
 
@@ -334,7 +334,7 @@ def test_rows_that_repeat_must_agree(place: Path) -> None:
 
 def test_a_name_of_two_images_is_asked_about(place: Path) -> None:
     path = write(place, ["a.png", "a.jpg"], {"labels.csv": csv(("id", "label"), ("a", 1))})
-    assert "labels.csv: line 2: a may be a.jpg or a.png; write its path and ending" in refusal(path)
+    assert "labels.csv: line 2: a may be a.jpg or a.png; write its path and suffix" in refusal(path)
     whole = csv(("id", "label"), ("a.png", 1), ("a.jpg", 0))
     records = Folder(path=write(place, ["a.png", "a.jpg"], {"labels.csv": whole}), labels="table").records()
     assert labelled(records) == {"a.jpg": "0", "a.png": "1"}
@@ -356,7 +356,7 @@ def test_a_table_of_the_training_images_says_nothing_of_test_images(place: Path)
     text = csv(("id", "label"), *((i, PETS[i % 2]) for i in range(4)))
     path = write(place, [f"test/{i}.png" for i in range(4)], {"trainLabels.csv": text})
     records = Folder(path=path).records()
-    assert records.labels is None and "trainLabels.csv may hold labels and is not read" in records.notes[0]
+    assert records.labels is None and "trainLabels.csv may contain labels and is not read" in records.notes[0]
 
 
 # --- malformed tables --------------------------------------------------------------------------------------
@@ -380,7 +380,7 @@ HEAD = "id,label\n0.png,cat\n"
         ("labels.csv", HEAD + f"1.png,{'x' * 200_000}\n", "line 3: field larger than field limit"),
         ("labels.csv", HEAD + f"1.png,{'x' * 300}\n", "expected at most 255 printable characters"),
         ("labels.csv", HEAD + '1.png,"a\nb"\n', "expected at most 255 printable characters"),
-        ("labels.csv", HEAD + ",".join("x" * 2_000_000), "line 3: a row of more than 1,048,576 characters"),
+        ("labels.csv", HEAD + ",".join("x" * 2_000_000), "line 3: the row has more than 1,048,576 characters"),
         ("labels.csv", "", "the table is empty"),
         ("labels.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer, not the file"),
         ("metadata.jsonl", "", "the table is empty"),
@@ -413,8 +413,8 @@ def test_links_and_pipes_are_not_read(tmp_path: Path) -> None:
     (path / "labels.csv").symlink_to(tmp_path / "elsewhere.csv")
     os.mkfifo(path / "metadata.csv")
     notes = Folder(path=path).records().notes
-    assert "labels.csv may hold labels and is not read: a link that leads out of the folder" in notes[0]
-    assert "metadata.csv may hold labels and is not read: not a regular file" in notes[1]
+    assert "labels.csv may contain labels and is not read: a link that points outside the folder" in notes[0]
+    assert "metadata.csv may contain labels and is not read: not a regular file" in notes[1]
     assert "metadata.csv: not a regular file" in refusal(path, labels_table="metadata.csv")
     os.mkfifo(tmp_path / "pipe.csv")
     assert "no such file" in refusal(path, labels_table="../pipe.csv")
@@ -450,12 +450,12 @@ def test_a_table_is_named_by_an_option(place: Path) -> None:
     path = flat(place, "pets.csv", text)
     records = Folder(path=path).records()
     assert records.labels is None
-    assert records.notes == ("pets.csv may hold labels and is not read; --data.labels_table pets.csv reads it",)
+    assert records.notes == ("pets.csv may contain labels and is not read; --data.labels_table pets.csv reads it",)
     assert labelled(Folder(path=path, labels_table="pets.csv").records()) == WANTED
     assert "no table of labels" in refusal(write(place.with_name(f"b{place.suffix}"), ["1.png"], {}), labels="table")
-    assert "no such file; expected a name in it" in refusal(path, labels_table="nothing.csv")
+    assert "no such file; expected a file in it" in refusal(path, labels_table="nothing.csv")
     assert "expected a name that ends in .csv" in refusal(path, labels_table="labels.xlsx")
-    assert "contradicts --data.labels folders" in refusal(path, labels_table="pets.csv", labels="folders")
+    assert "--data.labels folders contradicts" in refusal(path, labels_table="pets.csv", labels="folders")
 
 
 def test_a_table_outside_is_named_and_read_on_request(place: Path) -> None:
@@ -466,7 +466,7 @@ def test_a_table_outside_is_named_and_read_on_request(place: Path) -> None:
     up = "" if place.suffix else "../"
     remedy = f"--data.labels_table {up}dataLabels.csv"
     assert Folder(path=path).records().notes == (
-        f"{up}dataLabels.csv may hold labels and is not read; {remedy} reads it",
+        f"{up}dataLabels.csv may contain labels and is not read; {remedy} reads it",
     )
     for given in (f"{up}dataLabels.csv", str(place.parent / "dataLabels.csv")):
         assert labelled(Folder(path=path, labels_table=given).records()) == WANTED
@@ -475,7 +475,7 @@ def test_a_table_outside_is_named_and_read_on_request(place: Path) -> None:
 def test_tables_in_other_forms_are_named(place: Path) -> None:
     notes = Folder(path=write(place, list(WANTED), {"labels.xlsx": b"x", "labels.csv.gz": b"x"})).records().notes
     assert notes == tuple(
-        f"labels.{e} may hold labels, in a form that is not read; save it as CSV" for e in ("csv.gz", "xlsx")
+        f"labels.{e} may contain labels, in a format that is not supported; save it as CSV" for e in ("csv.gz", "xlsx")
     )
 
 
@@ -520,7 +520,7 @@ def test_the_name_of_the_folder_itself_may_be_that_of_a_split(place: Path) -> No
 def test_too_many_tables_are_not_tried(place: Path) -> None:
     names = [f"{i}/{i}.png" for i in range(70)]
     path = write(place, names, {f"{i}/labels.csv": csv(("id", "label"), (i, i % 2)) for i in range(70)})
-    assert "70 tables may hold labels, such as 0/labels.csv; expected 64 at most" in refusal(path)
+    assert "70 tables may contain labels, such as 0/labels.csv; expected at most 64" in refusal(path)
 
 
 def test_a_list_of_classes_is_no_table(place: Path) -> None:
@@ -566,7 +566,7 @@ def test_class_folders_that_a_table_denies_are_asked_about(place: Path) -> None:
 def test_class_folders_go_before_a_table_of_some_images(text: str, place: Path) -> None:
     records = Folder(path=write(place, FOLDERS, {"labels.csv": text})).records()
     assert records.class_names == ("a", "b")
-    assert "the classes are the folders; " in records.notes[0] and "labels.csv" in records.notes[0]
+    assert "classes are from folders; " in records.notes[0] and "labels.csv" in records.notes[0]
 
 
 def test_tables_that_contradict_each_other_leave_class_folders_alone(place: Path) -> None:
@@ -595,7 +595,7 @@ def test_gtsrb_tables_in_class_folders_are_left_alone(place: Path) -> None:
     annotations = {f"0000{k}/GT-0000{k}.csv": "Filename;Width;ClassId\n00000_00000.png;8;0\n" for k in range(2)}
     records = Folder(path=write(place, names, annotations)).records()
     assert records.class_names == ("00000", "00001")
-    assert not any("may hold labels" in note for note in records.notes)
+    assert not any("may contain labels" in note for note in records.notes)
 
 
 # --- the whole way -----------------------------------------------------------------------------------------
@@ -630,7 +630,7 @@ def test_evaluation_says_where_the_labels_of_its_reference_are_from(
     command = ["evaluate", str(samples), "--against", str(path), "--metrics", "sliced-wasserstein,intra-fid"]
     assert main([*command, "--extractor", "random-conv"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "note real: pets.csv may hold labels and is not read" in shown and "needs labels (intra-fid)" in shown
+    assert "note real: pets.csv may contain labels and is not read" in shown and "needs labels (intra-fid)" in shown
     assert main([*command, "--extractor", "random-conv", "--against.labels_table", "pets.csv"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "note real: labels are from pets.csv (columns id, label)" in shown and "needs labels" not in shown

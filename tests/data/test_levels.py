@@ -57,17 +57,17 @@ def test_images_of_8_bits_beside_those_of_12_stay_as_they_are(tmp_path: Path) ->
     store = stored(tmp_path, eight, wide(12), eight)
     assert (store.images[0] == store.images[2]).all() and np.array_equal(store.images[0, ..., 0], eight)
     assert np.abs(store.images[1].astype(int) - store.images[0]).max() <= 1
-    assert store.notes[0].startswith("1 images of 16 bits use values to 4095")
+    assert store.notes[0].startswith("1 images of 16 bits have values up to 4095")
 
 
 def test_floats_get_one_range_for_the_set(tmp_path: Path) -> None:
     store = stored(tmp_path, (RAMP * 0.9).astype(np.float32), (RAMP * 250).astype(np.float32))
     assert store.images[0].max() == 1 and store.images[1].max() == 250
-    assert store.notes == ("2 images of floats: 0 is black, 255 white",)
+    assert store.notes == ("2 float images: 0 is black, 255 is white",)
 
 
 def test_floats_that_fit_no_range_are_refused_with_what_was_found(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"set: 1 images of floats have values from 0 to 4095; .*--preparation.levels"):
+    with pytest.raises(DataError, match=r"set: 1 float images have values from 0 to 4095; .*--preparation.levels"):
         stored(tmp_path, (RAMP * 4095).astype(np.float32))
     source = Folder(path=tmp_path / "set")
     assert "from 0 to 4095" in check(source).notes[0]
@@ -105,7 +105,7 @@ def test_what_cropping_cuts_off_is_said_with_the_remedy(tmp_path: Path) -> None:
     for i in range(10):
         Image.new("L", (20, 20) if i > 1 else (20, 60)).save(tmp_path / "set" / f"{i}.png")
     source = Folder(path=tmp_path / "set")
-    found = "2 of 10 images lose more than a third of themselves by cropping to 16x16; "
+    found = "2 of 10 images lose more than a third of their area by cropping to 16x16; "
     for notes in (check(source).notes, prepare(source, cache=tmp_path).notes):
         assert notes[-1].startswith(found) and "--preparation.fit pad" in notes[-1]
     assert prepare(source, Preparation(fit="pad"), cache=tmp_path).notes == ()

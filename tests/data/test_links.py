@@ -25,10 +25,12 @@ def subset(tmp_path: Path) -> Path:
 
 
 def test_the_remedy_is_named(subset: Path) -> None:
-    with pytest.raises(DataError, match=r"a link that leads out of the folder; --data\.follow_links true reads those"):
+    with pytest.raises(
+        DataError, match=r"a link that points outside the folder; --data\.follow_links true reads those"
+    ):
         Folder(path=subset).records()
     Image.new("L", (8, 8)).save(subset / "own.png")
-    assert any(note.startswith("6 links lead out of the folder") for note in Folder(path=subset).records().notes)
+    assert any(note.startswith("6 links point outside the folder") for note in Folder(path=subset).records().notes)
 
 
 def test_links_are_followed_on_request(subset: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,13 +50,13 @@ def test_what_is_no_image_file_is_not_followed(subset: Path, tmp_path: Path) -> 
     records = Folder(path=subset, follow_links=True).records()
     assert len(records) == 6
     assert dict(records.skipped) == {
-        "secret.png": "a link to a file that is no image by its name",
-        "folder.png": "a link to a folder outside; link its files, or give that folder itself",
+        "secret.png": "a link to a file without an image's suffix",
+        "folder.png": "a link to a folder outside; link to its files instead, or give that folder's path",
         "pipe.png": "not a regular file",
     }
 
 
 def test_files_of_another_user_are_not_followed(subset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with pytest.raises(DataError, match="a link to a file of another user"):
+    with pytest.raises(DataError, match="a link to a file that another user owns"):
         Folder(path=subset, follow_links=True).records()

@@ -54,7 +54,7 @@ def test_floats_are_converted_back_exactly(tmp_path: Path, dtype: Any) -> None:
 def test_floats_out_of_range_are_refused(tmp_path: Path, value: float) -> None:
     values = np.zeros((2, 4, 4), np.float32)
     values[0, 0, 0] = value
-    with pytest.raises(DataError, match="expected floats that use 0 to 1, -1 to 1 or 0 to 255"):
+    with pytest.raises(DataError, match="expected most of the range 0 to 1, -1 to 1 or 0 to 255"):
         saved(tmp_path, values).records().read(1)
 
 
@@ -70,8 +70,8 @@ def test_labels(tmp_path: Path, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"other": PIXELS}, "holds other; expected the images as one of images, arr_0, x, x_train, train_images"),
-        ({}, "holds nothing"),
+        ({"other": PIXELS}, "contains other; expected images as one of images, arr_0, x, x_train, train_images"),
+        ({}, "contains nothing"),
         ({"images": PIXELS.astype(np.int64)}, "images is int64 [5 6 7 3]; expected uint8, uint16 or float"),
         ({"images": PIXELS[..., :2]}, "with 1, 3 or 4 channels"),
         ({"images": PIXELS[:0]}, "expected uint8, uint16 or float"),
@@ -81,7 +81,7 @@ def test_labels(tmp_path: Path, shape: tuple[int, ...]) -> None:
             "labels is int64 [4]; expected one whole number for each of 5",
         ),
         ({"images": PIXELS, "labels": np.zeros((5, 10))}, "expected one whole number for each of 5 images"),
-        ({"images": PIXELS, "labels": np.zeros(5)}, "expected one whole number an image"),
+        ({"images": PIXELS, "labels": np.zeros(5)}, "expected one whole number per image"),
         ({"images": PIXELS, "labels": np.full(5, -1)}, "labels run from -1 to -1"),
         ({"images": PIXELS, "labels": np.full(5, 10**9)}, "expected 0 to 99999 at most"),
     ],
@@ -163,7 +163,7 @@ def test_a_hair_beyond_the_range_changes_nothing(tmp_path: Path, low: int, high:
 @pytest.mark.parametrize(("low", "high"), [(-0.5, 0.5), (0, 0.06), (0, 16), (-2.1, 2.6), (0, 4095), (0, 1.3)])
 def test_a_range_that_fits_none_is_refused_with_what_was_found(tmp_path: Path, low: float, high: float) -> None:
     values = np.linspace(low, high, 2 * 4 * 4, dtype=np.float32).reshape(2, 4, 4)
-    with pytest.raises(DataError, match=f"from {low:g} to {high:g}; expected floats that use 0 to 1"):
+    with pytest.raises(DataError, match=f"from {low:g} to {high:g}; expected most of the range 0 to 1"):
         saved(tmp_path, images=values).records().read(0)
 
 
@@ -198,13 +198,13 @@ def test_keys_by_option(tmp_path: Path) -> None:
     assert Npz(path=path, images_key="pictures").records().labels is None
     with pytest.raises(DataError, match="no array is called 'picture'; did you mean 'pictures'"):
         Npz(path=path, images_key="picture").records()
-    with pytest.raises(DataError, match=r"holds pictures, kinds; .* --data.images_key KEY --data.labels_key KEY"):
+    with pytest.raises(DataError, match=r"contains pictures, kinds; .* --data.images_key KEY --data.labels_key KEY"):
         Npz(path=path).records()
 
 
 def test_labels_of_several_numbers_name_the_remedy(tmp_path: Path) -> None:
     path = saved(tmp_path, train_images=PIXELS, train_labels=np.zeros((5, 14), np.uint8)).path
-    with pytest.raises(DataError, match=r"leave them out with --data.labels_key none"):
+    with pytest.raises(DataError, match=r"ignore the labels with --data.labels_key none"):
         Npz(path=path).records()
     assert Npz(path=path, labels_key="none").records().labels is None
 
@@ -237,7 +237,7 @@ def test_a_size_that_deflate_cannot_reach_is_refused_at_once(tmp_path: Path) -> 
 def test_more_images_than_any_set_has_are_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "many.npz"
     np.savez_compressed(path, images=np.zeros((2**26 + 1, 1, 1), np.uint8))
-    with pytest.raises(DataError, match="67,108,865 images; at most 67,108,864 are read"):
+    with pytest.raises(DataError, match="67,108,865 images; expected at most 67,108,864"):
         Npz(path=path).records()
 
 
@@ -247,7 +247,7 @@ def test_16_bits_are_read_as_those_of_files_are(tmp_path: Path, order: str, chan
     values = np.random.default_rng(1).integers(0, 4096, (5, 6, 7, channels)).astype(order)
     values[0, 0, 0] = 4095
     store = prepare(saved(tmp_path, np.asfortranarray(values)), Preparation(size=(6, 7)), cache=tmp_path / "cache")
-    assert any("use values to 4095: read as 12 bits" in note for note in store.notes)
+    assert any("have values up to 4095: read as 12 bits" in note for note in store.notes)
     assert store.images.shape == values.shape
     expected = np.rint(values.astype(float) / 4095 * 255)[..., :3]
     assert np.array_equal(store.images[..., :3], expected)

@@ -64,7 +64,7 @@ def test_a_folder_called_like_a_source_needs_a_path(tmp_path: Path, monkeypatch:
 def test_a_path_that_is_not_there_names_both_readings(text: str) -> None:
     with pytest.raises(DataError) as caught:
         resolve(text)
-    start = f"data: no data set is called '{text}', and no such folder or file is there; "
+    start = f"data: no data set, folder or file is called '{text}'; "
     assert str(caught.value).startswith(start) and "\n" not in str(caught.value)
 
 
@@ -85,10 +85,10 @@ def test_files_of_no_kind_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "root", "message"),
     [
-        ("digits", "x", "root: 'digits' reads no files; leave it out"),
-        ("./images", "x", "root: says where a named data set lies, but './images' names none"),
-        ("folder", None, "data: 'folder' reads a path; write the path itself instead of 'folder'"),
-        ("npz", "x", "data: 'npz' reads a path"),
+        ("digits", "x", "--root: 'digits' reads no files; omit --root"),
+        ("./images", "x", "--root: expected with a named data set, but './images' is a path"),
+        ("folder", None, "data: 'folder' needs a path; write the path itself instead of 'folder'"),
+        ("npz", "x", "data: 'npz' needs a path"),
         ("nowhere.at.all:Source", None, "data: cannot import 'nowhere.at.all:Source'"),
         ("gansmith.data.store:Store", None, "is not a Source"),
     ],
@@ -120,5 +120,5 @@ def test_other_sizes_are_refused(text: str) -> None:
 def test_a_damaged_zip_is_called_one(tmp_path: Path) -> None:
     path = tmp_path / "photos.zip"
     path.write_bytes(b"PK\x03\x04 and then the line broke")
-    with pytest.raises(DataError, match="a damaged or unfinished zip"):
+    with pytest.raises(DataError, match="the zip is damaged or incomplete"):
         resolve(str(path))

@@ -76,7 +76,7 @@ def test_only_the_training_images_are_read_unless_all_are_asked_for(tmp_path: Pa
 def test_parts_of_which_not_one_is_for_training_are_asked_about(parts: tuple[str, ...], tmp_path: Path) -> None:
     for part in parts:
         write(tmp_path / part, 2)
-    with pytest.raises(DataError, match=r"are parts of a data set, and exactly one .*--data\.split all"):
+    with pytest.raises(DataError, match=r"found the splits .*exactly one .*--data\.split all"):
         Folder(path=tmp_path).records()
     assert Folder(path=tmp_path, split="all").records().labels is None
 
@@ -86,7 +86,7 @@ def test_folders_with_the_same_sub_folders_are_asked_about(tmp_path: Path) -> No
         for name in ("cats", "dogs"):
             write(tmp_path / part / name, 2)
     with pytest.raises(
-        DataError, match=r"the folders a, b hold the same sub-folders cats, dogs.*--data.labels folders"
+        DataError, match=r"the folders a, b have the same sub-folders cats, dogs.*--data.labels folders"
     ):
         Folder(path=tmp_path).records()
     assert Folder(path=tmp_path, labels="folders").records().class_names == ("a", "b")
@@ -113,7 +113,7 @@ class _Unflagged(zipfile.ZipInfo):
 def test_a_folder_called_like_a_data_set_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "digits", 2)
-    with pytest.raises(ConfigError, match=r"'digits' is a data set's name and a folder here; write ./digits"):
+    with pytest.raises(ConfigError, match=r"'digits' is both a known data set and a folder here; write ./digits"):
         resolve("digits")
     assert isinstance(resolve("./digits"), Folder)
 

@@ -24,7 +24,7 @@ from gansmith.data.levels import Span
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size, Source, cache_folder
 from gansmith.data.store import Preparation, Store, prepare
-from gansmith.data.survey import Facts, facts_of, propose_channels, propose_size
+from gansmith.data.survey import Facts, inspect_image, propose_channels, propose_size
 from gansmith.errors import ConfigError, DataError, UnreadableImage
 from gansmith.plain_json import sealed, unsealed
 
@@ -178,7 +178,9 @@ def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pyt
         raise PermissionError("not allowed")
 
     monkeypatch.setattr(Path, step, refuse)
-    with pytest.raises(DataError, match=r"cannot be written \(not allowed\); make room there, or set GANSMITH_CACHE"):
+    with pytest.raises(
+        DataError, match=r"cannot be written \(not allowed\); free some disk space, or set GANSMITH_CACHE"
+    ):
         prepare(Noise(), cache=tmp_path)
     monkeypatch.undo()
     assert contents(tmp_path) == []
@@ -217,7 +219,7 @@ def test_too_many_unreadable_are_refused_by_name(tmp_path: Path) -> None:
         prepare(Noise(broken=10), cache=tmp_path)
     message = "noise: 10 of 50 images (20.0%) cannot be read (image 0: it is broken; image 1: it is broken; image 2: "
     assert str(caught.value).startswith(message)
-    assert "allow more with max_unreadable (now 0.05)" in str(caught.value)
+    assert "allow more with --preparation.max_unreadable (now 0.05)" in str(caught.value)
     assert contents(tmp_path) == []
     assert len(prepare(Noise(broken=10), Preparation(max_unreadable=0.2), cache=tmp_path)) == 40
 
@@ -281,12 +283,12 @@ def test_the_proposed_channels() -> None:
 
 def test_gray_in_colour_files_is_gray_and_opaque_alpha_is_none() -> None:
     gray = Image.effect_noise((8, 8), 50)
-    assert not facts_of(gray.convert("RGB")).coloured
-    assert facts_of(Image.new("RGB", (8, 8), (9, 9, 10))).coloured
-    assert not facts_of(gray.convert("RGBA")).transparent
-    assert facts_of(Image.new("RGBA", (8, 8), (0, 0, 0, 254))).transparent
-    assert facts_of(NOISE[0]) == facts(size=(6, 8), format="array", coloured=True)
-    assert facts_of(Image.new("I;16", (8, 4))) == facts(
+    assert not inspect_image(gray.convert("RGB")).coloured
+    assert inspect_image(Image.new("RGB", (8, 8), (9, 9, 10))).coloured
+    assert not inspect_image(gray.convert("RGBA")).transparent
+    assert inspect_image(Image.new("RGBA", (8, 8), (0, 0, 0, 254))).transparent
+    assert inspect_image(NOISE[0]) == facts(size=(6, 8), format="array", coloured=True)
+    assert inspect_image(Image.new("I;16", (8, 4))) == facts(
         size=(4, 8), mode="I;16", format="array", span=Span(0, 0, False)
     )
 

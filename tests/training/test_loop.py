@@ -14,7 +14,7 @@ from gansmith.augment import draw
 from gansmith.component import override
 from gansmith.data.batches import Batches
 from gansmith.data.npz import Npz
-from gansmith.data.resident import resident
+from gansmith.data.resident import copy_to_device
 from gansmith.data.store import Preparation, prepare
 from gansmith.devices import Compute, choose_compute
 from gansmith.errors import ConfigError, TrainingDiverged
@@ -235,7 +235,7 @@ def test_batches_on_the_device_are_those_from_the_disk(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (20, 5, 4, 3), np.uint8)
     np.savez(tmp_path / "x.npz", images=images, labels=np.arange(20) % 4)
     batches = Batches(store=prepare(Npz(path=tmp_path / "x.npz"), Preparation()), batch_size=6)
-    there = resident(torch.device("cpu"), batches)
+    there = copy_to_device(torch.device("cpu"), batches)
     for place in ((0, 0, 1), (600, 1, 2)):
         one, other = there(*place), batches.batch(*place)
         assert torch.equal(one.images, other.images) and torch.equal(one.labels, other.labels)

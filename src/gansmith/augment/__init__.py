@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gansmith.augment.control import AUGMENTS, AdaptiveAugment, Augment, FixedAugment
-from gansmith.augment.operations import OPERATIONS, SAFE_OPERATIONS, Operation, settled_operations
+from gansmith.augment.operations import OPERATIONS, SAFE_OPERATIONS, Operation, resolve_operations
 from gansmith.augment.transform import Transform, draw
 
 __all__ = [
@@ -16,5 +16,5 @@ __all__ = [
     "Operation",
     "Transform",
     "draw",
-    "settled_operations",
+    "resolve_operations",
 ]

@@ -13,7 +13,7 @@ from gansmith.augment import colour, cover, geometry
 from gansmith.errors import ConfigError, did_you_mean
 from gansmith.types import ImageSpec
 
-__all__ = ["OPERATIONS", "SAFE_OPERATIONS", "Operation", "settled_operations"]
+__all__ = ["OPERATIONS", "SAFE_OPERATIONS", "Operation", "resolve_operations"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ SAFE_OPERATIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-def settled_operations(
+def resolve_operations(
     operations: Sequence[str], kind: str, channels: int, where: str = "augment.operations"
 ) -> tuple[str, ...]:
     """The operations asked for, or where none is, those that are safe for the images.

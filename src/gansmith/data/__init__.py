@@ -1,6 +1,6 @@
-"""Any images in, one memory-mapped uint8 store out.
+"""Data sets: read images from any source and keep them as one memory-mapped uint8 store.
 
-Members of the family are listed in ``SOURCES``; ``resolve`` turns what a user types into one of them.
+``SOURCES`` lists the sources; ``resolve`` finds the one that a user names.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ SOURCES: dict[str, type[Component] | str] = {
 
 
 def resolve(text: str, root: Path | None = None) -> Source:
-    """The source that a user means by a name or a path.
+    """Return the source for a name or a path.
 
     Args:
-        text: a name of ``SOURCES``, or "package.module:Class", or else a path: a folder, a zip or an .npz. A folder
-            that is called like a source is meant by ``./name``; the bare name is then refused.
-        root: where a local copy of a named source lies.
+        text: a name in ``SOURCES``, "package.module:Class", or the path of a folder, a zip or an .npz. If a folder
+            has the name of a source, write ``./name`` for the folder; the bare name is refused as ambiguous.
+        root: path of a local copy of a named source.
 
     Returns:
-        The source; its paths are absolute, so that a run can be resumed from anywhere.
+        The source, with absolute paths, so that a run can be resumed from any working directory.
 
     Raises:
-        ConfigError: ``root`` has no place in this source, or the name is a source's and a folder's.
-        DataError: neither a source nor a path.
+        ConfigError: this source takes no ``root``, or the name fits both a source and a folder.
+        DataError: no source and no path has this name.
     """
     if text in SOURCES and root is None and Path(text).is_dir():
         raise ConfigError(
-            f"data: '{text}' is a data set's name and a folder here; write ./{text} for the folder, "
-            f"or rename it to read the data set"
+            f"data: '{text}' is both a known data set and a folder here; write ./{text} for the folder, "
+            f"or rename the folder to read the known data set"
         )
     if text in SOURCES or re.fullmatch(r"[\w.]{2,}:\w+", text):  # one letter before the colon is a drive
         return _named(text, root)
     if root is not None:
-        raise ConfigError(f"root: says where a named data set lies, but '{text}' names none; leave one of them out")
+        raise ConfigError(f"--root: expected with a named data set, but '{text}' is a path; omit --root")
     return _at_path(text)
 
 
@@ -64,25 +64,23 @@ def _named(name: str, root: Path | None) -> Source:
     cls = member(Source, name, "data")  # type: ignore[type-abstract]
     fields = {field.name for field in dataclasses.fields(cls)}
     if "path" in fields:
-        raise ConfigError(f"data: '{name}' reads a path; write the path itself instead of '{name}'")
+        raise ConfigError(f"data: '{name}' needs a path; write the path itself instead of '{name}'")
     if root is not None and "root" not in fields:
-        raise ConfigError(f"root: '{name}' reads no files; leave it out")
+        raise ConfigError(f"--root: '{name}' reads no files; omit --root")
     given = {} if root is None else {"root": root.expanduser().absolute()}
     source: Source = from_plain(Source, {"name": name, **given}, "data")
     return source
 
 
 def _at_path(text: str) -> Source:
-    from gansmith.data.folder import Folder, known_set
-    from gansmith.data.formats import pointer_at
+    from gansmith.data.folder import Folder, recognise_source
+    from gansmith.data.formats import describe_pointer_file
     from gansmith.data.npz import Npz
 
     path = Path(text).expanduser().absolute()
     if not path.exists():
-        raise DataError(
-            f"data: no data set is called '{text}', and no such folder or file is there; {did_you_mean(text, SOURCES)}"
-        )
-    pointer = pointer_at(path)
+        raise DataError(f"data: no data set, folder or file is called '{text}'; {did_you_mean(text, SOURCES)}")
+    pointer = describe_pointer_file(path)
     if pointer:
         raise DataError(f"{path}: {pointer}")
     if path.suffix.lower() == ".npz":
@@ -91,10 +89,10 @@ def _at_path(text: str) -> Source:
         return Folder(path=path)
     if path.suffix.lower() == ".npy":
         remedy = "pack it with numpy.savez('images.npz', images=numpy.load('images.npy'))"
-        raise DataError(f"{path}: one array without a name for what it holds; {remedy}")
+        raise DataError(f"{path}: .npy is not supported because its array has no name; {remedy}")
     if path.suffix.lower() == ".zip":
-        raise DataError(f"{path}: a damaged or unfinished zip; fetch or pack it again")
-    known = known_set([path.name])
+        raise DataError(f"{path}: the zip is damaged or incomplete; download or create it again")
+    known = recognise_source([path.name])
     packed = path.name.lower().endswith((".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"))
     expected = "expected a folder, a zip or an .npz" + ("; unpack it, and give the folder" if packed else "")
     remedy = f"use '{known} --root {text}'" if known else expected

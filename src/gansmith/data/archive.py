@@ -1,7 +1,7 @@
-"""A folder or a zip as a list of files that can be read, and nothing worse.
+"""Reads the files of a folder or a zip without trusting it.
 
-What an archive says about itself is not believed: names that lead elsewhere, links out of the tree, encrypted,
-oddly packed or oversized members are left out, each with the reason. Nothing is ever unpacked to disk.
+Names that point outside, links out of the tree, and encrypted, unusually compressed or oversized members are skipped,
+each with a reason. Nothing is unpacked to disk.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from gansmith.errors import DataError
 
 __all__ = ["FILE_LIMIT", "LINK_OUT", "Archive", "open_archive", "read_bounded"]
 
-FILE_LIMIT = 2**29  # bytes; an uncompressed image of decode's pixel limit is smaller
+FILE_LIMIT = 2**29  # bytes; an uncompressed image at decode's pixel limit is smaller
 BLOCK_BYTES = 2**19
-DIRECTORY_LIMIT = 2**27  # bytes of a zip's list of its files: about two million
-DEFLATE_LIMIT = 1033  # a byte of deflate unpacks to 1,032 at most
-LINK_OUT = "a link that leads out of the folder"
+DIRECTORY_LIMIT = 2**27  # bytes of a zip's central directory, enough for about two million files
+DEFLATE_LIMIT = 1033  # one byte of deflate unpacks to at most 1,032
+LINK_OUT = "a link that points outside the folder"
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control codes, and bytes in no known encoding
 
@@ -41,13 +41,13 @@ Found: TypeAlias = tuple[str, int, int]  # name, bytes, and a number that change
 
 @dataclass(frozen=True, kw_only=True)
 class Archive(ABC):
-    """The files of a folder or zip, hidden ones left out.
+    """The files of a folder or zip, without hidden files.
 
     Args:
         path: the folder or zip.
-        names: the files' paths below it, with forward slashes, sorted.
-        fingerprint: changes with any file's name, size, and time of change (folder) or checksum (zip).
-        skipped: what is there but not read, each with the reason.
+        names: the files' paths relative to it, with forward slashes, sorted.
+        fingerprint: a digest that changes with any file's name, size, and modification time (folder) or checksum (zip).
+        skipped: (name, reason) of each entry that is not read.
     """
 
     path: Path
@@ -57,11 +57,11 @@ class Archive(ABC):
 
     @abstractmethod
     def read(self, name: str, most_bytes: int | None = None) -> bytes:
-        """All of one file; safe in threads and in forked processes.
+        """Return the bytes of one file; safe in threads and in forked processes.
 
         Raises:
-            DataError: with the reason, as that there are more bytes (None: than FILE_LIMIT), and without the
-                name, which the caller knows.
+            DataError: it cannot be read, or has more than ``most_bytes`` (None: FILE_LIMIT) bytes. The message gives
+                the reason without the name, which the caller knows.
         """
 
 
@@ -70,11 +70,11 @@ def open_archive(path: Path, *, follow_links: bool = False) -> Archive:
 
     Args:
         path: the folder or zip.
-        follow_links: whether links out of a folder are read if they lead to a regular file of the user's own with an
-            image's suffix; links in a zip never are.
+        follow_links: read links that point out of a folder, if the target is a regular file that the user owns and its
+            suffix is that of an image. Links in a zip are never followed.
 
     Raises:
-        DataError: it is not there, or is neither.
+        DataError: it does not exist, or is neither a folder nor a zip.
     """
     path = path.expanduser()
     try:
@@ -112,17 +112,17 @@ class _Folder(Archive):
 
 
 def read_bounded(path: Path, most_bytes: int) -> bytes:
-    """All of a file on disk.
+    """Return the bytes of a file on disk.
 
     Raises:
-        DataError: with the reason, as that it has more bytes than these, and without the path.
+        DataError: it cannot be read, or has more than ``most_bytes``; the message does not name the path.
     """
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > most_bytes:
                 raise DataError(f"more than the limit of {most_bytes:,} bytes")
-            with FILES.holding(size, "files of this size"):
+            with FILES.hold(size, "files of this size"):
                 return file.read(size)
     except OSError as error:
         raise DataError(error.strerror or str(error)) from error
@@ -136,7 +136,7 @@ def _open_folder(path: Path, follow_links: bool) -> Archive:
 
 
 class _Walk:
-    """The files below a folder; each folder is read under its own name and at most once through a link."""
+    """Lists the files below a folder; each folder is read under its own name, and at most once through a link."""
 
     def __init__(self, root: str, follow_links: bool) -> None:
         self.root = root
@@ -145,7 +145,7 @@ class _Walk:
         self.skipped: list[tuple[str, str]] = []
         self.followed: set[str] = set()
         self.pending = [("", root)]
-        while self.pending:  # no recursion: a hostile tree may be deeper than Python's stack
+        while self.pending:  # no recursion: a malicious tree may be deeper than Python's stack
             prefix, folder = self.pending.pop()
             for entry in self._entries(prefix, folder):
                 self._take(prefix + entry.name, folder, entry)
@@ -176,7 +176,7 @@ class _Walk:
 
     def _refusal(self, name: str, folder: str, real: str) -> str | None:
         if not os.path.exists(real):
-            return "a link that leads nowhere"
+            return "a broken link"
         if not _is_within(real, self.root):
             return _refusal_outside(real) if self.follow_links else LINK_OUT
         if not os.path.isdir(real):
@@ -186,21 +186,21 @@ class _Walk:
         if _is_within(folder, real):
             return "a link back to a folder above it"
         if real in self.followed:
-            return "a link to a folder that another link leads to"
+            return "a second link to the same folder"
         self.followed.add(real)
         return None
 
 
 def _refusal_outside(real: str) -> str | None:
-    """Why a link out of the folder is not followed even where links are."""
+    """Return why a link that points outside is not followed even with follow_links; None if it is."""
     if os.path.isdir(real):
-        return "a link to a folder outside; link its files, or give that folder itself"
+        return "a link to a folder outside; link to its files instead, or give that folder's path"
     if not os.path.isfile(real):
         return "not a regular file"
     if not real.lower().endswith((*SUFFIXES, *PHOTOGRAPHS)):
-        return "a link to a file that is no image by its name"
+        return "a link to a file without an image's suffix"
     if hasattr(os, "geteuid") and os.stat(real).st_uid != os.geteuid():
-        return "a link to a file of another user"
+        return "a link to a file that another user owns"
     return None
 
 
@@ -226,7 +226,7 @@ class _Zip(Archive):
 
 
 class _ZipReader:
-    """One open zip a process: threads take turns (inflating is cheap beside decoding), a fork opens its own."""
+    """One open zip per process: threads take turns, since inflating is cheap beside decoding; a fork reopens it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -241,18 +241,18 @@ class _ZipReader:
         if self.process != os.getpid():
             self._open()
         size = min(member.file_size, DEFLATE_LIMIT * member.compress_size)
-        with FILES.holding(size, "files of this size"), self.turn, self.file.open(member) as stream:
-            found = io.BytesIO()  # zipfile itself would hold all of it twice
+        with FILES.hold(size, "files of this size"), self.turn, self.file.open(member) as stream:
+            found = io.BytesIO()  # ZipFile.read would keep the data in memory twice
             while block := stream.read(min(BLOCK_BYTES, member.file_size + 1 - found.tell())):
-                found.write(block)  # a byte more than is claimed shows that the claim is wrong
+                found.write(block)  # reads one byte beyond the declared size, to detect a wrong declaration
             return found.getvalue()
 
 
 def _refuse_directory(path: Path) -> None:
-    """Refuse a zip by the size of its list of files, before a thousand bytes are made of each fifty."""
+    """Refuse a zip whose central directory is too large; each 50 bytes of it would take about 1,000 in memory."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        file.seek(max(0, size - 2**16 - 22 - 76))  # a comment's length, and the ends of both kinds of directory
+        file.seek(max(0, size - 2**16 - 22 - 76))  # longest comment, and the end records of zip and zip64
         end = file.read()
     place = end.rfind(b"PK\5\6")
     found = int.from_bytes(end[place + 12 : place + 16], "little")
@@ -260,7 +260,7 @@ def _refuse_directory(path: Path) -> None:
     if found == 2**32 - 1 and wide >= 0:
         found = int.from_bytes(end[wide + 40 : wide + 48], "little")
     if min(found, size) > DIRECTORY_LIMIT:
-        raise DataError(f"{path}: a list of files of {found:,} bytes; at most {DIRECTORY_LIMIT:,} are read; unpack it")
+        raise DataError(f"{path}: the list of files has {found:,} bytes, limit {DIRECTORY_LIMIT:,}; unpack the zip")
 
 
 def _open_zip(path: Path) -> Archive:
@@ -292,7 +292,7 @@ def _open_zip(path: Path) -> Archive:
 
 
 def _name_of(member: zipfile.ZipInfo) -> str:
-    """A member's name; without the flag for UTF-8, which macOS leaves out, it is UTF-8 all the same where it can be."""
+    """Return a member's name as UTF-8 if it decodes, even without the UTF-8 flag, which macOS does not set."""
     if member.flag_bits & 0x800:
         return member.filename
     try:
@@ -307,7 +307,7 @@ def _zip_refusal(member: zipfile.ZipInfo, written: str, parts: list[str]) -> str
     if UNPRINTABLE.search(written):
         return "a name with unprintable characters; rename it"
     if ".." in parts:
-        return "a name that leads out of the archive"
+        return "a name that points outside the archive"
     if stat.S_ISLNK(member.external_attr >> 16):
         return "a symbolic link"
     if member.flag_bits & 1:
@@ -315,5 +315,5 @@ def _zip_refusal(member: zipfile.ZipInfo, written: str, parts: list[str]) -> str
     if member.file_size > FILE_LIMIT:
         return f"{member.file_size:,} bytes unpacked, more than the limit of {FILE_LIMIT:,}"
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return f"packed by method {member.compress_type}; expected stored or deflated"
+        return f"compressed by method {member.compress_type}; expected stored or deflate"
     return None

@@ -1,4 +1,4 @@
-"""Images that lie in memory already, as the small named sets and arrays do."""
+"""Records whose images are one array in memory, used by the small named data sets."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from gansmith.data.source import Records
 from gansmith.types import PixelArray
 
-__all__ = ["ArrayRecords", "fingerprint_of"]
+__all__ = ["ArrayRecords", "compute_fingerprint"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayRecords(Records):
-    """Images of one size.
+    """Images of one size in one array.
 
     Args:
         images: uint8 [n h w c].
@@ -27,13 +27,13 @@ class ArrayRecords(Records):
     images: PixelArray
 
     def read(self, index: int) -> PixelArray:
-        """One image, uint8 [h w c]: a view, not to be written to."""
+        """Return one image, uint8 [h w c]: a view that must not be written to."""
         image: PixelArray = self.images[index]
         return image
 
 
-def fingerprint_of(arrays: Iterable[NDArray[Any]]) -> str:
-    """A digest of some arrays: their types, shapes and values."""
+def compute_fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
+    """Return the SHA-256 of arrays: dtypes, shapes and values."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())

@@ -1,8 +1,8 @@
-"""Endless batches, each a function of the seed and of how many images came before: there is no state to save.
+"""Endless batches, each a function of the seed and of the number of images before it: no state needs to be saved.
 
-The stream of images is one seeded permutation of the data set after another, or, where classes are balanced, of a
-list that has each class as often as it is due. Batch and rank only say which part of the stream is wanted, so stopping
-and resuming, or sharing out among ranks, changes nothing.
+The stream of images is a sequence of seeded permutations of the data set; with balanced classes, of a list in which
+each class occurs in the wanted proportion. Batch size and rank only select a part of the stream, so the stream is the
+same after a resume and on any number of ranks.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ __all__ = ["ENOUGH_HELD_OUT", "Batches", "Indices", "split"]
 
 Indices: TypeAlias = NDArray[np.int64]
 
-MIXTURE, CLASS_STREAM = -1, 0  # all classes' images; the order of the classes. Their images' streams count from 1
-ENOUGH_HELD_OUT = 20  # images of a data set of 100 or more: fewer do not tell copies from likenesses
-MOST_HELD_OUT, SHARE_STEP = 0.5, 0.01  # of the images, where the share is raised to reach the least number
-RUN = 1024  # small permutations are drawn several at a time, for each call of NumPy costs the same
+# Keys of cached streams: the images of all classes; the order of the classes. The streams of each class count from 1.
+MIXTURE, CLASS_STREAM = -1, 0
+ENOUGH_HELD_OUT = 20  # images, for a data set of 100 or more: with fewer, copies cannot be told from similar images
+MOST_HELD_OUT, SHARE_STEP = 0.5, 0.01  # limit and step of the share when it is raised to reach the least number
+RUN = 1024  # numbers drawn per call: several small permutations share one call of NumPy
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batches:
-    """Batches of a store without end.
+    """Endless batches of a store.
 
     Args:
         store: the images.
-        batch_size: images a batch, over all ranks together.
-        seed: of the order, 0 or more.
-        balance: 0 shows every image equally often. 1 shows every class equally often, once in every run of k images
-            where there are k classes. Between, a class of n images has a share in proportion to n ** (1 - balance) of
-            every run of as many images as there are (Kang et al. 2020, "Decoupling representation and classifier
-            for long-tailed recognition", with q = 1 - balance). Images of one class always come equally often.
-        subset: indices of the images to use; all of them if not given.
+        batch_size: images per batch, summed over all ranks.
+        seed: seed of the order, 0 or more.
+        balance: 0 shows every image equally often. 1 shows every class equally often: each of k classes once in every k
+            images. Between, in every pass over the data a class of n images has a share proportional to
+            n ** (1 - balance) (Kang et al. 2020, "Decoupling representation and classifier for long-tailed
+            recognition", with q = 1 - balance). Within a class, every image comes equally often.
+        subset: indices of the images to use; None uses all.
     """
 
     store: Store
@@ -65,14 +66,16 @@ class Batches:
             raise ConfigError("subset: expected at least one image")
 
     def __len__(self) -> int:
-        """The number of different images."""
+        """Return the number of different images."""
         return len(self.store) if self.subset is None else len(self.subset)
 
     def batch(self, nimg: int, rank: int = 0, world_size: int = 1) -> Batch:
-        """The images that follow the first ``nimg``; of a rank its share, all shares in a row being the batch.
+        """Return the batch that follows the first ``nimg`` images, or a rank's part of it.
+
+        The parts of all ranks, concatenated in the order of the ranks, are the batch.
 
         Returns:
-            uint8 images [n c h w] whose memory is channels-last, and int64 labels or None.
+            uint8 images [n c h w] in channels-last memory, and int64 labels [n] or None.
         """
         indices = self.indices(nimg, rank, world_size)
         images = torch.from_numpy(np.take(self.store.images.view(np.ndarray), indices, axis=0)).permute(0, 3, 1, 2)
@@ -80,10 +83,10 @@ class Batches:
         return Batch(images, labels)
 
     def indices(self, nimg: int, rank: int = 0, world_size: int = 1) -> Indices:
-        """Where the images of ``batch`` are in the store.
+        """Return the indices in the store of the images of ``batch``.
 
         Raises:
-            ConfigError: the batch cannot be shared out evenly.
+            ConfigError: the batch size is not a multiple of the number of ranks.
         """
         share, rest = divmod(self.batch_size, world_size)
         if rest:
@@ -96,7 +99,7 @@ class Batches:
         return chosen if self.subset is None else self.subset[chosen]
 
     def _mixture(self, block: int) -> Indices:
-        """The indices of a block of images: the classes in their order, in each class its images in theirs."""
+        """Return the indices of one block with balanced classes."""
         return self._kept(MIXTURE, block, lambda: self._mix(block))
 
     def _mix(self, block: int) -> Indices:
@@ -113,7 +116,7 @@ class Batches:
 
     @functools.cached_property
     def _classes(self) -> Indices:
-        """Each class as often as a run shows it."""
+        """Class numbers, each as often as the class occurs in one block."""
         if self.balance == 1:
             return np.arange(len(self._members))
         weights = np.array([len(members) for members in self._members]) ** (1 - self.balance)
@@ -121,7 +124,7 @@ class Batches:
 
     @functools.cached_property
     def _members(self) -> list[Indices]:
-        """The indices of each class's images; classes without images are left out."""
+        """Indices of each class's images; classes without images are omitted."""
         assert self.store.labels is not None
         indices = np.arange(len(self.store)) if self.subset is None else self.subset
         labels = self.store.labels[indices]
@@ -129,11 +132,11 @@ class Batches:
         return np.split(by_class, np.cumsum(np.unique(labels, return_counts=True)[1])[:-1])
 
     def _stream(self, stream: int, num: int, positions: Indices) -> Indices:
-        """Numbers below ``num`` at some positions of an endless row of permutations of them."""
+        """Return the entries at some positions of an endless sequence of permutations of the numbers below ``num``."""
         return _from_blocks(positions, _block_length(num), lambda block: self._order(stream, block, num))
 
     def _order(self, stream: int, block: int, num: int) -> Indices:
-        """One block of a stream."""
+        """Return one block of a stream."""
 
         def draw() -> Indices:
             generator = np.random.default_rng([self.seed, stream, block])
@@ -144,7 +147,7 @@ class Batches:
         return self._kept(stream, block, draw)
 
     def _kept(self, stream: int, block: int, make: Callable[[], Indices]) -> Indices:
-        """One block; the last one asked for of each stream is kept."""
+        """Return one block; cache the latest block of each stream."""
         kept = self._blocks.get(stream)
         if kept is None or kept[0] != block:
             kept = self._blocks[stream] = block, make()
@@ -152,12 +155,12 @@ class Batches:
 
 
 def _block_length(num: int) -> int:
-    """The length of whole permutations of ``num`` numbers that are drawn together."""
+    """Return the length of a block: as many whole permutations of ``num`` numbers as are drawn together."""
     return num * max(1, RUN // num)
 
 
 def _from_blocks(positions: Indices, length: int, block_of: Callable[[int], Indices]) -> Indices:
-    """What stands at some positions of a row that is cut into blocks of this length."""
+    """Return the entries at some positions of a sequence that consists of blocks of this length."""
     blocks, offsets = np.divmod(positions, length)
     found = np.empty_like(positions)
     for block in np.unique(blocks).tolist():
@@ -167,7 +170,7 @@ def _from_blocks(positions: Indices, length: int, block_of: Callable[[int], Indi
 
 
 def _apportioned(num: int, weights: NDArray[np.float64]) -> Indices:
-    """Whole numbers in proportion to weights that add up to ``num``: the largest remainders are rounded up."""
+    """Return whole numbers proportional to weights that sum to ``num``: the largest remainders are rounded up."""
     exact = weights / weights.sum() * num
     counts: Indices = np.floor(exact).astype(np.int64)
     counts[np.argsort(counts - exact, kind="stable")[: num - counts.sum()]] += 1
@@ -175,18 +178,18 @@ def _apportioned(num: int, weights: NDArray[np.float64]) -> Indices:
 
 
 def split(store: Store, held_out: float = 0.1, seed: int = 0, *, least: int = 0) -> tuple[Indices, Indices]:
-    """Part a store in two so that no group is parted and classes keep their shares.
+    """Split a store in two parts; no group is split, and classes keep their proportions.
 
     Args:
         store: the images.
-        held_out: the share of each class's images in the second part, met as nearly as its groups allow; a class
-            with two groups or more has one in either part, a class with one group stays whole in the first.
-        seed: of the choice.
-        least: images in the second part at least, if there are five times as many and ``held_out`` is not 0; the
-            share is raised until it has them.
+        held_out: the share of each class's images in the second part, as near as its groups allow. A class with two
+            groups or more has at least one in each part; a class with one group stays in the first.
+        seed: seed of the choice.
+        least: the least number of images in the second part: ``held_out`` is raised until it is reached, unless
+            ``held_out`` is 0 or the store has less than five times as many images.
 
     Returns:
-        The indices of the larger part and of what is held out, both sorted.
+        Sorted indices of the first part, and of the images held out.
     """
     if not 0 <= held_out < 1:
         raise ConfigError(f"held_out: expected a share from 0 to below 1, got {held_out}")
@@ -205,7 +208,7 @@ def split(store: Store, held_out: float = 0.1, seed: int = 0, *, least: int = 0)
 
 
 def _held(sizes: Indices, orders: list[Indices], share: float) -> NDArray[np.bool_]:
-    """Which groups make up a share of each class."""
+    """Return a mask of the groups that are held out: a share of each class."""
     held = np.zeros(len(sizes), bool)
     for order in orders if share > 0 else ():
         held[order[: _num_groups(sizes[order], share)]] = True
@@ -213,6 +216,6 @@ def _held(sizes: Indices, orders: list[Indices], share: float) -> NDArray[np.boo
 
 
 def _num_groups(sizes: Indices, share: float) -> int:
-    """How many of these groups, from the first on, come nearest to a share of their images."""
+    """Return how many groups, from the first on, come nearest to a share of their images; never all."""
     distances = np.abs(np.cumsum(sizes) - share * sizes.sum())
     return min(int(distances.argmin()) + 1, len(sizes) - 1)

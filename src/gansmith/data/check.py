@@ -1,4 +1,4 @@
-"""What ``gansmith data check`` finds: what is there, what is wrong with it, and how it should be used."""
+"""Inspects a data set for ``gansmith data check``: contents, problems, and proposed settings."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 from PIL import Image
 
-from gansmith.augment import settled_operations
-from gansmith.data.budget import one_image
-from gansmith.data.class_names import classes_text
-from gansmith.data.decode import convert, lost_by_crop
+from gansmith.augment import resolve_operations
+from gansmith.data.budget import hold_image_memory
+from gansmith.data.class_names import describe_classes
+from gansmith.data.decode import compute_crop_loss, convert
 from gansmith.data.levels import choose_levels
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size, Source
-from gansmith.data.store import Preparation, crop_notes, frame_notes, propose_spec
-from gansmith.data.survey import CLIPPED, Facts, facts_of, parts_of
+from gansmith.data.store import Preparation, note_crops, note_frames, propose_spec
+from gansmith.data.survey import CLIPPED, Facts, cut_record, inspect_image
 from gansmith.data.writer import Progress
 from gansmith.errors import DataError, UnreadableImage
 from gansmith.types import ImageSpec, oblong
@@ -30,7 +30,7 @@ __all__ = ["Findings", "check"]
 
 T = TypeVar("T")
 Names: TypeAlias = tuple[str, ...]
-Reasons: TypeAlias = tuple[tuple[str, str], ...]  # a name and what is the matter with it
+Reasons: TypeAlias = tuple[tuple[str, str], ...]  # a name, and why it cannot be used
 
 SHOWN = 10  # entries of a long list
 SHOWN_CLASSES = 100
@@ -38,22 +38,22 @@ SHOWN_CLASSES = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a look at every image of a source has brought to light.
+    """The result of inspecting every image of a source.
 
     Args:
-        title: the source's.
-        num_images: how many were found, readable or not.
-        sizes: height and width, most common first, with the number of images.
-        modes: Pillow's names of the kinds of pixels, likewise.
-        formats: the files' formats, likewise.
-        classes: each class with the number of its images, readable or not; empty without labels.
-        unreadable: images that cannot be read.
-        skipped: files that are no images.
-        notes: what a person should know about how the images were found.
-        duplicates: names of images whose pixels are the same, a tuple for each such picture.
-        conflicts: those of the duplicates whose classes differ.
-        spec: the proposed shape; None if no image can be read.
-        augmentations: names of what the images bear without a change of meaning.
+        title: title of the source.
+        num_images: number of images, readable or not.
+        sizes: number of images by (height, width), most common first.
+        modes: number of images by Pillow mode, most common first.
+        formats: number of images by file format, most common first.
+        classes: number of images by class, readable or not; empty without labels.
+        unreadable: images that cannot be read, with reasons.
+        skipped: files that are not images, with reasons.
+        notes: remarks about how the images were found, a sentence each.
+        duplicates: groups of names of images with equal pixels.
+        conflicts: the groups of duplicates whose classes differ.
+        spec: the proposed image shape; None if no image can be read.
+        augmentations: names of the proposed augmentations, which do not change the meaning of such images.
     """
 
     title: str
@@ -71,7 +71,7 @@ class Findings:
     augmentations: Names
 
     def lines(self) -> list[str]:
-        """A page of plain text: a heading and what belongs to it on each line."""
+        """Return the report as lines of plain text, each with a heading."""
         readable = self.num_images - len(self.unreadable)
         lines = [f"images      {self.num_images:,} found, {readable:,} readable"]
         lines += [f"size        {line}" for line in _size_lines(self.sizes)]
@@ -79,22 +79,22 @@ class Findings:
         lines += _class_lines(self.classes)
         lines += _reason_lines("unreadable", self.unreadable) + _reason_lines("skipped", self.skipped)
         harmless = tuple(sorted(set(self.duplicates) - set(self.conflicts)))
-        lines += _group_lines("duplicates", harmless, "pictures are there more than once")
-        lines += _group_lines("conflicts", self.conflicts, "pictures are there again in another class")
+        lines += _group_lines("duplicates", harmless, "images occur more than once")
+        lines += _group_lines("conflicts", self.conflicts, "images occur in more than one class")
         lines += [f"note        {note}" for note in self.notes]
         return lines + _proposal_lines(self)
 
 
 def check(source: Source, preparation: Preparation | None = None, *, progress: Progress | None = None) -> Findings:
-    """Decode every image and say what there is.
+    """Decode every image of a source and return what was found.
 
     Args:
-        source: what to read.
-        preparation: what it states is not proposed otherwise.
-        progress: called with the number of images done and of all.
+        source: the data set.
+        preparation: settings that are kept as given; the others are proposed.
+        progress: called with the number of images done and the total.
 
     Raises:
-        DataError: there is nothing to look at.
+        DataError: the source has no images.
     """
     records = source.records()
     facts: list[Facts] = []
@@ -124,21 +124,21 @@ def check(source: Source, preparation: Preparation | None = None, *, progress: P
         duplicates=_named(records, duplicates),
         conflicts=_named(records, [indices for indices in duplicates if _in_conflict(records, indices)]),
         spec=spec,
-        augmentations=settled_operations((), source.kind, spec.channels if spec else 3),
+        augmentations=resolve_operations((), source.kind, spec.channels if spec else 3),
     )
 
 
 def _notes(facts: Sequence[Facts], spec: ImageSpec | None, preparation: Preparation) -> Names:
-    """What the images' values and shapes come to in a store."""
+    """Return remarks about levels, frames and crops of the images in a store."""
     try:
         _, notes = choose_levels([fact.span for fact in facts if fact.span], preparation.levels)
     except DataError as error:
         notes = (str(error),)
-    notes = (*notes, *frame_notes(sum(fact.animated for fact in facts)))
+    notes = (*notes, *note_frames(sum(fact.animated for fact in facts)))
     if spec is None:
         return notes
-    cropped = sum(lost_by_crop(fact.size, (spec.height, spec.width)) > 1 / 3 for fact in facts)
-    return (*notes, *crop_notes(cropped, len(facts), spec, preparation.fit))
+    cropped = sum(compute_crop_loss(fact.size, (spec.height, spec.width)) > 1 / 3 for fact in facts)
+    return (*notes, *note_crops(cropped, len(facts), spec, preparation.fit))
 
 
 def _counted(values: Iterable[T]) -> dict[T, int]:
@@ -147,18 +147,18 @@ def _counted(values: Iterable[T]) -> dict[T, int]:
 
 def _look(records: Records, index: int) -> tuple[Facts, bytes] | str:
     try:
-        with one_image():
+        with hold_image_memory():
             record = records.read(index)
-            return facts_of(record), _digest(record)
+            return inspect_image(record), _digest(record)
     except UnreadableImage as error:
         return str(error)
 
 
 def _digest(record: Record) -> bytes:
-    """Equal for equal pictures, whatever files and modes they are kept in."""
+    """Return a digest of the pixels; equal for equal images in any file format or mode."""
     width, height = record.size if isinstance(record, Image.Image) else record.shape[1::-1]
     digest = hashlib.blake2b(digest_size=16, salt=f"{width}x{height}".encode()[-16:])
-    for part in parts_of(record):
+    for part in cut_record(record):
         digest.update(convert(part, 4, CLIPPED).tobytes())
     return digest.digest()
 
@@ -179,7 +179,7 @@ def _named(records: Records, groups: Iterable[list[int]]) -> tuple[Names, ...]:
     return tuple(tuple(records.names[index] for index in indices) for indices in groups)
 
 
-# --- in words ----------------------------------------------------------------------------------------------
+# --- as text -----------------------------------------------------------------------------------------------
 
 
 def _size_lines(sizes: Mapping[Size, int]) -> Iterator[str]:
@@ -199,7 +199,7 @@ def _class_lines(classes: Mapping[str, int]) -> list[str]:
     margin = min(32, max(map(len, classes)))
     bars = (f"  {name:{margin}} {count:7,} {'█' * round(32 * count / high)}" for name, count in classes.items())
     return [
-        f"classes     {len(classes) - len(empty)}, of {low:,} to {high:,} images",
+        f"classes     {len(classes) - len(empty)}, with {low:,} to {high:,} images each",
         *(
             [f"no images   {len(empty)}: {', '.join(empty[:SHOWN])}{', ...' if len(empty) > SHOWN else ''}"]
             if empty
@@ -227,8 +227,10 @@ def _rest(entries: Sized, shown: int = SHOWN) -> list[str]:
 def _proposal_lines(findings: Findings) -> list[str]:
     spec = findings.spec
     if spec is None:
-        return ["proposal    none, for no image can be read"]
-    labels = f"conditional on {classes_text(list(findings.classes.values()))}" if spec.num_classes else "unconditional"
+        return ["proposal    none: no image can be read"]
+    labels = (
+        f"conditional on {describe_classes(list(findings.classes.values()))}" if spec.num_classes else "unconditional"
+    )
     shape = ImageSpec(height=spec.height, width=spec.width, channels=spec.channels)
     return [f"proposal    {shape}, {labels}; augmentation: {', '.join(findings.augmentations)}"]
 

@@ -1,4 +1,4 @@
-"""CIFAR-10, in its binary and its Python version, as archive or unpacked."""
+"""CIFAR-10: the binary and the Python version, as an archive or unpacked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gansmith.data.arrays import ArrayRecords, fingerprint_of
+from gansmith.data.arrays import ArrayRecords, compute_fingerprint
 from gansmith.data.download import RemoteFile, fetch
 from gansmith.data.pickles import read_pickle
 from gansmith.data.source import Records, Size, Source, cache_folder
@@ -24,13 +24,13 @@ __all__ = ["Cifar10"]
 class Cifar10(Source):
     """60,000 photographs in ten classes, 32x32 RGB (Krizhevsky 2009).
 
-    The Python version is pickles; they are read without running them. A copy that lacks some batches is read as
-    far as it goes, and ``Records.notes`` names what is missing.
+    The pickles of the Python version are read without executing them. If a copy lacks some batches, the others are
+    read, and ``Records.notes`` names the missing ones.
 
     Args:
         root: an archive (.tar.gz), or a folder that holds one or the unpacked batches; None downloads the binary
             version (170 MB).
-        split: 50,000 to train, 10,000 to test, or all of them in this order.
+        split: "train" (50,000 images), "test" (10,000), or "all" (both, in this order).
     """
 
     native_size: ClassVar[Size | None] = (32, 32)
@@ -45,7 +45,7 @@ class Cifar10(Source):
         batches, class_names = _read(place, wanted)
         found = [batch for batch in wanted if batch in batches]
         if not found:
-            raise DataError(f"cifar10: none of {', '.join(wanted)} in {place}; point --root at a copy that has them")
+            raise DataError(f"cifar10: none of {', '.join(wanted)} is in {place}; give --root a copy that has them")
         images = np.concatenate([batches[batch][0] for batch in found])
         labels = np.concatenate([batches[batch][1] for batch in found])
         return ArrayRecords(
@@ -53,7 +53,7 @@ class Cifar10(Source):
             labels=labels,
             names=tuple(f"{batch}[{index}]" for batch in found for index in range(len(batches[batch][1]))),
             class_names=class_names,
-            fingerprint=fingerprint_of([images, labels]),
+            fingerprint=compute_fingerprint([images, labels]),
             notes=_missing(wanted, found, place),
         )
 
@@ -84,7 +84,7 @@ _ARCHIVE = RemoteFile(
 
 
 def _find(root: Path) -> Path:
-    """The archive, or the folder that holds the batches."""
+    """Return the path of the archive, or of the folder that contains the batches."""
     if root.is_file():
         return root
     for folder in (root, root / "cifar-10-batches-bin", root / "cifar-10-batches-py"):
@@ -93,11 +93,11 @@ def _find(root: Path) -> Path:
     archives = sorted(root.glob("cifar-10*.tar.gz"), key=lambda path: path.stat().st_size)
     if archives:
         return archives[-1]
-    raise DataError(f"cifar10: no {_ARCHIVE.name} in {root}; put it there, or leave out --root to download it")
+    raise DataError(f"cifar10: no {_ARCHIVE.name} in {root}; put it there, or omit --root to download it")
 
 
 def _read(place: Path, wanted: tuple[str, ...]) -> tuple[dict[str, _Batch], tuple[str, ...]]:
-    """The batches by name, and the class names."""
+    """Return the batches by name, and the class names."""
     names = {*wanted, *(f"{batch}.bin" for batch in wanted), _META, f"{_META}.txt"}
     batches, class_names = {}, _CLASSES
     for name, data in _folder_files(place, names) if place.is_dir() else read_members(place, names, _MOST_BYTES):
@@ -115,7 +115,7 @@ def _folder_files(folder: Path, names: Container[str]) -> Iterator[tuple[str, by
         if path.name in names and path.is_file():
             left -= path.stat().st_size
             if left < 0:
-                raise DataError(f"{path}: larger than all of CIFAR-10; get it anew")
+                raise DataError(f"{path}: larger than all of CIFAR-10; download it again")
             yield path.name, path.read_bytes()
 
 
@@ -123,7 +123,7 @@ def _missing(wanted: tuple[str, ...], found: list[str], place: Path) -> tuple[st
     missing = [batch for batch in wanted if batch not in found]
     if not missing:
         return ()
-    return (f"only {len(found)} of {len(wanted)} batches are in {place}; {', '.join(missing)} missing",)
+    return (f"only {len(found)} of {len(wanted)} batches are in {place}; missing: {', '.join(missing)}",)
 
 
 # --- reading them ------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def _missing(wanted: tuple[str, ...], found: list[str], place: Path) -> tuple[st
 def _parse_batch(data: bytes, where: str) -> _Batch:
     images, labels = _parse_binary(data, where) if where.endswith(".bin") else _parse_pickle(data, where)
     if len(images) != len(labels) or not len(labels):
-        raise DataError(f"{where}: {len(labels):,} labels for {len(images):,} images; get it anew")
+        raise DataError(f"{where}: {len(labels):,} labels for {len(images):,} images; download it again")
     if labels.min() < 0 or labels.max() >= len(_CLASSES):
         raise DataError(f"{where}: labels from {labels.min()} to {labels.max()}, expected 0 to {len(_CLASSES) - 1}")
     return images, labels
@@ -140,7 +140,7 @@ def _parse_batch(data: bytes, where: str) -> _Batch:
 
 def _parse_binary(data: bytes, where: str) -> _Batch:
     if len(data) % (1 + _PIXELS):
-        raise DataError(f"{where}: {len(data):,} bytes, expected a multiple of {1 + _PIXELS:,}; get it anew")
+        raise DataError(f"{where}: {len(data):,} bytes, expected a multiple of {1 + _PIXELS:,}; download it again")
     rows = np.frombuffer(data, np.uint8).reshape(-1, 1 + _PIXELS)
     return rows[:, 1:], rows[:, 0].astype(np.int64)
 
@@ -149,7 +149,7 @@ def _parse_pickle(data: bytes, where: str) -> _Batch:
     batch = read_pickle(data, where)
     images, labels = batch.get("data"), _numbers(batch.get("labels"))
     if not isinstance(images, np.ndarray) or images.shape[1:] != (_PIXELS,) or labels is None:
-        raise DataError(f"{where}: no batch of CIFAR-10; expected 'data' of n x {_PIXELS:,} bytes and 'labels'")
+        raise DataError(f"{where}: not a CIFAR-10 batch; expected 'data' of n x {_PIXELS:,} bytes, and 'labels'")
     return images, labels
 
 
@@ -163,7 +163,7 @@ def _parse_class_names(data: bytes, where: str) -> tuple[str, ...]:
     listed = data.split() if where.endswith(".txt") else read_pickle(data, where).get("label_names")
     names = tuple(_text(item) for item in listed) if isinstance(listed, list) else ()
     if len(names) != len(_CLASSES):
-        raise DataError(f"{where}: {len(names)} class names, expected {len(_CLASSES)}; get it anew, or delete it")
+        raise DataError(f"{where}: {len(names)} class names, expected {len(_CLASSES)}; download it again, or delete it")
     return names
 
 

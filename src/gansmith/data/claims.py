@@ -1,4 +1,4 @@
-"""What an image file claims to hold: looked at before Pillow opens it, which would make room or spend hours for it."""
+"""Checks the sizes that an image file declares before Pillow opens it, and would allocate memory or run for hours."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import struct
 
 from gansmith.errors import UnreadableImage
 
-__all__ = ["METADATA_LIMIT", "refuse_claims", "webp_pixels"]
+__all__ = ["METADATA_LIMIT", "read_webp_size", "refuse_claims"]
 
-METADATA_LIMIT = 2**24  # bytes before the pixels of a JPEG; a colour profile and a photograph's notes have less
-SEGMENT_LIMIT = 4096  # of a JPEG, before the pixels
-PART_LIMIT = 2**19  # strips or tiles of a TIFF: 16x16 tiles of 100 million pixels are 400,000
+METADATA_LIMIT = 2**24  # bytes before the pixels of a JPEG; colour profile and EXIF need less
+SEGMENT_LIMIT = 4096  # segments of a JPEG before the pixels
+PART_LIMIT = 2**19  # strips or tiles of a TIFF; 100 million pixels in 16x16 tiles are 400,000
 _TIFF_STARTS = {
     b"II*\0": (4, "<I", "<H", "<HHI"),
     b"MM\0*": (4, ">I", ">H", ">HHI"),
@@ -21,10 +21,10 @@ _TIFF_PARTS = (273, 279, 324, 325)  # offsets and sizes of strips and of tiles
 
 
 def refuse_claims(data: bytes) -> None:
-    """Refuse a file whose metadata alone would take minutes.
+    """Refuse a JPEG or TIFF whose metadata alone would take minutes to read.
 
     Raises:
-        UnreadableImage: with the reason.
+        UnreadableImage: too many metadata segments, strips or tiles.
     """
     if data[:2] == b"\xff\xd8":
         _refuse_segments(data)
@@ -32,8 +32,8 @@ def refuse_claims(data: bytes) -> None:
         _refuse_parts(data)
 
 
-def webp_pixels(start: bytes) -> tuple[int, int]:
-    """Return width and height of a WebP file from its first 30 bytes; zeros for any other file."""
+def read_webp_size(start: bytes) -> tuple[int, int]:
+    """Return (width, height) of a WebP file from its first 30 bytes; (0, 0) for any other file."""
     if start[:4] != b"RIFF" or start[8:12] != b"WEBP" or len(start) < 30:
         return 0, 0
     if start[12:16] == b"VP8X":
@@ -45,10 +45,10 @@ def webp_pixels(start: bytes) -> tuple[int, int]:
 
 
 def _refuse_segments(data: bytes) -> None:
-    """Of a JPEG; Pillow appends each to those before it, at the square of their number."""
+    """Refuse a JPEG with too many segments: Pillow's time grows with the square of their number."""
     place, count = 2, 0
     while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":  # the start of the pixels
-        if data[place + 1 : place + 2] == b"\xff":  # filling
+        if data[place + 1 : place + 2] == b"\xff":  # padding
             place += 1
             continue
         count += 1
@@ -59,8 +59,8 @@ def _refuse_segments(data: bytes) -> None:
 
 
 def _refuse_parts(data: bytes) -> None:
-    """Of a TIFF; Pillow makes a list of them."""
-    at, offset, size, entry = _TIFF_STARTS[data[:4]]  # of the first directory's place, and of its parts
+    """Refuse a TIFF with too many strips or tiles: Pillow makes a list of them."""
+    at, offset, size, entry = _TIFF_STARTS[data[:4]]  # where the directory's offset is; formats of its fields
     start = _number(data, at, struct.calcsize(offset), offset)
     width = struct.calcsize(entry) + struct.calcsize(offset)
     first = start + struct.calcsize(size)
@@ -72,6 +72,6 @@ def _refuse_parts(data: bytes) -> None:
 
 
 def _number(data: bytes, place: int, size: int, kind: str) -> int:
-    """A number in a file; 0 beyond its end."""
+    """Return the number at a place in a file; 0 beyond its end."""
     found: tuple[int, ...] = struct.unpack(kind, data[place : place + size].ljust(size, b"\0"))
     return found[0]

@@ -1,8 +1,7 @@
-"""Which class a person means by a name or a number: one rule for the command line, Python and evaluation.
+"""Finds the class for a name or a number: one rule for the command line, Python and evaluation.
 
-Names and numbers never share a namespace. Where a class has a number for its name, as ``00014`` of a traffic-sign
-folder, numbers are names and are compared by value: 14 is ``00014`` and nothing else. Where no class has, a number is
-the class's index, counted from 0.
+If some class has a number as its name, such as ``00014`` in a folder of traffic signs, numbers are names and are
+compared by value: 14 means ``00014``. If no class has, a number is the index of a class, counted from 0.
 """
 
 from __future__ import annotations
@@ -12,26 +11,26 @@ from collections.abc import Sequence
 
 from gansmith.errors import ConfigError, did_you_mean
 
-__all__ = ["class_index", "classes_text", "composed"]
+__all__ = ["describe_classes", "find_class", "to_nfc"]
 
 
-def composed(name: str) -> str:
-    """Return a name in composed Unicode (NFC), in which it is the same from every operating system."""
+def to_nfc(name: str) -> str:
+    """Return a name in composed Unicode (NFC), so that it is the same from every operating system."""
     return unicodedata.normalize("NFC", name)
 
 
-def class_index(class_names: Sequence[str], label: int | str, where: str = "label") -> int:
-    """Return the index of the class that a name or a number means.
+def find_class(class_names: Sequence[str], label: int | str, where: str = "label") -> int:
+    """Return the index of the class with a name or a number.
 
     Args:
-        class_names: in the order of their indices, in composed Unicode.
-        label: what a person wrote.
-        where: for the message.
+        class_names: names in composed Unicode, in the order of their indices.
+        label: a class name, or a number.
+        where: the option or field, for the message.
 
     Raises:
-        ConfigError: no class is meant, or several.
+        ConfigError: no class fits, or several do.
     """
-    wanted = composed(str(label))
+    wanted = to_nfc(str(label))
     if wanted in class_names:
         return class_names.index(wanted)
     numbered = {index: int(name) for index, name in enumerate(class_names) if _is_number(name)}
@@ -44,18 +43,18 @@ def class_index(class_names: Sequence[str], label: int | str, where: str = "labe
         return found[0]
     if found:
         meant = " or ".join(class_names[index] for index in found)
-        raise ConfigError(f"{where}: {wanted} may be {meant}; write the name as it stands there")
+        raise ConfigError(f"{where}: {wanted} may be {meant}; write the full name")
     raise ConfigError(
-        f"{where}: no class is called {wanted}; classes here have numbers for names, "
+        f"{where}: no class is called {wanted}; class names here are numbers, "
         f"so an index is not accepted; {did_you_mean(wanted, class_names)}"
     )
 
 
-def classes_text(counts: Sequence[int]) -> str:
-    """How many classes there are, and how many of them have no image: "3 classes", "2 classes and 1 without images".
+def describe_classes(counts: Sequence[int]) -> str:
+    """Return text such as "3 classes" or "2 classes and 1 without images".
 
     Args:
-        counts: images of each.
+        counts: the number of images of each class.
     """
     present = sum(1 for count in counts if count)
     empty = f" and {len(counts) - present} without images" if present < len(counts) else ""
@@ -68,5 +67,5 @@ def _is_number(name: str) -> bool:
 
 def _by_index(class_names: Sequence[str], index: int, where: str) -> int:
     if index >= len(class_names):
-        raise ConfigError(f"{where}: there is no class {index}; they are numbered 0 to {len(class_names) - 1}")
+        raise ConfigError(f"{where}: no class {index}; expected 0 to {len(class_names) - 1}, or a class name")
     return index

@@ -1,4 +1,4 @@
-"""File bytes to a Pillow image, and any image to uint8 pixels of a wanted size and number of channels."""
+"""Decodes image files with Pillow, and converts any image to uint8 pixels of a given size and number of channels."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from PIL import (
 )
 
 from gansmith.data.budget import DECODING
-from gansmith.data.claims import refuse_claims, webp_pixels
+from gansmith.data.claims import read_webp_size, refuse_claims
 from gansmith.data.formats import FORMATS, RAW, explain_format, readable_formats
-from gansmith.data.levels import Levels, eight_bit, levels_of
+from gansmith.data.levels import Levels, resolve_levels, to_eight_bit
 from gansmith.data.source import Record, Size
-from gansmith.data.tiles import LOW_BYTES, TILE_PIXELS, tiles
+from gansmith.data.tiles import LOW_BYTES, TILE_PIXELS, cut_tiles
 from gansmith.errors import UnreadableImage
 from gansmith.types import PixelArray, size_text
 
-__all__ = ["ANIMATED", "PIXEL_LIMIT", "Fit", "convert", "decode", "lost_by_crop", "to_pixels"]
+__all__ = ["ANIMATED", "PIXEL_LIMIT", "Fit", "compute_crop_loss", "convert", "decode", "to_pixels"]
 
 Fit: TypeAlias = Literal["crop", "pad", "stretch"]
 
-PIXEL_LIMIT = 100_000_000  # more than any camera for the pocket takes
-ANIMATED = "animated"  # in an image's info: the file has more frames or pages than this first one
+PIXEL_LIMIT = 100_000_000  # more than compact cameras take
+ANIMATED = "animated"  # key in an image's info: the file has more frames or pages than the first
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _STRETCH = {"L;2": 85, "L;4": 17}
-_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # a pixel in Pillow's memory; 4 in other modes
-_COPY = 4  # bytes a pixel of an image that was turned or converted, while the one that it comes from is there
-_BUFFERS = {"PNG": 0, "JPEG": 0, "GIF": 4, "BMP": 8, "PPM": 8}  # bytes a pixel that decoding itself needs; else 12
-_PROGRESSIVE = 6  # bytes a pixel, at the full size however coarsely a JPEG is decoded
-_TILE = 40 * TILE_PIXELS  # bytes, of what a part is converted by
-REDUCING_GAP = 3.0  # Pillow: indistinguishable from plain Lanczos, and quick on large images
+_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # bytes per pixel in memory; 4 in other modes
+_COPY = 4  # bytes per pixel of a rotated or converted copy, while the original still exists
+_BUFFERS = {"PNG": 0, "JPEG": 0, "GIF": 4, "BMP": 8, "PPM": 8}  # bytes per pixel that the decoder needs; else 12
+_PROGRESSIVE = 6  # bytes per pixel at full size for a progressive JPEG, even if it is decoded at a smaller size
+_TILE = 40 * TILE_PIXELS  # bytes to convert one tile
+REDUCING_GAP = 3.0  # as Pillow documents: close to plain Lanczos, and fast on large images
 
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -58,18 +58,18 @@ UPRIGHT = {
 
 
 def decode(file: bytes | BinaryIO, size: Size | None = None, name: str = "") -> Image.Image:
-    """Decode an image file, upright as its EXIF data say; of a GIF the first frame.
+    """Decode an image file and rotate it as its EXIF orientation says; of several frames, take the first.
 
     Args:
         file: its bytes, or the open file.
-        size: height and width that will be wanted; a large JPEG is decoded coarsely, never below twice this.
-        name: the file's, which tells RAW photographs from the thumbnails inside them.
+        size: the (height, width) needed later; a large JPEG may be decoded at a reduced size, at least twice this.
+        name: the file's name, which distinguishes RAW photographs from the thumbnails inside them.
 
     Returns:
-        A loaded image of any mode; its ``format`` is kept.
+        The loaded image in any mode, with its ``format``.
 
     Raises:
-        UnreadableImage: with the reason.
+        UnreadableImage: it cannot be decoded; the message gives the reason.
     """
     data = file if isinstance(file, bytes) else file.read()
     if not data:
@@ -91,21 +91,21 @@ def decode(file: bytes | BinaryIO, size: Size | None = None, name: str = "") -> 
 
 
 def _decoded(data: bytes, size: Size | None) -> Image.Image:
-    _refuse_pixels(*webp_pixels(data[:30]))  # before Pillow makes room for them
+    _refuse_pixels(*read_webp_size(data[:30]))  # before Pillow allocates memory for them
     refuse_claims(data)
     image: Image.Image = Image.open(io.BytesIO(data), formats=readable_formats())
     _refuse_pixels(image.width, image.height)
     num_pixels = image.width * image.height
     if size is not None:
-        side = 2 * max(size)  # both ways, for EXIF may yet turn the image
+        side = 2 * max(size)  # for both sides, since EXIF may rotate the image afterwards
         image.draft(None, (side, side))
     rawmode = _rawmode(image)
     needed = _bytes_needed(image, rawmode, num_pixels, len(data))
-    with DECODING.holding(needed, f"{size_text((image.height, image.width))} pixels of mode {image.mode}"):
+    with DECODING.hold(needed, f"{size_text((image.height, image.width))} pixels of mode {image.mode}"):
         kind, animated = image.format, _is_animated(image, data)
         _scale_transparent_colour(image, rawmode)
         image.load()
-        image = _upright(image)  # here, where nothing else holds the image that was turned
+        image = _upright(image)  # here, where nothing else references the original
         image.format = kind
         if _has_low_bytes(rawmode):
             image.info[LOW_BYTES] = _upright(_low_bytes(data, str(rawmode)))
@@ -120,13 +120,13 @@ def _refuse_pixels(width: int, height: int) -> None:
 
 
 def _bytes_needed(image: Image.Image, rawmode: str | None, num_pixels: int, file_bytes: int) -> int:
-    """The most memory that an image takes from here until it is pixels of the wanted size, its file not counted.
+    """Return the peak memory in bytes to decode, convert and resize an image, without its file.
 
     Args:
-        image: opened and not loaded.
-        rawmode: how the file keeps its pixels.
-        num_pixels: of the file; the image may have fewer.
-        file_bytes: the file's.
+        image: opened but not loaded.
+        rawmode: Pillow's name for the pixel format in the file.
+        num_pixels: pixels in the file; the image may have fewer.
+        file_bytes: size of the file.
     """
     here = image.width * image.height
     kept = (_BYTES.get(image.mode, 4) + (4 if _has_low_bytes(rawmode) else 0)) * here
@@ -140,14 +140,14 @@ def _bytes_needed(image: Image.Image, rawmode: str | None, num_pixels: int, file
 
 
 def _is_animated(image: Image.Image, data: bytes) -> bool:
-    """Whether the file has several frames or pages; the second picture in a photograph is none."""
+    """Return whether the file has several frames or pages; the extra images of an MPO photograph do not count."""
     if image.format == "MPO":
         return False
-    if image.format == "GIF":  # to see it, Pillow leaves the first frame
+    if image.format == "GIF":  # on a new image, because Pillow seeks past the first frame to find out
         image = Image.open(io.BytesIO(data), formats=("GIF",))
     try:
         return bool(getattr(image, "is_animated", False))
-    except Exception:  # what comes after the first frame is damaged, and is not read
+    except Exception:  # damage after the first frame, which is not read
         return True
 
 
@@ -157,7 +157,7 @@ def _has_low_bytes(rawmode: str | None) -> bool:
 
 
 def _low_bytes(data: bytes, rawmode: str) -> Image.Image:
-    """The lower bytes of 16-bit colours, of which Pillow keeps the upper: the file read in the other byte order."""
+    """Return the lower bytes of 16-bit colours: decode with the other byte order, as Pillow keeps the upper bytes."""
     colour, _, order = rawmode.partition(";16")
     image = Image.open(io.BytesIO(data), formats=readable_formats())
     other = "L" if order == "B" or (order == "N" and sys.byteorder == "big") else "B"
@@ -172,7 +172,7 @@ def _in_mode(tile: Any, rawmode: str) -> Any:
 
 
 def _rawmode(image: Image.Image) -> str | None:
-    """Pillow's name of how the file keeps its pixels."""
+    """Return Pillow's name for the pixel format in the file."""
     tile = getattr(image, "tile", None)
     options = tile[0][3] if tile else None
     mode = options[0] if isinstance(options, tuple) and options else options
@@ -180,9 +180,9 @@ def _rawmode(image: Image.Image) -> str | None:
 
 
 def _scale_transparent_colour(image: Image.Image, rawmode: str | None) -> None:
-    """Bring the colour that a PNG declares transparent to the depth that Pillow decodes its pixels to.
+    """Scale the colour that a PNG declares transparent as Pillow scales the pixels.
 
-    Pillow keeps the declared value while it stretches 2 and 4 bits to 8 and cuts 16 bits of colour to their upper 8.
+    Pillow scales pixels of 2 and 4 bits to 8 and cuts 16-bit colours to the upper 8, but keeps the declared value.
     """
     colour = image.info.get("transparency")
     if rawmode in _STRETCH and isinstance(colour, int):
@@ -194,15 +194,15 @@ def _scale_transparent_colour(image: Image.Image, rawmode: str | None) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         method = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # broken metadata do not make the pixels unreadable
+    except Exception:  # the pixels are readable even if the metadata are broken
         return image
     return image if method is None else image.transpose(method)
 
 
 class _QuietPillow:
-    """Ignores Pillow's warnings (large images, odd metadata) while any thread decodes.
+    """Ignores Pillow's warnings about large images and odd metadata while any thread decodes.
 
-    ``warnings.catch_warnings`` swaps the filters of the whole process, so threads cannot each have their own.
+    ``warnings.catch_warnings`` replaces the filters of the whole process, so threads have to share one block of it.
     """
 
     def __init__(self) -> None:
@@ -231,22 +231,22 @@ _quiet_pillow = _QuietPillow()
 
 
 def to_pixels(record: Record, size: Size, channels: int, fit: Fit = "crop", levels: Levels | None = None) -> PixelArray:
-    """Any image as pixels of the wanted shape; what has that shape already passes bit for bit.
+    """Convert an image to pixels of a given shape; an array that has this shape is returned unchanged.
 
     Args:
         record: a Pillow image of any mode, or uint8 [h w c].
         size: height and width.
-        channels: 1 gray, 3 RGB, 4 RGBA; transparency that is not wanted is laid on white.
-        fit: what to do about another aspect ratio. "crop" keeps the middle, "stretch" distorts, "pad" keeps all
-            and fills up with the median colour of the image's own edge, which shows least on a plain ground,
-            be it black, white or transparent.
-        levels: of images of more than 8 bits; see ``convert``.
+        channels: 1 gray, 3 RGB, 4 RGBA. For gray and RGB, transparent images are composited on white.
+        fit: how to change the aspect ratio. "crop" keeps the centre, "stretch" distorts, "pad" keeps the whole image
+            and fills the rest with the median colour of its edge, which suits a plain black, white or transparent
+            background.
+        levels: black and white of images with more than 8 bits; see ``convert``.
 
     Returns:
         uint8 [h w c].
 
     Raises:
-        UnreadableImage: the mode cannot be converted, with the reason.
+        UnreadableImage: the mode cannot be converted.
     """
     if isinstance(record, np.ndarray) and record.shape == (*size, channels):
         return record
@@ -260,20 +260,20 @@ def to_pixels(record: Record, size: Size, channels: int, fit: Fit = "crop", leve
 
 
 def convert(record: Record, channels: int, levels: Levels | None = None) -> Image.Image:
-    """The image in mode L, RGB or RGBA at its own size.
+    """Convert an image to mode L, RGB or RGBA (1, 3 or 4 channels) without resizing it.
 
-    Without levels, 16-bit values are scaled to 8 bit (v / 257, rounded), floats from [0, 1] or [0, 255].
+    Without levels, 16-bit values v become round(v / 257), and floats are scaled from [0, 1] or [0, 255].
 
     Raises:
-        UnreadableImage: the mode cannot be converted, with the reason.
+        UnreadableImage: the mode cannot be converted.
     """
     return _converted(_as_image(record), MODES[channels], levels or Levels())
 
 
 def _converted(image: Image.Image, mode: str, levels: Levels) -> Image.Image:
-    """The image in a mode, made part by part where it is large."""
-    levels = levels_of(image, levels)
-    parts = tiles(image)
+    """Convert an image to a mode; a large one tile by tile."""
+    levels = resolve_levels(image, levels)
+    parts = cut_tiles(image)
     box, part = next(parts)
     part = _part_in_mode(part, mode, levels)
     if part.size == image.size:
@@ -286,7 +286,7 @@ def _converted(image: Image.Image, mode: str, levels: Levels) -> Image.Image:
 
 
 def _part_in_mode(image: Image.Image, mode: str, levels: Levels) -> Image.Image:
-    image = eight_bit(image, levels)
+    image = to_eight_bit(image, levels)
     try:
         if image.has_transparency_data or mode == "RGBa":
             image = image.convert("RGBA")
@@ -294,7 +294,7 @@ def _part_in_mode(image: Image.Image, mode: str, levels: Levels) -> Image.Image:
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         return image if image.mode == mode else image.convert(mode)
     except ValueError as error:
-        raise UnreadableImage(f"colours of mode {image.mode} cannot be turned into {mode}") from error
+        raise UnreadableImage(f"mode {image.mode} cannot be converted to {mode}") from error
 
 
 def _as_image(record: Record) -> Image.Image:
@@ -303,8 +303,8 @@ def _as_image(record: Record) -> Image.Image:
     return Image.fromarray(record[..., 0] if record.shape[-1] == 1 else record)
 
 
-def lost_by_crop(size: Size, wanted: Size) -> float:
-    """The share of an image's area that cropping it to another shape cuts off."""
+def compute_crop_loss(size: Size, wanted: Size) -> float:
+    """Return the share of an image's area that cropping to another aspect ratio removes, in [0, 1)."""
     scale = min(size[0] / wanted[0], size[1] / wanted[1])
     return 1 - wanted[0] * scale * wanted[1] * scale / (size[0] * size[1])
 
@@ -321,7 +321,7 @@ def _stretch(image: Image.Image, width: int, height: int) -> Image.Image:
 
 
 def _resized(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None) -> Image.Image:
-    """The image in another size; one whose colours are multiplied by alpha comes back as RGBA, as of Pillow itself."""
+    """Resize an image; return premultiplied RGBa as RGBA."""
     if image.mode == "RGBa":
         return image.resize(size, Image.Resampling.LANCZOS, box, REDUCING_GAP).convert("RGBA")
     return image.resize(size, Image.Resampling.LANCZOS, box, REDUCING_GAP)

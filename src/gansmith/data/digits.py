@@ -1,4 +1,4 @@
-"""Scikit-learn's handwritten digits: real scans that come with the library, so nothing needs to be downloaded."""
+"""Scikit-learn's handwritten digits: real scans that are installed with the library, so nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from gansmith.data.arrays import ArrayRecords, fingerprint_of
+from gansmith.data.arrays import ArrayRecords, compute_fingerprint
 from gansmith.data.source import Records, Size, Source
 
 __all__ = ["Digits"]
@@ -22,10 +22,10 @@ class Digits(Source):
 
     def records(self, size: Size | None = None) -> Records:
         """Load the scans; see ``Source.records``."""
-        from sklearn.datasets import load_digits  # only here: it takes a second to import
+        from sklearn.datasets import load_digits  # imported here because it takes a second
 
         values, labels = load_digits(return_X_y=True)
-        # Each value counts the inked ones of 4x4 points: 0 to 16, spread over 0 to 255.
+        # A value counts the inked points of a 4x4 cell, 0 to 16; scale to 0 to 255.
         images = np.rint(values * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
         labels = labels.astype(np.int64)
         return ArrayRecords(
@@ -33,5 +33,5 @@ class Digits(Source):
             labels=labels,
             names=tuple(map(str, range(len(images)))),
             class_names=tuple("0123456789"),
-            fingerprint=fingerprint_of([images, labels]),
+            fingerprint=compute_fingerprint([images, labels]),
         )

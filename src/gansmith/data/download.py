@@ -1,6 +1,6 @@
-"""Fetch a data set's file once: resumable, from one of several mirrors, checked against its pinned digest.
+"""Downloads a data set's file once: resumable, from several mirrors, checked against a pinned digest.
 
-The standard library's ``urllib`` is enough for one file at a time, and one dependency less.
+It uses ``urllib`` of the standard library to avoid a dependency: one file at a time needs no more.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ __all__ = ["Progress", "RemoteFile", "fetch"]
 
 Progress: TypeAlias = Callable[[int, int], object]  # bytes done, bytes in all
 
-_ROUNDS = 3  # each mirror gets further chances, which resume a connection that was cut
+_ROUNDS = 3  # attempts per mirror; a later attempt resumes an interrupted download
 _TIMEOUT_SECONDS = 30
 _CHUNK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file on the web that never changes.
+    """A file on the web with a fixed content.
 
     Args:
-        name: what to call it in the cache folder.
-        urls: where it lies, the best place first.
-        digest: "sha256:..." and the hexadecimal digits; "md5:..." where no better digest has been published.
-        size_bytes: its length; a server that sends more is cut off.
+        name: file name in the cache folder.
+        urls: mirrors, in the order in which they are tried.
+        digest: "sha256:" and the hexadecimal digits; "md5:" if no better digest is published.
+        size_bytes: the length; reading stops if a server sends more.
     """
 
     name: str
@@ -47,18 +47,18 @@ class RemoteFile:
 
 
 def fetch(file: RemoteFile, folder: Path, progress: Progress | None = None) -> Path:
-    """The file's path in the folder, after downloading it if it is not there yet.
+    """Download a file unless the folder has it, and return its path.
 
-    It arrives as ``NAME.part``, which a later attempt resumes, and gets its name once its digest is right. Of
-    several processes that ask at the same time one downloads and the others wait.
+    The download is ``NAME.part``, which a later attempt resumes, and is renamed once its digest is correct. If several
+    processes need the file at the same time, one downloads and the others wait.
 
     Args:
-        file: what to fetch.
-        folder: where to keep it; named after the data set, as messages show.
-        progress: called with the bytes done and the bytes in all; by default a bar on standard error.
+        file: the file.
+        folder: the folder to keep it in; messages show its name as that of the data set.
+        progress: called with the bytes done and the total; None shows a bar on standard error.
 
     Raises:
-        DataError: no mirror has it, or what lies there is another file; the message says what to put where.
+        DataError: no mirror has it, or the folder contains another file of this name.
     """
     target = folder / file.name
     if not target.exists():
@@ -66,7 +66,7 @@ def fetch(file: RemoteFile, folder: Path, progress: Progress | None = None) -> P
             if not target.exists():
                 _download(file, target, progress)
     elif flaw := _flaw(target, file):
-        raise DataError(f"{target}: {flaw}; delete it to download it again, or point --root at a good copy")
+        raise DataError(f"{target}: {flaw}; delete it to download it again, or give --root a good copy")
     return target
 
 
@@ -76,7 +76,7 @@ def _locked(target: Path) -> contextlib.AbstractContextManager[object]:
         return FileLock(f"{target}.lock").acquire()
     except OSError as error:
         raise DataError(
-            f"{target.parent}: cannot be written ({error}); set GANSMITH_CACHE to a folder that can"
+            f"{target.parent}: cannot be written ({error}); set GANSMITH_CACHE to a writable folder"
         ) from error
 
 
@@ -93,12 +93,12 @@ def _download(file: RemoteFile, target: Path, progress: Progress | None) -> None
     tried = "; ".join(f"{host}: {reason}" for host, reason in reasons.items())
     raise DataError(
         f"{target.parent.name}: cannot download {file.name} (offline? {tried}); "
-        f"put it into {target.parent}, or point --root at a folder that has it"
+        f"put it into {target.parent}, or give --root a folder that contains it"
     )
 
 
 def _attempt(url: str, part: Path, file: RemoteFile, report: Progress) -> str | None:
-    """Try one mirror; says why it failed, or None once the part is the whole file."""
+    """Download from one mirror; return why it failed, or None if the file is complete."""
     try:
         _transfer(url, part, file.size_bytes, report)
         flaw = _flaw(part, file)
@@ -118,7 +118,7 @@ def _reason(error: Exception) -> str:
 
 
 def _transfer(url: str, part: Path, size: int, report: Progress) -> None:
-    """Append to the part what it still lacks."""
+    """Append the missing bytes to the partial file."""
     done = part.stat().st_size if part.exists() else 0
     if done >= size:
         return
@@ -126,7 +126,7 @@ def _transfer(url: str, part: Path, size: int, report: Progress) -> None:
     if done:
         headers["Range"] = f"bytes={done}-"
     with urlopen(Request(url, headers=headers), timeout=_TIMEOUT_SECONDS) as response:
-        if response.status != 206:  # this server knows no ranges and sends everything
+        if response.status != 206:  # the server ignores the range and sends the whole file
             done = 0
         with part.open("ab" if done else "wb") as out:
             _copy(response, out, done, size, report)
@@ -134,7 +134,7 @@ def _transfer(url: str, part: Path, size: int, report: Progress) -> None:
 
 def _copy(response: HTTPResponse, out: BinaryIO, done: int, size: int, report: Progress) -> None:
     report(done, size)
-    # One byte beyond the pinned size is enough to know a wrong file; no more of it is read.
+    # One byte beyond the pinned size shows that it is another file; no more is read.
     while chunk := response.read(min(_CHUNK_BYTES, size + 1 - done)):
         out.write(chunk)
         done += len(chunk)
@@ -144,11 +144,11 @@ def _copy(response: HTTPResponse, out: BinaryIO, done: int, size: int, report: P
 
 
 def _flaw(path: Path, file: RemoteFile) -> str | None:
-    """What makes this another file than the pinned one, or None."""
+    """Return how a file differs from the pinned one, or None."""
     size = path.stat().st_size
     if size != file.size_bytes:
         length = "longer" if size > file.size_bytes else "shorter"
-        return f"{length} than the {file.size_bytes:,} bytes of the true {file.name}"
+        return f"{length} than {file.name} should be ({file.size_bytes:,} bytes)"
     kind, _, expected = file.digest.partition(":")
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, kind).hexdigest()
@@ -157,7 +157,7 @@ def _flaw(path: Path, file: RemoteFile) -> str | None:
 
 @contextlib.contextmanager
 def _bar(name: str) -> Iterator[Progress]:
-    from rich import console, progress  # only here: a download is rare, and rich takes a while to import
+    from rich import console, progress  # imported here because downloads are rare and rich loads slowly
 
     columns = (progress.TextColumn("{task.description}", markup=False), progress.BarColumn(), progress.DownloadColumn())
     speed = (progress.TransferSpeedColumn(), progress.TimeRemainingColumn())
@@ -166,7 +166,7 @@ def _bar(name: str) -> Iterator[Progress]:
     with contextlib.ExitStack() as shown:
 
         def report(done: int, total: int) -> None:
-            if not bar.live.is_started:  # not before something arrives: offline there is nothing to show
+            if not bar.live.is_started:  # start with the first bytes, so that no bar appears offline
                 shown.enter_context(bar)
             bar.update(task, completed=done, total=total)
 

@@ -1,4 +1,4 @@
-"""Which files are images, by their names and first bytes, and what to do about those that cannot be decoded."""
+"""Recognises image files by their names and first bytes, and explains those that cannot be decoded."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = [
     "PHOTOGRAPHS",
     "RAW",
     "SUFFIXES",
+    "describe_pointer",
+    "describe_pointer_file",
     "explain_format",
-    "images_by_name",
-    "is_pointer",
-    "pointer_at",
     "readable_formats",
+    "select_images",
 ]
 
 FORMATS = ("PNG", "JPEG", "PPM", "GIF", "BMP", "WEBP", "TIFF")
-SUFFIXES = (  # of what is decoded without an extra
+SUFFIXES = (  # of formats that need no optional package
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm"),
 )
@@ -33,15 +33,15 @@ RAW = (  # sensor data; many of them are TIFF files whose first image is a thumb
 )
 HEIF = (".heic", ".heif", ".heics", ".heifs", ".hif")
 JPEG_2000 = (".jp2", ".j2k", ".jpf", ".jpx", ".j2c")
-PHOTOGRAPHS = (*HEIF, ".avif", ".jxl", *JPEG_2000, *RAW)  # images by name that may need an extra or a conversion
+PHOTOGRAPHS = (*HEIF, ".avif", ".jxl", *JPEG_2000, *RAW)  # may need an optional package or a conversion
 
 _CONVERT = "convert it to JPEG or PNG"
 _REASONS = {
-    "HEIF": f"a HEIC photograph; pip install 'gansmith[heic]' reads it, or {_CONVERT}",
-    "AVIF": f"an AVIF image, which this Pillow cannot read; pip install 'pillow>=11.3', or {_CONVERT}",
+    "HEIF": f"a HEIC photograph; to read it, pip install 'gansmith[heic]', or {_CONVERT}",
+    "AVIF": f"an AVIF image, which this version of Pillow cannot read; pip install 'pillow>=11.3', or {_CONVERT}",
     "JXL": f"a JPEG XL image, which is not supported; {_CONVERT}",
     "JPEG2000": f"a JPEG 2000 image, which is not supported; {_CONVERT}",
-    "RAW": f"a RAW photograph, which has to be developed first; {_CONVERT}",
+    "RAW": f"a RAW photograph, which is not supported; {_CONVERT}",
 }
 _BRANDS = re.compile(rb"(?P<AVIF>avi[fs])|(?P<RAW>crx )|(?P<HEIF>heic|heix|heim|heis|hevc|hevx|hevm|hevs|mif1|msf1)")
 _STARTS = (
@@ -62,12 +62,12 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 _ANNEX = re.compile(rb"\S{0,4000}\.?git/annex/objects/|/annex/objects/")
 
 
-def images_by_name(names: Sequence[str]) -> tuple[list[str], tuple[tuple[str, str], ...]]:
-    """Tell images from other files by their suffixes.
+def select_images(names: Sequence[str]) -> tuple[list[str], tuple[tuple[str, str], ...]]:
+    """Separate images from other files by their suffixes.
 
     Returns:
-        The names of images, readable or not; and those of the other files, each with the reason. A photograph that
-        lies beside a JPEG or PNG of the same name is one of the others: both show the same.
+        The names of images, readable or not; and (name, reason) of the other files. A photograph such as a RAW file
+        counts as another file if a JPEG or PNG of the same name lies beside it, because both show the same.
     """
     stems = {name.lower().rpartition(".")[0] for name in names if name.lower().endswith(SUFFIXES)}
     images, others = [], []
@@ -77,18 +77,18 @@ def images_by_name(names: Sequence[str]) -> tuple[list[str], tuple[tuple[str, st
             images.append(name)
         else:
             twin = lower.endswith(PHOTOGRAPHS)
-            others.append((name, "beside an image of the same name" if twin else "not an image, by its name"))
+            others.append((name, "beside an image of the same name" if twin else "the suffix is not that of an image"))
     return images, tuple(others)
 
 
-def is_pointer(start: bytes) -> str | None:
-    """Recognise the small text file that stands for a large one in a repository.
+def describe_pointer(start: bytes) -> str | None:
+    """Recognise a pointer file of Git LFS or git-annex: a small text file in place of a large one.
 
     Args:
         start: the file's first bytes.
 
     Returns:
-        What it is and what to do, or None for any other file.
+        What it is and the remedy, or None for any other file.
     """
     if start.startswith(_LFS):
         return "a Git LFS pointer, not the file itself; run 'git lfs pull' in the repository"
@@ -97,20 +97,20 @@ def is_pointer(start: bytes) -> str | None:
     return None
 
 
-def pointer_at(path: Path) -> str | None:
-    """The same for a file on disk; None for what is no readable file."""
+def describe_pointer_file(path: Path) -> str | None:
+    """Return ``describe_pointer`` of a file on disk; None if it cannot be read."""
     try:
         with path.open("rb") as file:
-            return is_pointer(file.read(4096))
+            return describe_pointer(file.read(4096))
     except OSError:
         return None
 
 
 def explain_format(data: bytes, name: str = "") -> str | None:
-    """Return why a file cannot be decoded, where its first bytes or its name tell, with the remedy; else None."""
+    """Return why a file cannot be decoded, with the remedy, judged by its first bytes and name; None if unknown."""
     suffix = "." + name.lower().rpartition(".")[2]
     kind = "RAW" if suffix in RAW else _kind(data[:64]) or _BY_SUFFIX.get(suffix)
-    return is_pointer(data[:4096]) or (None if kind is None else _REASONS[kind])
+    return describe_pointer(data[:4096]) or (None if kind is None else _REASONS[kind])
 
 
 def _kind(start: bytes) -> str | None:
@@ -122,7 +122,7 @@ def _kind(start: bytes) -> str | None:
 
 @functools.cache
 def readable_formats() -> tuple[str, ...]:
-    """Return Pillow's names of the formats that are decoded here: those of FORMATS, and of the plugins installed."""
+    """Return Pillow's names of the formats that can be decoded: FORMATS and those of installed plugins."""
     found = list(FORMATS)
     for module, register in (("PIL.AvifImagePlugin", ""), ("pillow_heif", "register_heif_opener")):
         try:

@@ -1,4 +1,4 @@
-"""The German Traffic Sign Recognition Benchmark, in each layout that it is passed around in."""
+"""The German Traffic Sign Recognition Benchmark, in the layouts in which it is distributed."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from gansmith.types import size_text
 
 __all__ = ["Gtsrb"]
 
-TABLE_LIMIT = 2**26  # bytes of a table; Kaggle's of all classes has 2 million
+TABLE_LIMIT = 2**26  # bytes of a table; Kaggle's table of all classes has 2 million
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gtsrb(Source):
-    """39,209 photographs of 43 kinds of traffic signs, RGB, from 25x25 to 243x225 (Stallkamp et al. 2012).
+    """39,209 photographs of 43 classes of traffic signs, RGB, from 25x25 to 243x225 (Stallkamp et al. 2012).
 
-    Each sign was driven past once and photographed 30 times: a track. A split never parts the frames of a track,
-    and every class that has two tracks has one on either side.
+    The 30 frames of one passage by a sign are a track. Both splits have whole tracks only, and each has at least one
+    track of every class with two or more.
 
     Args:
-        root: the official archive, ``GTSRB-Training_fixed.zip``, or Kaggle's, packed or not; or the folder that
-            holds it; or a folder inside it, down to the one that holds the class folders. None downloads the
-            official one (276 MB).
-        split: "train" and "held-out" are the two parts of "all".
-        roi: crop each image to its sign, as the set's tables state; else a border of a tenth and more stays.
-        held_out: the share of each class's tracks that is held out.
+        root: path of the official archive, ``GTSRB-Training_fixed.zip``, or Kaggle's archive, packed or not; of the
+            folder that contains it; or of a folder inside it, down to that of the class folders. None downloads the
+            official archive (276 MB).
+        split: "train", "held-out", or "all" for both.
+        roi: crop each image to the sign, as the data set's tables say; otherwise a margin of 10 % or more remains.
+        held_out: the share of each class's tracks in the split "held-out".
     """
 
     kind: ClassVar[str] = "signs"
-    native_size: ClassVar[Size | None] = (32, 32)  # every image has its own; the field's classifiers take 32x32
+    native_size: ClassVar[Size | None] = (32, 32)  # sizes vary; published classifiers use 32x32
 
     root: Path | None = None
     split: Literal["all", "train", "held-out"] = "all"
@@ -62,7 +62,7 @@ class Gtsrb(Source):
         groups = labels * 100_000 + np.array([frame.track for frame in tree.frames], np.int64)
         kept = np.flatnonzero(_part(self.split, self.held_out, labels, groups))
         if not len(kept):
-            raise DataError(f"{root}: no class has a second track to hold out; use split 'all'")
+            raise DataError(f"{root}: no class has two tracks, so none can be held out; use --data.split all")
         rois = _rois(tree) if self.roi else None
         names = tuple(tree.frames[index].name for index in kept)
         return _Frames(
@@ -94,7 +94,7 @@ class _Frames(Records):
             return image
         roi = self.rois[name]
         if image.size != roi.size:
-            raise UnreadableImage(f"is {_spelled(image.size)}, but its table says {_spelled(roi.size)}")
+            raise UnreadableImage(f"its size is {_spelled(image.size)}, but the table says {_spelled(roi.size)}")
         return image.crop(roi.box)
 
 
@@ -106,27 +106,27 @@ def _spelled(size: tuple[int, int]) -> str:
 
 
 class _Frame(NamedTuple):
-    name: str  # its path in the archive
+    name: str  # path in the archive
     label: int
     track: int
 
 
 @dataclass(frozen=True)
 class _Tree:
-    """The training images of one archive: the folders of the classes, all below one folder."""
+    """The training images of one archive: class folders inside one folder."""
 
     archive: Archive
-    folder: str  # "Train", "GTSRB/Final_Training/Images", or "" where the archive begins with the classes
+    folder: str  # "Train", "GTSRB/Final_Training/Images", or "" if the class folders are at the top
     frames: tuple[_Frame, ...]
     notes: tuple[str, ...] = ()
 
     def class_files(self) -> Iterator[str]:
-        """Everything that lies in the folders of the classes."""
+        """Return the names of all files in the class folders."""
         folders = {_parent(frame.name) for frame in self.frames}
         return (name for name in self.archive.names if _parent(name) in folders)
 
     def strays(self) -> tuple[tuple[str, str], ...]:
-        """What lies there and is neither frame nor table, each with the reason."""
+        """Return (name, reason) of the files in the class folders that are neither frames nor tables."""
         known = {frame.name for frame in self.frames}
         reason = "not named like 00000_00000.ppm (track, frame)"
         return tuple((name, reason) for name in self.class_files() if name not in known and not _is_table(name))
@@ -139,9 +139,9 @@ _FRAME = re.compile(
 
 
 def _find(root: Path) -> _Tree:
-    """The largest set of training images in the root, or else in the zips there that are called after GTSRB.
+    """Find the largest set of training images in the root, else in zips there with a name like GTSRB.
 
-    Kaggle's download is called archive.zip and holds the set twice, in Train and in train.
+    Kaggle's download is called archive.zip and contains the set twice, in Train and in train.
     """
     archive = open_archive(root)
     trees = _trees(archive)
@@ -151,7 +151,7 @@ def _find(root: Path) -> _Tree:
     if not trees:
         raise DataError(
             f"gtsrb: no images like 00014/00003_00029.ppm or Train/14/00014_00003_00029.png in {root}; "
-            f"put {_ARCHIVE.name} there, or leave out --root to download it"
+            f"put {_ARCHIVE.name} there, or omit --root to download it"
         )
     chosen = max(trees, key=lambda tree: len(tree.frames))
     notes = tuple(
@@ -168,7 +168,7 @@ def _trees(archive: Archive) -> list[_Tree]:
         if match := _FRAME.fullmatch(name):
             label = int(match["label"])
             if label >= len(GTSRB_CLASSES):
-                raise DataError(f"{archive.path}: {name} is of class {label}, expected 0 to {len(GTSRB_CLASSES) - 1}")
+                raise DataError(f"{archive.path}: {name} has class {label}, expected 0 to {len(GTSRB_CLASSES) - 1}")
             frames[match["folder"] or ""].append(_Frame(name, label, int(match["track"])))
     return [_Tree(archive, folder, tuple(found)) for folder, found in frames.items()]
 
@@ -191,7 +191,7 @@ def _part(split: str, share: float, labels: NDArray[np.int64], groups: NDArray[n
 
 
 def _shuffled(track: int) -> bytes:
-    """A sort key that depends on the track alone, so that copies of the set are split alike."""
+    """Return a sort key that depends only on the track, so that every copy of the set is split alike."""
     return hashlib.sha256(str(track).encode()).digest()
 
 
@@ -200,7 +200,7 @@ def _shuffled(track: int) -> bytes:
 
 class _Roi(NamedTuple):
     size: tuple[int, int]  # width and height of the image
-    box: tuple[int, int, int, int]  # left, top, right, bottom; right and bottom lie outside, as Pillow has it
+    box: tuple[int, int, int, int]  # left, top, right, bottom; right and bottom are exclusive, as in Pillow
 
 
 def _rois(tree: _Tree) -> dict[str, _Roi]:
@@ -212,13 +212,14 @@ def _rois(tree: _Tree) -> dict[str, _Roi]:
     if missing:
         raise DataError(
             f"{tree.archive.path}: no region of interest for {len(missing):,} images, first {missing[0]}; "
-            f"put the set's tables (GT-*.csv in the class folders, or Train.csv beside Train) there, or use roi=false"
+            f"put the set's tables (GT-*.csv in the class folders, or Train.csv beside Train) there, "
+            "or use --data.roi false"
         )
     return {name: roi for name, roi in rois.items() if roi is not None}
 
 
 def _tables(tree: _Tree) -> Iterator[tuple[str, bytes]]:
-    """The official set has a table in each class folder; Kaggle's has one beside the folder of all classes."""
+    """Read the tables: in each class folder (official set), or beside the folder of class folders (Kaggle)."""
     archive = tree.archive
     beside = [name for name in archive.names if name.lower() == f"{tree.folder}.csv".lower()]
     for name in [*filter(_is_table, tree.class_files()), *beside]:
@@ -240,7 +241,7 @@ def _is_table(name: str) -> bool:
 
 
 def _parse_table(data: bytes, where: str) -> dict[tuple[int, str], _Roi]:
-    """Regions by class and file name."""
+    """Return the regions by class and file name."""
     text = data.decode("utf-8-sig", "replace")
     table = csv.DictReader(io.StringIO(text), delimiter=";" if ";" in text.partition("\n")[0] else ",")
     try:
@@ -259,8 +260,8 @@ def _parse_row(row: Mapping[str, str]) -> tuple[tuple[int, str], _Roi]:
     return (int(row["ClassId"]), file), _Roi((width, height), (left, top, right, bottom))
 
 
-# The archive's publisher and public loaders of it state no SHA-256; this MD5 six of them state independently.
-# GTSRB-Training_fixed.zip, which torchvision downloads, has one, but only the 26,640 images of the first contest.
+# Neither the publisher nor public loaders state a SHA-256 of this archive; six loaders state this MD5.
+# GTSRB-Training_fixed.zip, which torchvision downloads, has only the 26,640 images of the first contest.
 _ARCHIVE = RemoteFile(
     name="GTSRB_Final_Training_Images.zip",
     urls=("https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/GTSRB_Final_Training_Images.zip",),

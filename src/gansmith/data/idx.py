@@ -1,7 +1,7 @@
-"""MNIST and Fashion-MNIST, in the IDX files that both are published as.
+"""MNIST and Fashion-MNIST, read from their IDX files.
 
-An IDX file is two zero bytes, a byte for the type (8: unsigned bytes), a byte for the number of dimensions, each
-dimension as a big-endian 32-bit number, and the values, the last dimension running fastest.
+An IDX file has two zero bytes, a byte for the type (8: unsigned bytes), a byte for the number of dimensions, each
+dimension as a big-endian 32-bit number, and the values in row-major order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gansmith.data.arrays import ArrayRecords, fingerprint_of
+from gansmith.data.arrays import ArrayRecords, compute_fingerprint
 from gansmith.data.download import RemoteFile, fetch
 from gansmith.data.source import Records, Size, Source, cache_folder
 from gansmith.errors import DataError
@@ -35,7 +35,7 @@ class Mnist(Source):
 
     Args:
         root: a folder with the four files, packed or not; None downloads them (11 MB).
-        split: 60,000 to train, 10,000 to test, or all of them in this order.
+        split: "train" (60,000 images), "test" (10,000), or "all" (both, in this order).
     """
 
     kind: ClassVar[str] = "digits"
@@ -55,7 +55,7 @@ class FashionMnist(Source):
 
     Args:
         root: a folder with the four files, packed or not; None downloads them (31 MB).
-        split: 60,000 to train, 10,000 to test, or all of them in this order.
+        split: "train" (60,000 images), "test" (10,000), or "all" (both, in this order).
     """
 
     kind: ClassVar[str] = "photos"
@@ -74,11 +74,11 @@ class FashionMnist(Source):
 
 @dataclass(frozen=True)
 class _IdxSet:
-    """What differs between two sets in the same format."""
+    """The properties of one data set in this format."""
 
     name: str
     class_names: tuple[str, ...]
-    unpacked: str  # the folder under its root in which torchvision leaves the files
+    unpacked: str  # folder inside the root where torchvision puts the files
     files: dict[str, RemoteFile]  # by their unpacked names
 
 
@@ -94,14 +94,14 @@ def _records(idx_set: _IdxSet, root: Path | None, split: str) -> Records:
         labels=labels,
         names=tuple(map(str, range(len(images)))),
         class_names=idx_set.class_names,
-        fingerprint=fingerprint_of([images, labels]),
+        fingerprint=compute_fingerprint([images, labels]),
     )
 
 
 def _read_part(idx_set: _IdxSet, root: Path | None, prefix: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     images_path = _locate(idx_set, root, f"{prefix}-images-idx3-ubyte")
     labels_path = _locate(idx_set, root, f"{prefix}-labels-idx1-ubyte")
-    # What the headers say is compared before anything is unpacked: a few bytes may claim to hold a GiB.
+    # The headers are compared before the values are unpacked, since a few bytes may declare a GiB.
     (num_images, height, width), (num_labels,) = read_idx_shape(images_path, 3), read_idx_shape(labels_path, 1)
     if (height, width) != Mnist.native_size:
         raise DataError(f"{images_path}: images of {size_text((height, width))}, expected 28x28")
@@ -116,14 +116,12 @@ def _read_part(idx_set: _IdxSet, root: Path | None, prefix: str) -> tuple[NDArra
 def _locate(idx_set: _IdxSet, root: Path | None, name: str) -> Path:
     if root is None:
         return fetch(idx_set.files[name], cache_folder() / idx_set.name)
-    dotted = name.replace("-idx", ".idx")  # as some tools unpack them
+    dotted = name.replace("-idx", ".idx")  # as some tools name them
     for folder in (root.expanduser(), root.expanduser() / idx_set.unpacked):
         for spelling in (name, dotted, f"{name}.gz", f"{dotted}.gz"):
             if (folder / spelling).is_file():
                 return folder / spelling
-    raise DataError(
-        f"{idx_set.name}: no {name} or {name}.gz in {root}; put it there, or leave out --root to download it"
-    )
+    raise DataError(f"{idx_set.name}: no {name} or {name}.gz in {root}; put it there, or omit --root to download it")
 
 
 # --- the format --------------------------------------------------------------------------------------------
@@ -137,17 +135,17 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
     Args:
         path: the file.
-        dimensions: how many it must have: 3 for images (n, height, width), 1 for labels (n).
+        dimensions: the expected number: 3 for images [n h w], 1 for labels [n].
 
     Raises:
-        DataError: it is no such file, it is empty, or it is shorter or longer than it says.
+        DataError: it is not such a file, it is empty, or it is shorter or longer than its header says.
     """
     with _opened(path) as stream:
         return _read_values(stream, _read_shape(stream, dimensions))
 
 
 def read_idx_shape(path: Path, dimensions: int) -> tuple[int, ...]:
-    """Read what an IDX file says of its shape; the arguments and errors are those of ``read_idx``."""
+    """Return the shape in an IDX file's header; arguments and errors are those of ``read_idx``."""
     with _opened(path) as stream:
         return _read_shape(stream, dimensions)
 
@@ -158,47 +156,47 @@ def _opened(path: Path) -> Iterator[_Stream]:
         with path.open("rb") as file:
             yield gzip.GzipFile(fileobj=file) if file.peek(2).startswith(b"\x1f\x8b") else file
     except (OSError, EOFError, zlib.error, _Malformed) as error:
-        raise DataError(f"{path}: no usable IDX file ({error}); delete it and get it anew") from error
+        raise DataError(f"{path}: not a usable IDX file ({error}); delete it and download it again") from error
 
 
 _Stream: TypeAlias = BufferedReader | gzip.GzipFile
 
 
 class _Malformed(Exception):
-    """What is wrong with the bytes; the caller adds the file's name."""
+    """Why the bytes are malformed; the caller adds the file's name."""
 
 
 def _read_shape(stream: _Stream, dimensions: int) -> tuple[int, ...]:
     start = _read(stream, 4)
     if start != bytes([0, 0, _UNSIGNED_BYTES, dimensions]):
-        raise _Malformed(f"begins with {start.hex(' ')}, expected 00 00 08 {dimensions:02x}")
+        raise _Malformed(f"it begins with {start.hex(' ')}, expected 00 00 08 {dimensions:02x}")
     shape = struct.unpack(f">{dimensions}I", _read(stream, 4 * dimensions))
     if not 0 < math.prod(shape) <= _MOST_BYTES:
-        raise _Malformed(f"claims to hold {' x '.join(map(str, shape))} bytes")
+        raise _Malformed(f"it declares {' x '.join(map(str, shape))} bytes, expected 1 to {_MOST_BYTES:,}")
     return shape
 
 
 def _read_values(stream: _Stream, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     values = np.frombuffer(_read(stream, math.prod(shape)), np.uint8).reshape(shape)
     if stream.read(1):
-        raise _Malformed(f"goes on after its {values.size:,} values")
+        raise _Malformed(f"it continues after its {values.size:,} values")
     return values
 
 
 def _read(stream: _Stream, size: int) -> bytes:
     data = stream.read(size)
     if len(data) < size:
-        raise _Malformed("ends too early")
+        raise _Malformed("it ends too early")
     return data
 
 
-# --- where the files are, and what they hash to ------------------------------------------------------------
+# --- addresses and digests of the files --------------------------------------------------------------------
 
 _NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
 def _files(mirrors: tuple[str, ...], *pins: tuple[str, int]) -> dict[str, RemoteFile]:
-    """The four files, given the SHA-256 and the size in bytes of each."""
+    """Return the four files by name, given (SHA-256, size in bytes) of each."""
     return {
         name: RemoteFile(f"{name}.gz", tuple(f"{mirror}/{name}.gz" for mirror in mirrors), f"sha256:{sha256}", size)
         for name, (sha256, size) in zip(_NAMES, pins, strict=True)

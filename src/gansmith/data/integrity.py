@@ -1,4 +1,4 @@
-"""Digests that show whether a file of the cache is still what was written."""
+"""Digests that show whether files in the cache are unchanged since they were written."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from gansmith.plain_json import Altered, sealed, unsealed
 __all__ = ["check_files", "hash_file", "hash_tensors"]
 
 BLOCK_BYTES = 2**22
-ALWAYS_BYTES = 2**28  # files up to this size are read and checked each time
-SETTLED_SECONDS = 2.0  # a file that changed later than this before its check could change again within one clock tick
+ALWAYS_BYTES = 2**28  # files up to this size are read and checked every time
+SETTLED_SECONDS = 2.0  # a file that changed less than this before its check may change again within one clock tick
 CHECKED = "checked.json"
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of the SHA-256s of a file's blocks of 4 MiB, which several threads compute."""
+    """Return the SHA-256 of the SHA-256 digests of a file's 4 MiB blocks, computed by several threads."""
     starts = range(0, path.stat().st_size, BLOCK_BYTES)
     whole = hashlib.sha256()
     for block in map_in_order(lambda start: _hash_block(path, start), starts):
@@ -49,18 +49,17 @@ def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
 
 
 def check_files(folder: Path, digests: Mapping[str, str]) -> None:
-    """Compare the files of a folder with their digests.
+    """Compare the files in a folder with their digests.
 
-    Files of more than 256 MiB are read once: ``checked.json`` beside them keeps size, times of change, inode and device
-    of what was read, and while these are the same the file is not read again. A copy has another inode, and the time of
-    the last change of an inode cannot be set back.
+    A file of more than 256 MiB is read once: ``checked.json`` beside it stores its size, times, inode and device. It is
+    read again only if one of these has changed. A copy has another inode; the change time of an inode cannot be set.
 
     Args:
-        folder: where the files are.
+        folder: the folder of the files.
         digests: by file name, as ``hash_file`` returns them.
 
     Raises:
-        Altered: a file is not what was written.
+        Altered: a file has changed since it was written.
         OSError: a file is missing or cannot be read.
     """
     known, found = _known(folder), {}
@@ -76,7 +75,7 @@ def check_files(folder: Path, digests: Mapping[str, str]) -> None:
         settled = max(status.st_mtime, status.st_ctime) < started - SETTLED_SECONDS
         if status.st_size > ALWAYS_BYTES and settled and identity == _identity(folder / name, digest):
             found[name] = identity
-    if found != known and os.name != "nt":  # Windows does not tell when an inode was last changed
+    if found != known and os.name != "nt":  # Windows has no time of an inode's last change
         _remember(folder, found)
 
 
@@ -94,6 +93,6 @@ def _known(folder: Path) -> dict[str, Any]:
 
 def _remember(folder: Path, found: Mapping[str, Any]) -> None:
     unfinished = folder / f".{CHECKED}.{uuid.uuid4().hex[:8]}"
-    with contextlib.suppress(OSError):  # a cache that cannot be written is checked each time
+    with contextlib.suppress(OSError):  # in a read-only cache, files are checked every time
         unfinished.write_text(sealed(found), "utf-8")
         unfinished.replace(folder / CHECKED)

@@ -1,30 +1,30 @@
-"""Which columns of a table name the image, its class, and the split, by what people call them."""
+"""Finds the columns of a table that contain image names, labels and splits, by their usual names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from gansmith.data.class_names import composed
+from gansmith.data.class_names import to_nfc
 from gansmith.data.formats import PHOTOGRAPHS, SUFFIXES
 from gansmith.data.row_names import ImageNames
-from gansmith.data.tables import Table, list_columns, short
+from gansmith.data.tables import Table, list_columns, shorten
 from gansmith.errors import DataError, did_you_mean
 
 __all__ = [
     "AUTO",
     "NotLabels",
-    "columns_of_parts",
+    "find_label_columns",
+    "find_name_columns",
+    "find_split_columns",
     "has_header",
     "is_label_name",
-    "label_columns",
-    "name_columns",
 ]
 
 AUTO = "auto"
-MOST_NAMES = 5  # columns that are tried for names
+MOST_NAMES = 5  # columns that are tried as image names
 
-# Columns by their names, in small letters and digits alone; likelier ones first.
+# Names of columns, reduced to lower-case letters and digits, the most likely first.
 NAMES = (
     *("filename", "file", "filepath", "filepaths", "path", "imagepath", "imagefile", "imagefilename", "imagename"),
     *("imgpath", "imgfile", "imgname", "image", "images", "img", "imageid", "imgid", "id", "fname", "name"),
@@ -42,11 +42,11 @@ PARTS = ("split", "subset", "partition", "fold", "set", "dataset", "istrain", "i
 
 
 class NotLabels(DataError):
-    """A table that is whole, but not one of labels of these images."""
+    """Raised for a well-formed table that has no labels of these images."""
 
 
 def has_header(table: Table, images: ImageNames) -> bool:
-    """Whether the first row holds names of columns, not already an image and its label."""
+    """Return whether the first row has names of columns, rather than an image and its label."""
     cells = [cell.casefold() for cell in table.columns if cell]
     if any(cell.endswith((*SUFFIXES, *PHOTOGRAPHS)) for cell in cells):
         return False
@@ -55,12 +55,17 @@ def has_header(table: Table, images: ImageNames) -> bool:
     return not any(cell.isdecimal() or images.knows(cell) for cell in table.columns)
 
 
-def name_columns(table: Table, wanted: str, label: str) -> list[int]:
-    """Columns that may name the images, likelier ones first, where two columns are wanted or "auto".
+def find_name_columns(table: Table, wanted: str, label: str) -> list[int]:
+    """Return the columns that may name the images, the most likely first.
+
+    Args:
+        table: the table.
+        wanted: the column that the user chose, or "auto".
+        label: the column of labels that the user chose, or "auto".
 
     Raises:
-        NotLabels: there are none.
-        DataError: one that was asked for is not there.
+        NotLabels: no column fits.
+        DataError: a chosen column does not exist.
     """
     if wanted != AUTO:
         return [_column(table, wanted, "name_column")]
@@ -73,18 +78,23 @@ def name_columns(table: Table, wanted: str, label: str) -> list[int]:
         known = [index for index in known if index != taken]
     if not known:
         raise NotLabels(
-            f"{table.where}: no column is called like one of file names ({list_columns(table.columns)}); "
-            "name it with --data.name_column"
+            f"{table.where}: no column has a usual name for file names ({list_columns(table.columns)}); "
+            "choose it with --data.name_column"
         )
     return known[:MOST_NAMES]
 
 
-def label_columns(table: Table, wanted: str, name_columns: Sequence[int]) -> list[int]:
-    """Columns that may hold the labels, likelier ones first.
+def find_label_columns(table: Table, wanted: str, name_columns: Sequence[int]) -> list[int]:
+    """Return the columns that may contain the labels, the most likely first.
+
+    Args:
+        table: the table.
+        wanted: the column that the user chose, or "auto".
+        name_columns: the columns that may name the images.
 
     Raises:
-        NotLabels: there are none.
-        DataError: the one that was asked for is not there.
+        NotLabels: no column fits.
+        DataError: the chosen column does not exist.
     """
     if wanted != AUTO:
         return [_column(table, wanted, "label_column")]
@@ -96,22 +106,22 @@ def label_columns(table: Table, wanted: str, name_columns: Sequence[int]) -> lis
     if len(useful) == 2 == len(_columns_of_use(table)):
         return useful if len(name_columns) > 1 else [index for index in useful if index not in name_columns]
     raise NotLabels(
-        f"{table.where}: no column is called like one of labels ({list_columns(table.columns)}); "
-        "name it with --data.label_column"
+        f"{table.where}: no column has a usual name for labels ({list_columns(table.columns)}); "
+        "choose it with --data.label_column"
     )
 
 
 def _columns_of_use(table: Table) -> list[int]:
-    """All but row numbers."""
+    """Return the indices of all columns except row numbers."""
     keys = [_key(column) for column in table.columns]
     return list(range(len(keys))) if len(keys) <= 2 else [i for i, key in enumerate(keys) if key not in COUNTS]
 
 
 def _column(table: Table, wanted: str, field: str) -> int:
-    """The place of a column that was asked for.
+    """Return the index of a column by its name.
 
     Raises:
-        DataError: no column is called so, or several are.
+        DataError: no column has this name, or several do.
     """
     for spelled in (str, _key):
         found = [index for index, column in enumerate(table.columns) if spelled(column) == spelled(wanted)]
@@ -119,19 +129,19 @@ def _column(table: Table, wanted: str, field: str) -> int:
             return found[0]
         if found:
             raise DataError(f"{table.where}: {len(found)} columns are called {wanted!r}; rename all but one")
-    expected = did_you_mean(wanted, map(short, table.columns[:50]))
+    expected = did_you_mean(wanted, map(shorten, table.columns[:50]))
     raise DataError(f"{table.where}: --data.{field}: no column is called {wanted!r}; {expected}")
 
 
 def is_label_name(column: str) -> bool:
-    """Whether a column is called as labels are."""
+    """Return whether a column has a usual name for labels."""
     return _key(column) in LABELS
 
 
-def columns_of_parts(table: Table) -> list[str]:
-    """Columns that say which split an image belongs to."""
+def find_split_columns(table: Table) -> list[str]:
+    """Return the names of columns that say which split an image belongs to."""
     return [column for column in table.columns if _key(column) in PARTS]
 
 
 def _key(column: str) -> str:
-    return re.sub(r"[\W_]", "", composed(column).casefold())
+    return re.sub(r"[\W_]", "", to_nfc(column).casefold())

@@ -1,4 +1,4 @@
-"""The tables beside images that may hold their labels: those that are read, and why others are not."""
+"""Reads the labels in tables beside images, and explains which tables are not read."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansmith.data.archive import Archive, read_bounded
-from gansmith.data.class_names import composed
-from gansmith.data.formats import is_pointer
+from gansmith.data.class_names import to_nfc
+from gansmith.data.formats import describe_pointer
 from gansmith.data.label_columns import AUTO, NotLabels
 from gansmith.data.label_tables import WITHOUT, TableLabels, are_amounts, join, read_labels
 from gansmith.data.row_names import ImageNames
-from gansmith.data.table_names import ENDINGS, beginnings, remarks, tables_by_name
+from gansmith.data.table_names import ENDINGS, describe_unread, find_tables, list_path_starts
 from gansmith.data.tables import LARGEST_BYTES, list_columns, open_table
 from gansmith.errors import DataError
 
-__all__ = ["Choice", "Consulted", "consult"]
+__all__ = ["Choice", "LabelSearch", "search_labels"]
 
 NONE = "none"
-MOST_TABLES = 64  # that are read unasked
-SHOWN = 3  # notes of tables that are not read
+MOST_TABLES = 64  # limit of tables that are read without being named
+SHOWN = 3  # notes about tables that are not read
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What the user says about tables: "auto" where nothing is said.
+    """The table and columns that the user chose, or "auto".
 
     Args:
-        table: its name among the files, or a path; "none" reads none.
-        name_column: the column of images.
+        table: file name or path; "none" reads none.
+        name_column: the column of image names.
         label_column: the column of labels.
     """
 
@@ -46,23 +46,23 @@ class Choice:
     label_column: str = AUTO
 
     @property
-    def insists(self) -> bool:
-        """A table is asked for."""
+    def is_explicit(self) -> bool:
+        """Whether the user chose a table or a column."""
         return (self.table, self.name_column, self.label_column) != (AUTO,) * 3 and self.table != NONE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Consulted:
-    """What the tables come to.
+class LabelSearch:
+    """The labels found in tables.
 
     Args:
-        labels: int64 [n], -1 for images without a row; None if no table is about these images.
-        class_names: of the labels.
-        tables: the names of those that were read.
-        sure: their columns of labels are called so; see ``TableLabels``.
-        notes: where the labels are from, and what else a person should know about them.
-        unread: tables that may hold labels and are not read, a sentence each.
-        flaws: what is the matter with tables that would have been read.
+        labels: int64 [n], -1 for images without a row; None if no table has labels of these images.
+        class_names: names of the classes.
+        tables: names of the tables that were read.
+        sure: the columns of labels have usual names; see ``TableLabels``.
+        notes: the origin of the labels and other remarks, a sentence each.
+        unread: tables that may contain labels and are not read, a sentence each.
+        flaws: errors in tables that would otherwise have been read.
         digest: SHA-256 of the bytes of each table read.
     """
 
@@ -76,15 +76,15 @@ class Consulted:
     digest: str = ""
 
     def doubt(self) -> str | None:
-        """Why the labels may be no classes, unless the user insists; None if they may be."""
+        """Return why the labels are probably not classes; None if they may be."""
         num_classes, num = len(self.class_names), 0 if self.labels is None else len(self.labels)
         if num_classes == 1:
-            return f"no classes, for {self._listed()} has one label alone ({self.class_names[0]})"
+            return f"no classes, because {self._listed()} has only one label ({self.class_names[0]})"
         if are_amounts(self.class_names):
             example = next(name for name in self.class_names if are_amounts([name]))
-            return f"no classes, for the labels of {self._listed()} are amounts such as {example}; {_INSIST}"
+            return f"no classes, because the labels of {self._listed()} are amounts such as {example}; {_INSIST}"
         if num_classes * 2 > num:
-            return f"no classes, for {self._listed()} has {num_classes:,} labels for {num:,} images; {_INSIST}"
+            return f"no classes, because {self._listed()} has {num_classes:,} labels for {num:,} images; {_INSIST}"
         return None
 
     def _listed(self) -> str:
@@ -94,36 +94,37 @@ class Consulted:
 _INSIST = "--data.labels table takes each as a class"
 
 
-def consult(archive: Archive, names: Sequence[str], kept: Sequence[str], choice: Choice) -> Consulted:
-    """Read the tables that label some images.
+def search_labels(archive: Archive, names: Sequence[str], kept: Sequence[str], choice: Choice) -> LabelSearch:
+    """Read the labels of images from tables.
 
     Args:
         archive: the folder or zip.
         names: all images in it.
-        kept: those that are read.
-        choice: what the user says.
+        kept: the images that are read.
+        choice: the user's choice of table and columns.
 
     Raises:
-        DataError: two tables contradict each other, or the one that was asked for cannot be used.
+        DataError: two tables contradict each other, or the chosen table cannot be used.
     """
     if choice.table == NONE:
-        return Consulted()
+        return LabelSearch()
     if choice.table != AUTO:
         name, data, where = _named(archive, choice.table)
         labels = _labels_in(data, where, name, ImageNames(names, kept), choice)
         return _joined(archive, [labels], [hashlib.sha256(data).hexdigest()])
-    usual, others = tables_by_name(archive, kept)
+    usual, others = find_tables(archive, kept)
     if len(usual) > MOST_TABLES:
         found = (
-            f"{archive.path}: {len(usual):,} tables may hold labels, such as {usual[0]}; expected {MOST_TABLES} at most"
+            f"{archive.path}: {len(usual):,} tables may contain labels, such as {usual[0]}; "
+            f"expected at most {MOST_TABLES}"
         )
-        return Consulted(flaws=(DataError(f"{found}; name one with --data.labels_table, or {WITHOUT}"),))
-    consulted = _consult_all(archive, usual, ImageNames(names, kept), choice) if usual else Consulted()
-    unread = itertools.chain(consulted.unread, remarks(archive, others))
-    return replace(consulted, unread=tuple(itertools.islice(unread, SHOWN)))
+        return LabelSearch(flaws=(DataError(f"{found}; choose one with --data.labels_table, or {WITHOUT}"),))
+    search = _search_all(archive, usual, ImageNames(names, kept), choice) if usual else LabelSearch()
+    unread = itertools.chain(search.unread, describe_unread(archive, others))
+    return replace(search, unread=tuple(itertools.islice(unread, SHOWN)))
 
 
-def _consult_all(archive: Archive, tables: Sequence[str], images: ImageNames, choice: Choice) -> Consulted:
+def _search_all(archive: Archive, tables: Sequence[str], images: ImageNames, choice: Choice) -> LabelSearch:
     found: list[tuple[TableLabels, str]] = []
     unread: list[str] = []
     flaws: list[DataError] = []
@@ -133,28 +134,28 @@ def _consult_all(archive: Archive, tables: Sequence[str], images: ImageNames, ch
             labels = _labels_in(data, f"{archive.path}: {name}", name, images, choice)
             found.append((labels, hashlib.sha256(data).hexdigest()))
         except DataError as error:
-            if isinstance(error, NotLabels) or name.lower().endswith(".txt"):  # which may be any text
+            if isinstance(error, NotLabels) or name.lower().endswith(".txt"):  # a .txt may be any text
                 unread.append(f"{error}; no labels are read from it")
             else:
                 flaws.append(error)
     best = [each for each in found if each[0].sure] or found
     try:
-        consulted = _joined(archive, *zip(*best, strict=True)) if best else Consulted()
+        search = _joined(archive, *zip(*best, strict=True)) if best else LabelSearch()
     except DataError as error:
-        return Consulted(flaws=(error, *flaws))
-    return replace(consulted, unread=tuple(unread), flaws=tuple(flaws))
+        return LabelSearch(flaws=(error, *flaws))
+    return replace(search, unread=tuple(unread), flaws=tuple(flaws))
 
 
 def _labels_in(data: bytes, where: str, name: str, images: ImageNames, choice: Choice) -> TableLabels:
-    folders = beginnings(name, images.kept)
+    folders = list_path_starts(name, images.kept)
     return read_labels(open_table(data, where), name, images, folders, choice.name_column, choice.label_column)
 
 
-def _joined(archive: Archive, found: Sequence[TableLabels], digests: Sequence[str]) -> Consulted:
+def _joined(archive: Archive, found: Sequence[TableLabels], digests: Sequence[str]) -> LabelSearch:
     labels, class_names = join(found, str(archive.path))
     alike = [name for name, count in Counter(name.casefold() for name in class_names).items() if count > 1]
     spelled = [name for name in class_names if name.casefold() in alike]
-    return Consulted(
+    return LabelSearch(
         labels=labels,
         class_names=class_names,
         tables=tuple(table.table for table in found),
@@ -162,7 +163,7 @@ def _joined(archive: Archive, found: Sequence[TableLabels], digests: Sequence[st
         notes=(
             *(f"labels are from {each.table} (columns {list_columns(each.columns)})" for each in found),
             *(note for each in found for note in each.notes),
-            *((f"the classes {', '.join(spelled[:5])} differ in capital letters alone",) if spelled else ()),
+            *((f"the classes {', '.join(spelled[:5])} differ only in upper and lower case",) if spelled else ()),
         ),
         digest=" ".join(digests),
     )
@@ -176,22 +177,22 @@ def _read(archive: Archive, name: str) -> bytes:
 
 
 def _whole(data: bytes) -> bytes:
-    """The bytes of a table, unless they only stand for it."""
-    pointer = is_pointer(data[:4096])
+    """Return a table's bytes; raise DataError if they are only a pointer to it."""
+    pointer = describe_pointer(data[:4096])
     if pointer:
         raise DataError(pointer)
     return data
 
 
 def _named(archive: Archive, table: str) -> tuple[str, bytes, str]:
-    """The table that was asked for: what to call it, its bytes, and where it is."""
+    """Return the name, the bytes and the location of the table that the user chose."""
     if not table.lower().endswith(ENDINGS):
         expected = " ".join(ENDINGS)
         raise DataError(
             f"--data.labels_table {table}: expected a name that ends in {expected}; save it as CSV, or {WITHOUT}"
         )
-    wanted = composed(posixpath.normpath(table.replace("\\", "/")))
-    inside = next((name for name in archive.names if composed(name) == wanted), None)
+    wanted = to_nfc(posixpath.normpath(table.replace("\\", "/")))
+    inside = next((name for name in archive.names if to_nfc(name) == wanted), None)
     if inside is not None:
         return inside, _read(archive, inside), f"{archive.path}: {inside}"
     reason = dict(archive.skipped).get(wanted)
@@ -201,7 +202,7 @@ def _named(archive: Archive, table: str) -> tuple[str, bytes, str]:
     path = Path(os.path.normpath(start.absolute() / Path(table).expanduser()))
     if not path.is_file():
         here = Path(table).absolute()
-        remedy = f"did you mean {here}?" if here.is_file() else f"expected a name in it, or a path from {start}"
+        remedy = f"did you mean {here}?" if here.is_file() else f"expected a file in it, or a path relative to {start}"
         raise DataError(f"{archive.path}: --data.labels_table {table}: no such file; {remedy}")
     try:
         return table, _whole(read_bounded(path, LARGEST_BYTES)), str(path)

@@ -1,4 +1,4 @@
-"""Labels of images from the rows of a table: the class of each image, and the classes that there are."""
+"""Reads the class of each image from the rows of a table, and joins several tables."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gansmith.data.class_names import composed
+from gansmith.data.class_names import to_nfc
 from gansmith.data.label_columns import (
     AUTO,
     NotLabels,
-    columns_of_parts,
+    find_label_columns,
+    find_name_columns,
+    find_split_columns,
     has_header,
     is_label_name,
-    label_columns,
-    name_columns,
 )
-from gansmith.data.labels import CLASS_LIMIT, natural_order
+from gansmith.data.labels import CLASS_LIMIT, sort_naturally
 from gansmith.data.row_names import AMBIGUOUS, ImageNames
-from gansmith.data.tables import UNPRINTABLE, Cells, Table, list_columns, short
+from gansmith.data.tables import UNPRINTABLE, Cells, Table, list_columns, shorten
 from gansmith.errors import DataError
 from gansmith.plain_json import parse_json
 
-__all__ = ["WITHOUT", "TableLabels", "are_amounts", "join", "read_labels", "same_parts"]
+__all__ = ["WITHOUT", "TableLabels", "are_amounts", "is_same_partition", "join", "read_labels"]
 
 SHOWN = 5  # images of a message
-LONGEST_LABEL = 255  # characters, as of a folder's name
+LONGEST_LABEL = 255  # characters, as in a folder's name
 WITHOUT = "train without labels: --data.labels none"
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}(\.0*)?")
@@ -37,17 +37,17 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNOR
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TableLabels:
-    """What a table says of the images that are read.
+    """The labels of images in one table.
 
     Args:
-        table: its name.
-        columns: those of names and of labels.
-        sure: the column of labels was asked for, or is called so; it is not just the only other one.
-        codes: int64 [n], the value of each image; -1 where no row names it.
-        lines: int64 [n], the line that labels it.
-        values: what the codes mean: numbers are in one spelling, so that equal ones are one value.
-        spellings: how each value is written in the table.
-        notes: what else a person should know.
+        table: the table's name.
+        columns: the names of the columns of image names and of labels.
+        sure: the user chose the column of labels, or it has a usual name; it is not just the only other column.
+        codes: int64 [n], the index in ``values`` of each image's label; -1 if no row names the image.
+        lines: int64 [n], the line of each image's row.
+        values: the labels. Equal numbers in different spellings are one value.
+        spellings: the spellings of each value in the table.
+        notes: remarks, a sentence each.
     """
 
     table: str
@@ -63,27 +63,27 @@ class TableLabels:
 def read_labels(
     table: Table, name: str, images: ImageNames, folders: Sequence[str], name_column: str, label_column: str
 ) -> TableLabels:
-    """Find the label of each image.
+    """Find the label of each image in a table.
 
     Args:
-        table: what to read.
-        name: what to call it in notes.
-        images: all of them.
-        folders: where the table's paths may begin, likelier ones first.
-        name_column: the column of images; "auto" finds it.
+        table: the table.
+        name: its name in notes.
+        images: the names of all images.
+        folders: folders that paths in the table may be relative to, the most likely first.
+        name_column: the column of image names; "auto" finds it.
         label_column: the column of labels; "auto" finds it.
 
     Raises:
-        NotLabels: it has no such columns, or none of its rows is of these images.
-        DataError: it is malformed or contradicts itself, or a column that was asked for is not there.
+        NotLabels: it has no such columns, or no row names one of these images.
+        DataError: it is malformed or contradicts itself, or a chosen column does not exist.
     """
     if table.headed and not has_header(table, images):
         table = table.headless()
-    may_name = name_columns(table, name_column, label_column)
-    may_label = label_columns(table, label_column, may_name)
+    may_name = find_name_columns(table, name_column, label_column)
+    may_label = find_label_columns(table, label_column, may_name)
     lines, cells = table.read(sorted({*may_name, *may_label}))
-    found = [(column, *images.best_way(cells[column], folders)) for column in may_name]
-    chosen, _, places, num = max(found, key=lambda each: each[3])  # the first of equals
+    found = [(column, *images.find_best_rule(cells[column], folders)) for column in may_name]
+    chosen, _, places, num = max(found, key=lambda each: each[3])  # the first, if several are equal
     if not num and AMBIGUOUS not in places:
         raise NotLabels(_about_others(table, table.columns[chosen], cells[chosen]))
     _refuse_unclear(table, images, lines, places, cells[chosen])
@@ -107,20 +107,20 @@ def read_labels(
 
 def _about_others(table: Table, column: str, names: Cells) -> str:
     if not names:
-        return f"{table.where}: a header and no rows"
+        return f"{table.where}: the table has a header but no rows"
     return (
-        f"{table.where}: none of its {len(names):,} rows names an image here; names in column {short(column)} are "
-        f"such as {short(names[0])}; another column is chosen with --data.name_column"
+        f"{table.where}: none of its {len(names):,} rows names an image here; column {shorten(column)} has names "
+        f"such as {shorten(names[0])}; choose another column with --data.name_column"
     )
 
 
 def _remarks(table: Table, name: str, places: Sequence[int], words: Cells) -> Iterator[str]:
     strays = sum(place == -1 for place in places)
     if strays:
-        first = short(words[places.index(-1)])
+        first = shorten(words[places.index(-1)])
         yield f"{strays:,} of {len(places):,} rows of {name} name no image here, first {first}"
-    for column in columns_of_parts(table):
-        yield f"column {short(column)} of {name} is not read: images of all its values are taken"
+    for column in find_split_columns(table):
+        yield f"column {shorten(column)} of {name} is not read: images of all splits are taken"
 
 
 # --- rows --------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def _refuse_unclear(
             raise DataError(f"{table.where}: line {line}: the name of the image is empty")
         if place == AMBIGUOUS:
             meant = " or ".join(images.meant_by(name)[:SHOWN])
-            raise DataError(f"{table.where}: line {line}: {short(name)} may be {meant}; write its path and ending")
+            raise DataError(f"{table.where}: line {line}: {shorten(name)} may be {meant}; write its path and suffix")
 
 
 class _Column:
@@ -148,7 +148,7 @@ class _Column:
         self.where, self.name, self.images = table.where, name, images
         self.codes = np.full(len(images.kept), -1, np.int64)
         self.lines = np.zeros(len(images.kept), np.int64)
-        self.values: dict[str, set[str]] = {}  # each with its spellings, in the order of their codes
+        self.values: dict[str, set[str]] = {}  # spellings by value, in the order of the codes
         self.flaw: DataError | None = None
         try:
             self._fill(lines, places, cells)
@@ -164,13 +164,13 @@ class _Column:
                 continue
             if cell not in known:
                 value = self._value(cell, line, self.images.kept[place])
-                self.values.setdefault(value, set()).add(composed(cell))
+                self.values.setdefault(value, set()).add(to_nfc(cell))
                 known[cell] = codes.setdefault(value, len(codes))
             code = known[cell]
             if self.codes[place] not in (-1, code):
                 raise DataError(
                     f"{self.where}: lines {self.lines[place]} and {line} give {self.images.kept[place]} different "
-                    f"labels ({short(list(self.values)[self.codes[place]])} and {short(cell)}); keep one of them"
+                    f"labels ({shorten(list(self.values)[self.codes[place]])} and {shorten(cell)}); keep one of them"
                 )
             if self.codes[place] < 0:
                 self.codes[place], self.lines[place] = code, line
@@ -180,15 +180,17 @@ class _Column:
         if not cell or cell.casefold() == "nan":
             raise DataError(f"{where}: the label of {image} is empty; fill it in, or {WITHOUT}")
         if _is_list(cell):
-            raise DataError(f"{where}: the label of {image} is {short(cell)}; expected one class an image; {WITHOUT}")
+            raise DataError(
+                f"{where}: the label of {image} is {shorten(cell)}; expected one class per image; {WITHOUT}"
+            )
         if UNPRINTABLE.search(cell) or len(cell) > LONGEST_LABEL:
             raise DataError(
-                f"{where}: the label of {image} is {short(cell)!r}; "
+                f"{where}: the label of {image} is {shorten(cell)!r}; "
                 f"expected at most {LONGEST_LABEL} printable characters; {WITHOUT}"
             )
         if len(self.values) >= CLASS_LIMIT:
             raise DataError(f"{where}: more than {CLASS_LIMIT:,} different labels; {WITHOUT}")
-        return str(int(cell.partition(".")[0])) if _WHOLE.fullmatch(cell) else composed(cell)
+        return str(int(cell.partition(".")[0])) if _WHOLE.fullmatch(cell) else to_nfc(cell)
 
     def _refuse_several_labels(self) -> None:
         for code, value in enumerate(self.values):
@@ -199,7 +201,7 @@ class _Column:
                 place = int(np.flatnonzero(self.codes == code)[0])
                 raise DataError(
                     f"{self.where}: line {self.lines[place]}: the label of {self.images.kept[place]} is "
-                    f"{short(value)}, which is {len(parts)} labels; expected one class an image; {WITHOUT}"
+                    f"{shorten(value)}, which is {len(parts)} labels; expected one class per image; {WITHOUT}"
                 )
 
 
@@ -213,12 +215,12 @@ def _is_list(cell: str) -> bool:
 
 
 def _agreed(table: Table, columns: Sequence[_Column]) -> _Column:
-    """The only column, or that of names among several that part the images in the same way."""
+    """Return the only column; of several that group the images alike, the first whose labels are not whole numbers."""
     if not columns:
-        raise NotLabels(f"{table.where}: no column beside that of file names; expected one of labels")
+        raise NotLabels(f"{table.where}: only a column of file names; expected a second column of labels")
     if all(column.flaw for column in columns):
         raise columns[0].flaw or AssertionError
-    if any(column.flaw or not same_parts(columns[0].codes, column.codes) for column in columns):
+    if any(column.flaw or not is_same_partition(columns[0].codes, column.codes) for column in columns):
         raise DataError(
             f"{table.where}: the columns {list_columns([column.name for column in columns])} may all be the labels; "
             f"choose with --data.label_column, or {WITHOUT}"
@@ -226,8 +228,8 @@ def _agreed(table: Table, columns: Sequence[_Column]) -> _Column:
     return next((column for column in columns if not all(map(_WHOLE.fullmatch, column.values))), columns[0])
 
 
-def same_parts(first: NDArray[np.int64], second: NDArray[np.int64]) -> bool:
-    """Whether two arrays of labels put the same images together, whatever the classes are called."""
+def is_same_partition(first: NDArray[np.int64], second: NDArray[np.int64]) -> bool:
+    """Return whether two arrays of labels group the images alike, whatever the names of the classes."""
     pairs = np.unique(np.stack([first, second]), axis=1).shape[1]
     return bool(pairs == len(np.unique(first)) == len(np.unique(second)))
 
@@ -236,11 +238,11 @@ def same_parts(first: NDArray[np.int64], second: NDArray[np.int64]) -> bool:
 
 
 def join(tables: Sequence[TableLabels], where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """The labels of several tables together.
+    """Join the labels of several tables.
 
     Returns:
-        int64 [n], -1 for images that no table names; and the classes' names: numbers sorted by value, others as
-        people count.
+        int64 [n], -1 for images that no table names; and the class names, numbers sorted by value, others in natural
+        order ("2" before "10").
 
     Raises:
         DataError: two tables give one image different labels.
@@ -267,7 +269,7 @@ def join(tables: Sequence[TableLabels], where: str) -> tuple[NDArray[np.int64], 
 
 
 def are_amounts(class_names: Sequence[str]) -> bool:
-    """Whether labels are numbers of which some are not whole, as scores are, and not names of classes."""
+    """Return whether labels are numbers with fractions, such as scores, and so probably not classes."""
     return all(map(_NUMBER.fullmatch, class_names)) and not all(map(_WHOLE.fullmatch, class_names))
 
 
@@ -275,10 +277,10 @@ def _in_order(values: Iterable[str]) -> list[str]:
     values = list(values)
     if all(map(_WHOLE.fullmatch, values)):
         return sorted(values, key=int)
-    return sorted(values, key=float) if all(map(_NUMBER.fullmatch, values)) else natural_order(values)
+    return sorted(values, key=float) if all(map(_NUMBER.fullmatch, values)) else sort_naturally(values)
 
 
 def _name(value: str, spellings: Collection[str]) -> str:
-    """A number that is always written with the same zeros keeps them, as 00014 does."""
+    """Return a class's name; a number such as 00014 keeps its zeros if all rows write it so."""
     only = next(iter(spellings))
     return only if len(spellings) == 1 and only.isascii() and only.isdecimal() else value

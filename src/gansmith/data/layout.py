@@ -1,4 +1,4 @@
-"""What a folder's layout comes to: which images are read, and the class of each."""
+"""Which images of a folder are read, and the class of each."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansmith.data.archive import Archive
-from gansmith.data.label_search import Consulted
+from gansmith.data.label_search import LabelSearch
 from gansmith.data.label_tables import WITHOUT
 from gansmith.errors import DataError
 
-__all__ = ["Layout", "by_likely_tables", "by_tables_asked_for"]
+__all__ = ["Layout", "use_chosen_tables", "use_likely_tables"]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The images that are read.
+    """The images of a folder and their classes.
 
     Args:
-        names: theirs.
+        names: the images that are read.
         labels: int64 [n], or None.
-        class_names: of the labels.
-        notes: what a person should know about how they were found.
-        tables: the names of the tables that the labels are from.
-        digest: of the tables that decided this.
+        class_names: names of the classes.
+        notes: remarks about how images and classes were found, a sentence each.
+        tables: names of the tables that the labels are from.
+        digest: digest of the tables that the labels depend on.
     """
 
     names: Sequence[str]
@@ -40,75 +40,75 @@ class Layout:
     digest: str = ""
 
     def fingerprint(self, archive: Archive) -> str:
-        """What the archive and the way it is read come to."""
+        """Return a digest of the archive, the images read and their labels."""
         chosen = "\n".join([archive.fingerprint, self.digest, *self.class_names, *self.names]).encode(
             errors="backslashreplace"
         )
         return hashlib.sha256(chosen + (b"" if self.labels is None else self.labels.tobytes())).hexdigest()
 
 
-def by_likely_tables(path: Path, names: list[str], consulted: Consulted, otherwise: Layout) -> Layout:
-    """The tables' labels, or what the folders say if no table has any.
+def use_likely_tables(path: Path, names: list[str], search: LabelSearch, otherwise: Layout) -> Layout:
+    """Return the layout with labels from tables, or ``otherwise`` if no table has any.
 
     Raises:
         DataError: a table is malformed, or has no row for some images.
     """
-    unlabelled = consulted.labels is None or bool((consulted.labels < 0).any())
-    if consulted.flaws and unlabelled:
-        raise _with_remedy(consulted.flaws[0])
-    if consulted.labels is None:
-        unread = consulted.unread  # a prepared store keeps its notes, so that others make a new one
+    unlabelled = search.labels is None or bool((search.labels < 0).any())
+    if search.flaws and unlabelled:
+        raise _with_remedy(search.flaws[0])
+    if search.labels is None:
+        unread = search.unread  # in the digest too: a store keeps its notes, so other notes need a new store
         return dataclasses.replace(otherwise, notes=otherwise.notes + unread, digest="\n".join(unread))
-    doubt = consulted.doubt()
+    doubt = search.doubt()
     if doubt is not None:
-        return Layout(names, notes=(doubt,), digest=consulted.digest)
-    return by_tables_asked_for(path, names, consulted, leave_out=False)
+        return Layout(names, notes=(doubt,), digest=search.digest)
+    return use_chosen_tables(path, names, search, leave_out=False)
 
 
-def by_tables_asked_for(path: Path, names: list[str], consulted: Consulted, *, leave_out: bool) -> Layout:
-    """The tables' labels, which the user wants.
+def use_chosen_tables(path: Path, names: list[str], search: LabelSearch, *, leave_out: bool) -> Layout:
+    """Return the layout with labels from the tables that the user chose.
 
     Args:
         path: the folder or zip.
         names: the images.
-        consulted: what the tables come to.
-        leave_out: read the images that have a row, and no others.
+        search: the labels found in tables.
+        leave_out: skip images without a row.
 
     Raises:
-        DataError: there are none, or some images have no row and are not to be left out.
+        DataError: there are no labels, or some images have no row and ``leave_out`` is False.
     """
-    labels = consulted.labels
+    labels = search.labels
     if labels is None:
-        if consulted.flaws:
-            raise _with_remedy(consulted.flaws[0])
-        raise DataError(_no_table(path, consulted))
-    if len(consulted.class_names) < 2:
-        raise DataError(f"{path}: {consulted.doubt()}; {WITHOUT}")
+        if search.flaws:
+            raise _with_remedy(search.flaws[0])
+        raise DataError(_no_table(path, search))
+    if len(search.class_names) < 2:
+        raise DataError(f"{path}: {search.doubt()}; {WITHOUT}")
     missing = [name for name, label in zip(names, labels.tolist(), strict=True) if label < 0]
     first = f"{', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}"
     if missing and not leave_out:
         raise DataError(
-            f"{path}: {' and '.join(consulted.tables)} has no row for {len(missing):,} of {len(names):,} images, "
-            f"first {first}; add them, or choose --data.labels table to leave these images out, or {WITHOUT}"
+            f"{path}: {' and '.join(search.tables)} has no row for {len(missing):,} of {len(names):,} images, "
+            f"first {first}; add them, or skip these images with --data.labels table, or {WITHOUT}"
         )
-    notes = (f"{len(missing):,} images without a row are left out: {first}",) if missing else ()
-    flaws = tuple(f"a table is left out: {flaw}" for flaw in consulted.flaws)
+    notes = (f"{len(missing):,} images without a row are skipped: {first}",) if missing else ()
+    flaws = tuple(f"a table is skipped: {flaw}" for flaw in search.flaws)
     kept = [name for name, label in zip(names, labels.tolist(), strict=True) if label >= 0]
     return Layout(
         kept,
         labels[labels >= 0],
-        consulted.class_names,
-        consulted.notes + notes + flaws,
-        consulted.tables,
-        consulted.digest,
+        search.class_names,
+        search.notes + notes + flaws,
+        search.tables,
+        search.digest,
     )
 
 
-def _no_table(path: Path, consulted: Consulted) -> str:
-    if consulted.unread:
-        return consulted.unread[0]
-    return f"{path}: no table of labels; expected labels.csv, metadata.csv or the like, or --data.labels_table NAME"
+def _no_table(path: Path, search: LabelSearch) -> str:
+    if search.unread:
+        return search.unread[0]
+    return f"{path}: no table of labels; expected labels.csv, metadata.csv or similar, or --data.labels_table NAME"
 
 
 def _with_remedy(error: DataError) -> DataError:
-    return error if WITHOUT in str(error) else DataError(f"{error}; mend it, or {WITHOUT}")
+    return error if WITHOUT in str(error) else DataError(f"{error}; correct it, or {WITHOUT}")

@@ -1,4 +1,4 @@
-"""Images of more than 8 bits: which values become black and white, the same for all images of a set."""
+"""Images of more than 8 bits: which values become black and white, the same for all images of a data set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gansmith.data.tiles import LOW_BYTES, tiles
+from gansmith.data.tiles import LOW_BYTES, cut_tiles
 from gansmith.errors import DataError, UnreadableImage
 from gansmith.types import PixelArray
 
@@ -20,18 +20,18 @@ __all__ = [
     "Levels",
     "Span",
     "choose_levels",
-    "eight_bit",
-    "fitting_range",
     "from_16_bits",
-    "levels_of",
+    "match_range",
+    "resolve_levels",
     "span_of",
+    "to_eight_bit",
 ]
 
-WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")  # gray in more than 8 bit
+WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")  # gray with more than 8 bits
 DEPTHS = (8, 10, 12, 14, 16)
-TOLERANCE = 1e-3  # of the range: what rounding and resizing add beyond its ends
-RANGES = ((0.0, 1.0, 0.25), (-1.0, 1.0, 0.5), (0.0, 255.0, 64.0))  # low, high, and what the largest size must exceed
-REMEDY = "state what becomes black and white with --preparation.levels '[LOW, HIGH]'"
+TOLERANCE = 1e-3  # share of the range by which rounding and resizing may exceed it
+RANGES = ((0.0, 1.0, 0.25), (-1.0, 1.0, 0.5), (0.0, 255.0, 64.0))  # low, high, least magnitude that some value exceeds
+REMEDY = "give the values of black and white with --preparation.levels '[LOW, HIGH]'"
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Levels:
     """The values that become black and white.
 
     Args:
-        integers: of 16- and 32-bit images.
-        floats: of float images; None decides by each image, [0, 1] or [0, 255].
-        stated: by the user, so that values beyond are clipped.
+        integers: for 16- and 32-bit images.
+        floats: for float images; None chooses [0, 1] or [0, 255] for each image.
+        stated: the user gave them, so values outside are clipped.
     """
 
     integers: tuple[float, float] = (0, 65535)
@@ -59,26 +59,26 @@ class Levels:
 
     @classmethod
     def of(cls, stated: tuple[float, float] | None) -> Levels:
-        """Return the levels that a preparation states, or those to begin with."""
+        """Return the levels that a preparation states, or the defaults."""
         return cls() if stated is None else cls(stated, stated, stated=True)
 
 
 def span_of(image: Image.Image) -> Span | None:
-    """Return the range of an image of more than 8 bits; None for one of 8.
+    """Return the range of values of an image of more than 8 bits; None for 8 bits.
 
     Raises:
         UnreadableImage: some values are NaN or infinite.
     """
     if image.mode not in WIDE_MODES and not _has_low_bytes(image):
         return None
-    ends = [(float(values.min()), float(values.max())) for values in (_values(part) for _, part in tiles(image))]
+    ends = [(float(values.min()), float(values.max())) for values in (_values(part) for _, part in cut_tiles(image))]
     if not np.isfinite(ends).all():
-        raise UnreadableImage("values that are NaN or infinite; expected numbers")
+        raise UnreadableImage("it has NaN or infinite values; expected finite numbers")
     return Span(min(low for low, _ in ends), max(high for _, high in ends), image.mode == "F")
 
 
 def _values(image: Image.Image) -> NDArray[Any]:
-    """Of an image of more than 8 bits, alpha left out."""
+    """Return the values of an image of more than 8 bits without alpha."""
     if image.mode in WIDE_MODES:
         return np.asarray(image)
     return _wide_colours(image, image.info[LOW_BYTES])[..., :3]
@@ -90,17 +90,17 @@ def _has_low_bytes(image: Image.Image) -> bool:
 
 
 def choose_levels(spans: Sequence[Span], stated: tuple[float, float] | None) -> tuple[Levels, tuple[str, ...]]:
-    """Choose the levels of a whole set.
+    """Choose the levels of a data set.
 
     Args:
-        spans: of its images of more than 8 bits.
-        stated: by the user; None chooses. Integers get the least of 8, 10, 12, 14 and 16 bits that holds all of them.
+        spans: value ranges of its images of more than 8 bits.
+        stated: levels that the user gave. None chooses: for integers the least of 8, 10, 12, 14 and 16 bits that fits.
 
     Returns:
-        The levels, and a sentence for each kind of image there is.
+        The levels, and a sentence for each kind of image.
 
     Raises:
-        DataError: floats that use none of [0, 1], [-1, 1] and [0, 255].
+        DataError: floats fit none of [0, 1], [-1, 1] and [0, 255].
     """
     if stated is not None:
         return Levels.of(stated), ()
@@ -111,26 +111,26 @@ def choose_levels(spans: Sequence[Span], stated: tuple[float, float] | None) -> 
         high = max(span.high for span in integers)
         bits = next(bits for bits in DEPTHS if high < 2**bits)
         levels = Levels((0, 2**bits - 1))
-        found = f"{len(integers):,} images of 16 bits use values to {high:g}"
-        notes.append(f"{found}: read as {bits} bits, {2**bits - 1} is white; otherwise {REMEDY}")
+        found = f"{len(integers):,} images of 16 bits have values up to {high:g}"
+        notes.append(f"{found}: read as {bits} bits, {2**bits - 1} is white; if that is wrong, {REMEDY}")
     if floats:
         chosen = _levels_of_floats(floats)
         levels = Levels(levels.integers, chosen)
-        notes.append(f"{len(floats):,} images of floats: {chosen[0]:g} is black, {chosen[1]:g} white")
+        notes.append(f"{len(floats):,} float images: {chosen[0]:g} is black, {chosen[1]:g} is white")
     return levels, tuple(notes)
 
 
 def _levels_of_floats(spans: Sequence[Span]) -> tuple[float, float]:
     low, high = min(span.low for span in spans), max(span.high for span in spans)
-    found = fitting_range(low, high)
+    found = match_range(low, high)
     if found is None:
-        expected = "expected values that use 0 to 1, -1 to 1 or 0 to 255"
-        raise DataError(f"{len(spans):,} images of floats have values from {low:g} to {high:g}; {expected}; {REMEDY}")
+        expected = "expected most of the range 0 to 1, -1 to 1 or 0 to 255"
+        raise DataError(f"{len(spans):,} float images have values from {low:g} to {high:g}; {expected}; {REMEDY}")
     return found
 
 
-def fitting_range(least: float, most: float) -> tuple[float, float] | None:
-    """Return the one of ``RANGES`` that values from least to most use, or None."""
+def match_range(least: float, most: float) -> tuple[float, float] | None:
+    """Return (low, high) of the first of ``RANGES`` that values from least to most fit and mostly use, or None."""
     for low, high, needed in RANGES:
         slack = TOLERANCE * (high - low)
         if low - slack <= least and most <= high + slack and max(-least, most) > needed:
@@ -138,11 +138,11 @@ def fitting_range(least: float, most: float) -> tuple[float, float] | None:
     return None
 
 
-def levels_of(image: Image.Image, levels: Levels) -> Levels:
-    """Return the levels of one whole image, for ``eight_bit`` of its parts.
+def resolve_levels(image: Image.Image, levels: Levels) -> Levels:
+    """Return the levels of a whole image, which ``to_eight_bit`` needs for its parts.
 
     Raises:
-        UnreadableImage: values that are NaN or infinite, or out of range where no levels are stated.
+        UnreadableImage: some values are NaN or infinite, or out of range and no levels are stated.
     """
     span = span_of(image) if image.mode in WIDE_MODES else None
     if span is None:
@@ -157,12 +157,14 @@ def levels_of(image: Image.Image, levels: Levels) -> Levels:
     return Levels(levels.integers, levels.floats or (0, 255 if high > 1 else 1), levels.stated)
 
 
-def eight_bit(image: Image.Image, levels: Levels) -> Image.Image:
-    """Bring an image of more than 8 bits to 8, with a transparent value as an alpha channel; return any other as it is.
+def to_eight_bit(image: Image.Image, levels: Levels) -> Image.Image:
+    """Convert an image of more than 8 bits to 8; a transparent value becomes an alpha channel.
+
+    An image of 8 bits is returned unchanged.
 
     Args:
-        image: or a part of one.
-        levels: those of ``levels_of`` the whole.
+        image: an image or a part of one.
+        levels: ``resolve_levels`` of the whole image.
     """
     if image.mode in WIDE_MODES:
         ends = (levels.floats or (0, 1)) if image.mode == "F" else levels.integers
@@ -175,7 +177,7 @@ def eight_bit(image: Image.Image, levels: Levels) -> Image.Image:
 
 
 def from_16_bits(values: NDArray[np.uint16]) -> Image.Image:
-    """Return an array of 16-bit values [h w c] as an image, with all of its bits as those of files have."""
+    """Return an array of 16-bit values [h w c] as an image that keeps the lower bytes, as images from files do."""
     if values.shape[2] == 1:
         return Image.fromarray(np.ascontiguousarray(values[..., 0], np.uint16))
     image, low_bytes = (Image.fromarray((part).astype(np.uint8)) for part in (values >> 8, values & 255))
@@ -184,7 +186,7 @@ def from_16_bits(values: NDArray[np.uint16]) -> Image.Image:
 
 
 def _scaled(values: NDArray[Any], low: float, high: float) -> PixelArray:
-    if values.dtype == np.uint16:  # by a table: quick, and no large array beside the pixels
+    if values.dtype == np.uint16:  # look up in a table: fast, and without a large float array
         table = _scaled(np.arange(65536), low, high)
         looked_up: PixelArray = table[values]
         return looked_up
@@ -199,7 +201,7 @@ def _wide_colours(image: Image.Image, low_bytes: Image.Image) -> NDArray[np.uint
 
 
 def _with_alpha(gray: Image.Image, wide: Image.Image) -> Image.Image:
-    """Gray with an alpha channel, if the wide image that it comes from declares a transparent value."""
+    """Add an alpha channel to a gray image if the 16-bit image that it is from declares a transparent value."""
     transparent = wide.info.get("transparency")
     if not isinstance(transparent, int):
         return gray

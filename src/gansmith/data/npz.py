@@ -1,4 +1,4 @@
-"""An .npz file of arrays: images and, if it has them, labels."""
+"""An .npz file with arrays of images and optionally labels."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gansmith.data.labels import numbered_labels
-from gansmith.data.levels import fitting_range, from_16_bits
+from gansmith.data.labels import label_by_number
+from gansmith.data.levels import from_16_bits, match_range
 from gansmith.data.source import Record, Records, Size, Source
 from gansmith.devices import free_bytes
 from gansmith.errors import DataError, did_you_mean
@@ -27,11 +27,11 @@ from gansmith.types import PixelArray
 
 __all__ = ["ARRAY_LIMIT", "Npz"]
 
-ARRAY_LIMIT = 2**34  # bytes; the images have to fit into memory while the store is built
-DEFLATE_LIMIT = 1033  # a byte of deflate unpacks to 1,032 at most
+ARRAY_LIMIT = 2**34  # bytes; the images must fit into memory while the store is built
+DEFLATE_LIMIT = 1033  # one byte of deflate unpacks to at most 1,032
 IMAGE_LIMIT = 2**26
 MEMBER_LIMIT = 10_000
-HEADER_LIMIT = 2**14  # bytes of a member's start that may be its header
+HEADER_LIMIT = 2**14  # bytes at a member's start that may be its header
 IMAGE_KEYS = ("images", "arr_0", "x")
 LABEL_KEYS = {"images": "labels", "arr_0": "arr_1", "x": "y"}
 SPLITS = ("train", "val", "test")
@@ -40,18 +40,18 @@ CHANNELS = (1, 3, 4)
 
 @dataclass(frozen=True, kw_only=True)
 class Npz(Source):
-    """Arrays as ``numpy.savez`` writes them; nothing pickled is loaded.
+    """Arrays written by ``numpy.savez``; pickled objects are never loaded.
 
-    Images are found as ``images``, ``arr_0`` or ``x``, with labels ``labels``, ``arr_1`` or ``y``; or by splits, as
-    ``x_train`` and ``y_train`` (Keras) or ``train_images`` and ``train_labels`` (MedMNIST), likewise val and test.
+    The images are ``images``, ``arr_0`` or ``x`` and their labels ``labels``, ``arr_1`` or ``y``; or, with splits,
+    ``x_train`` and ``y_train`` (Keras) or ``train_images`` and ``train_labels`` (MedMNIST), likewise for val and test.
     Images are [n h w], [n h w c] or [n c h w]; uint8, uint16, or float in [0, 1], [-1, 1] or [0, 255]. Labels are whole
     numbers, [n] or [n 1].
 
     Args:
         path: the file.
-        split: which images, where the file has splits; "all" joins them.
-        images_key: the name of the images' array; "auto" finds it.
-        labels_key: the name of the labels' array; "auto" finds it, "none" reads none.
+        split: the split to read if the file has splits; "all" joins them.
+        images_key: name of the array of images; "auto" finds it.
+        labels_key: name of the array of labels; "auto" finds it, "none" reads none.
     """
 
     path: Path
@@ -60,7 +60,7 @@ class Npz(Source):
     labels_key: str = "auto"
 
     def records(self, size: Size | None = None) -> Records:
-        """Find the images, which are loaded when the first one is read; see ``Source.records``."""
+        """Find the images; reading the first one loads all of them. See ``Source.records``."""
         path = self.path.expanduser()
         headers = _read_headers(path)
         pairs = self._pairs(headers, path)
@@ -69,11 +69,14 @@ class Npz(Source):
         for header in images:
             _check_images(header, path)
         if len({_image_shape(header) for header in images}) > 1:
-            raise DataError(f"{path}: {' and '.join(map(str, images))}; images of one shape are joined, name one split")
+            raise DataError(
+                f"{path}: {' and '.join(map(str, images))}; expected one shape and type; "
+                "choose one split with --data.split"
+            )
         values, class_names = _read_labels(labels, [len(header) for header in images], path)
         count = sum(map(len, images))
         if count > IMAGE_LIMIT:
-            raise DataError(f"{path}: {count:,} images; at most {IMAGE_LIMIT:,} are read")
+            raise DataError(f"{path}: {count:,} images; expected at most {IMAGE_LIMIT:,}; split the file")
         _require_memory(images, path)
         return _NpzRecords(
             lazy=_LazyImages(path, images),
@@ -85,7 +88,7 @@ class Npz(Source):
         )
 
     def _pairs(self, headers: Mapping[str, _Header], path: Path) -> list[tuple[str, str | None]]:
-        """The keys of images and labels to read, by option or by name."""
+        """Return pairs of the names of arrays of images and labels, as the user chose them or by their usual names."""
         if self.images_key != "auto":
             pairs: list[tuple[str, str | None]] = [(self.images_key, None)]
             guess = _label_key(self.images_key)
@@ -105,7 +108,10 @@ class Npz(Source):
         if self.labels_key == "none":
             return None
         if num_pairs > 1:
-            raise DataError(f"{path}: labels_key names one array, but {num_pairs} splits are read; leave it out")
+            raise DataError(
+                f"{path}: --data.labels_key names one array, but {num_pairs} splits are read; omit it, "
+                "or choose one split with --data.split"
+            )
         return self.labels_key
 
     def _found(self, headers: Mapping[str, _Header], path: Path) -> list[tuple[str, str | None]]:
@@ -119,13 +125,13 @@ class Npz(Source):
             names = ", ".join(headers) or "nothing"
             expected = f"{', '.join(IMAGE_KEYS)}, x_{wanted[0]}, {wanted[0]}_images"
             remedy = "name them with --data.images_key KEY --data.labels_key KEY"
-            raise DataError(f"{path}: holds {names}; expected the images as one of {expected}; {remedy}")
+            raise DataError(f"{path}: it contains {names}; expected images as one of {expected}; {remedy}")
         labels = [(key, _label_key(key)) for key in found]
         return [(key, label if label in headers else None) for key, label in labels]
 
 
 def _label_key(images_key: str) -> str:
-    """The labels' usual name beside the images'."""
+    """Return the usual name of the labels that belong to an array of images."""
     if images_key in LABEL_KEYS:
         return LABEL_KEYS[images_key]
     return images_key.replace("images", "labels").replace("image", "label").replace("x_", "y_").replace("X_", "y_")
@@ -143,7 +149,7 @@ def _notes(headers: Mapping[str, _Header], pairs: Sequence[tuple[str, str | None
 
 @dataclass(frozen=True)
 class _Header:
-    """What is known of an array without loading it."""
+    """Name, shape, type and checksum of an array that is not loaded."""
 
     key: str
     shape: tuple[int, ...]
@@ -162,7 +168,7 @@ class _Header:
 
 
 class _Numbers(Sequence[str]):
-    """The numbers of images as their names, made when asked for."""
+    """Names of images that are their numbers, created on access."""
 
     def __init__(self, numbers: range) -> None:
         self.numbers = numbers
@@ -223,26 +229,26 @@ class _LazyImages:
 
 
 def _require_memory(headers: Sequence[_Header], path: Path) -> None:
-    """Refuse arrays that do not fit into memory before any is loaded; joining several takes twice their bytes."""
+    """Raise DataError if the arrays do not fit into memory; joining several needs twice their bytes."""
     needed = sum(header.num_bytes for header in headers) * min(2, len(headers))
     free = free_bytes(torch.device("cpu"))
     if free is not None and needed > free:
-        found = f"need {needed / 2**20:,.0f} MiB of memory, of which {free / 2**20:,.0f} MiB are free"
-        remedy = "keep the images in a folder or zip, which is read image by image"
+        found = f"need {needed / 2**20:,.0f} MiB of memory, but {free / 2**20:,.0f} MiB are free"
+        remedy = "save the images in a folder or zip, which is read image by image"
         raise DataError(f"{path}: {' and '.join(map(str, headers))}, which {found}; {remedy}")
 
 
 def _range_of(values: NDArray[Any], where: str) -> tuple[float, float]:
-    """The one of ``RANGES`` that all values use."""
+    """Return (low, high) of the first of ``RANGES`` that all values fit."""
     least, most = float(values.min()), float(values.max())
-    found = fitting_range(least, most)
+    found = match_range(least, most)
     if found is not None:
         return found
-    expected = "expected floats that use 0 to 1, -1 to 1 or 0 to 255, or uint8"
-    raise DataError(f"{where} from {least:g} to {most:g}; {expected}; scale them to one of these")
+    expected = "expected most of the range 0 to 1, -1 to 1 or 0 to 255, or uint8"
+    raise DataError(f"{where} with values from {least:g} to {most:g}; {expected}; scale them")
 
 
-# --- reading no more than is allowed -----------------------------------------------------------------------
+# --- reading files without trusting them -------------------------------------------------------------------
 
 _UNREADABLE = (
     *(OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, MemoryError),
@@ -257,18 +263,18 @@ def _read_headers(path: Path) -> dict[str, _Header]:
             if len(archive.infolist()) > MEMBER_LIMIT:
                 raise ValueError(f"{len(archive.infolist()):,} arrays, more than {MEMBER_LIMIT:,}")
             return {header.key: header for header in (_read_header(archive, info) for info in archive.infolist())}
-    except Exception as error:  # a broken header makes numpy raise nearly anything, as tokenize.TokenError
+    except Exception as error:  # a broken header makes numpy raise nearly anything, such as tokenize.TokenError
         raise DataError(f"{path}: cannot be read as .npz ({error})") from error
 
 
 def _read_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Header:
-    """Read what a member says of itself, and compare it with how many bytes the file really has for it."""
+    """Read an array's header, and check that the file has as many bytes as the header says."""
     with archive.open(info) as stream:
         start = io.BytesIO(stream.read(min(info.file_size, HEADER_LIMIT)))
     key = info.filename.removesuffix(".npy")
     version = np.lib.format.read_magic(start)
     if version not in _HEADER_READERS:
-        raise ValueError(f"{key} is an array of format {version[0]}.{version[1]}; expected 1.0 or 2.0")
+        raise ValueError(f"{key} has array format {version[0]}.{version[1]}; expected 1.0 or 2.0")
     shape, _, dtype = _HEADER_READERS[version](start)
     if any(type(number) is not int or number < 0 for number in shape):
         raise ValueError(f"{key} has the shape {shape}; expected whole numbers from 0 on")
@@ -316,6 +322,6 @@ def _read_labels(
     for header, count in zip(headers, counts, strict=True):
         if header.shape not in ((count,), (count, 1)):
             expected = f"expected one whole number for each of {count:,} images"
-            raise DataError(f"{path}: {header}; {expected}; leave them out with --data.labels_key none")
+            raise DataError(f"{path}: {header}; {expected}; ignore the labels with --data.labels_key none")
     values = np.concatenate([_load(path, header).reshape(-1) for header in headers])
-    return numbered_labels(values, f"{path}: {headers[0].key}")
+    return label_by_number(values, f"{path}: {headers[0].key}")

@@ -1,4 +1,4 @@
-"""Threads that decode ahead, in order and with bounded memory."""
+"""Runs a function over items in threads, in order and with bounded memory."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import TypeVar
 
 __all__ = ["map_in_order"]
 
-MAX_THREADS = 8  # Pillow decodes without the interpreter's lock, but what is around it needs the lock
+MAX_THREADS = 8  # Pillow releases the interpreter's lock while it decodes, but the code around it holds it
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def map_in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """The results in the items' order, computed by threads, of which never more than a few lie waiting.
+    """Compute results in threads and yield them in the order of the items, with few results waiting at a time.
 
-    Whatever the function raises is raised here; leaving early stops the threads.
+    An exception in the function is raised here. Closing the iterator early stops the threads.
     """
     threads = min(os.cpu_count() or 1, MAX_THREADS)
     waiting: deque[Future[R]] = deque()

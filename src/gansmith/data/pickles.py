@@ -1,9 +1,8 @@
-"""What a pickle of plain values and byte arrays holds, found without running anything that it names.
+"""Reads a pickle of plain values and byte arrays without executing code that it names.
 
-A pickle is a program. This reader first goes over its instructions and refuses all but those that a dictionary of
-lists, strings, numbers and NumPy byte arrays needs, so that nothing else is imported and nothing is allocated that
-the file does not hold. Then it loads the pickle with stand-ins for the three NumPy names, which only keep what
-they are given.
+A pickle is a program. This reader first checks its instructions, and refuses all except those that a dictionary of
+lists, strings, numbers and NumPy byte arrays needs. So nothing else is imported, and no memory is allocated beyond the
+file's own content. Then it loads the pickle with stand-ins for the NumPy classes, which only store their arguments.
 """
 
 from __future__ import annotations
@@ -23,26 +22,26 @@ __all__ = ["read_pickle"]
 
 
 def read_pickle(data: bytes, name: str) -> dict[str, Any]:
-    """The dictionary in a pickle of protocol 2, as Python 2 wrote it or Python 3 does.
+    """Read the dictionary in a pickle of protocol 2, as Python 2 or 3 writes it.
 
     Args:
         data: the pickle.
-        name: what to call it in messages.
+        name: its name in messages.
 
     Returns:
-        Its entries: uint8 arrays as such, strings of Python 2 as bytes.
+        The dictionary; arrays are uint8, strings of Python 2 are bytes.
 
     Raises:
-        DataError: it is damaged, it is no dictionary, or it asks for anything beyond plain values and byte arrays.
+        DataError: it is damaged, it is not a dictionary, or it needs more than plain values and byte arrays.
     """
     try:
         _screen(data)
         loaded = _Unpickler(io.BytesIO(data), encoding="bytes").load()
         if not isinstance(loaded, dict):
-            raise ValueError(f"it holds a {type(loaded).__name__}, expected a dictionary")
-        return {_text(key): _Array.unwrapped(value) for key, value in loaded.items()}
+            raise ValueError(f"it contains a {type(loaded).__name__}, expected a dictionary")
+        return {_text(key): _Array.unwrap(value) for key, value in loaded.items()}
     except Exception as error:  # a broken pickle makes the interpreter raise nearly anything
-        raise DataError(f"{name}: no pickle of plain arrays ({error}); it was not loaded") from error
+        raise DataError(f"{name}: not a pickle of plain arrays ({error}); it was not loaded") from error
 
 
 _ALLOWED = """
@@ -60,7 +59,7 @@ def _screen(data: bytes) -> None:
             raise ValueError(f"instruction {name} is not allowed")
         if name == "GLOBAL" and argument not in _STAND_INS:
             raise ValueError(f"it asks for '{argument}'")
-        # Python allocates every memory slot up to the one named, and an honest pickle has no more slots than objects.
+        # Python allocates every memo slot up to the one named; a valid pickle has no more slots than objects.
         if name in ("BINPUT", "LONG_BINPUT") and int(argument or 0) > count + 1:
             raise ValueError(f"memory slot {argument} in instruction {count}")
 
@@ -79,11 +78,11 @@ class _Dtype:
         self.code = _text(code)
 
     def __setstate__(self, state: object) -> None:
-        """Byte order and alignment mean nothing to single bytes."""
+        """Ignore byte order and alignment, which single bytes do not have."""
 
 
 class _Array:
-    """Stands in for ``numpy.ndarray`` and for the function that pickles call to make an empty one."""
+    """Stands in for ``numpy.ndarray`` and for the function by which pickles create an empty one."""
 
     __slots__ = ("state",)
 
@@ -94,8 +93,8 @@ class _Array:
         self.state = state
 
     @staticmethod
-    def unwrapped(value: Any) -> Any:
-        """The true array, if this is a stand-in for one."""
+    def unwrap(value: Any) -> Any:
+        """Return the real array for a stand-in; any other value unchanged."""
         return value._array() if isinstance(value, _Array) else value
 
     def _array(self) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Batches that are gathered where the networks run, from a data set that lies there as a whole."""
+"""Batches from a copy of the whole data set in the memory of the device."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import torch
 from gansmith.data.batches import Batches
 from gansmith.types import Batch
 
-__all__ = ["BatchAt", "batches_on", "resident"]
+__all__ = ["BatchAt", "copy_to_device", "place_batches"]
 
-BatchAt: TypeAlias = Callable[[int, int, int], Batch]  # of nimg, rank and world size
+BatchAt: TypeAlias = Callable[[int, int, int], Batch]  # (nimg, rank, world size) -> batch
 
-MOST = 0.25  # of the device's free memory
+MOST = 0.25  # limit of the copy, as a share of the device's free memory
 
 
-def batches_on(device: torch.device, batches: Batches) -> BatchAt:
-    """The same batches, from the device's own memory if it is a GPU that has enough of it, else from the disk.
+def place_batches(device: torch.device, batches: Batches) -> BatchAt:
+    """Return a function for batches: from the device's memory if it is a GPU with enough of it, else from the disk.
 
-    A step then waits for a few kilobytes of indices instead of the images, and not even for those: they are copied
-    from pinned memory while the device works.
+    From the device's memory, a step needs only a few kilobytes of indices, which are copied from pinned memory while
+    the device computes.
     """
     if device.type == "cuda" and batches.store.images.nbytes <= MOST * torch.cuda.mem_get_info(device)[0]:
-        return resident(device, batches)
+        return copy_to_device(device, batches)
     return batches.batch
 
 
-def resident(device: torch.device, batches: Batches) -> BatchAt:
-    """The same batches from a copy of the whole data set on a device."""
+def copy_to_device(device: torch.device, batches: Batches) -> BatchAt:
+    """Copy the whole data set to a device, and return a function for batches from the copy."""
     store = batches.store
     images = torch.from_numpy(store.images.copy()).to(device)
     labels = None if store.labels is None else torch.from_numpy(store.labels).to(device)

@@ -1,4 +1,4 @@
-"""Which image a row of a table means: by its path from here or there, with or without the ending."""
+"""Finds the image that a row of a table names, by a path relative to various folders, with or without suffix."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from gansmith.data.class_names import composed
+from gansmith.data.class_names import to_nfc
 
-__all__ = ["AMBIGUOUS", "ImageNames", "Way", "shared_folder"]
+__all__ = ["AMBIGUOUS", "ImageNames", "PathRule", "find_shared_folder"]
 
-OTHER = -2  # an image that is there but not read, as of another split
-SAMPLE = 1000  # rows that decide what is tried first
-AMBIGUOUS = -3  # several images
+OTHER = -2  # place of an image that exists but is not read, for example of another split
+SAMPLE = 1000  # rows that decide which rule is tried first
+AMBIGUOUS = -3  # place if several images fit
 
 
-class Way(NamedTuple):
-    """How the names in a table lead to images.
+class PathRule(NamedTuple):
+    """A rule by which names in a table become paths of images.
 
     Args:
-        prefix: what all of them begin with and is left out.
-        folder: where they begin, as "a/b/" or ""; None where the file's name alone counts.
+        prefix: the start that all names share, which is removed.
+        folder: the folder that is put before them, as "a/b/" or ""; None compares file names without folders.
     """
 
     prefix: str
@@ -30,10 +30,10 @@ class Way(NamedTuple):
 
 
 class ImageNames:
-    """The images, to be found by what tables call them."""
+    """Finds images by their names in tables."""
 
     def __init__(self, names: Sequence[str], kept: Sequence[str]) -> None:
-        """Take all images that are there, and those of them that are read."""
+        """Index all images (``names``) and those of them that are read (``kept``)."""
         self.kept = kept
         self._names = names
         places = {name: place for place, name in enumerate(kept)}
@@ -50,7 +50,7 @@ class ImageNames:
 
     @functools.cached_property
     def _alone(self) -> dict[str, int]:
-        """By the file's name without folders, with and without its ending."""
+        """Places by file name without folders, with and without suffix."""
         bases = [key.rpartition("/")[2] for key in self._keys]
         return self._by(map(_stem, bases)) | self._by(bases)
 
@@ -62,26 +62,26 @@ class ImageNames:
         return table
 
     def knows(self, word: str) -> bool:
-        """Whether some image is called so, with or without folder and ending."""
+        """Return whether an image has this name, with or without folder and suffix."""
         key = _plain(word)
         return any(key in table for table in (self._exact, self._stems, self._alone))
 
-    def best_way(self, words: Sequence[str], folders: Iterable[str]) -> tuple[Way, list[int], int]:
-        """The way by which the names of a column lead to most images.
+    def find_best_rule(self, words: Sequence[str], folders: Iterable[str]) -> tuple[PathRule, list[int], int]:
+        """Find the rule by which the names in a column match most images.
 
         Args:
             words: the column.
-            folders: where names may begin, likelier ones first.
+            folders: folders that names may be relative to, the most likely first.
 
         Returns:
-            The way, the place of each row's image among those that are read (negative for none), and how many
-            different images these are.
+            The rule; for each row the index of its image among those that are read, or a negative number; and the
+            number of different images matched.
         """
         keys = [_plain(word) for word in words]
         ways = list(_ways(keys, list(dict.fromkeys(folders))))
         sample = keys[:: max(1, len(keys) // SAMPLE)]
-        ways.sort(key=lambda way: -_num_images(self._find(way, sample)))  # stable; most tables are read once then
-        best: tuple[Way, list[int], int] = Way("", ""), [-1] * len(keys), 0
+        ways.sort(key=lambda way: -_num_images(self._find(way, sample)))  # stable; usually the first one matches all
+        best: tuple[PathRule, list[int], int] = PathRule("", ""), [-1] * len(keys), 0
         for way in ways:
             places = self._find(way, keys)
             num = _num_images(places)
@@ -92,13 +92,13 @@ class ImageNames:
         return best
 
     def meant_by(self, word: str) -> list[str]:
-        """The images that a name may mean, for a message."""
+        """Return the images that a name may mean, for a message."""
         ends = tuple(f"/{end}" for end in (_plain(word), _plain(word).rpartition("/")[2]))
         keys = zip(self._names, self._keys, strict=True)
         return [name for name, key in keys if f"/{key}".endswith(ends) or f"/{_stem(key)}".endswith(ends)]
 
-    def _find(self, way: Way, keys: Sequence[str]) -> list[int]:
-        """The place of the image that each name means, or why there is none."""
+    def _find(self, way: PathRule, keys: Sequence[str]) -> list[int]:
+        """Return the index of the image of each name; -1, ``OTHER`` or ``AMBIGUOUS`` if there is none."""
         if way.folder is None:
             return [self._alone.get(key, -1) if "/" not in key else -1 for key in keys]
         start = len(way.prefix)
@@ -115,25 +115,25 @@ def _num_images(places: Iterable[int]) -> int:
 
 
 def _plain(name: str) -> str:
-    """A path in one spelling: composed Unicode, forward slashes."""
+    """Return a path in composed Unicode with forward slashes."""
     name = name.strip().replace("\\", "/")
-    return name if name.isascii() else composed(name)
+    return name if name.isascii() else to_nfc(name)
 
 
 def _stem(key: str) -> str:
-    return key.rpartition(".")[0]  # images have an ending
+    return key.rpartition(".")[0]  # names of images have a suffix
 
 
-def _ways(keys: Sequence[str], folders: Sequence[str]) -> Iterator[Way]:
-    yield from (Way("", folder) for folder in folders)
-    yield Way("", None)
-    shared = shared_folder(keys) if keys else ""
+def _ways(keys: Sequence[str], folders: Sequence[str]) -> Iterator[PathRule]:
+    yield from (PathRule("", folder) for folder in folders)
+    yield PathRule("", None)
+    shared = find_shared_folder(keys) if keys else ""
     ends = [end + 1 for end, letter in enumerate(shared) if letter == "/"]
-    yield from (Way(shared[:end], folder) for end in ends[:8] for folder in folders)
+    yield from (PathRule(shared[:end], folder) for end in ends[:8] for folder in folders)
 
 
-def shared_folder(names: Sequence[str]) -> str:
-    """The folder that holds all images, as "a/b/", or ""."""
-    first, last = (name.split("/")[:-1] for name in (min(names), max(names)))  # all others lie between
+def find_shared_folder(names: Sequence[str]) -> str:
+    """Return the deepest folder that contains all images, as "a/b/", or ""."""
+    first, last = (name.split("/")[:-1] for name in (min(names), max(names)))  # all others sort between
     shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
     return "".join(f"{part}/" for part, _ in shared)

@@ -1,4 +1,4 @@
-"""What a data set is: a sized sequence of images that can be read one by one, with what is known about them."""
+"""The interface of data sets: a sequence of images that are read one by one, with labels and other facts."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ Record: TypeAlias = Image.Image | PixelArray  # a Pillow image of any mode, or u
 
 @dataclass(frozen=True, kw_only=True)
 class Records(ABC):
-    """The images of a source, none of them decoded yet.
+    """The images of a source, not yet decoded.
 
     Args:
-        names: one name per image, for messages: a path inside the source, or an index.
-        fingerprint: changes whenever the images, their order or their labels could have; found without decoding.
+        names: a name per image, for messages: a path inside the source, or an index.
+        fingerprint: a digest, computed without decoding, that changes if images, order or labels may have changed.
         labels: int64 [n] in [0, k), or None.
         class_names: k names, or empty.
-        groups: int64 [n]; images of one group show one physical thing (a GTSRB track), so that a split never
-            parts them; or None.
-        factors: what generated each image, one array of n entries a factor; empty where nobody knows.
-        skipped: files that were found but are no images, each with the reason.
-        notes: what a person should know about how the images were found, a sentence each.
+        groups: int64 [n], or None. Images of a group show the same object (a track of GTSRB), so a split never
+            separates them.
+        factors: generating factors by name, each an array of n entries; empty if unknown.
+        skipped: (name, reason) of files that are not images.
+        notes: remarks about how the images were found, a sentence each.
     """
 
     names: Sequence[str]
@@ -61,18 +61,19 @@ class Records(ABC):
         """Decode one image.
 
         Raises:
-            UnreadableImage: with the reason, and without the name, which the caller knows.
+            UnreadableImage: it cannot be decoded. The message gives the reason without the name, which the caller
+                knows.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source(Component):
-    """A named data set, or a path. Reading happens in ``records``; making the value touches no disk.
+    """A data set by name or path. Creating it does not access the disk; ``records`` does.
 
     Class attributes:
-        kind: "digits", "signs" or "photos": what may be done to the images without changing their meaning
-            (a mirrored sign is another sign), and how they are best judged.
-        native_size: height and width that the field uses for this set; None where the files decide.
+        kind: "digits", "signs" or "photos". It decides which augmentations keep an image's meaning (a mirrored sign is
+            another sign), and which feature extractor metrics use.
+        native_size: the (height, width) that publications use for this data set; None if the files decide.
     """
 
     table: ClassVar[str] = "gansmith.data:SOURCES"
@@ -84,22 +85,22 @@ class Source(Component):
         """Find the images.
 
         Args:
-            size: height and width that will be stored. A source that draws its images draws them at this size;
-                one that reads files may decode a large JPEG coarsely, never below twice this size.
+            size: the (height, width) that will be stored. A source that draws its images draws them at this size; one
+                that reads files may decode a large JPEG at a reduced size, at least twice this.
 
         Raises:
-            DataError: nothing there, or not what was expected; the message names the file to put where.
+            DataError: files are missing or not as expected; the message says which file to put where.
         """
 
     @property
     def title(self) -> str:
-        """A short name for messages and file names: that of the path it reads, if it has one, else its class's."""
+        """A short name for messages and file names: that of its path, or else of its class."""
         path = getattr(self, "path", None)
         return (path.stem if isinstance(path, Path) else "") or type(self).__name__.lower()
 
 
 def cache_folder() -> Path:
-    """Where downloads and stores live: $GANSMITH_CACHE, else the platform's cache folder."""
+    """Return the folder of downloads and stores: $GANSMITH_CACHE, or else the platform's cache folder."""
     named = os.environ.get("GANSMITH_CACHE")
     try:
         if named:

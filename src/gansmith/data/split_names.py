@@ -1,4 +1,4 @@
-"""Folders that are parts of a data set (training, validation, test) by their usual names, not classes."""
+"""Recognises folders that are splits of a data set (training, validation, test), not classes, by their names."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SPLIT = re.compile(
 
 
 def is_split(folder: str) -> bool:
-    """Whether a folder's name is that of a split: train, Training_Set, test-images, val, ..."""
+    """Return whether a folder's name is that of a split: train, Training_Set, test-images, val, ..."""
     found = _SPLIT.fullmatch(folder.casefold())
     return bool(found and (found["training"] or found["other"]) and not (found["training"] and found["other"]))
 
 
 def is_training_split(folder: str) -> bool:
-    """Whether it is the name of the split to train on."""
+    """Return whether a folder's name is that of the training split."""
     found = _SPLIT.fullmatch(folder.casefold())
     return bool(found and found["training"] and not found["other"])

@@ -1,4 +1,4 @@
-"""Every data set as one memory map of uint8 pixels: made once, atomically, and checked when it is opened."""
+"""A data set as one memory-mapped array of uint8 pixels: written once, atomically, and checked when it is opened."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ from gansmith.data.labels import check_labels
 from gansmith.data.levels import Levels, choose_levels
 from gansmith.data.source import Records, Source, cache_folder
 from gansmith.data.survey import Facts, propose_channels, propose_size, survey
-from gansmith.data.writer import Progress, Written, made_at_once, write_images
+from gansmith.data.writer import Progress, Written, write_folder_atomically, write_images
 from gansmith.errors import DataError
 from gansmith.files import free_disk
 from gansmith.plain_json import Altered, sealed, unsealed
 from gansmith.types import ImageSpec, PixelArray, parse_size, size_text
 
-__all__ = ["Preparation", "Store", "crop_notes", "frame_notes", "prepare", "propose_spec"]
+__all__ = ["Preparation", "Store", "note_crops", "note_frames", "prepare", "propose_spec"]
 
-FORMAT = 2  # a store of another number is built anew
-KEY = 1  # raise it when the same source and preparation give other pixels
-SAMPLE = 128  # images that are looked at to find size and channels
+FORMAT = 2  # a store of another format is written again
+KEY = 1  # increase it when the same source and preparation give other pixels
+SAMPLE = 128  # images that are read to find size and channels
 CHANNELS = {"gray": 1, "rgb": 3, "rgba": 4}
 FACTOR = "factor-"
-SPARE_BYTES = 2**20  # of a store, beside its arrays
+SPARE_BYTES = 2**20  # allowance for a store's other files
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation(Component):
-    """How images become pixels of one shape.
+    """How images are converted to pixels of one shape.
 
     Args:
-        size: height and width in pixels, in this order (``--size`` takes width x height); None takes the size that
-            the field uses for the set, else finds one: see ``survey.propose_size``.
-        channels: "auto" finds them from a sample: RGBA if most images show transparency, gray if none shows
-            colour, else RGB. Transparency is laid on white for gray and RGB.
-        fit: what to do about another aspect ratio: see ``decode.to_pixels``.
-        levels: the values of images of more than 8 bits that become black and white; values beyond are clipped. None
-            chooses once for the whole set: see ``levels.settle``.
-        max_unreadable: the share of images that may be unreadable; they are left out and named.
+        size: height and width in pixels, in this order (``--size`` takes width x height). None takes the size that
+            publications use for the data set, or else proposes one: see ``survey.propose_size``.
+        channels: "auto" decides by a sample: RGBA if most images are transparent, gray if none has colour, else RGB.
+            For gray and RGB, transparent images are composited on white.
+        fit: how to change the aspect ratio: "crop" keeps the centre, "pad" keeps the whole image, "stretch" distorts.
+        levels: the values that become black and white, for images of more than 8 bits; values outside are clipped. None
+            chooses once for the whole data set: see ``levels.choose_levels``.
+        max_unreadable: the largest share of unreadable images, from 0 to 1; they are skipped and listed.
     """
 
     size: Annotated[tuple[Side, Side], ReadAs(parse_size)] | None = None
@@ -69,18 +69,18 @@ class Store:
     """A prepared data set.
 
     Args:
-        path: its folder.
-        title: the source's.
-        kind: the source's: "digits", "signs" or "photos".
-        spec: the images' shape and the number of classes.
-        images: uint8 [n h w c], mapped from the file, read-only.
+        path: the store's folder.
+        title: title of the source.
+        kind: kind of the source: "digits", "signs" or "photos".
+        spec: image shape and number of classes.
+        images: uint8 [n h w c], memory-mapped, read-only.
         labels: int64 [n], or None.
         class_names: k names; empty without labels.
         groups: int64 [n], or None; see ``Records``.
-        factors: one array of n entries a factor; see ``Records``.
+        factors: arrays of n entries by name; see ``Records``.
         digest: SHA-256 of shape, pixels and labels.
-        skipped: files that are not in the store, each with the reason.
-        notes: what a person should know about how the images were found.
+        skipped: (name, reason) of files that are not in the store.
+        notes: remarks about how the images were found, a sentence each.
     """
 
     path: Path
@@ -105,12 +105,12 @@ class Store:
 
     @classmethod
     def open(cls, path: Path) -> Store:
-        """Open a store that ``prepare`` made, after comparing its files with their digests.
+        """Open a store that ``prepare`` wrote, after checking its files against their digests.
 
-        Files of more than 256 MiB are read for this only if they may have changed since: see ``integrity``.
+        Files of more than 256 MiB are read again only if they may have changed: see ``integrity.check_files``.
 
         Raises:
-            DataError: there is none, or it is damaged.
+            DataError: it does not exist, or is damaged.
         """
         try:
             return _open(path)
@@ -122,7 +122,7 @@ _UNUSABLE = (OSError, ValueError, KeyError, TypeError, EOFError, DataError)
 
 
 def _open(path: Path, key: str | None = None) -> Store:
-    """Open a store, if it is that of a key."""
+    """Open a store; raise ``Altered`` if its key is another."""
     about = unsealed((path / "store.json").read_text("utf-8"))
     if about["format"] != FORMAT:
         raise Altered(f"format {about['format']}, expected {FORMAT}")
@@ -158,18 +158,18 @@ def prepare(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Store:
-    """Return the store of a source: opened if it was made before and neither source nor preparation has changed.
+    """Return the store of a source: open it if source and preparation have not changed, else write it.
 
-    A store that is damaged, or was made by an earlier version, is made anew, and a note says so.
+    A store that is damaged, or of an earlier version, is written again, and a note says so.
 
     Args:
-        source: what to read.
-        preparation: how; the defaults if not given.
-        cache: the folder of stores; ``stores`` in ``cache_folder()`` if not given.
-        progress: called with the number of images done and of all, now and then.
+        source: the data set.
+        preparation: how to convert the images; None takes the defaults.
+        cache: the folder of stores; None takes ``stores`` in ``cache_folder()``.
+        progress: called now and then with the number of images done and the total.
 
     Raises:
-        DataError: nothing to read, or too many images cannot be read.
+        DataError: there are no images, or too many cannot be read.
     """
     preparation = preparation or Preparation()
     records = source.records(preparation.size or source.native_size)
@@ -185,7 +185,7 @@ def prepare(
     store = Store.open(path)
     if flaw is None:
         return store
-    return replace(store, notes=(*store.notes, f"{path}: no usable store ({flaw}); made anew from {source.title}"))
+    return replace(store, notes=(*store.notes, f"{path}: no usable store ({flaw}); written again from {source.title}"))
 
 
 def _make(
@@ -197,30 +197,30 @@ def _make(
     progress: Progress | None,
     flaw: Exception | None,
 ) -> None:
-    """Make a store, in place of one that has a flaw if there is one."""
+    """Write a store; replace one that has a flaw."""
     spec = _spec_of(source, records, preparation)
     if preparation.size is None and source.native_size is None:
         records = source.records((spec.height, spec.width))
     _require_room(path.parent, records, spec)
     try:
-        with made_at_once(path, replacing=flaw is not None) as unfinished:
+        with write_folder_atomically(path, replacing=flaw is not None) as unfinished:
             about = _build(unfinished, source, records, preparation, spec, progress)
             files = {file.name: hash_file(file) for file in sorted(unfinished.iterdir())}
             (unfinished / "store.json").write_text(sealed({**about, "key": key, "files": files}), "utf-8")
     except OSError as error:
-        remedy = "make room there, or set GANSMITH_CACHE to another folder"
-        reason = f"{error}; the store there cannot be used: {flaw}" if flaw else str(error)
+        remedy = "free some disk space, or set GANSMITH_CACHE to another folder"
+        reason = f"{error}; the store there is not usable: {flaw}" if flaw else str(error)
         raise DataError(f"{path.parent}: cannot be written ({reason}); {remedy}") from error
 
 
 def _require_room(folder: Path, records: Records, spec: ImageSpec) -> None:
-    """Refuse a store that the disk has no room for, before an image is decoded."""
+    """Raise DataError if the disk has too little space for a store, before any image is decoded."""
     num_arrays = sum(1 for _ in _arrays(records))
     needed = len(records) * (spec.height * spec.width * spec.channels + 8 * num_arrays) + SPARE_BYTES
     free = free_disk(folder)
     if free is not None and needed > free:
-        found = f"needs {needed / 2**20:,.0f} MiB, of which {free / 2**20:,.0f} MiB are free"
-        remedy = "make room there, choose a smaller --size, or set GANSMITH_CACHE to a folder on another disk"
+        found = f"needs {needed / 2**20:,.0f} MiB, but {free / 2**20:,.0f} MiB are free"
+        remedy = "free some disk space, choose a smaller --size, or set GANSMITH_CACHE to a folder on another disk"
         raise DataError(f"{folder}: the store of {len(records):,} images of {spec} {found}; {remedy}")
 
 
@@ -240,13 +240,13 @@ def _spec_of(source: Source, records: Records, preparation: Preparation) -> Imag
 
 
 def propose_spec(source: Source, records: Records, preparation: Preparation, facts: Sequence[Facts]) -> ImageSpec:
-    """The shape to store a source's images in.
+    """Return the shape in which to store a source's images.
 
     Args:
-        source: it may know the size.
-        records: they know the classes.
-        preparation: it may state size and channels.
-        facts: of at least one image; not needed where size and channels are known.
+        source: the source, which may have a native size.
+        records: its images, for the number of classes.
+        preparation: size and channels that the user gave, if any.
+        facts: facts about at least one image; may be empty if size and channels are given.
     """
     height, width = preparation.size or source.native_size or propose_size([fact.size for fact in facts])
     channels = CHANNELS.get(preparation.channels) or propose_channels(facts)
@@ -267,7 +267,7 @@ def _build(
     spec: ImageSpec,
     progress: Progress | None,
 ) -> dict[str, Any]:
-    """Write a store's arrays, and return what is known of them."""
+    """Write a store's arrays, and return the content of its store.json."""
     written, levels, notes = _write(path / "images.npy", source, records, preparation, spec, progress)
     num_failed, total = len(written.failed), len(records)
     if num_failed == total or num_failed > preparation.max_unreadable * total:
@@ -295,8 +295,8 @@ def _build(
         "notes": [
             *records.notes,
             *notes,
-            *frame_notes(written.num_animated),
-            *crop_notes(written.num_cropped, len(written.kept), spec, preparation.fit),
+            *note_frames(written.num_animated),
+            *note_crops(written.num_cropped, len(written.kept), spec, preparation.fit),
         ],
     }
 
@@ -309,7 +309,7 @@ def _write(
     spec: ImageSpec,
     progress: Progress | None,
 ) -> tuple[Written, Levels, tuple[str, ...]]:
-    """Write the pixels; once more if images of more than 8 bits turn out to need other levels than assumed."""
+    """Write the pixels; write them again if images of more than 8 bits turn out to need other levels than assumed."""
     assumed = Levels.of(preparation.levels)
     written = write_images(path, records, spec, preparation.fit, assumed, progress)
     try:
@@ -321,23 +321,23 @@ def _write(
     return written, levels, notes
 
 
-def crop_notes(num_cropped: int, num_images: int, spec: ImageSpec, fit: Fit) -> tuple[str, ...]:
-    """Say so if more than a tenth of the images lose more than a third of themselves by cropping."""
+def note_crops(num_cropped: int, num_images: int, spec: ImageSpec, fit: Fit) -> tuple[str, ...]:
+    """Return a note if cropping removes more than a third of the area of more than a tenth of the images."""
     if fit != "crop" or num_cropped * 10 <= num_images:
         return ()
-    lost = f"{num_cropped:,} of {num_images:,} images lose more than a third of themselves"
+    lost = f"{num_cropped:,} of {num_images:,} images lose more than a third of their area"
     shape = f"cropping to {size_text((spec.height, spec.width))}"
-    remedy = "keep all with --preparation.fit pad, or choose a shape like theirs with --size WIDTHxHEIGHT"
+    remedy = "keep whole images with --preparation.fit pad, or choose a similar shape with --size WIDTHxHEIGHT"
     return (f"{lost} by {shape}; {remedy}",)
 
 
-def frame_notes(num_animated: int) -> tuple[str, ...]:
-    """Say so if files have more frames or pages than the one that is read."""
-    return (f"{num_animated:,} files have several frames or pages; the first of each is read",) if num_animated else ()
+def note_frames(num_animated: int) -> tuple[str, ...]:
+    """Return a note if files have more frames or pages than the first, which is read."""
+    return (f"{num_animated:,} files have several frames or pages; only the first is read",) if num_animated else ()
 
 
 def _arrays(records: Records) -> Iterator[tuple[str, NDArray[Any]]]:
-    """What is kept of each image beside its pixels."""
+    """Yield the arrays that are stored beside the pixels, with their names."""
     if records.labels is not None:
         yield "labels", records.labels
     if records.groups is not None:
@@ -352,5 +352,5 @@ def _too_many_unreadable(
     first = "; ".join(f"{name}: {reason}" for name, reason in failed[:3])
     return DataError(
         f"{source.title}: {len(failed):,} of {total:,} images ({len(failed) / total:.1%}) cannot be read ({first}); "
-        f"mend or remove them, or allow more with max_unreadable (now {preparation.max_unreadable:g})"
+        f"repair or remove them, or allow more with --preparation.max_unreadable (now {preparation.max_unreadable:g})"
     )

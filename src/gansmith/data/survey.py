@@ -1,4 +1,4 @@
-"""What images are like: sizes, modes, colour, transparency; and the shape to store them in that follows."""
+"""Facts about images (size, mode, colour, transparency), and the shape to store them in that follows."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from gansmith.data.budget import one_image
+from gansmith.data.budget import hold_image_memory
 from gansmith.data.decode import ANIMATED, convert
 from gansmith.data.levels import WIDE_MODES, Levels, Span, span_of
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size
-from gansmith.data.tiles import tiles
+from gansmith.data.tiles import cut_tiles
 from gansmith.errors import UnreadableImage
 
-__all__ = ["CLIPPED", "Facts", "facts_of", "parts_of", "propose_channels", "propose_size", "survey"]
+__all__ = ["CLIPPED", "Facts", "cut_record", "inspect_image", "propose_channels", "propose_size", "survey"]
 
-CLIPPED = Levels(floats=(0, 255), stated=True)  # whatever the values: of interest are colour and transparency
+CLIPPED = Levels(floats=(0, 255), stated=True)  # accepts all values: only colour and transparency are of interest
 SIDES = (8, 16, 32, 48, 64, 96, 128)
 GRAY_MODES = ("1", "L", "LA", *WIDE_MODES)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What one image is like.
+    """Facts about one image.
 
     Args:
         size: height and width.
-        mode: Pillow's name for its kind of pixels.
-        format: of its file; "array" if it came from none.
+        mode: Pillow's mode.
+        format: format of its file; "array" if it is not from a file.
         coloured: some pixel is not gray.
         transparent: some pixel is not opaque.
-        span: the range of its values, if they have more than 8 bits.
-        animated: the file has more frames or pages.
+        span: the range of its values, if it has more than 8 bits.
+        animated: the file has more frames or pages than the first.
     """
 
     size: Size
@@ -48,10 +48,10 @@ class Facts:
 
 
 def survey(records: Records, indices: Iterable[int]) -> tuple[list[Facts], list[tuple[str, str]]]:
-    """Look at some images.
+    """Read some images and collect facts about them.
 
     Returns:
-        The facts of those that can be read, and the names of the others, each with the reason.
+        The facts about readable images, and (name, reason) of the others.
     """
     facts, failed = [], []
     for index, found in map_in_order(lambda index: (index, _facts_or_reason(records, index)), indices):
@@ -64,14 +64,14 @@ def survey(records: Records, indices: Iterable[int]) -> tuple[list[Facts], list[
 
 def _facts_or_reason(records: Records, index: int) -> Facts | str:
     try:
-        with one_image():
-            return facts_of(records.read(index))
+        with hold_image_memory():
+            return inspect_image(records.read(index))
     except UnreadableImage as error:
         return str(error)
 
 
-def facts_of(record: Record) -> Facts:
-    """Look at every pixel of an image.
+def inspect_image(record: Record) -> Facts:
+    """Return the facts about an image, from all of its pixels.
 
     Raises:
         UnreadableImage: its mode cannot be converted.
@@ -95,7 +95,7 @@ def facts_of(record: Record) -> Facts:
 
 
 def _is_coloured(record: Record) -> bool:
-    return any(_part_is_coloured(part) for part in parts_of(record))
+    return any(_part_is_coloured(part) for part in cut_record(record))
 
 
 def _part_is_coloured(part: Record) -> bool:
@@ -104,19 +104,20 @@ def _part_is_coloured(part: Record) -> bool:
 
 
 def _is_transparent(record: Record) -> bool:
-    return any(np.asarray(convert(part, 4, CLIPPED).getchannel("A")).min() < 255 for part in parts_of(record))
+    return any(np.asarray(convert(part, 4, CLIPPED).getchannel("A")).min() < 255 for part in cut_record(record))
 
 
-def parts_of(record: Record) -> Iterator[Record]:
-    """Return a large image in parts, see ``tiles``, and any other record as it is."""
-    return (part for _, part in tiles(record)) if isinstance(record, Image.Image) else iter((record,))
+def cut_record(record: Record) -> Iterator[Record]:
+    """Yield the tiles of a large image (see ``cut_tiles``), and any other record unchanged."""
+    return (part for _, part in cut_tiles(record)) if isinstance(record, Image.Image) else iter((record,))
 
 
 def propose_size(sizes: Sequence[Size]) -> Size:
-    """Height and width to store images of these sizes at.
+    """Return the (height, width) in which to store images of these sizes.
 
-    The common size, if there is one and no side of it is over 128; else the largest square of 8, 16, 32, 48, 64, 96
-    or 128 whose side is at most the median short side, so that half of the images or more are not blown up.
+    If all images have one size, and no side is over 128, it is that size. Otherwise it is the largest square with a
+    side of 8, 16, 32, 48, 64, 96 or 128 that is at most the median short side, so that at least half of the images are
+    not enlarged.
     """
     if len(set(sizes)) == 1 and max(sizes[0]) <= SIDES[-1]:
         return sizes[0]
@@ -126,7 +127,7 @@ def propose_size(sizes: Sequence[Size]) -> Size:
 
 
 def propose_channels(facts: Sequence[Facts]) -> int:
-    """4 if most images show transparency, else 3 if any shows colour, else 1."""
+    """Return 4 if most images are transparent, else 3 if any has colour, else 1."""
     if sum(fact.transparent for fact in facts) * 2 > len(facts):
         return 4
     return 3 if any(fact.coloured for fact in facts) else 1

@@ -1,4 +1,4 @@
-"""Which files may be tables of labels, by their names and places, and where the paths in them may begin."""
+"""Finds files that may be tables of labels, by their names and folders, and the folders that their paths start at."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 from gansmith.data.archive import Archive
-from gansmith.data.row_names import shared_folder
+from gansmith.data.row_names import find_shared_folder
 from gansmith.data.split_names import is_split, is_training_split
 
-__all__ = ["ENDINGS", "beginnings", "remarks", "tables_by_name"]
+__all__ = ["ENDINGS", "describe_unread", "find_tables", "list_path_starts"]
 
 TABLES = (".csv", ".tsv", ".jsonl")
-ENDINGS = (*TABLES, ".txt")  # of what can be read; a text is read unasked only if its name says labels
+ENDINGS = (*TABLES, ".txt")  # suffixes that can be read; a .txt is read without being named only if called labels
 OTHER_FORMS = (
     *(".xlsx", ".xls", ".ods", ".parquet", ".arrow", ".feather", ".ndjson", ".json", ".xml", ".yaml", ".yml", ".mat"),
     *(f"{ending}.{packer}" for ending in TABLES for packer in ("zip", "gz", "bz2", "xz", "7z")),
@@ -23,16 +23,16 @@ _USUAL = re.compile("(?i)(?:.*(?:labels?|annotations?|classes|metadata)|data)")
 _USUAL_TEXT = re.compile("(?i).*(?:labels?|annotations?)")
 
 
-def tables_by_name(archive: Archive, kept: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tell tables that are read unasked from others.
+def find_tables(archive: Archive, kept: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Find tables of labels.
 
     Args:
-        archive: all files.
+        archive: the folder or zip.
         kept: the images that are read.
 
     Returns:
-        The tables beside or above the images that are called as tables of labels are; and other files that may hold
-        labels, tables or not.
+        The tables beside or above the images that have a usual name for labels; and the other files that may contain
+        labels, whether tables or not.
     """
     files = [name for name in archive.names if name.lower().endswith((*ENDINGS, *OTHER_FORMS))]
     above = _folders_above(kept) if files else set()
@@ -49,7 +49,7 @@ def tables_by_name(archive: Archive, kept: Sequence[str]) -> tuple[list[str], li
 
 
 def _is_usual(name: str) -> bool:
-    """Whether a file is called as a table of labels is, whatever its form."""
+    """Return whether a file of any format has a usual name for tables of labels."""
     base = posixpath.basename(name)
     ending = next(ending for ending in (*OTHER_FORMS, *ENDINGS) if base.lower().endswith(ending))
     stem = base[: -len(ending)]
@@ -67,7 +67,7 @@ def _folders_above(names: Iterable[str]) -> set[str]:
 
 
 def _may_be_of(table: str, splits: Sequence[str]) -> bool:
-    """Whether a table is not that of another split than these, as testLabels.csv is beside train/."""
+    """Return whether a table may belong to one of these splits; testLabels.csv does not belong to train/."""
     part = _part_of(table)
     if not is_split(part):
         return True
@@ -77,44 +77,44 @@ def _may_be_of(table: str, splits: Sequence[str]) -> bool:
 
 
 def _part_of(table: str) -> str:
-    """The folder that a table is called after: train for trainLabels.csv, train_annotations.csv and train.csv."""
+    """Return the folder that a table is named after: train for trainLabels.csv, train_annotations.csv and train.csv."""
     stem = posixpath.splitext(posixpath.basename(table))[0]
     return re.sub(r"(?i)[ _.-]?(?:labels?|annotations?|classes|metadata)$", "", stem)
 
 
-def beginnings(table: str, kept: Sequence[str]) -> list[str]:
-    """Folders in which the paths of a table may begin, likelier ones first.
+def list_path_starts(table: str, kept: Sequence[str]) -> list[str]:
+    """Return the folders that paths in a table may be relative to, the most likely first.
 
     Args:
-        table: its name, as the images are named.
+        table: the table's path, in the same form as those of the images.
         kept: the images that are read.
     """
     folder = posixpath.dirname(table.replace("\\", "/"))
     inside = f"{folder}/" if folder else ""
-    return [inside, f"{inside}{_part_of(table)}/", shared_folder(kept), ""]
+    return [inside, f"{inside}{_part_of(table)}/", find_shared_folder(kept), ""]
 
 
-def remarks(archive: Archive, others: Sequence[str]) -> Iterator[str]:
-    """Sentences about files that may hold labels and are not read.
+def describe_unread(archive: Archive, others: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence about each file that may contain labels and is not read.
 
     Args:
-        archive: which may have skipped some, or lie beside them.
-        others: those in it.
+        archive: the folder or zip; files that it skipped, and files beside it, are included.
+        others: such files in it.
     """
     for name, reason in archive.skipped:
         if name.lower().endswith(ENDINGS) and _is_usual(name):
-            yield f"{name} may hold labels and is not read: {reason}; put the file itself there"
+            yield f"{name} may contain labels and is not read: {reason}; put the file itself there"
     for name in others:
         if name.lower().endswith(ENDINGS):
-            yield f"{name} may hold labels and is not read; --data.labels_table {shlex.quote(name)} reads it"
+            yield f"{name} may contain labels and is not read; --data.labels_table {shlex.quote(name)} reads it"
         else:
-            yield f"{name} may hold labels, in a form that is not read; save it as CSV"
+            yield f"{name} may contain labels, in a format that is not supported; save it as CSV"
     for name in _neighbours(archive):
-        yield f"{name} may hold labels and is not read; --data.labels_table {shlex.quote(name)} reads it"
+        yield f"{name} may contain labels and is not read; --data.labels_table {shlex.quote(name)} reads it"
 
 
 def _neighbours(archive: Archive) -> Iterator[str]:
-    """Tables beside the folder or zip itself that are called as its table would be."""
+    """Yield tables beside the folder or zip itself whose names fit it."""
     path, up = archive.path.absolute(), "../" if archive.path.is_dir() else ""
     own = path.name if up else path.stem
     for stem in ("labels", "metadata", own, f"{own}Labels", f"{own}_labels"):

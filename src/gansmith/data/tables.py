@@ -1,6 +1,6 @@
-"""Tables beside images: CSV, TSV, JSONL, and lines of a name and a label, as rows of text with their line numbers.
+"""Reads tables (CSV, TSV, JSONL, and lines of a name and a label) as rows of text with line numbers.
 
-Nothing in a table is believed: bytes, rows and lines are bounded, and what is malformed is one line with its place.
+Tables are not trusted: bytes, rows and lines are limited, and an error names the line.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from typing import Any, TypeAlias
 from gansmith.errors import DataError
 from gansmith.plain_json import parse_json
 
-__all__ = ["LARGEST_BYTES", "MOST_ROWS", "UNPRINTABLE", "Cells", "Table", "list_columns", "open_table", "short"]
+__all__ = ["LARGEST_BYTES", "MOST_ROWS", "UNPRINTABLE", "Cells", "Table", "list_columns", "open_table", "shorten"]
 
 LARGEST_BYTES = 2**26
 MOST_ROWS = 5_000_000
-LONGEST_ROW = 2**20  # characters; it bounds the number of fields too
-SAMPLE = 100  # objects that show the columns
-SHOWN = 5  # columns of a message
+LONGEST_ROW = 2**20  # characters; this also limits the number of fields
+SAMPLE = 100  # objects of a JSONL that define the columns
+SHOWN = 5  # columns that a message shows
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 Cells: TypeAlias = list[str]
-Rows: TypeAlias = Iterator[tuple[int, Cells]]  # the number of the line where each begins, counted from 1
+Rows: TypeAlias = Iterator[tuple[int, Cells]]  # with the number of the line where each row begins, counted from 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table whose rows are parsed when they are asked for.
+    """A table whose rows are parsed on demand.
 
     Args:
         where: the file, for messages.
-        columns: their names, in the table's order.
-        headed: the first row of text holds the names, and is no row of the table.
-        parse: makes the rows anew.
+        columns: the names of the columns, in order.
+        headed: the first parsed row is the header.
+        parse: a function that parses all rows from the start.
     """
 
     where: str
@@ -49,11 +49,11 @@ class Table:
     parse: Callable[[], Rows]
 
     def headless(self) -> Table:
-        """The same table, whose first row is a row like the others; its columns are called 1, 2, 3 and so on."""
+        """Return the same table without a header: the first row is data, and the columns are called 1, 2, 3, ..."""
         return replace(self, columns=tuple(str(i + 1) for i in range(len(self.columns))), headed=False)
 
     def rows(self) -> Rows:
-        """All rows, each with one cell a column.
+        """Yield (line, cells) of every row.
 
         Raises:
             DataError: a row is malformed, or there are too many.
@@ -66,23 +66,23 @@ class Table:
                 expected = f"expected {len(self.columns)} ({list_columns(self.columns)})"
                 raise DataError(
                     f"{self.where}: line {line}: {len(cells)} fields, {expected}; "
-                    "a field that holds the separator needs quotes"
+                    "quote fields that contain the separator"
                 )
             if count > MOST_ROWS:
                 raise DataError(f"{self.where}: line {line}: more than the limit of {MOST_ROWS:,} rows")
             yield line, cells
 
     def read(self, columns: Sequence[int]) -> tuple[Sequence[int], dict[int, Cells]]:
-        """Some columns of all rows.
+        """Read some columns of all rows.
 
         Returns:
-            The line of each row, and the cells of each column.
+            The line of each row, and the cells by column index.
 
         Raises:
             DataError: a row is malformed, or there are too many.
         """
         lines, cells = array("q"), {column: Cells() for column in columns}
-        known: dict[str, str] = {}  # so that a label is kept once
+        known: dict[str, str] = {}  # so that equal cells share one string
         for line, row in self.rows():
             lines.append(line)
             for column, kept in cells.items():
@@ -92,11 +92,11 @@ class Table:
 
 
 def open_table(data: bytes, where: str) -> Table:
-    """Recognise a table's form by its name, and its columns by its first row.
+    """Open a table: recognise the format by its suffix and the columns by its first row.
 
     Args:
         data: the file's bytes.
-        where: the file, for messages; its ending decides: .csv, .tsv, .jsonl or .txt.
+        where: the file, with the suffix .csv, .tsv, .jsonl or .txt, for messages too.
 
     Raises:
         DataError: it is not text, or has no rows.
@@ -112,12 +112,12 @@ def open_table(data: bytes, where: str) -> Table:
 
 
 def list_columns(columns: Sequence[str]) -> str:
-    """The first columns, for a message."""
-    return ", ".join(map(short, columns[:SHOWN])) + (", ..." if len(columns) > SHOWN else "")
+    """Return the first columns, for a message."""
+    return ", ".join(map(shorten, columns[:SHOWN])) + (", ..." if len(columns) > SHOWN else "")
 
 
-def short(text: str) -> str:
-    """A cell, for a message."""
+def shorten(text: str) -> str:
+    """Return a cell for a message: printable and at most 60 characters."""
     plain = UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
     return plain if len(plain) <= 60 else f"{plain[:57]}..."
 
@@ -134,7 +134,7 @@ def _decode(data: bytes, where: str) -> str:
         ) from error
     nul = text.find("\0")
     if nul >= 0:
-        raise DataError(f"{where}: line {text.count(chr(10), 0, nul) + 1}: a NUL character; this is no text")
+        raise DataError(f"{where}: line {text.count(chr(10), 0, nul) + 1}: a NUL character; expected text")
     return text
 
 
@@ -142,8 +142,8 @@ def _decode(data: bytes, where: str) -> str:
 
 
 def _parser(text: str, where: str) -> Callable[[], Rows]:
-    """The way to parse a text with separators, by its name and first line."""
-    text = re.sub(r"\Asep=.(?=\r?\n)", "", text)  # as Excel begins
+    """Return the parser of a text with separators, chosen by its suffix and first line."""
+    text = re.sub(r"\Asep=.(?=\r?\n)", "", text)  # the first line that Excel writes
     first = re.sub('"[^"]*"', "", next(filter(str.strip, text[:LONGEST_ROW].splitlines()), ""))
     counts = {mark: first.count(mark) for mark in "\t,;"}
     if where.lower().endswith(".tsv") and counts["\t"]:
@@ -155,7 +155,7 @@ def _parser(text: str, where: str) -> Callable[[], Rows]:
 
 
 class _Lines:
-    """The lines of a text; a row of too many characters is refused before it is taken apart."""
+    """Iterates over the lines of a text, and refuses a row of too many characters before it is parsed."""
 
     def __init__(self, text: str) -> None:
         self.lines = io.StringIO(text, newline="")
@@ -168,7 +168,7 @@ class _Lines:
         line = next(self.lines)
         self.taken += len(line)
         if self.taken > LONGEST_ROW:
-            raise csv.Error(f"a row of more than {LONGEST_ROW:,} characters")
+            raise csv.Error(f"the row has more than {LONGEST_ROW:,} characters")
         return line
 
 
@@ -180,7 +180,7 @@ def _separated_rows(text: str, where: str, separator: str) -> Rows:
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise DataError(f"{where}: line {begin}: {short(str(error))}") from error
+            raise DataError(f"{where}: line {begin}: {shorten(str(error))}") from error
         if cells is None:
             return
         if any(cell.strip() for cell in cells):
@@ -236,7 +236,7 @@ def _objects(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _as_text(value: Any) -> str:
-    """A value of JSON as a table of text would have it; empty for null and NaN."""
+    """Return a JSON value as text; "" for null and NaN."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     return value if isinstance(value, str) else json.dumps(value)

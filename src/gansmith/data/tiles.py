@@ -1,4 +1,4 @@
-"""Large images in parts, so that what is done to each pixel needs no second copy of the whole."""
+"""Cuts large images into tiles, so that pixel-wise operations need no second copy of the whole image."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import TypeAlias
 
 from PIL import Image
 
-__all__ = ["LOW_BYTES", "TILE_PIXELS", "Box", "tiles"]
+__all__ = ["LOW_BYTES", "TILE_PIXELS", "Box", "cut_tiles"]
 
 TILE_PIXELS = 2**18
-LOW_BYTES = "low_bytes"  # in an image's info: the lower halves of 16-bit colours, whose upper halves are the image
+LOW_BYTES = "low_bytes"  # key in an image's info: the lower bytes of 16-bit colours; the image has the upper bytes
 
 Box: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom
 
 
-def tiles(image: Image.Image) -> Iterator[tuple[Box, Image.Image]]:
-    """Cut an image into parts of at most ``TILE_PIXELS``, row by row; one that is small enough is its only part.
+def cut_tiles(image: Image.Image) -> Iterator[tuple[Box, Image.Image]]:
+    """Yield (box, tile) of at most ``TILE_PIXELS``, row by row; a small image is its only tile.
 
-    The parts keep the image's palette and its declared transparency, and have their own lower bytes.
+    Tiles keep the image's palette and declared transparency, and have their own lower bytes.
     """
     width = min(image.width, TILE_PIXELS)
     height = max(1, TILE_PIXELS // width)

@@ -1,4 +1,4 @@
-"""Writing a store's files: pixels in one pass with bounded memory, and the whole folder at once or not at all."""
+"""Writes a store's files: pixels in one pass with bounded memory, and the folder atomically."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 from PIL import Image
 
-from gansmith.data.budget import one_image
-from gansmith.data.decode import ANIMATED, Fit, lost_by_crop, to_pixels
+from gansmith.data.budget import hold_image_memory
+from gansmith.data.decode import ANIMATED, Fit, compute_crop_loss, to_pixels
 from gansmith.data.levels import Levels, Span, span_of
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size
 from gansmith.errors import UnreadableImage
 from gansmith.types import ImageSpec
 
-__all__ = ["Progress", "Written", "discard", "made_at_once", "write_images"]
+__all__ = ["Progress", "Written", "discard", "write_folder_atomically", "write_images"]
 
 Progress: TypeAlias = Callable[[int, int], None]  # images done, images in all
 
@@ -34,15 +34,15 @@ STALE_SECONDS = 3600.0
 
 @dataclass
 class Written:
-    """What became of the images.
+    """The result of writing images.
 
     Args:
-        kept: the indices of those that were written, in order.
-        failed: the names of the others, each with the reason.
-        digest: SHA-256 of the pixels and their shape, open for more.
-        spans: the ranges of those of more than 8 bits.
-        num_cropped: how many lose more than a third of themselves if they are cropped.
-        num_animated: how many are the first frame or page of several.
+        kept: indices of the images written, in order.
+        failed: (name, reason) of the others.
+        digest: SHA-256 of the pixels and their shape, which can be updated further.
+        spans: value ranges of images of more than 8 bits.
+        num_cropped: number of images that would lose more than a third of their area by cropping.
+        num_animated: number of images that are the first frame or page of several.
     """
 
     kept: list[int]
@@ -56,7 +56,7 @@ class Written:
 def write_images(
     path: Path, records: Records, spec: ImageSpec, fit: Fit, levels: Levels, progress: Progress | None
 ) -> Written:
-    """Decode all images in threads and write them, in order, as one .npy file."""
+    """Decode all images in threads, write them in order as one .npy file, and return the result."""
     total, shape = len(records), (spec.height, spec.width, spec.channels)
     step = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // int(np.prod(shape))))
     chunks = (range(start, min(start + step, total)) for start in range(0, total, step))
@@ -81,7 +81,7 @@ def write_images(
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    # NumPy leaves room in it for a longer first axis, so the header of fewer images has the same length.
+    # NumPy pads the header for a longer first axis, so the header of fewer images has the same length.
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
@@ -95,9 +95,9 @@ class _Chunk:
     num_animated: int = 0
 
     def look(self, record: Record, wanted: Size) -> None:
-        """Note what only the whole image tells."""
+        """Record the facts that need the whole image."""
         size = record.size[::-1] if isinstance(record, Image.Image) else record.shape[:2]
-        self.num_cropped += lost_by_crop((size[0], size[1]), wanted) > 1 / 3
+        self.num_cropped += compute_crop_loss((size[0], size[1]), wanted) > 1 / 3
         if not isinstance(record, Image.Image):
             return
         self.num_animated += ANIMATED in record.info
@@ -110,7 +110,7 @@ def _decode(records: Records, indices: range, spec: ImageSpec, fit: Fit, levels:
     chunk = _Chunk([], [], [])
     for index in indices:
         try:
-            with one_image():
+            with hold_image_memory():
                 chunk.pixels.append(_pixels(chunk, records.read(index), spec, fit, levels))
             chunk.kept.append(index)
         except UnreadableImage as error:
@@ -124,14 +124,14 @@ def _pixels(chunk: _Chunk, record: Record, spec: ImageSpec, fit: Fit, levels: Le
 
 
 @contextlib.contextmanager
-def made_at_once(path: Path, *, replacing: bool = False) -> Iterator[Path]:
-    """A new folder that takes its place when the block has ended well, and else vanishes.
+def write_folder_atomically(path: Path, *, replacing: bool = False) -> Iterator[Path]:
+    """Yield a new folder that moves to ``path`` when the block succeeds, and is removed otherwise.
 
-    What processes that were killed have left beside it vanishes too, once it is an hour old.
+    Unfinished folders that killed processes left beside it are removed if they are more than an hour old.
 
     Args:
-        path: its place.
-        replacing: whether a folder that is there already gives way; it stays if not.
+        path: the final path.
+        replacing: replace a folder that exists already; otherwise it stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob("*.unfinished-*"):
@@ -149,9 +149,9 @@ def made_at_once(path: Path, *, replacing: bool = False) -> Iterator[Path]:
 
 
 def discard(path: Path) -> None:
-    """Remove a folder, if it is there, in one step for all who look for it."""
+    """Remove a folder, if it exists, in one step for other processes: rename it, then delete it."""
     unfinished = _beside(path)
-    with contextlib.suppress(FileNotFoundError):  # another process was quicker
+    with contextlib.suppress(FileNotFoundError):  # another process was faster
         path.rename(unfinished)
     shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -164,7 +164,7 @@ def _move(unfinished: Path, path: Path) -> None:
     try:
         unfinished.rename(path)
     except OSError:
-        if not path.exists():  # else another process was quicker, and its folder is as good
+        if not path.exists():  # otherwise another process was faster, and its folder is equivalent
             raise
 
 

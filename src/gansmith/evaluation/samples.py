@@ -14,7 +14,7 @@ from gansmith import dist
 from gansmith.console import work_progress
 from gansmith.data import resolve
 from gansmith.data.batches import Indices
-from gansmith.data.class_names import class_index
+from gansmith.data.class_names import find_class
 from gansmith.data.store import Store
 from gansmith.data.survey import propose_channels, survey
 from gansmith.errors import ConfigError, DataError, MetricError
@@ -119,7 +119,7 @@ def find_class_numbers(store: Store, names: Sequence[str]) -> Indices:
     if not names or not store.class_names:
         return np.empty(0, np.int64)
     try:
-        return np.array([class_index(store.class_names, name, store.title) for name in names], np.int64)
+        return np.array([find_class(store.class_names, name, store.title) for name in names], np.int64)
     except ConfigError as error:
         remedy = "name the samples' classes as the real images' are, or leave them out (one folder, or no labels)"
         raise MetricError(f"the samples' classes do not match: {error}; {remedy}") from error

@@ -23,7 +23,7 @@ from gansmith.data.batches import Batches, Indices, split
 from gansmith.data.integrity import check_files, hash_file
 from gansmith.data.source import cache_folder
 from gansmith.data.store import Store
-from gansmith.data.writer import made_at_once
+from gansmith.data.writer import write_folder_atomically
 from gansmith.devices import choose_compute
 from gansmith.errors import DataError
 from gansmith.metrics.backbone import Backbone, BackboneNetwork
@@ -107,7 +107,7 @@ def _alone(path: Path) -> contextlib.AbstractContextManager[object]:
 def _keep(path: Path, backbone: Backbone, about: Mapping[str, Any]) -> None:
     weights = {name: tensor.cpu().contiguous() for name, tensor in backbone.state_dict().items()}
     try:
-        with made_at_once(path, replacing=True) as unfinished:
+        with write_folder_atomically(path, replacing=True) as unfinished:
             save_file(weights, unfinished / WEIGHTS)
             kept = {**about, "name": path.name, "files": {WEIGHTS: hash_file(unfinished / WEIGHTS)}}
             (unfinished / "about.json").write_text(sealed(kept), encoding="utf-8")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gansmith.augment import settled_operations
+from gansmith.augment import resolve_operations
 from gansmith.data.batches import Indices
 from gansmith.data.store import Store
 from gansmith.devices import choose_compute
@@ -94,7 +94,7 @@ def choose_operations(
     Raises:
         ConfigError: no operation is known to be safe for this kind.
     """
-    operations = settled_operations((), kind, channels, where)
+    operations = resolve_operations((), kind, channels, where)
     told = mirror_asymmetry() if mirror_asymmetry is not None and "mirror" in operations else None
     if told is None or told.value < TOLD or told.low <= 0.5:
         return operations, ""

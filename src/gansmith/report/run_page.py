@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gansmith.data.class_names import classes_text
+from gansmith.data.class_names import describe_classes
 from gansmith.errors import RunError
 from gansmith.metrics.measurement import Measurement
 from gansmith.numerals import count, duration, kimg, plural
@@ -161,7 +161,7 @@ def _summary(files: _Files) -> list[tuple[str, str]]:
     rows = []
     if files.facts.content:
         facts = files.facts.content
-        classes = f", {classes_text(facts.class_counts)}" if facts.class_names else ", no labels"
+        classes = f", {describe_classes(facts.class_counts)}" if facts.class_names else ", no labels"
         rows.append(("Data", f"{facts.title}: {plural(facts.num_images, 'image')}, {facts.spec(False)}{classes}"))
     if config:
         rows += [("Preset", str(config.get("preset"))), ("Seed", str(config.get("seed")))]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gansmith.data.class_names import class_index
+from gansmith.data.class_names import find_class
 from gansmith.devices import require_bytes
 from gansmith.errors import ConfigError
 from gansmith.files import replacing
@@ -213,7 +213,7 @@ class TrainedGenerator:
                 f"label: {label!r} was asked for, but this model was trained without labels; leave it out"
             )
         names = self.class_names or tuple(map(str, range(self.spec.num_classes)))
-        number = class_index(names, label)
+        number = find_class(names, label)
         if self.class_counts and not self.class_counts[number]:
             raise ConfigError(f"label: class {names[number]} had no image in training, so its images mean nothing")
         return number

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from gansmith import schedules
 from gansmith.console import print_lines, print_plain
-from gansmith.data.class_names import classes_text
+from gansmith.data.class_names import describe_classes
 from gansmith.data.store import Store
 from gansmith.errors import command
 from gansmith.metrics.measurement import Measurement
@@ -69,7 +69,7 @@ def introduce(
     if store.labels is not None and config.use_labels:
         counts = np.bincount(store.labels, minlength=len(store.class_names)).tolist()
         there = [name for name, count in zip(store.class_names, counts, strict=True) if count]
-        labels = f"{classes_text(counts)} ({', '.join(there[:3])}{', ...' if len(there) > 3 else ''})"
+        labels = f"{describe_classes(counts)} ({', '.join(there[:3])}{', ...' if len(there) > 3 else ''})"
     elif store.labels is not None:
         labels = f"its {len(store.class_names)} classes unused (--use_labels true trains with them)"
     spec = ImageSpec(height=state.spec.height, width=state.spec.width, channels=state.spec.channels)

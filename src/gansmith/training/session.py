@@ -13,11 +13,11 @@ import numpy as np
 from rich.console import Console
 
 from gansmith import dist
-from gansmith.augment import SAFE_OPERATIONS, AdaptiveAugment, settled_operations
+from gansmith.augment import SAFE_OPERATIONS, AdaptiveAugment, resolve_operations
 from gansmith.component import override, override_as_user, to_plain
 from gansmith.console import print_lines, stop_on_signal, work_progress
 from gansmith.data.batches import ENOUGH_HELD_OUT, Batches, Indices, split
-from gansmith.data.resident import batches_on
+from gansmith.data.resident import place_batches
 from gansmith.data.store import Store, prepare
 from gansmith.devices import Compute, choose_compute, free_bytes
 from gansmith.errors import ConfigError, GansmithError, MetricError, RunError, command, explain, in_words
@@ -128,7 +128,7 @@ def _sit(
     batches = Batches(
         store=store, batch_size=config.batch_size, seed=config.seed, balance=config.balance, subset=training
     )
-    batch_at = batches_on(compute.device, batches)
+    batch_at = place_batches(compute.device, batches)
     made: list[Path] = []
     with ExitStack() as stack:
         stack.enter_context(_failure_recorded(folder, state, made, new=not resuming))
@@ -195,7 +195,7 @@ def _chosen(
         config, reasons = auto.settle(config, given, situation, auto.Trials(spec, compute))
     if config.augment is not None:
         shape = store.kind, store.spec.channels
-        operations, remark = settled_operations(config.augment.operations, *shape, "config.augment"), ""
+        operations, remark = resolve_operations(config.augment.operations, *shape, "config.augment"), ""
         if not config.augment.operations:
             operations, remark = choose_operations(*shape, told_everywhere, "config.augment")
         reasons = (*reasons, f"augment  {remark}") if remark else reasons
