@@ -12,8 +12,8 @@ import tyro
 from rich.console import Console
 
 import gansmith
-from gansmith.evaluation import list_metrics
 from gansmith.evaluation.table import show_measurements
+from gansmith.metrics import list_metrics
 
 
 def main(runs: Path = Path("runs"), num: int = 10_000) -> None:

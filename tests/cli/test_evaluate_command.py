@@ -97,7 +97,7 @@ def test_what_cannot_be_compared_is_said(run: Path, photos: Path, capsys: pytest
     ("words", "error"),
     [
         ([], "gansmith evaluate: nothing to judge"),
-        (["nowhere"], "nowhere: nothing is there; expected a run's folder"),
+        (["nowhere"], "nowhere: does not exist; expected a run's folder"),
         (["RUN", "--metrics", "fidd"], "evaluate.metrics[0]: no metric is called 'fidd'; did you mean 'fid'?"),
         (["RUN", "--extractor", "clasifier"], "evaluate.extractor: no extractor is called 'clasifier'; did you mean"),
         (

@@ -11,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from gansmith.metrics import list_quantities
+
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -19,7 +21,10 @@ import torch
 from safetensors.torch import save_file
 from gansmith import dist
 from gansmith.data.store import Store
-from gansmith.metrics.features import FeatureNetwork, extract_batches, extract_store
+from gansmith.errors import MetricError
+from gansmith.metrics import image_sequence, list_metrics
+from gansmith.metrics.features import FeatureNetwork, Features, extract_batches, extract_store
+from gansmith.metrics.metric import MetricInputs
 from gansmith.types import ImageSpec
 
 class Means(FeatureNetwork):
@@ -46,7 +51,44 @@ with dist.process_group(torch.device("cpu")):
     batches = [(mine[i : i + 50], labels[i : i + 50]) for i in range(0, len(mine), 50)]
     features = extract_batches(Means(), batches)
     found |= {"values": features.values, "logits": features.logits, "labels": torch.from_numpy(features.labels)}
-    found["images"] = torch.from_numpy(features.images[np.arange(333)])
+    images = features.images
+    found["held"] = torch.tensor([images.own.nbytes, len(images)])
+    image_sequence.MOST_FETCHED_BYTES = 40 * 90  # 40 images a request
+
+    def look_up():
+        mixed = np.random.default_rng(1).permutation(333)[:100]
+        return {"images": images[np.arange(333)], "mixed": images[mixed], "none": images[mixed[:0]]}
+
+    looked_up = image_sequence.run_on_main(images, look_up)
+    found |= {f"looked up {name}": torch.from_numpy(pixels) for name, pixels in looked_up.items()}
+
+    def fail():
+        images[np.arange(5)]
+        raise MetricError(f"rank {dist.rank()} fails")
+
+    try:
+        image_sequence.run_on_main(images, fail)
+    except MetricError as error:
+        print(f"raised on {dist.rank()}: {error}", flush=True)
+
+    draw = np.random.default_rng(2)
+    real = Features(
+        values=torch.from_numpy(draw.normal(120, 20, (300, 3))).float(),
+        logits=torch.from_numpy(draw.normal(20, 9, (300, 2))).float(),
+        labels=np.arange(300) % 2,
+        images=draw.integers(0, 256, (300, 16, 16, 3), np.uint8),
+    )
+    own = np.array_split(draw.integers(0, 256, (60, 16, 16, 3), np.uint8), dist.world_size())[rank]
+    classes = np.array_split(np.arange(60) % 2, dist.world_size())[rank]
+    fake = extract_batches(Means(), [(own[:7], classes[:7]), (own[7:], classes[7:])])
+    inputs = MetricInputs(real=real, fake=fake, training=real, held_out=real, class_names=("a", "b"))
+    for metric in list_metrics():
+        try:
+            measured = image_sequence.run_on_main(fake.images, lambda: metric.measure(inputs))
+            for name, each in measured.items():
+                found[f"metric {name}"] = torch.tensor([each.value, each.low, each.high])
+        except MetricError as error:
+            print(f"failed {type(metric).__name__}: {error}", flush=True)
 
     store = Store(path=Path("nowhere"), title="noise", kind="photos", spec=ImageSpec(height=5, width=6, channels=3),
                   images=IMAGES, labels=None, class_names=(), groups=None, digest="noise")
@@ -89,8 +131,27 @@ def test_rows_of_all_ranks_lie_below_each_other_on_each(outcome: Outcome, shares
 def test_features_of_two_ranks_are_those_of_one(outcome: Outcome) -> None:
     one, two, _ = outcome
     for rank in two:
-        for key in ("values", "logits", "labels", "images"):
+        for key in ("values", "logits", "labels", "looked up images", "looked up mixed", "looked up none"):
             assert torch.equal(rank[key], one[key]), key
+
+
+def test_a_rank_holds_its_own_images_alone(outcome: Outcome) -> None:
+    one, two, _ = outcome
+    assert one["held"].tolist() == [333 * 90, 333]
+    assert [rank["held"].tolist() for rank in two] == [[200 * 90, 333], [133 * 90, 333]]
+
+
+def test_an_error_of_the_main_process_is_raised_on_every_rank(outcome: Outcome) -> None:
+    assert "raised on 0: rank 0 fails" in outcome[2] and "raised on 1: rank 0 fails" in outcome[2]
+
+
+def test_every_metric_of_two_ranks_is_that_of_one(outcome: Outcome) -> None:
+    one, two, said = outcome
+    names = {key for key in one if key.startswith("metric ")}
+    assert "failed" not in said and names == {f"metric {name}" for name in list_quantities()}
+    for rank in two:
+        for name in names:
+            assert torch.equal(rank[name], one[name]), name
 
 
 def test_the_main_process_alone_looks_at_a_store(outcome: Outcome) -> None:

@@ -26,7 +26,8 @@ from gansmith.component import member_name, override
 from gansmith.data.batches import Indices, split
 from gansmith.data.store import Store, prepare
 from gansmith.errors import ConfigError, DataError, GansmithError, MetricError, RunError
-from gansmith.evaluation import EvaluationOptions, evaluate, evaluate_run, list_metrics, list_quantities
+from gansmith.evaluation import EvaluationOptions, evaluate, evaluate_run
+from gansmith.metrics import list_metrics, list_quantities
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork
 from gansmith.metrics.fidelity import ClassCoverage
@@ -68,7 +69,7 @@ class QuarterColours(Extractor):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractorFacts(Metric):
+class Counts(Metric):
     """How many images the metrics were shown."""
 
     quantities: ClassVar[Mapping[str, Quantity]] = {
@@ -203,7 +204,7 @@ def test_the_same_again_is_the_same(own_run: Path) -> None:
 
 
 def test_metrics_see_all_training_images_and_all_held_out_if_they_ask(own_run: Path) -> None:
-    measurement = evaluate(own_run, num=20, extractor=QuarterColours(), metrics=[ExtractorFacts()])
+    measurement = evaluate(own_run, num=20, extractor=QuarterColours(), metrics=[Counts()])
     assert {name: figure.value for name, figure in measurement.values.items()} == {
         "real": 20,
         "fake": 20,
@@ -221,7 +222,7 @@ def test_training_images_are_not_looked_at_for_nothing(own_run: Path) -> None:
 
 def test_the_drawn_real_images_are_the_same_however_they_are_looked_at(own_run: Path) -> None:
     alone = evaluate(own_run, num=20, **BY)
-    beside = evaluate(own_run, num=20, extractor=QuarterColours(), metrics=[MeanDistance(), ExtractorFacts()])
+    beside = evaluate(own_run, num=20, extractor=QuarterColours(), metrics=[MeanDistance(), Counts()])
     assert beside.reference == alone.reference
     assert beside.values["distance"].value == pytest.approx(alone.values["distance"].value, rel=1e-6)
 
@@ -230,7 +231,7 @@ def test_a_run_against_other_images(own_run: Path, photos: Path, tmp_path: Path)
     with np.load(photos) as arrays:
         larger = np.repeat(np.repeat(arrays["images"], 2, axis=1), 2, axis=2)[:30]
     np.savez(tmp_path / "others.npz", images=larger)
-    measurement = evaluate(own_run, tmp_path / "others.npz", extractor=QuarterColours(), metrics=[ExtractorFacts()])
+    measurement = evaluate(own_run, tmp_path / "others.npz", extractor=QuarterColours(), metrics=[Counts()])
     assert (measurement.reference.title, measurement.reference.split, measurement.reference.num) == (
         "others",
         "all",
@@ -240,10 +241,10 @@ def test_a_run_against_other_images(own_run: Path, photos: Path, tmp_path: Path)
 
 
 def test_two_processes_equal_one(own_run: Path) -> None:
-    one = evaluate(own_run, num=33, extractor=QuarterColours(), metrics=[MeanDistance(), ExtractorFacts()])
+    one = evaluate(own_run, num=33, extractor=QuarterColours(), metrics=[MeanDistance(), Counts()])
     code = (
         "import sys; from gansmith.evaluation import evaluate; import test_evaluation as t\n"
-        "evaluate(sys.argv[1], num=33, extractor=t.QuarterColours(), metrics=[t.MeanDistance(), t.ExtractorFacts()])"
+        "evaluate(sys.argv[1], num=33, extractor=t.QuarterColours(), metrics=[t.MeanDistance(), t.Counts()])"
     )
     script = own_run.parent / "evaluation.py"
     script.write_text(code, encoding="utf-8")
@@ -280,7 +281,7 @@ def test_of_many_files_some_are_taken(samples: Path, photos: Path) -> None:
 def test_held_out_images_make_the_others_the_training_images(samples: Path, photos: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "unseen.npz", images=np.zeros((7, 8, 8, 3), np.uint8) + np.arange(3, dtype=np.uint8))
     measurement = evaluate(
-        samples, photos, held_out=tmp_path / "unseen.npz", extractor=QuarterColours(), metrics=[ExtractorFacts()]
+        samples, photos, held_out=tmp_path / "unseen.npz", extractor=QuarterColours(), metrics=[Counts()]
     )
     assert measurement.values["held_out"].value == 7
     assert measurement.values["training"].value == NUM_REAL
@@ -398,7 +399,7 @@ def test_a_folder_of_runs_names_them(own_run: Path) -> None:
 
 def test_nothing_there(tmp_path: Path, photos: Path) -> None:
     message = refused(RunError, tmp_path / "nowhere", photos)
-    assert "nothing is there; expected a run's folder" in message
+    assert "does not exist; expected a run's folder" in message
 
 
 def test_files_need_real_images(samples: Path) -> None:

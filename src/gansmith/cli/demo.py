@@ -58,8 +58,8 @@ def _make(options: DemoOptions, overrides: dict[str, Any]) -> dict[str, str]:
     from rich.console import Console
 
     from gansmith import api
-    from gansmith.evaluation import list_metrics
     from gansmith.evaluation.table import show_measurements
+    from gansmith.metrics import list_metrics
     from gansmith.sampling import walks
 
     run = api.train("signs", length=options.length, run=options.run or _free_folder(), size=32, overrides=overrides)

@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> None:
 
     from gansmith import dist
     from gansmith.devices import choose_compute
-    from gansmith.evaluation import EvaluationOptions, evaluate_path, list_metrics
+    from gansmith.evaluation import EvaluationOptions, evaluate_path
     from gansmith.evaluation.table import show_measurements
     from gansmith.runs import RunFolder, write_json
 
@@ -92,8 +92,7 @@ def main(arguments: Sequence[str]) -> None:
         measurements = [evaluate_path(Path(what), evaluation) for what in options.what]
         if not dist.is_main():
             return
-        metrics = evaluation.metrics or list_metrics()
-        show_measurements(measurements, metrics, Console(), f"in {time.perf_counter() - began:.0f} s")
+        show_measurements(measurements, evaluation.chosen_metrics, Console(), f"in {time.perf_counter() - began:.0f} s")
         for folder in (RunFolder(Path(each.generated.path)) for each in measurements if each.generated.snapshot):
             print(f"added to {folder.metrics}")
         plain = [measurement.to_plain() for measurement in measurements]

@@ -1,4 +1,4 @@
-"""How good generated images are, made by a run or found in files, with all that is needed to trust each figure."""
+"""Measure generated images of a run or in files, with what is needed to trust and compare each value."""
 
 from __future__ import annotations
 
@@ -12,27 +12,21 @@ from rich.console import Console
 from gansmith import dist
 from gansmith.devices import choose_compute, require_bytes
 from gansmith.errors import ConfigError, RunError
-from gansmith.evaluation.judge import Judge, list_metrics, list_quantities
+from gansmith.evaluation.inputs import collect_inputs, load_extractor, measure, require_memory
 from gansmith.evaluation.options import EvaluationOptions
 from gansmith.evaluation.real import open_other_images, open_own_images
-from gansmith.evaluation.samples import hash_images, made, match_classes, opened, read
+from gansmith.evaluation.samples import describe_samples, match_classes, open_samples, read_samples, sample_features
 from gansmith.images.pixels import save_png
 from gansmith.metrics.extractor import Extractor
-from gansmith.metrics.measurement import Generated, Measurement
+from gansmith.metrics.image_sequence import run_on_main
+from gansmith.metrics.measurement import Measurement
 from gansmith.metrics.memorisation import draw_closest_pairs
 from gansmith.metrics.metric import Metric
 from gansmith.runs import RunFolder
 from gansmith.training.snapshots import find_snapshot, load_generator
+from gansmith.types import ImageSpec
 
-__all__ = [
-    "EvaluationOptions",
-    "evaluate",
-    "evaluate_files",
-    "evaluate_path",
-    "evaluate_run",
-    "list_metrics",
-    "list_quantities",
-]
+__all__ = ["EvaluationOptions", "evaluate", "evaluate_files", "evaluate_path", "evaluate_run"]
 
 
 def evaluate(
@@ -46,24 +40,24 @@ def evaluate(
     held_out: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Measurement:
-    """Judge the images that a run makes, or that lie in a folder, a zip or an .npz.
+    """Measure the images that a run generates, or images in a folder, a zip or an .npz.
 
-    The measurement of a run is added to its metrics.jsonl, and its images that are closest to real ones are shown in
-    its nearest.png.
+    The measurement of a run is appended to its metrics.jsonl. nearest.png in the run's folder shows the generated
+    images that are closest to training images.
 
     Args:
         what: the run's folder, or the images.
-        against: real images: a source's name or a path; what the run was trained on if not given.
-        root: where a local copy lies of the source that ``against`` names.
-        metrics: names as of ``gansmith list metrics``, in a list or separated by commas; all if not given.
-        extractor: a name as of ``gansmith list extractors``; the one that suits the data if not given.
-        num: images to make, and real ones at most.
-        held_out: real images that the generator never saw; those of ``against`` then count as what images in files
-            were learned from.
+        against: the real images: a source's name or a path; default: the run's training images.
+        root: the folder with a local copy of the source that ``against`` names.
+        metrics: names from ``gansmith list metrics``, in a list or separated by commas; default: all.
+        extractor: a name from ``gansmith list extractors``; default: the one that suits the data.
+        num: number of images to generate, and largest number of real images.
+        held_out: real images that the generator was not trained on; for images in files, ``against`` then counts as
+            their training images.
         overrides: any field of ``EvaluationOptions`` by dotted path, as {"seed": 1, "snapshot": "last"}.
 
     Raises:
-        GansmithError: nothing to judge, nothing to judge it by, or an argument that does not fit.
+        GansmithError: no images, no real images to compare them with, or an argument that does not fit.
     """
     named = metrics if metrics is None or isinstance(metrics, str) else list(metrics)
     changes = {"metrics": named, "extractor": extractor, "num": num, **(overrides or {})}
@@ -73,75 +67,77 @@ def evaluate(
 
 
 def evaluate_path(path: Path, options: EvaluationOptions, console: Console | None = None) -> Measurement:
-    """Judge what is there: a run, or images in files.
+    """Measure a run or images in files, whichever ``path`` is.
 
     Raises:
-        GansmithError: as of ``evaluate``.
+        GansmithError: see ``evaluate``.
     """
-    if (path / "config.json").is_file() or any(path.glob("*/config.json")):  # of runs, it says which are meant
+    if (path / "config.json").is_file() or any(path.glob("*/config.json")):  # of a folder of runs, the error lists them
         return evaluate_run(RunFolder.open(path), options, console)
     return evaluate_files(path, options, console)
 
 
 def evaluate_run(folder: RunFolder, options: EvaluationOptions, console: Console | None = None) -> Measurement:
-    """Judge the images that a run makes; writes a line of metrics.jsonl, and nearest.png.
+    """Measure the images that a run generates; appends a line to metrics.jsonl and writes nearest.png.
 
-    Each rank makes its share of the images; the main one measures.
+    Each rank generates its share of the images. The main process computes the metrics.
 
     Raises:
-        GansmithError: as of ``evaluate``.
+        GansmithError: see ``evaluate``.
     """
     console = console or Console(quiet=not dist.is_main())
     snapshot = find_snapshot(folder, options.snapshot, ema=options.ema)
     generator = load_generator(folder, snapshot, device=options.device)
-    pixels = generator.spec.height * generator.spec.width * generator.spec.channels
-    what = f"{options.num:,} images of {generator.spec}"
-    require_bytes(2 * options.num * pixels, torch.device("cpu"), "evaluate.num", what)
+    _require_memory_for_pixels(options.num, generator.spec)
     if options.against is None:
         real = open_own_images(folder, options, console)
     else:
         real = open_other_images(options.against, generator.spec, options, console)
     numbers, unlabelled = match_classes(real.store, generator.class_names)
-    judge = Judge.of(real, options, console)
-    judge.require_memory(options.num, generator.spec)
-    fake = made(generator, judge, numbers)
-    generated = Generated(
-        path=str(folder.path),
-        num=len(fake),
-        snapshot=snapshot.which,
-        ema=snapshot.ema,
-        seed=options.seed,
-        nimg=snapshot.nimg,
-        step=snapshot.step,
-        seconds=snapshot.seconds,
-        digest=hash_images(fake),
-    )
-    comparison = judge.compare(fake, unlabelled)
-    measurement = judge.judge(comparison, generated)
-    if dist.is_main():
+    network = load_extractor(real, options, console)
+    require_memory(network, real, options, options.num, generator.spec)
+    fake = sample_features(generator, network, options, console, numbers)
+    inputs = collect_inputs(real, fake, network, options, console, unlabelled)
+
+    def measure_and_record() -> Measurement:
+        generated = describe_samples(str(folder.path), fake, snapshot, options.seed)
+        measurement = measure(inputs, generated, real, network, options, console)
         folder.append_measurement(measurement.to_plain())
-        if comparison.training is not None:
-            save_png(draw_closest_pairs(comparison), folder.nearest)
-    return measurement
+        if inputs.training is not None:
+            save_png(draw_closest_pairs(inputs), folder.nearest)
+        return measurement
+
+    return run_on_main(fake.images, measure_and_record)
 
 
 def evaluate_files(path: Path, options: EvaluationOptions, console: Console | None = None) -> Measurement:
-    """Judge images in a folder, a zip or an .npz; writes nothing but the cache.
+    """Measure images in a folder, a zip or an .npz; writes only to the cache.
 
     Raises:
-        GansmithError: as of ``evaluate``.
+        GansmithError: see ``evaluate``.
     """
     if not path.exists():
-        raise RunError(f"{path}: nothing is there; expected a run's folder, a folder or zip of images, or an .npz")
+        raise RunError(f"{path}: does not exist; expected a run's folder, a folder or zip of images, or an .npz")
     if options.against is None:
-        raise ConfigError(f"{path}: is no run that knows its data; name the real images with --against DATA")
+        raise ConfigError(f"{path}: is not a run, so its data is unknown; name the real images with --against DATA")
     console = console or Console(quiet=not dist.is_main())
-    store = opened(path, options, console)
-    known = options.held_out is not None
-    real = open_other_images(options.against, store.spec, options, console, trained_on=known)
+    store = open_samples(path, options, console)
+    trained_on = options.held_out is not None
+    real = open_other_images(options.against, store.spec, options, console, trained_on=trained_on)
     numbers, unlabelled = match_classes(real.store, store.class_names)
-    judge = Judge.of(real, options, console)
-    judge.require_memory(min(options.num, len(store)), store.spec)
-    fake = read(store, judge, numbers)
-    generated = Generated(path=str(path), num=len(fake), digest=hash_images(fake))
-    return judge.judge(judge.compare(fake, unlabelled), generated)
+    network = load_extractor(real, options, console)
+    require_memory(network, real, options, min(options.num, len(store)), store.spec)
+    fake = read_samples(store, network, options, console, numbers)
+    inputs = collect_inputs(real, fake, network, options, console, unlabelled)
+
+    def measure_files() -> Measurement:
+        return measure(inputs, describe_samples(str(path), fake), real, network, options, console)
+
+    return run_on_main(fake.images, measure_files)
+
+
+def _require_memory_for_pixels(num: int, spec: ImageSpec) -> None:
+    """Check, before anything is loaded, that this rank can hold its share of the images twice."""
+    own = -(-num // dist.world_size())
+    needed = 2 * own * spec.height * spec.width * spec.channels
+    require_bytes(needed, torch.device("cpu"), "evaluate.num", f"{num:,} images of {spec}")

@@ -1,4 +1,4 @@
-"""How generated images are judged."""
+"""Settings of an evaluation."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from gansmith.data import resolve
 from gansmith.data.source import Source
 from gansmith.data.store import Preparation
 from gansmith.errors import ConfigError
+from gansmith.metrics import list_metrics
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.metric import Metric
 from gansmith.training.snapshots import Which
@@ -24,26 +25,26 @@ from gansmith.trust import from_the_user
 
 __all__ = ["FIRST_SEED", "EvaluationOptions"]
 
-FIRST_SEED = 1_000_000  # beyond all that tracking selects by: see ``Tracking.num`` and ``Tracker.decide``
+FIRST_SEED = 1_000_000  # above all seeds that tracking selects with: see ``Tracking.num`` and ``Tracker.decide``
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions(Component):
-    """How generated images are judged.
+    """Settings of an evaluation.
 
     Args:
-        metrics: what is measured; None measures all there is.
-        extractor: the feature network; None takes the one that suits the data: see ``metrics.default_extractor``.
-        num: generated images, and real ones at most.
-        seed: the first generated image's; of a run. Training selects the best generator by images of seeds below
-            1,000,000, so the default takes none of those.
-        snapshot: the best generator that training kept, or that of the newest checkpoint; of a run.
-        ema: with the averaged weights; of a run.
-        against: the real images; None takes those that the run was trained on.
-        held_out: real images that the generator never saw; None takes those that the run held out. For files, it
-            makes ``against`` the images that the generator was trained on.
-        preparation: of ``against`` and ``held_out``. Without a size they are brought to that of the samples, unless
-            most of them would have to be enlarged; its channels hold for samples in files too.
+        metrics: what is measured; None is all metrics.
+        extractor: the feature extractor; None chooses one for the data, see ``metrics.default_extractor``.
+        num: number of generated images, and largest number of real ones.
+        seed: of the first generated image of a run. Training selects the best generator with seeds below 1,000,000;
+            the default uses none of those.
+        snapshot: the best generator that training kept, or the one of the newest checkpoint; for a run.
+        ema: whether to use the averaged weights; for a run.
+        against: the real images; None is the run's training images.
+        held_out: real images that the generator was not trained on; None is the images that the run held out. For
+            files it says that the generator was trained on ``against``.
+        preparation: of ``against`` and ``held_out``. Without a size they are resized to the samples' size, unless that
+            enlarges most of them. Its channels apply to samples in files too.
         device: of the generator.
     """
 
@@ -58,6 +59,11 @@ class EvaluationOptions(Component):
     preparation: Preparation = Preparation()
     device: str = "auto"
 
+    @property
+    def chosen_metrics(self) -> tuple[Metric, ...]:
+        """The metrics to measure: all of them unless some were named."""
+        return list_metrics() if self.metrics is None else self.metrics
+
     @classmethod
     def of(
         cls,
@@ -67,12 +73,12 @@ class EvaluationOptions(Component):
         held_out: str | Path | None = None,
         overrides: Mapping[str, Any] | None = None,
     ) -> EvaluationOptions:
-        """From what a user says.
+        """Return the settings for a user's words.
 
         Args:
-            against: real images: a source's name, or a path.
-            root: where a local copy lies of the source that ``against`` names.
-            held_out: real images that the generator never saw: a source's name, or a path.
+            against: the real images: a source's name, or a path.
+            root: the folder with a local copy of the source that ``against`` names.
+            held_out: real images that the generator was not trained on: a source's name, or a path.
             overrides: any field by dotted path, as {"metrics": "fid,density-coverage", "metrics.1.neighbours": 9}.
 
         Raises:

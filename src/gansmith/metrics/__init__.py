@@ -1,15 +1,17 @@
-"""Figures about generated images, each in its own file, and the feature networks that they look through."""
+"""Metrics of generated images, one file each, and the feature extractors that they use."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from gansmith.component import from_plain
+from gansmith.component import from_plain, member, members
 from gansmith.data.store import Store
 from gansmith.metrics.extractor import Extractor
-from gansmith.metrics.metric import Metric
+from gansmith.metrics.metric import Metric, Quantity
 
-__all__ = ["EXTRACTORS", "METRICS", "default_extractor"]
+__all__ = ["EXTRACTORS", "METRICS", "default_extractor", "list_metrics", "list_quantities"]
 
 METRICS: dict[str, type[Metric] | str] = {
     "fid": "gansmith.metrics.frechet:FID",
@@ -36,7 +38,17 @@ EXTRACTORS: dict[str, type[Extractor] | str] = {
 
 
 def default_extractor(store: Store) -> Extractor:
-    """The extractor that suits a data set best: see docs/metrics.md for the measurements."""
+    """Return the extractor that ranks images of this data set best; docs/metrics.md has the measurements."""
     several = store.labels is not None and len(np.unique(store.labels)) > 1
     chosen: Extractor = from_plain(Extractor, "classifier" if several else "self-supervised", "extractor")
     return chosen
+
+
+def list_metrics() -> tuple[Metric, ...]:
+    """Return every metric of the table with its default settings."""
+    return tuple(member(Metric, name, "metrics")() for name in members(Metric))  # type: ignore[type-abstract]
+
+
+def list_quantities(metrics: Iterable[Metric] = ()) -> dict[str, Quantity]:
+    """Return title and direction of each value by its name, for the metrics of the table and for those given."""
+    return {name: quantity for metric in (*list_metrics(), *metrics) for name, quantity in metric.quantities.items()}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from gansmith.metrics.features import ImageSequence
+from gansmith.metrics.image_sequence import ImageSequence
 from gansmith.metrics.manifold import find_nearest
 from gansmith.types import PixelArray
 

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,12 +22,12 @@ from gansmith.data.integrity import hash_tensors
 from gansmith.data.source import cache_folder
 from gansmith.data.store import Store
 from gansmith.errors import MetricError
+from gansmith.metrics.image_sequence import ImageSequence, RankImages
 from gansmith.types import PixelArray, Pixels
 
 __all__ = [
     "FeatureNetwork",
     "Features",
-    "ImageSequence",
     "Selection",
     "choose_subset",
     "extract",
@@ -37,15 +36,6 @@ __all__ = [
 ]
 
 BATCH_SIZE = 128  # of the network, whatever comes in: so that no figure depends on how the images arrived
-
-
-class ImageSequence(Protocol):
-    """Images that can be looked up by number: an array, or a part of a memory map."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, which: NDArray[np.int64], /) -> PixelArray:
-        """uint8 [m h w c] of the images numbered ``which`` [m]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,10 +162,12 @@ def extract_batches(
     batches: Iterable[tuple[PixelArray, NDArray[np.int64] | None]],
     done: Callable[[int], object] | None = None,
 ) -> Features:
-    """Features of generated images; where several ranks each bring a share, all get all of them, rank 0's first.
+    """Return features of generated images, rank 0's first; every rank receives all of them.
+
+    The images themselves stay on their rank, see ``RankImages``.
 
     Args:
-        network: what looks at them.
+        network: the feature extractor.
         batches: uint8 [n h w c] and labels [n] or None each.
         done: called with the number of images after each batch of the network.
     """
@@ -194,7 +186,7 @@ def extract_batches(
         values=dist.gather_rows(values),
         logits=None if logits is None else dist.gather_rows(logits),
         labels=dist.gather_rows(torch.from_numpy(np.concatenate(labels))).numpy() if labels else None,
-        images=dist.gather_rows(torch.from_numpy(np.concatenate(images))).numpy(),
+        images=RankImages(np.concatenate(images)),
     )
 
 

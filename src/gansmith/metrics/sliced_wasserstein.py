@@ -17,7 +17,7 @@ from gansmith.component import (
     Between,
 )
 from gansmith.errors import MetricError
-from gansmith.metrics.features import ImageSequence
+from gansmith.metrics.image_sequence import ImageSequence
 from gansmith.metrics.intervals import normal
 from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 from gansmith.types import size_text

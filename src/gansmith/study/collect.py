@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from gansmith import __version__
 from gansmith.errors import GansmithError
-from gansmith.evaluation.judge import list_quantities
+from gansmith.metrics import list_quantities
 from gansmith.metrics.measurement import Measurement, list_differences
 from gansmith.metrics.metric import Quantity
 from gansmith.plain_json import read_json, read_lines

@@ -20,6 +20,7 @@ from gansmith.errors import MetricError
 from gansmith.metrics import default_extractor
 from gansmith.metrics.features import FeatureNetwork, Features, choose_subset, extract_batches, extract_store
 from gansmith.metrics.frechet import FID
+from gansmith.metrics.image_sequence import run_on_main
 from gansmith.metrics.kernel import KID
 from gansmith.metrics.measurement import ExtractorFacts, Generated, Measurement, Reference, rename_old_keys
 from gansmith.metrics.metric import Estimate, Metric, MetricInputs
@@ -128,9 +129,8 @@ class Tracker:
         return dict(weights)
 
     def _measured(self, sampler: TrainedGenerator, seeds: Sequence[int]) -> dict[str, Estimate]:
-        return self.metric.measure(
-            MetricInputs(real=self.real, fake=self._fake(sampler, seeds), validation=self.validation)
-        )
+        inputs = MetricInputs(real=self.real, fake=self._fake(sampler, seeds), validation=self.validation)
+        return run_on_main(inputs.fake.images, lambda: self.metric.measure(inputs))
 
     def _measurement(self, state: TrainState) -> Measurement:
         values: dict[str, Estimate] = {}
