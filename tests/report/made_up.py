@@ -161,11 +161,10 @@ def make_study(path: Path) -> StudyResults:
                 p_holm=0.0123,
                 effect=Interval(value=-1.5, low=-2.5, high=-0.5),
                 detectable=7.0,
-                sentence="Better.",
             ),
         ),
         conclusions=(
-            Conclusion(group="quality", first="plain", second="<b>normed</b>", sentence="Quality: shown; not more."),
+            Conclusion(group="quality", first="plain", second="<b>normed</b>", sentences=("It is shown.", "Not more.")),
         ),
     )
     results = StudyResults(

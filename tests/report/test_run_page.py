@@ -79,8 +79,8 @@ def words(page: RunPage) -> str:
 
 def test_it_says_how_training_went_and_how_good_it_is(run_report: Path) -> None:
     text = " ".join(Page(run_report.read_text(encoding="utf-8")).text.split())
-    assert "Finished after 30.7 kimg (480 steps) in 15.4 s, 2,000 images a second." in text
-    assert "FID 12.3 (95 % interval 11.7 to 13.0) of 5,000 images of the best generator at 30.7 kimg." in text
+    assert "Finished after 30.7 kimg (480 steps) in 15.4 s, 2,000 images per second." in text
+    assert "FID 12.3 (95 % interval 11.7 to 13.0) on 5,000 images of the best generator at 30.7 kimg." in text
     assert "signs: 600 images, 16x16 RGB, 3 classes" in text
     assert all(name in text for name in CLASSES)
 
@@ -92,7 +92,7 @@ def test_it_shows_figures_with_interval_direction_failures_and_origin(run_report
     assert "0.10 % among held-out images; Wilson" in text
     assert "intra-fid class 2 has too few images" in text
     assert "5,000 images of the best generator at 30.7 kimg, averaged weights, seeds 0 to 4,999." in text
-    assert "570 real images of signs, the part it was trained on (data d1d1d1d1d1d1, choice 5e5e5e5e5e5e)" in text
+    assert "570 real images of signs, training images (data d1d1d1d1d1d1, selection 5e5e5e5e5e5e)" in text
     assert text.count("Values marked (classifier) are not comparable with published FIDs") == 1
     assert text.count("A classifier that learnt from another seed moved FIDs by") == 1
     assert "classifier: held-out accuracy 98.7 % (weights c1c1c1c1c1c1)" in text
@@ -103,7 +103,13 @@ def test_it_shows_the_curves_and_marks_the_best(run_report: Path) -> None:
     text = " ".join(Page(run_report.read_text(encoding="utf-8")).text.split())
     assert "Best (circle): 40.0 (95 % interval 38.0 to 42.0) at 25.6 kimg." in text
     assert "Measured 6 times during training, on 1,000 images of fixed seeds against 570 real ones" in text
-    for title in ("Losses", "Discriminator's logits", "Discriminator's accuracy", "Gradient norms", "Images a second"):
+    for title in (
+        "Losses",
+        "Discriminator's logits",
+        "Discriminator's accuracy",
+        "Gradient norms",
+        "Images per second",
+    ):
         assert title in text
 
 
@@ -111,9 +117,9 @@ def test_it_tells_what_the_guard_saw_and_did(run: RunFolder, run_report: Path) -
     text = " ".join(Page(run_report.read_text(encoding="utf-8")).text.split())
     assert "after 15.4 kimg The discriminator has won. after 15.4 kimg Back to step 80: R1 is added." in text
     run.events.unlink()
-    assert run_page(run).guard.why == "Nothing: the guard had no reason to say anything."
+    assert run_page(run).guard.why == "The guard detected no problem."
     write_json(run.config, json.loads(run.config.read_text()) | {"guard": None})
-    assert run_page(run).guard.why == "No guard was set."
+    assert run_page(run).guard.why == "The guard was disabled."
 
 
 def test_it_tells_configuration_machine_and_commands(run_report: Path) -> None:
@@ -181,12 +187,12 @@ def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
     run.set_status("running", nimg=0)
     said = words(run_page(run))
     for sentence in (
-        "It was ended from outside, as by a kill or a loss of power, and can be resumed; so far 0\N{NO-BREAK SPACE}k",
+        "Interrupted, for example by a kill or a power failure; it can be resumed; so far 0\N{NO-BREAK SPACE}k",
         "Nothing was measured yet.",
         "No statistics were written yet.",
         "Training has saved no samples yet.",
-        "No figure was tracked during training.",
-        f"This run was not evaluated yet; do it with: gansmith evaluate {run.path}",
+        "No metric was tracked during training.",
+        f"This run was not evaluated yet; to evaluate it: gansmith evaluate {run.path}",
         "Nearest training images are drawn by an evaluation",
         "environment.json is missing.",
     ):
@@ -200,10 +206,10 @@ def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
         ({"state": "stopped", "step": 80, "nimg": 5120}, "Stopped at 5.12 kimg (80 steps)"),
         (
             {"state": "failed", "step": 80, "nimg": 5120, "reason": "loss is nan"},
-            "15.4 s, 2,000 images a second: loss is nan.",
+            "15.4 s, 2,000 images per second: loss is nan.",
         ),
-        ({"state": "running", "nimg": 0}, "It was ended from outside"),
-        ({"state": "resting"}, "Its state is written as resting"),
+        ({"state": "running", "nimg": 0}, "Interrupted"),
+        ({"state": "resting"}, "Unknown state: resting"),
     ],
 )
 def test_it_says_how_a_run_stands(run: RunFolder, status: dict[str, object], sentence: str) -> None:
@@ -214,10 +220,10 @@ def test_it_says_how_a_run_stands(run: RunFolder, status: dict[str, object], sen
 def test_a_run_that_is_trained_now_is_under_way(run: RunFolder) -> None:
     write_json(run.status, {"state": "running", "nimg": 0})
     with run.claimed():
-        assert run_page(run).verdict[0].startswith("Under way; so far")
+        assert run_page(run).verdict[0].startswith("Running; so far")
     (run.path / ".lock").unlink(missing_ok=True)
     (run.path / ".lock").mkdir()
-    assert run_page(run).verdict[0].startswith("Under way, or ended without a word; so far")
+    assert run_page(run).verdict[0].startswith("Running, or interrupted; so far")
 
 
 def test_without_an_evaluation_the_best_tracked_figure_is_said(run: RunFolder) -> None:
@@ -232,13 +238,13 @@ def test_why_nothing_was_tracked_is_said(run: RunFolder) -> None:
     run.metrics.write_text("")
     run.append_measurement(measurement(5120, 80.0, values={}, failures={"fid": "too few images"}).to_plain())
     run.append_measurement(measurement(5120, 80.0, kind="evaluation", failures={"kid": "another reason"}).to_plain())
-    assert "No figure was tracked during training: too few images." in words(run_page(run))
+    assert "No metric was tracked during training: too few images." in words(run_page(run))
 
 
 def test_an_equivalent_command_where_none_was_recorded(run: RunFolder) -> None:
     write_json(run.environment, {"command": ["/usr/bin/gansmith", "resume", "x"]})
     first = run_page(run).commands.needed()[0]
-    assert first.purpose == "The command was not recorded; this one trains alike"
+    assert first.purpose == "The command was not recorded; an equivalent one"
     assert first.text.startswith("gansmith train signs --preset auto ")
     assert "--model.width 24" in first.text and "--length '30 kimg'" in first.text
 

@@ -30,7 +30,7 @@ def text_of(path: Path) -> str:
 
 def test_the_answer_comes_first(study_report: Path) -> None:
     text = text_of(study_report)
-    places = [text.index(words) for words in ("Which is better?", "Shown", "Not more.", "Means over seeds")]
+    places = [text.index(words) for words in ("Which is better?", "It is shown.", "Not more.", "Means over seeds")]
     assert places == sorted(places)
     assert "5 finished, 1 diverged" in text
     assert "length = 8 kimg" in text
@@ -52,7 +52,7 @@ def test_comparisons_have_difference_p_and_effect(study_report: Path) -> None:
 def test_runs_origin_and_command_are_told(study_report: Path) -> None:
     text = text_of(study_report)
     assert "runs/1.0-2 plain 2 diverged loss/discriminator is nan" in text
-    assert "1,000 images of the generator as it trained" in text
+    assert "1,000 images of the generator during training" in text
     assert "gansmith study it.toml" in text
 
 
@@ -87,8 +87,8 @@ def test_without_curves_and_runs_it_says_so(study: StudyFolder) -> None:
     write_json(study.results, plain)
     text = text_of(write_report(study.path))
     for sentence in (
-        "No figure was tracked.",
-        "None of its runs came to its end.",
+        "No metric was tracked.",
+        "None of its runs has finished.",
         "Nothing can be concluded from these runs.",
         "There are no pairs of runs to compare.",
         "Nothing was measured.",
@@ -101,8 +101,8 @@ def test_what_must_not_be_compared_is_not_drawn_together(study: StudyFolder) -> 
     plain["settings"][0]["incomparable"] = ["the feature network differs"]
     write_json(study.results, plain)
     page = study_page(study)
-    assert page.settings[0].charts.why == "These curves must not be drawn together: the feature network differs."
-    sentence = "Figures of these runs must not be set side by side: the feature network differs."
+    assert page.settings[0].charts.why == "These curves are not comparable: the feature network differs."
+    sentence = "Values of these runs are not comparable: the feature network differs."
     assert text_of(write_report(study.path)).count(sentence) == 2
 
 

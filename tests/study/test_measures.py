@@ -9,10 +9,10 @@ import pytest
 
 from gansmith.metrics.measurement import Measurement
 from gansmith.metrics.metric import Quantity
-from gansmith.study.measures import Evidence, Yardstick, has_collapsed, measure_run, measures_of
+from gansmith.study.measures import Evidence, Yardstick, has_collapsed, list_measures, measure_run
 
 FID = Quantity(title="FID", better="lower")
-YARDSTICK = Yardstick(quantity=FID, thresholds=(32.0, 8.0), nimg=4000, seconds=9.0, figures={"fid": FID})
+YARDSTICK = Yardstick(quantity=FID, thresholds=(32.0, 8.0), nimg=4000, seconds=9.0, evaluated={"fid": FID})
 RUN = Evidence(
     state="finished",
     curve=[(1000, 2.0, 64.0), (2000, 4.0, 16.0), (3000, 6.0, 8.0), (5000, 10.0, 12.0)],
@@ -28,7 +28,7 @@ def values(evidence: Evidence, yardstick: Yardstick = YARDSTICK) -> dict[str, tu
 
 
 def test_every_measure_is_defined_and_asked_of_every_run() -> None:
-    measures = measures_of(YARDSTICK)
+    measures = list_measures(YARDSTICK)
     assert [measure.key for measure in measures] == [entry.measure for entry in measure_run(RUN, YARDSTICK)]
     assert all(measure.definition and measure.title for measure in measures)
     assert len({measure.key for measure in measures}) == len(measures)
@@ -96,9 +96,9 @@ def test_a_figure_of_no_logarithm_is_reported_as_such() -> None:
 
 def test_what_was_not_recorded_is_said() -> None:
     found = values(Evidence(state="finished"))
-    assert found["tracked/best"] == (None, "no figure was tracked")
+    assert found["tracked/best"] == (None, "no metric was tracked")
     assert found["accuracy/fake"] == (None, "stats.jsonl has no accuracy/fake")
-    assert found["best/fid"] == (None, "the best generator was not judged")
+    assert found["best/fid"] == (None, "the best generator was not evaluated")
 
 
 def test_the_best_and_the_last_generators_figures(measurement: Callable[..., Measurement]) -> None:

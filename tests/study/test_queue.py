@@ -82,7 +82,7 @@ def test_a_study_is_one_command(file: Path, capsys: pytest.CaptureFixture[str]) 
     said = capsys.readouterr().out
     assert "finished  noise-steady-seed0" in said
     assert "diverged  noise-wild-seed0" in said
-    assert f"look at: gansmith report {out}" in said
+    assert f"next: gansmith report {out}" in said
     assert "finished at step 5" in StudyFolder(out).log("noise-steady-seed0").read_text(encoding="utf-8")
     results = read_results(out / "results.json")
     assert results.shortened == ("trainings of 5 steps instead of 6 steps",)

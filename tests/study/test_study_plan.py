@@ -159,9 +159,9 @@ def test_where_it_runs_may_change(file: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        (("model.width = 4", "model.width = 5"), "was begun with model.width 4, and now has 5"),
-        (("seeds = 2", "seeds = 1"), "was begun with digits-8-plain-net-seed1, which is no longer in it"),
-        (("[overrides]", "evaluation.num = 7\n[overrides]"), "was begun with evaluation"),
+        (("model.width = 4", "model.width = 5"), "was started with model.width 4, and now has 5"),
+        (("seeds = 2", "seeds = 1"), "was started with digits-8-plain-net-seed1, which is no longer in it"),
+        (("[overrides]", "evaluation.num = 7\n[overrides]"), "was started with evaluation"),
     ],
 )
 def test_any_other_change_is_refused(change: tuple[str, str], error: str, file: Path) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from gansmith.component import to_plain
 from gansmith.errors import RunError
 from gansmith.metrics.measurement import Measurement
+from gansmith.plain_json import write_json
 from gansmith.runs import RunFolder
 from gansmith.study.collect import collect
 from gansmith.study.folder import StudyFolder
@@ -83,7 +85,9 @@ def test_results_measure_and_compare_what_has_ended(results: StudyResults) -> No
     (best,) = [comparison for comparison in setting.comparisons if comparison.measure == "tracked/best"]
     assert (best.num, best.difference and best.difference.value) == (2, -8)
     assert [conclusion.group for conclusion in setting.conclusions] == ["quality", "convergence", "stability"]
-    assert any("cannot come below p = 0.25" in note or "cannot come below p = 0.5" in note for note in setting.notes)
+    assert any(
+        "cannot give less than p = 0.25" in note or "cannot give less than p = 0.5" in note for note in setting.notes
+    )
 
 
 def test_seconds_of_other_machines_are_left_out_and_that_is_said(written: tuple[Record, StudyFolder]) -> None:
@@ -103,7 +107,7 @@ def test_figures_seen_through_another_network_are_found(
     odd.metrics.write_text(json.dumps(measurement(1000, {"fid": 9.0}, network="other").to_plain()) + "\n", "utf-8")
     (setting,) = collect(record, folder).settings
     assert setting.incomparable == ("the feature network differs (e d and e other)",)
-    assert "must not be set side by side" in setting.conclusions[0].sentence
+    assert "not comparable" in setting.conclusions[0].sentences[0]
 
 
 def test_a_study_of_which_nothing_is_done_has_results_too(tmp_path: Path) -> None:
@@ -119,6 +123,21 @@ def test_results_survive_their_file(results: StudyResults, tmp_path: Path) -> No
     (tmp_path / "results.json").write_text('{"title": 3', encoding="utf-8")
     with pytest.raises(RunError, match=r"results\.json: cannot be read"):
         read_results(tmp_path / "results.json")
+
+
+def test_results_of_an_earlier_version_are_read(results: StudyResults, tmp_path: Path) -> None:
+    """It had a sentence for each comparison, and one for each group that ran all together."""
+    plain = to_plain(results)
+    (setting,) = plain["settings"]
+    for comparison in setting["comparisons"]:
+        comparison["sentence"] = "FID: open."
+    for conclusion in setting["conclusions"]:
+        conclusion["sentence"] = f"{conclusion['group']}: one; two."
+        del conclusion["sentences"]
+    write_json(tmp_path / "results.json", plain)
+    read = read_results(tmp_path / "results.json").settings[0]
+    assert read.conclusions[0].sentences == ("quality: one; two.",)
+    assert read.comparisons == results.settings[0].comparisons
 
 
 def test_a_spreadsheet_has_one_row_a_run(results: StudyResults, tmp_path: Path) -> None:
@@ -147,4 +166,4 @@ def test_the_terminal_shows_a_table_and_what_can_be_concluded(results: StudyResu
     ):
         assert expected in said
     assert "digits-a-seed2: diverged: nan" in said
-    assert "1 of 6 runs have not come to their end" in said
+    assert "1 of 6 runs have not ended" in said

@@ -1,4 +1,4 @@
-"""One self-contained page of a run or of a study: pictures, curves, figures, and where they come from."""
+"""One self-contained page of a run or a study: samples, curves, metrics, configuration."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def write_report(path: Path, out: Path | None = None) -> Path:
     """Write the page of a run or a study.
 
     Args:
-        path: the folder of either.
-        out: the file; report.html in that folder if not given.
+        path: its folder.
+        out: the file; default: report.html in that folder.
 
     Returns:
         The file.
 
     Raises:
-        RunError: nothing is there to report on, or the page cannot be written.
+        RunError: no run or study is there, or the page cannot be written.
     """
     study = StudyFolder(path)
     if study.plan.exists() or study.results.exists():

@@ -1,4 +1,4 @@
-"""Curves as inline SVG that takes its colours from the page, so that they follow light and dark."""
+"""Draw curves as inline SVG that takes its colours from the page, so that they follow light and dark."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ HALF: Size = (520, 300)
 WIDE: Size = (1040, 330)
 
 NUM_COLOURS = 6  # the page's variables --line-0 to --line-5
-LARGEST = 1e30  # what lies beyond cannot be drawn
-MOST_POINTS = 400  # of a line: more than there are pixels
+LARGEST = 1e30  # larger values cannot be drawn
+MOST_POINTS = 400  # of a line: more than the pixels of its width
 
-# Matplotlib needs colours, the page has variables: these stand for them until the SVG is written.
+# Matplotlib needs colours, the page has variables: these stand in for them until the SVG is written.
 _STAND_INS = {"#0101f0": "var(--muted)", "#0101f1": "var(--rule)"} | {
     f"#0102{i:02x}": f"var(--line-{i})" for i in range(NUM_COLOURS)
 }
@@ -44,12 +44,12 @@ class Line:
 
     Args:
         x: of its points.
-        y: of its points; what is no number leaves a gap.
+        y: of its points; NaN leaves a gap.
         colour: which of the page's.
         low: the lower edge of a band around it, or None.
         high: the upper edge.
-        thin: one of many, behind the others.
-        marks: points that stand out.
+        thin: one of many lines, in the background.
+        marks: points with a circle.
     """
 
     x: Sequence[float]
@@ -63,14 +63,14 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """What curves are drawn in.
+    """The axes of a chart.
 
     Args:
         x_title: of the horizontal axis.
         size: in pixels.
-        log: a logarithmic vertical axis, where all values are above zero and far enough apart.
-        bottom: where the vertical axis begins at the latest.
-        top: where it ends at the earliest.
+        log: a logarithmic vertical axis, if all values are positive and span at least a factor of 3.
+        bottom: the largest lower end of the vertical axis.
+        top: its smallest upper end.
     """
 
     x_title: str = "thousand images"
@@ -82,13 +82,13 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A drawn chart with what the page writes around it.
+    """A chart with its heading, legend and note.
 
     Args:
         title: its heading.
         svg: the picture.
-        legend: colour and name of each curve; empty where the title says enough.
-        narrow: the same for small windows, or None if it fits those too.
+        legend: colour and name of each curve; empty if the title suffices.
+        narrow: the chart for small windows, or None if it fits them too.
         note: a sentence below, or empty.
     """
 
@@ -100,7 +100,7 @@ class Chart:
 
 
 def numbers(values: Iterable[object]) -> list[float]:
-    """Plain values as floats; whatever cannot be drawn is NaN."""
+    """Return plain values as floats; NaN for what cannot be drawn."""
     return [_number(value) for value in values]
 
 
@@ -114,10 +114,10 @@ def draw_chart(lines: Sequence[Line], *, name: str, alt: str, frame: Frame = Fra
     """Draw curves.
 
     Args:
-        lines: what to draw.
-        name: tells the chart from all others on the page.
-        alt: what is to be seen, for those who cannot see it.
-        frame: what they are drawn in.
+        lines: the curves.
+        name: unique on the page.
+        alt: the chart in words, for screen readers.
+        frame: the axes.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(frame.size[0] / 72, frame.size[1] / 72), layout="constrained")
@@ -147,7 +147,7 @@ def _add(axes: Axes, line: Line) -> None:
 
 
 def _spans_a_factor(lines: Sequence[Line]) -> bool:
-    """Whether a logarithmic axis shows more than a plain one: all above zero, and over at least a factor of 3."""
+    """Return whether a logarithmic axis helps: all values are positive and span at least a factor of 3."""
     values = [value for line in lines for edge in (line.y, line.low or (), line.high or ()) for value in edge]
     known = [value for value in values if math.isfinite(value)]
     return bool(known) and min(known) > 0 and max(known) >= 3 * min(known)
@@ -178,7 +178,7 @@ def _dress(axes: Axes, frame: Frame, *, log: bool) -> None:
 
 
 def _for_the_page(svg: str, name: str, alt: str) -> Markup:
-    """Only the drawing: named, scaled by the page, in its font and colours, with ids of its own."""
+    """Return the drawing alone: named, scaled by the page, in its font and colours, with unique ids."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
     view = re.search(r'viewBox="[^"]*"', svg)
@@ -193,5 +193,5 @@ def _for_the_page(svg: str, name: str, alt: str) -> Markup:
 
 
 def _shorter(path: str) -> str:
-    """A path in tenths of a pixel, on one line."""
+    """Return a path in tenths of a pixel, on one line."""
     return re.sub(r"-?\d+\.\d+", lambda digits: f"{float(digits[0]):.1f}", path).replace(" \n", " ").replace("\n", "")

@@ -1,4 +1,4 @@
-"""The charts of a run's page: the tracked figure, and what training wrote into stats.jsonl."""
+"""The charts of a run's page: the tracked metric, and the statistics of stats.jsonl."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["best_measurement", "statistics_charts", "tracked", "tracked_chart"]
 Records = Sequence[Mapping[str, Any]]
 
 DISCRIMINATOR, GENERATOR = 0, 1  # colours; also of real and generated images
-# name: title, and of each curve the key, what it is called, and its colour
+# name: title; and key, label and colour of each curve
 CHARTS: dict[str, tuple[str, tuple[tuple[str, str, int], ...]]] = {
     "losses": (
         "Losses",
@@ -35,14 +35,14 @@ CHARTS: dict[str, tuple[str, tuple[tuple[str, str, int], ...]]] = {
         "Gradient norms",
         (("gradient/generator", "generator", GENERATOR), ("gradient/discriminator", "discriminator", DISCRIMINATOR)),
     ),
-    "speed": ("Images a second", (("speed/images_per_second", "", DISCRIMINATOR),)),
+    "speed": ("Images per second", (("speed/images_per_second", "", DISCRIMINATOR),)),
 }
 
 FRAMES = {"accuracy": Frame(bottom=0, top=1), "speed": Frame(bottom=0), "gradients": Frame(log=True)}
 
 
 def tracked(measurements: Sequence[Measurement]) -> tuple[str, list[Measurement]]:
-    """The name of the tracked figure, and all measurements of it that may be set beside the newest.
+    """Return the name of the tracked metric, and all measurements of it that are comparable with the newest.
 
     Raises:
         RunError: nothing was tracked.
@@ -51,13 +51,13 @@ def tracked(measurements: Sequence[Measurement]) -> tuple[str, list[Measurement]
     found = [measurement for measurement in tracking if measurement.values]
     if not found:
         failed = [reason for measurement in tracking for reason in measurement.failures.values()]
-        raise RunError(f"No figure was tracked during training{': ' + failed[-1] if failed else ''}.")
+        raise RunError(f"No metric was tracked during training{': ' + failed[-1] if failed else ''}.")
     name = next(iter(found[-1].values))
     return name, [one for one in found if name in one.values and not list_differences(one, found[-1])]
 
 
 def best_measurement(name: str, measurements: Sequence[Measurement]) -> Measurement | None:
-    """The measurement that was best; None where nobody knows which way is better."""
+    """Return the best measurement; None if it is unknown which way is better."""
     known = quantity(name)
     if known is None:
         return None
@@ -65,7 +65,7 @@ def best_measurement(name: str, measurements: Sequence[Measurement]) -> Measurem
 
 
 def tracked_chart(measurements: Sequence[Measurement]) -> Chart:
-    """The tracked figure over images, with its interval, the best one marked.
+    """Draw the tracked metric over images, with its interval, and mark the best value.
 
     Raises:
         RunError: nothing was tracked.
@@ -77,7 +77,7 @@ def tracked_chart(measurements: Sequence[Measurement]) -> Chart:
     value, low, high = (numbers([getattr(each, part) for each in estimates]) for part in ("value", "low", "high"))
     marks = [] if best is None else [((best.generated.nimg or 0) / 1000, best.values[name].value)]
     line = Line(x=x, y=value, low=low, high=high, marks=marks)
-    alt = f"{title_of(name)}: {number(value[0])} at first, {number(value[-1])} at last"
+    alt = f"{title_of(name)}: {number(value[0])} first, {number(value[-1])} last"
     wide = draw_chart([line], name="tracked", alt=alt, frame=Frame(size=WIDE, log=True))
     narrow = draw_chart([line], name="tracked-narrow", alt=alt, frame=Frame(size=TALL, log=True))
     return Chart(title=f"{title_of(name)} during training", svg=wide, narrow=narrow, note=_about(name, found, best))
@@ -86,19 +86,20 @@ def tracked_chart(measurements: Sequence[Measurement]) -> Chart:
 def _about(name: str, found: Sequence[Measurement], best: Measurement | None) -> str:
     last, which = found[-1], ""
     if best is not None:
-        figure = best.values[name]
-        value, ends = precise(figure.value, figure.low, figure.high), between(figure.low, figure.high)
+        estimate = best.values[name]
+        value = precise(estimate.value, estimate.low, estimate.high)
+        ends = between(estimate.low, estimate.high)
         which = f"Best (circle): {value} (95 % interval {ends}) at {kimg(best.generated.nimg or 0)}. "
     note = f" ({last.extractor.note})" if last.extractor.note else ""
     return (
         f"{which}Measured {len(found)} times during training, on {last.generated.num:,} images of fixed seeds against "
-        f"{last.reference.num:,} real ones, features of {last.extractor.name}{note}; the band is its 95 % interval. "
-        "Good for following one training, too rough to be quoted."
+        f"{last.reference.num:,} real ones. Feature extractor: {last.extractor.name}{note}. Band: 95 % interval. "
+        "These values are for following one training; do not quote them."
     )
 
 
 def statistics_charts(records: Records) -> list[Chart]:
-    """The charts of stats.jsonl; those of which nothing was written are left out."""
+    """Draw the charts of stats.jsonl, without those that have no values."""
     kimg_seen = [value / 1000 for value in numbers(record.get("progress/nimg") for record in records)]
     charts = []
     for name, (title, curves) in CHARTS.items():
@@ -111,7 +112,7 @@ def statistics_charts(records: Records) -> list[Chart]:
 
 def _line(records: Records, x: Sequence[float], key: str, colour: int) -> Line:
     mean = numbers(record.get(key) for record in records)
-    if key.startswith(("accuracy/", "speed/")):  # the deviation of a yes or no says nothing new
+    if key.startswith(("accuracy/", "speed/")):  # the mean determines the deviation of a yes or no
         return Line(x=x, y=mean, colour=colour)
     deviation = numbers(record.get(f"{key}.std") for record in records)
     low = [value - spread for value, spread in zip(mean, deviation, strict=True)]
@@ -121,6 +122,6 @@ def _line(records: Records, x: Sequence[float], key: str, colour: int) -> Line:
 
 def _chart(name: str, title: str, lines: Sequence[tuple[str, Line]]) -> Chart:
     last = [f"{label} {number(line.y[-1])}".strip() for label, line in lines]
-    alt = f"{title} over thousands of images; at last {', '.join(last)}"
+    alt = f"{title} over thousands of images; last: {', '.join(last)}"
     svg = draw_chart([line for _, line in lines], name=name, alt=alt, frame=FRAMES.get(name, Frame()))
     return Chart(title=title, svg=svg, legend=tuple((line.colour, label) for label, line in lines if label))

@@ -1,4 +1,4 @@
-"""The figures of a run's page: what was measured, of what, and beside what it may be set."""
+"""The metrics of a run's page: values, their origin, and the evaluations they are comparable with."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class MetricRow:
     """A row of the table.
 
     Args:
-        title: what it is.
-        values: the newest first; a dash where an older evaluation lacks it.
+        title: of the metric.
+        values: the newest first; a dash if an older evaluation lacks it.
         interval: of the newest.
-        better: which way.
-        notes: what a reader has to know, and how the interval was found if not in the usual way.
+        better: "lower", "higher" or "nearer X".
+        notes: what a reader must know, and the method of the interval if it is not the usual one.
     """
 
     title: str
@@ -53,18 +53,18 @@ class MetricRow:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationTable:
-    """The newest evaluation, with those that may stand beside it.
+    """The newest evaluation, with those that are comparable.
 
     Args:
         columns: which generator and when, for each column of values, the newest first.
-        figures: the rows.
+        rows: one per metric.
         failures: metric and reason.
         provenance: sentences.
-        incomparable: older evaluations that are left out, with the reason.
+        incomparable: older evaluations that are not, with the reason.
     """
 
     columns: tuple[tuple[str, str], ...]
-    figures: tuple[MetricRow, ...]
+    rows: tuple[MetricRow, ...]
     failures: tuple[tuple[str, str], ...]
     provenance: tuple[str, ...]
     incomparable: tuple[str, ...]
@@ -80,45 +80,45 @@ def _quantities() -> dict[str, Quantity]:
 
 
 def quantity(name: str) -> Quantity | None:
-    """What a figure's name stands for; None for one of a metric from outside."""
+    """Return the quantity behind a name; None for that of a metric from outside."""
     return _quantities().get(name)
 
 
 def title_of(name: str) -> str:
-    """A figure's name as tables show it."""
+    """Return a metric's name as tables show it."""
     known = quantity(name)
     return known.title if known else name
 
 
 def _title_in(name: str, extractor: str) -> str:
-    """The title with the feature network, where published values use another."""
+    """Return the title, with the feature extractor if published values use another."""
     known = quantity(name)
     return known.titled(extractor) if known else name
 
 
 def _better(name: str) -> str:
-    """Which way a figure is better, or empty where nobody knows."""
+    """Return which way a metric is better, or empty if unknown."""
     known = quantity(name)
     return known.better if known else ""
 
 
 def value_in_words(name: str, estimate: Estimate) -> str:
-    """FID 12.3 (95 % 11.9 to 12.8)"""
+    """Return name, value and interval: "FID 12.3 (95 % interval 11.9 to 12.8)"."""
     value = precise(estimate.value, estimate.low, estimate.high)
     return f"{title_of(name)} {value} (95 % interval {between(estimate.low, estimate.high)})"
 
 
 def main_value(measurement: Measurement) -> str:
-    """The first of a measurement's figures in a sentence."""
+    """Return the first value of a measurement in a sentence."""
     name = _in_order(measurement.values)[0]
     generated = measurement.generated
     at = "" if generated.nimg is None else f" at {kimg(generated.nimg)}"
     source = f"the {generated.snapshot} generator{at}" if generated.snapshot else generated.path
-    return f"{value_in_words(name, measurement.values[name])} of {plural(generated.num, 'image')} of {source}."
+    return f"{value_in_words(name, measurement.values[name])} on {plural(generated.num, 'image')} of {source}."
 
 
 def evaluation(measurements: Sequence[Measurement], path: str) -> EvaluationTable:
-    """The table of figures.
+    """Return the table of metrics.
 
     Args:
         measurements: of the run, oldest first.
@@ -129,7 +129,7 @@ def evaluation(measurements: Sequence[Measurement], path: str) -> EvaluationTabl
     """
     found = [measurement for measurement in measurements if measurement.kind == "evaluation"][::-1]
     if not found:
-        raise RunError(f"This run was not evaluated yet; do it with: {command('evaluate', path)}")
+        raise RunError(f"This run was not evaluated yet; to evaluate it: {command('evaluate', path)}")
     newest, older = found[0], found[1:]
     beside = [measurement for measurement in older if not list_differences(newest, measurement)][:MOST_OLDER]
     apart = [
@@ -138,12 +138,12 @@ def evaluation(measurements: Sequence[Measurement], path: str) -> EvaluationTabl
     method = _usual_method(newest)
     return EvaluationTable(
         columns=tuple(_moment(measurement) for measurement in (newest, *beside)),
-        figures=tuple(_row(name, [newest, *beside], method) for name in _in_order(newest.values)),
+        rows=tuple(_row(name, [newest, *beside], method) for name in _in_order(newest.values)),
         failures=tuple((name, reason) for name, reason in newest.failures.items()),
         provenance=(
             *provenance(newest),
             *_not_published(newest),
-            *([f"Intervals: {method}, where the note says nothing else."] if method else []),
+            *([f"Method of the intervals: {method}, unless a note says otherwise."] if method else []),
         ),
         incomparable=tuple(apart),
     )
@@ -163,7 +163,7 @@ def _in_order(figures: Mapping[str, Estimate]) -> list[str]:
 
 
 def _usual_method(measurement: Measurement) -> str:
-    """How most of the intervals were found."""
+    """Return the method of most intervals."""
     methods = [estimate.interval for estimate in measurement.values.values()]
     return max(methods, key=methods.count, default="")
 
@@ -190,20 +190,20 @@ def _moment(measurement: Measurement) -> tuple[str, str]:
 
 
 def provenance(measurement: Measurement) -> list[str]:
-    """What stands behind a measurement's figures, in sentences."""
+    """Return the origin of a measurement's values, in sentences."""
     made, real, extractor = measurement.generated, measurement.reference, measurement.extractor
-    weights = {True: ", averaged weights", False: ", weights as they are", None: ""}[made.ema]
-    source = {"now": "the generator as it trained", None: made.path}.get(
+    weights = {True: ", averaged weights", False: ", last weights", None: ""}[made.ema]
+    source = {"now": "the generator during training", None: made.path}.get(
         made.snapshot, f"the {made.snapshot} generator"
     )
     at = "" if made.nimg is None else f" at {kimg(made.nimg)}"
     seeds = "" if made.seed is None else f", seeds {count(made.seed)} to {count(made.seed + made.num - 1)}"
     note = f": {extractor.note}" if extractor.note else ""
-    splits = {"training": "the part it was trained on", "held-out": "the part held out of training", "all": "all of it"}
+    splits = {"training": "training images", "held-out": "held-out images", "all": "all images"}
     return [
-        f"Measured: {plural(made.num, 'image')} of {source}{at}{weights}{seeds}.",
-        f"Against: {plural(real.num, 'real image')} of {real.title}, {real.part or splits[real.split]} "
-        f"(data {real.digest[:12]}, choice {real.selection[:12]}).",
+        f"Generated: {plural(made.num, 'image')} of {source}{at}{weights}{seeds}.",
+        f"Real: {plural(real.num, 'real image')} of {real.title}, {real.part or splits[real.split]} "
+        f"(data {real.digest[:12]}, selection {real.selection[:12]}).",
         f"Feature extractor: {extractor.name}{note} (weights {extractor.digest[:12]}).",
-        f"On {measurement.when[:10]}, with gansmith {measurement.gansmith}.",
+        f"Date: {measurement.when[:10]}, with gansmith {measurement.gansmith}.",
     ]

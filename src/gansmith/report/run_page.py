@@ -1,4 +1,4 @@
-"""The page of a run, gathered from its folder; whatever is missing is said in a sentence."""
+"""Gather the page of a run from its folder, with a sentence in place of what is missing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["RunPage", "run_page"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunPage:
-    """What the template of a run shows; see there for the order."""
+    """The content of the template of a run, in its order."""
 
     title: str
     verdict: tuple[str, ...]
@@ -46,7 +46,7 @@ class RunPage:
 
 @dataclass(frozen=True, kw_only=True)
 class _Files:
-    """Everything that a page is made of, as it was read, once."""
+    """The files of a run, each read once."""
 
     folder: RunFolder
     config: Section[dict[str, Any]]
@@ -74,8 +74,8 @@ def run_page(folder: RunFolder) -> RunPage:
         verdict=_verdict(files),
         summary=tuple(attempt(_summary, files, what="config.json").content or ()),
         samples=attempt(lambda: _pictures(files).samples(), what="The sheet of samples"),
-        strip=attempt(lambda: _pictures(files).strip(), what="The pictures of the way"),
-        tracked=attempt(lambda: tracked_chart(files.measurements.needed()), what="The tracked figure"),
+        strip=attempt(lambda: _pictures(files).strip(), what="The samples during training"),
+        tracked=attempt(lambda: tracked_chart(files.measurements.needed()), what="The tracked metric"),
         charts=attempt(lambda: statistics_charts(files.stats.needed()), what="stats.jsonl"),
         guard=attempt(_guard, folder, config, what="events.jsonl"),
         evaluation=attempt(lambda: evaluation(files.measurements.needed(), str(folder.path)), what="metrics.jsonl"),
@@ -101,36 +101,36 @@ def _verdict(files: _Files) -> tuple[str, ...]:
 
 
 _RUNNING = {
-    True: "Under way",
-    False: "It was ended from outside, as by a kill or a loss of power, and can be resumed",
-    None: "Under way, or ended without a word",
+    True: "Running",
+    False: "Interrupted, for example by a kill or a power failure; it can be resumed",
+    None: "Running, or interrupted",
 }
 
 
 def _course(files: _Files) -> str:
-    """How the training went."""
+    """Return how the training went."""
     status, records = files.status.needed(), files.stats.content or []
     last: Mapping[str, Any] = records[-1] if records else {}
     nimg, step = (_counted(status.get(key), last.get(f"progress/{key}")) for key in ("nimg", "step"))
     done = f"{kimg(nimg)} ({plural(step, 'step')})"
     seconds, seen = numbers([last.get("progress/seconds"), last.get("progress/nimg")])
-    took = f" in {duration(seconds)}, {count(seen / seconds)} images a second" if seconds > 0 and seen > 0 else ""
+    took = f" in {duration(seconds)}, {count(seen / seconds)} images per second" if seconds > 0 and seen > 0 else ""
     begin = {
         "finished": f"Finished after {done}{took}.",
         "stopped": f"Stopped at {done}{took}, before its end; it can be resumed.",
-        "failed": f"Failed at {done}{took}: {status.get('reason', 'no reason was written')}.",
+        "failed": f"Failed at {done}{took}: {status.get('reason', 'no reason was recorded')}.",
         "running": f"{_RUNNING[files.folder.is_claimed()]}; so far {done}{took}.",
     }
-    return begin.get(str(status.get("state")), f"Its state is written as {status.get('state')}; {done}{took}.")
+    return begin.get(str(status.get("state")), f"Unknown state: {status.get('state')}; {done}{took}.")
 
 
 def _counted(*values: object) -> int:
-    """The first that is a number; 0 if none is."""
+    """Return the first that is a number; 0 if none is."""
     return next((int(value) for value in numbers(values) if value >= 0), 0)
 
 
 def _best(files: _Files) -> str:
-    """The figure that says most: the newest evaluation's first, else the best of those tracked."""
+    """Return the first value of the newest evaluation, or else the best tracked value."""
     measurements = files.measurements.needed()
     evaluations = [
         measurement for measurement in measurements if measurement.kind == "evaluation" and measurement.values
@@ -148,11 +148,11 @@ def _best(files: _Files) -> str:
 
 
 def _guard(folder: RunFolder, config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """When, and what the guard said."""
+    """Return when, and what the guard reported."""
     events = read_events(folder)
     if not events:
         absent = "guard" in config and config["guard"] is None
-        raise RunError("No guard was set." if absent else "Nothing: the guard had no reason to say anything.")
+        raise RunError("The guard was disabled." if absent else "The guard detected no problem.")
     return [(f"after {kimg(event.nimg)}", f"{event.sentence[:1].upper()}{event.sentence[1:]}.") for event in events]
 
 

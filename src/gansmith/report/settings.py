@@ -1,4 +1,4 @@
-"""What a run was made of and how to make it again: configuration, data, machine, commands."""
+"""The configuration, data, machine and commands of a run, for its page."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Settings:
     """A configuration.
 
     Args:
-        preset: that it started from.
+        preset: the one that it started from.
         changes: path, the preset's value, the run's.
-        why_none: in place of changes, why the preset's values are not known; or empty.
-        everything: path and value.
+        why_none: why the preset's values are unknown, if they are; else empty.
+        everything: path and value of each field.
     """
 
     preset: str
@@ -41,7 +41,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """A class with the number of its images, and that as a share of the largest class's."""
+    """A class with the number of its images, also as a percentage of the largest class's."""
 
     name: str
     count: str
@@ -57,40 +57,40 @@ class Command:
 
 
 def settings(config: Mapping[str, Any]) -> Settings:
-    """The configuration, and what makes it differ from its preset."""
+    """Return the configuration and its differences from its preset."""
     name = config.get("preset")
     changes: tuple[tuple[str, str, str], ...] = ()
     why_none = ""
     try:
         changes = tuple((path, _shown(path, old), _shown(path, new)) for path, (old, new) in _changes(config).items())
     except ConfigError:
-        why_none = f"gansmith knows no preset called {name}, so the differences from it cannot be told."
+        why_none = f"There is no preset called {name}, so the differences from it are unknown."
     everything = tuple((path, _shown(path, value)) for path, value in flat(config).items())
     return Settings(preset=str(name), changes=changes, why_none=why_none, everything=everything)
 
 
 def _changes(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What this run has that its preset has not: the preset's value, a dash if it has no such field, and the run's."""
+    """Return the fields that differ: the preset's value, or a dash if it has no such field, and the run's."""
     usual = flat(to_plain(preset(str(config.get("preset")))))
     pairs = {path: (usual.get(path, NO_SUCH_FIELD), value) for path, value in flat(config).items()}
     return {path: pair for path, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _spelled(value: Any) -> str:
-    """A plain value as one would type it."""
+    """Return a plain value as a user would type it."""
     if value is None:
         return "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _shown(path: str, value: Any) -> str:
-    """A field's value as the page shows it: of a size, which side comes first."""
+    """Return a field's value as the page shows it; of a size, with the order of its sides."""
     oblong = path == "preparation.size" and isinstance(value, list) and len(set(value)) > 1
     return f"{_spelled(value)} (height, width)" if oblong else _spelled(value)
 
 
 def bars(facts: DataFacts) -> list[Bar]:
-    """How many images each class has; nothing where there are too many classes to be shown."""
+    """Return the number of images of each class; nothing if there are too many classes to show."""
     if len(facts.class_names) > MOST_BARS:
         return []
     largest = max(facts.class_counts, default=1) or 1
@@ -101,7 +101,7 @@ def bars(facts: DataFacts) -> list[Bar]:
 
 
 def environment(plain: Mapping[str, Any]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """The machine and the versions; and the downgrades, a sentence each."""
+    """Return the machine and the versions, and the downgrades, a sentence each."""
     notes = plain.get("notes", [])
     rows = tuple(
         (key.replace("_", " "), _spelled(value)) for key, value in plain.items() if key not in ("notes", "command")
@@ -113,23 +113,23 @@ def environment(plain: Mapping[str, Any]) -> tuple[tuple[tuple[str, str], ...], 
 
 
 def commands(path: str, environment: Mapping[str, Any], config: Mapping[str, Any]) -> list[Command]:
-    """How to make the run again, and what to do with it.
+    """Return the command that made the run, and commands to use it.
 
     Args:
         path: the run's folder.
         environment: environment.json, plain; empty if it cannot be read.
-        config: config.json, likewise.
+        config: config.json, plain; empty if it cannot be read.
     """
     origin = Command(purpose="The command that made this run", text=_recorded(environment))
     if not origin.text and config:
-        origin = Command(purpose="The command was not recorded; this one trains alike", text=_equivalent(config))
-    rest = {"Train on": "resume", "Make images": "sample", "Measure": "evaluate", "Make this page anew": "report"}
+        origin = Command(purpose="The command was not recorded; an equivalent one", text=_equivalent(config))
+    rest = {"Continue": "resume", "Generate images": "sample", "Evaluate": "evaluate", "Update this page": "report"}
     after = [Command(purpose=purpose, text=command(verb, Path(path))) for purpose, verb in rest.items()]
     return [*([origin] if origin.text else []), *after]
 
 
 def _recorded(environment: Mapping[str, Any]) -> str:
-    """The command that environment.json remembers; empty if none, or only that of a later sitting."""
+    """Return the command in environment.json; empty if there is none, or only that of a later session."""
     words = environment.get("command")
     if not (isinstance(words, list) and words and all(isinstance(word, str) for word in words)):
         return ""

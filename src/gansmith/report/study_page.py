@@ -1,4 +1,4 @@
-"""The page of a study, gathered from its results and from the folders of its runs."""
+"""Gather the page of a study from its results and the folders of its runs."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ class VariantSamples:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """All that the page says about one data setting.
+    """The content of the page about one data setting.
 
     Args:
-        results: as the study has them.
+        results: of the study.
         samples: of each variant, and real images.
-        charts: the tracked figure over images and over seconds.
+        charts: the tracked metric over images and over seconds.
         quality: rows of the measures of quality and convergence.
-        stability: rows of those of stability.
+        stability: rows of the measures of stability.
         comparisons: a table for each pair of variants.
-        provenance: what stands behind the figures, in sentences.
+        provenance: the origin of the values, in sentences.
     """
 
     results: SettingResults
@@ -59,7 +59,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPage:
-    """What the template of a study shows; see there for the order."""
+    """The content of the template of a study, in its order."""
 
     title: str
     results: StudyResults
@@ -75,7 +75,7 @@ def study_page(folder: StudyFolder) -> StudyPage:
         RunError: it has no results, or they cannot be read.
     """
     if not folder.results.exists():
-        raise RunError(f"{folder.path}: has no results yet; go on with it: {command('study', folder.path)}")
+        raise RunError(f"{folder.path}: has no results yet; continue it: {command('study', folder.path)}")
     results = read_results(folder.results)
     return StudyPage(
         title=results.title,
@@ -118,7 +118,7 @@ def _samples(folder: StudyFolder, setting: SettingResults, variants: Sequence[st
     for variant in variants:
         run = _median_run([run for run in setting.runs if run.variant == variant])
         if run is None:
-            found.append(VariantSamples(title=variant, shown=Section(None, "None of its runs came to its end.")))
+            found.append(VariantSamples(title=variant, shown=Section(None, "None of its runs has finished.")))
             continue
         pictures = attempt(_pictures, folder, run, what="The run's folder")
         shown = attempt(_shown, pictures, variant, what="The picture")
@@ -130,7 +130,7 @@ def _samples(folder: StudyFolder, setting: SettingResults, variants: Sequence[st
 
 
 def _median_run(runs: Sequence[RunResults]) -> RunResults | None:
-    """The run in the middle by its best tracked figure; the first that ended where nothing was tracked."""
+    """Return the median run by best tracked value; the first finished one if nothing was tracked."""
     ended = [run for run in runs if run.state == "finished"]
     ranked = sorted((value, i) for i, run in enumerate(ended) if (value := run.value("tracked/best")) is not None)
     if ranked:
@@ -168,9 +168,9 @@ def _shown_real(pictures: RunPictures) -> Picture:
 
 def _charts(setting: SettingResults, variants: Sequence[str], name: str) -> list[Chart]:
     if not any(run.curve for run in setting.runs):
-        raise RunError("No figure was tracked.")
+        raise RunError("No metric was tracked.")
     if setting.incomparable:
-        raise RunError(f"These curves must not be drawn together: {'; '.join(setting.incomparable)}.")
+        raise RunError(f"These curves are not comparable: {'; '.join(setting.incomparable)}.")
     axes = (("over images", "kimg", "thousand images", 0, 1000), ("over time", "seconds", "seconds of training", 1, 1))
     return [
         _chart(setting, variants, (f"{setting.tracked_title} {title}", f"{name}-{key}", x_title, column, scale))
@@ -198,7 +198,7 @@ def _chart(setting: SettingResults, variants: Sequence[str], axis: tuple[str, st
 
 
 def _median(points: Sequence[tuple[Sequence[float], Sequence[float]]], colour: int) -> Line:
-    """The median over runs, wherever all of them were measured before and after."""
+    """Return the median over runs, where all of them were measured before and after."""
     begin, end = max(x[0] for x, _ in points), min(x[-1] for x, _ in points)
     at = sorted({value for x, _ in points for value in x if begin <= value <= end})
     values = np.median([np.interp(at, x, y) for x, y in points], axis=0)
@@ -217,13 +217,13 @@ def _machine(folder: StudyFolder, run: RunResults) -> dict[str, Any]:
 
 
 def _provenance(folder: StudyFolder, setting: SettingResults) -> list[str]:
-    """Of the first run that has figures: all runs of a setting that may be compared were measured alike."""
+    """Return the origin of the first run's values; comparable runs of a setting were measured alike."""
     for run in setting.runs:
         found = attempt(_measurements, folder, run, what=run.path).content
         if found:
             newest = {measurement.kind: measurement for measurement in found}
             return [f"{kind.capitalize()}. {' '.join(provenance(one)[:3])}" for kind, one in newest.items()]
-    raise RunError("No run has figures whose origin could be told.")
+    raise RunError("No run has values.")
 
 
 def _environment(folder: StudyFolder, results: StudyResults) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""The tables of a study's page: measures of each variant, and what sets variants apart."""
+"""The tables of a study's page: measures of each variant, and comparisons of variants."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DASH = "\N{EN DASH}"
 
 @dataclass(frozen=True, kw_only=True)
 class TableCell:
-    """A measure of one variant: its mean, the interval over seeds, and what has to be known."""
+    """A measure of one variant: its mean, the interval over seeds, and a note."""
 
     value: str
     interval: str = ""
@@ -34,7 +34,7 @@ class MeasureRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonRow:
-    """A measure of two variants; numbers as text, a dash where there is none."""
+    """A measure of two variants; numbers as text, a dash if there is none."""
 
     title: str
     headline: bool
@@ -49,12 +49,12 @@ class ComparisonRow:
 
 
 def measure_rows(setting: SettingResults, variants: Iterable[str], groups: Iterable[Group]) -> list[MeasureRow]:
-    """The rows of a table of means.
+    """Return the rows of a table of means.
 
     Args:
         setting: the results.
-        variants: their titles, a column each.
-        groups: which measures.
+        variants: their titles, one column each.
+        groups: of measures.
     """
     found = {(summary.measure, summary.variant): summary for summary in setting.summaries}
     rows = []
@@ -86,7 +86,7 @@ def _titled(measure: Measure) -> str:
 
 
 def comparison_tables(setting: SettingResults) -> list[tuple[str, list[ComparisonRow]]]:
-    """For each pair of variants its title and rows, headline measures first."""
+    """Return title and rows for each pair of variants, headline measures first."""
     measures = {measure.key: measure for measure in setting.measures}
     tables: dict[str, list[ComparisonRow]] = {}
     for comparison in setting.comparisons:

@@ -1,4 +1,4 @@
-"""Studies: variants trained from several seeds, on one data set or more, and what may be concluded from them."""
+"""Studies: train variants from several seeds on one or more data sets, and compare them."""
 
 from __future__ import annotations
 

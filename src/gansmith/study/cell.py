@@ -1,4 +1,4 @@
-"""What the process of one cell does: train it, or go on where it stopped, and judge what has come of it."""
+"""Run one cell in its own process: train it, or continue where it stopped, and evaluate the result."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ Outcome: TypeAlias = tuple[State, str]  # with the reason
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a process is given to do.
+    """The task of a process.
 
     Args:
         config: of the run.
-        run: its folder, which may hold what has been done already.
-        log: where everything that is printed goes.
-        evaluation: what is measured afterwards; None for nothing.
-        device: in place of the configuration's; None for that.
-        threads: of the CPU.
+        run: its folder, which may hold earlier work.
+        log: the file for everything that is printed.
+        evaluation: after training; None for none.
+        device: instead of the configuration's; None keeps that.
+        threads: on the CPU.
     """
 
     config: Config
@@ -54,7 +54,7 @@ class Job:
 
 
 def work(job: Job, report: connection.Connection) -> None:
-    """The whole life of the process; what has come of it is its one message."""
+    """Run the whole process; its one message is the outcome."""
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C in the terminal reaches the study alone, which tells its processes once
     _print_to(job.log)
@@ -64,7 +64,7 @@ def work(job: Job, report: connection.Connection) -> None:
 
 
 def carry_out(job: Job) -> Outcome:
-    """Train the cell and judge it, so far as that has not been done; what has come of it."""
+    """Train and evaluate the cell, as far as not done before; return the outcome."""
     try:
         if not _trained(job):
             return "unfinished", "stopped"
@@ -74,13 +74,13 @@ def carry_out(job: Job) -> Outcome:
         return "failed", _said(error)
     try:
         _evaluate(job)
-    except Exception as error:  # the training stands, whatever becomes of its measurement
+    except Exception as error:  # the training counts even if its evaluation fails
         return "finished", f"not evaluated: {_said(error)}"
     return "finished", ""
 
 
 def _trained(job: Job) -> bool:
-    """Train, whatever is there already; whether the end was reached."""
+    """Start or continue training; return whether it reached its end."""
     config = job.config if job.device is None else replace(job.config, device=job.device)
     if not (job.run / "config.json").exists():
         session.begin(config, job.run)
@@ -95,18 +95,18 @@ def _go_on(run: Path, config: Config) -> None:
 
 
 def _evaluate(job: Job) -> None:
-    """Judge the last and the best generator, unless that has been done; nearest.png remains that of the best."""
+    """Evaluate the last and the best generator unless done before; nearest.png remains that of the best."""
     if job.evaluation is None:
         return
     folder = RunFolder.open(job.run)
-    judged = list(read_lines(folder.metrics, Measurement.from_plain))
+    evaluated = list(read_lines(folder.metrics, Measurement.from_plain))
     for which in _SNAPSHOTS:
         options = replace(job.evaluation, snapshot=which, device=job.device or job.evaluation.device)
         snapshot = find_snapshot(folder, which, ema=options.ema)
         wanted = (snapshot.which, snapshot.nimg, options.num, options.seed)
-        there = [line.generated for line in judged if line.kind == "evaluation"]
+        there = [line.generated for line in evaluated if line.kind == "evaluation"]
         if wanted not in [(made.snapshot, made.nimg, made.num, made.seed) for made in there]:
-            judged.append(evaluate_run(folder, options))
+            evaluated.append(evaluate_run(folder, options))
 
 
 _SNAPSHOTS: tuple[Which, ...] = ("last", "best")
@@ -115,7 +115,7 @@ _SNAPSHOTS: tuple[Which, ...] = ("last", "best")
 def _state(run: Path) -> str:
     try:
         return str(read_json(RunFolder.open(run).status)["state"])
-    except (OSError, ValueError, KeyError, TypeError):  # it was ended before it could say
+    except (OSError, ValueError, KeyError, TypeError):  # it ended before it was written
         return "unknown"
 
 
@@ -136,7 +136,7 @@ def _print_to(log: Path) -> None:
 
 
 def _stop_with_the_study() -> None:
-    """Should the study's process vanish, save and end, as if it had said so."""
+    """Save and end if the study's process disappears."""
     study = parent_process()
     if study is not None:
         connection.wait([study.sentinel])

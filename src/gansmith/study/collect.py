@@ -1,4 +1,4 @@
-"""From a study's folder to its results: reads every run, measures it, compares the variants."""
+"""Collect the results of a study: read and measure every run, compare the variants."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from gansmith.metrics.metric import Quantity
 from gansmith.plain_json import read_json, read_lines
 from gansmith.runs import RunFolder
 from gansmith.study.compare import SIGNIFICANT, least_p_of_signs
+from gansmith.study.comparisons import compare_variants
 from gansmith.study.curves import choose_thresholds, curve_of
 from gansmith.study.folder import StudyFolder
-from gansmith.study.measures import Evidence, Yardstick, measure_run, measures_of
+from gansmith.study.measures import Evidence, Yardstick, list_measures, measure_run
 from gansmith.study.plan import Cell, DataSetting, Study
 from gansmith.study.record import Record
 from gansmith.study.results import RunResults, SettingResults, StudyResults, VariantFacts
-from gansmith.study.verdicts import judged
+from gansmith.training.config import flat
 from gansmith.training.data_facts import DataFacts
 
 __all__ = ["collect"]
@@ -31,7 +32,7 @@ MACHINE = ("device_name", "processor", "precision", "threads", "world_size")  # 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Run:
-    """A cell with what its folder holds."""
+    """A cell with the contents of its folder."""
 
     cell: Cell
     folder: RunFolder
@@ -45,10 +46,10 @@ class _Run:
 
 
 def collect(record: Record, folder: StudyFolder) -> StudyResults:
-    """The results of a study as far as it has come.
+    """Return the results of a study, finished or not.
 
     Args:
-        record: the plan, and what has come of each cell.
+        record: the plan, and the outcome of each cell.
         folder: where the runs are.
 
     Raises:
@@ -66,7 +67,9 @@ def collect(record: Record, folder: StudyFolder) -> StudyResults:
         seeds=study.seed_numbers,
         variants=tuple(
             VariantFacts(
-                title=variant.title, preset=variant.preset or study.preset, changes=_spelled(variant.overrides)
+                title=variant.title,
+                preset=variant.preset or study.preset,
+                changes=tuple(f"{path} = {value}" for path, value in flat(variant.overrides).items()),
             )
             for variant in study.variants
         ),
@@ -76,12 +79,12 @@ def collect(record: Record, folder: StudyFolder) -> StudyResults:
 
 def _setting(record: Record, folder: StudyFolder, data: DataSetting) -> SettingResults:
     study, cells = record.study, [cell for cell in record.cells if cell.data == data.title]
-    figures = _tracked(folder, cells)
-    tracked = figures[0] if figures else ""
+    metrics = _tracked(folder, cells)
+    tracked = metrics[0] if metrics else ""
     num = study.evaluation.num if study.evaluation else 0
     runs = [_read(folder, cell, tracked, num) for cell in cells]
     yardstick, notes = _yardstick(study, data, runs, tracked)
-    several = [f"the tracked figure differs ({' and '.join(figures)})"] if len(figures) > 1 else []
+    several = [f"the tracked metric differs ({' and '.join(metrics)})"] if len(metrics) > 1 else []
     quantity = yardstick.quantity
     setting = SettingResults(
         title=data.title,
@@ -93,10 +96,10 @@ def _setting(record: Record, folder: StudyFolder, data: DataSetting) -> SettingR
         thresholds=yardstick.thresholds,
         incomparable=(*several, *_incomparable(runs)),
         notes=(*notes, *_notes_on_tests(runs)),
-        measures=measures_of(yardstick),
+        measures=list_measures(yardstick),
         runs=tuple(_results(run, folder, yardstick) for run in runs),
     )
-    return judged(setting, [variant.title for variant in study.variants])
+    return compare_variants(setting, [variant.title for variant in study.variants])
 
 
 # --- reading -----------------------------------------------------------------------------------------------
@@ -106,13 +109,13 @@ def _read(folder: StudyFolder, cell: Cell, tracked: str, num: int) -> _Run:
     run = RunFolder(folder.run(cell.title))
     measurements = list(read_lines(run.metrics, Measurement.from_plain))
     ours = [line for line in measurements if line.kind == "evaluation" and line.generated.num == num]
-    judged = {line.generated.snapshot: line for line in ours}
-    last = judged.get("last")
+    evaluated = {line.generated.snapshot: line for line in ours}
+    last = evaluated.get("last")
     evidence = Evidence(
         state=cell.state,
         curve=curve_of(measurements, tracked),
         stats=run.read_stats(),
-        best=judged.get("best") if run.best else last,
+        best=evaluated.get("best") if run.best else last,
         last=last,
     )
     return _Run(cell=cell, folder=run, measurements=measurements, evidence=evidence, machine=_machine(run))
@@ -127,7 +130,7 @@ def _machine(run: RunFolder) -> tuple[object, ...]:
 
 
 def _tracked(folder: StudyFolder, cells: Sequence[Cell]) -> list[str]:
-    """The names of the figures that the runs tracked; one, unless their configurations differ."""
+    """Return the metrics that the runs tracked; one, unless their configurations differ."""
     paths = [RunFolder(folder.run(cell.title)).metrics for cell in cells]
     lines = [line for path in paths for line in read_lines(path, Measurement.from_plain)]
     return list(dict.fromkeys(name for line in lines if line.kind == "tracking" for name in line.values))
@@ -167,14 +170,14 @@ def _results(run: _Run, folder: StudyFolder, yardstick: Yardstick) -> RunResults
 
 
 def _yardstick(study: Study, data: DataSetting, runs: Sequence[_Run], tracked: str) -> tuple[Yardstick, list[str]]:
-    """What the runs are measured by, and what a reader has to know about it."""
+    """Return what the runs are measured by, and notes for the reader."""
     ended = [run for run in runs if run.ended]
     ends = [run.evidence.curve[-1] for run in ended if run.cell.state == "finished" and run.evidence.curve]
     known = _quantities(study, [run.cell for run in runs])
     quantity = known.get(tracked)
     notes, thresholds, one_machine = [], data.thresholds, len({run.machine for run in ended}) <= 1
     if not one_machine:
-        notes.append("The runs ran on different machines or numbers of threads, so their seconds are not compared.")
+        notes.append("The runs used different machines or numbers of threads, so their seconds are not compared.")
     if quantity is not None and not thresholds:
         curves = {
             variant.title: [run.evidence.curve for run in ended if run.cell.variant == variant.title]
@@ -183,8 +186,8 @@ def _yardstick(study: Study, data: DataSetting, runs: Sequence[_Run], tracked: s
         try:
             thresholds = choose_thresholds(curves, quantity.better)
             notes.append(
-                "The thresholds were chosen from these runs, all variants alike: the further is what the worst "
-                "variant's median run reaches at its best, the nearer is halfway to it in the logarithm."
+                "The thresholds were chosen from these runs. The second is the best value of the worst variant's "
+                "median run. The first is halfway to it on a logarithmic scale."
             )
         except ValueError as error:
             notes.append(f"No thresholds could be chosen: {error}.")
@@ -195,7 +198,7 @@ def _yardstick(study: Study, data: DataSetting, runs: Sequence[_Run], tracked: s
         thresholds=thresholds,
         nimg=min((nimg for nimg, _, _ in ends), default=0),
         seconds=min((seconds for _, seconds, _ in ends), default=math.inf) if one_machine and ends else None,
-        figures={name: found for name, found in known.items() if name in names},
+        evaluated={name: found for name, found in known.items() if name in names},
     )
     return yardstick, notes
 
@@ -206,13 +209,13 @@ def _notes_on_tests(runs: Sequence[_Run]) -> list[str]:
     if pairs < 2 or least < SIGNIFICANT:
         return []
     return [
-        f"With {pairs} pairs, the exact sign-flip test cannot come below p = {least:.3g}; what is concluded rests on "
-        "the paired t-test, which takes the differences between seeds for normally distributed."
+        f"With {pairs} pairs, the exact sign-flip test cannot give less than p = {least:.3g}. The conclusions rest on "
+        "the paired t-test, which assumes that differences between seeds are normally distributed."
     ]
 
 
 def _incomparable(runs: Sequence[_Run]) -> list[str]:
-    """Why figures of these runs must not be set side by side."""
+    """Return why values of these runs must not be compared."""
     clauses: dict[str, None] = {}
     ended = [run for run in runs if run.ended]
     tracking = [next((line for line in run.measurements if line.kind == "tracking"), None) for run in ended]
@@ -220,11 +223,3 @@ def _incomparable(runs: Sequence[_Run]) -> list[str]:
         there = [line for line in lines if line is not None]
         clauses |= dict.fromkeys(clause for line in there[1:] for clause in list_differences(there[0], line))
     return list(clauses)
-
-
-def _spelled(overrides: dict[str, object], path: str = "") -> tuple[str, ...]:
-    found: list[str] = []
-    for key, value in overrides.items():
-        here = f"{path}.{key}" if path else key
-        found += _spelled(value, here) if isinstance(value, dict) else [f"{here} = {value}"]
-    return tuple(found)

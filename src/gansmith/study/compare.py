@@ -1,11 +1,11 @@
-"""Statistics between variants over few seeds: means, paired tests, effect sizes, and what could have been seen."""
+"""Statistics of variants over few seeds: means, paired tests, effect sizes, detectable differences."""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ __all__ = [
     "CONFIDENCE",
     "POWER",
     "SIGNIFICANT",
-    "Paired",
     "detectable",
     "hedges_g",
     "holm",
@@ -33,22 +32,11 @@ CONFIDENCE = 0.95
 SIGNIFICANT = 0.05  # two-sided
 POWER = 0.8
 NODES = 400  # of the quadrature; six digits of a probability
-EXACT = 2**16  # sign flips that are all tried; of more, that many are drawn
-
-
-@dataclass(frozen=True, kw_only=True)
-class Paired:
-    """What a paired comparison of means gives; see ``results.PairedComparison``."""
-
-    difference: Interval
-    p_t: float | None
-    p_permutation: float | None
-    effect: Interval | None
-    detectable: float | None
+EXACT = 2**16  # sign flips that are all tried; if there are more, this many are drawn
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """The mean with Student's t interval; a single value has none."""
+    """Return the mean with Student's t interval; a single value has none."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return Interval(value=mean)
@@ -57,47 +45,39 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 
 def share_interval(count: int, of: int) -> Interval:
-    """A share with its exact binomial interval (Clopper and Pearson 1934)."""
+    """Return a share with its exact binomial interval (Clopper and Pearson 1934)."""
     found = stats.binomtest(count, of).proportion_ci(CONFIDENCE, method="exact")
     return Interval(value=count / of, low=float(found.low), high=float(found.high))
 
 
-def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
-    """Compare the means of two variants, run by run of the same seed.
+def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
+    """Compare the means of two variants, paired by seed.
 
     Args:
         first: of one variant.
         second: of the other, in the same order of seeds.
 
     Returns:
-        Second minus first. Tests and effect are None where the differences do not vary, or are fewer than 2 (the
-        effect: 3).
+        Fields of a ``PairedComparison``, second minus first. Tests and effect are left out if the differences do not
+        vary, or are fewer than 2 (for the effect: 3).
     """
     differences = np.subtract(second, first)
-    interval = mean_interval(differences.tolist())
-    if len(differences) < 2 or not _varies(differences):
-        same = bool(len(differences) >= 2 and not differences.any())
-        return Paired(
-            difference=interval,
-            p_t=1.0 if same else None,
-            p_permutation=sign_flips(differences) if len(differences) >= 2 else None,
-            effect=None,
-            detectable=None,
-        )
-    return Paired(
-        difference=interval,
-        p_t=float(stats.ttest_rel(second, first).pvalue),
-        p_permutation=sign_flips(differences),
-        effect=hedges_g(differences) if len(differences) >= 3 else None,
-        detectable=detectable(len(differences)) * _deviation(differences),
-    )
+    found: dict[str, Any] = {"difference": mean_interval(differences.tolist())}
+    if len(differences) < 2:
+        return found
+    found["p_permutation"] = sign_flips(differences)
+    if not _varies(differences):
+        return found if differences.any() else {**found, "p_t": 1.0}
+    found["p_t"] = float(stats.ttest_rel(second, first).pvalue)
+    found["detectable"] = detectable(len(differences)) * _deviation(differences)
+    return {**found, "effect": hedges_g(differences)} if len(differences) >= 3 else found
 
 
 def sign_flips(differences: NDArray[np.float64]) -> float:
-    """The two-sided p value of a mean difference, if each difference might as well have had the other sign.
+    """Return the two-sided p value of a mean difference by the exact sign-flip test.
 
-    It supposes nothing about their distribution but its symmetry about 0 if the variants are alike. All signs are
-    tried for up to 16 pairs, so that it is exact; it cannot come below ``least_p_of_signs``.
+    It assumes only that the differences are distributed symmetrically about 0 if the variants are alike. All signs are
+    tried for up to 16 pairs, so that it is exact; it cannot be less than ``least_p_of_signs``.
     """
     result = stats.permutation_test(
         (differences,),
@@ -111,19 +91,19 @@ def sign_flips(differences: NDArray[np.float64]) -> float:
 
 
 def least_p_of_signs(pairs: int) -> float:
-    """What the p value of the exact tests comes to when all pairs agree."""
+    """Return the p value of the exact tests if all pairs agree."""
     return min(1.0, 2.0 ** (1 - pairs))
 
 
 def mcnemar(first: Sequence[float], second: Sequence[float]) -> float:
-    """The exact p value of two shares, from pairs of 0 and 1 (McNemar 1947): only pairs that differ say anything."""
+    """Return the exact p value of two shares from pairs of 0 and 1 (McNemar 1947); only pairs that differ count."""
     ups = sum(one < other for one, other in zip(first, second, strict=True))
     downs = sum(one > other for one, other in zip(first, second, strict=True))
     return float(stats.binomtest(ups, ups + downs).pvalue) if ups + downs else 1.0
 
 
 def hedges_g(differences: NDArray[np.float64]) -> Interval:
-    """Hedges' g of paired differences: their mean by their deviation (Cohen's d_z), corrected for small samples.
+    """Return Hedges' g of paired differences: their mean by their deviation (Cohen's d_z), corrected for small samples.
 
     The correction is the exact one (Hedges 1981); the interval is that of the noncentral t distribution.
 
@@ -141,9 +121,9 @@ def hedges_g(differences: NDArray[np.float64]) -> Interval:
 
 
 def detectable(pairs: int) -> float:
-    """The true mean difference, in deviations of the differences, that a paired t-test would show.
+    """Return the true mean difference, in deviations of the differences, that a paired t-test detects.
 
-    With probability ``POWER``, at the level ``SIGNIFICANT`` without correction.
+    With a probability of ``POWER``, at the level ``SIGNIFICANT`` without correction.
 
     Args:
         pairs: at least 2.
@@ -159,7 +139,7 @@ def detectable(pairs: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values corrected for being several (Holm 1979), in the same order."""
+    """Return p values corrected for their number (Holm 1979), in the same order."""
     order = np.argsort(p_values)
     corrected = [0.0] * len(p_values)
     largest = 0.0
@@ -170,7 +150,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _noncentrality(observed: float, freedom: int, share: float) -> float:
-    """The noncentrality at which a share of t values lies below the one observed."""
+    """Return the noncentrality at which a share of t values lies below the observed one."""
 
     def excess(centre: float) -> float:
         return _noncentral_t(observed, freedom, centre) - share
@@ -180,9 +160,9 @@ def _noncentrality(observed: float, freedom: int, share: float) -> float:
 
 
 def _noncentral_t(value: float, freedom: int, centre: float) -> float:
-    """P(T <= value) of the noncentral t distribution: the normal one, averaged over what the deviation may come to.
+    """Return P(T <= value) of the noncentral t distribution: the normal one, averaged over the sample deviation.
 
-    SciPy's own is not a number far from the centre (1.17), where the searches above begin.
+    SciPy's own (1.17) is NaN far from the centre, where the searches above begin.
     """
     scales, weights = _deviations(freedom)
     return float(weights @ special.ndtr(value * scales - centre))
@@ -190,7 +170,7 @@ def _noncentral_t(value: float, freedom: int, centre: float) -> float:
 
 @functools.cache
 def _deviations(freedom: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What a deviation of 1 may come to in a sample, and how likely: nodes and weights of the quadrature."""
+    """Return sample deviations of a true deviation of 1 and their probabilities: the quadrature's nodes and weights."""
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     return np.sqrt(stats.chi2.ppf((nodes + 1) / 2, freedom) / freedom), weights / 2
 
@@ -200,5 +180,5 @@ def _deviation(values: Sequence[float] | NDArray[np.float64]) -> float:
 
 
 def _varies(differences: NDArray[np.float64]) -> bool:
-    """Whether more than rounding sets them apart."""
+    """Return whether they differ by more than rounding."""
     return float(np.ptp(differences)) > 1e-12 * float(np.abs(differences).max())

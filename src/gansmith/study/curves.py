@@ -1,7 +1,7 @@
-"""What the curve of a tracked figure says: how good on the way, how soon, how unsteadily.
+"""Measure the curve of a tracked metric: how good during training, how soon, how unsteady.
 
-Figures like the FID live on a scale of ratios: from 40 to 20 is as far as from 20 to 10. So what is averaged along a
-curve, or compared between its points, is the logarithm of the figure, turned so that lower is better (``log_cost``).
+Metrics like the FID are on a ratio scale: from 40 to 20 is as far as from 20 to 10. So averages along a curve and
+comparisons of its points use the logarithm, with the sign that makes lower better (``log_cost``).
 All functions raise a ValueError that says in a few words why there is no answer.
 """
 
@@ -31,53 +31,53 @@ __all__ = [
     "time_to",
 ]
 
-Curve: TypeAlias = Sequence[tuple[int, float, float]]  # real images seen, seconds of training, the tracked figure
+Curve: TypeAlias = Sequence[tuple[int, float, float]]  # real images seen, seconds of training, the tracked metric
 
 
-def curve_of(measurements: Sequence[Measurement], figure: str) -> list[tuple[int, float, float]]:
-    """The curve of a tracked figure, in the order of images seen; moments at which it could not be had are left out."""
+def curve_of(measurements: Sequence[Measurement], metric: str) -> list[tuple[int, float, float]]:
+    """Return the curve of a tracked metric by images seen, without the times at which it could not be measured."""
     points = [
-        (line.generated.nimg, line.generated.seconds, line.values[figure].value)
+        (line.generated.nimg, line.generated.seconds, line.values[metric].value)
         for line in measurements
-        if line.kind == "tracking" and figure in line.values
+        if line.kind == "tracking" and metric in line.values
     ]
     return sorted((nimg, seconds, value) for nimg, seconds, value in points if nimg is not None and seconds is not None)
 
 
 def best_value(curve: Curve, better: Better) -> float:
-    """The best value of a figure on the way."""
+    """Return the best value of a metric during training."""
     if not curve:
-        raise ValueError("no figure was tracked")
+        raise ValueError("no metric was tracked")
     return min((value for _, _, value in curve), key=lambda value: _cost(value, better))
 
 
 def log_cost(value: float, better: Better) -> float:
-    """The logarithm of a figure, turned so that lower is better."""
+    """Return the logarithm of a value, with the sign that makes lower better."""
     if value <= 0:
-        raise ValueError(f"the figure comes down to {value:.3g}, of which there is no logarithm")
+        raise ValueError(f"the value falls to {value:.3g}, which has no logarithm")
     if better.startswith("nearer "):
         return abs(math.log(value / float(better.removeprefix("nearer "))))
     return math.log(value) if better == "lower" else -math.log(value)
 
 
 def log_costs(curve: Curve, better: Better) -> list[float]:
-    """``log_cost`` of each point; there is at least one."""
+    """Return ``log_cost`` of each point; at least one."""
     if not curve:
-        raise ValueError("no figure was tracked")
+        raise ValueError("no metric was tracked")
     return [log_cost(value, better) for _, _, value in curve]
 
 
 def decline(curve: Curve, better: Better) -> float:
-    """How many times as bad the last point is as the best one; 1 if it is the best itself."""
+    """Return how many times worse the last point is than the best; 1 if it is the best itself."""
     costs = log_costs(curve, better)
     return math.exp(costs[-1] - min(costs))
 
 
 def mean_over_way(curve: Curve, better: Better) -> float:
-    """The geometric mean of a figure over the images seen, from the first measurement to the last.
+    """Return the geometric mean of a metric over the images seen, from the first measurement to the last.
 
-    It is the area under log figure over kimg (trapezoids), by the way's length: a run that is good early has a better
-    one than a run that comes to the same end late.
+    It is the area under the logarithm over kimg (trapezoids) divided by the length: a run that is good early has a
+    better mean than one that reaches the same end late.
     """
     if len(curve) < 2:
         raise ValueError("measured fewer than two times")
@@ -87,9 +87,9 @@ def mean_over_way(curve: Curve, better: Better) -> float:
 
 
 def time_to(curve: Curve, threshold: float, better: Better) -> tuple[float, float] | None:
-    """Images seen and seconds until a threshold is first reached, or None if it never is.
+    """Return images seen and seconds until a threshold is first reached, or None if it never is.
 
-    Between two measurements the figure is taken for a straight line.
+    Between two measurements, values are interpolated linearly.
     """
     goal = _cost(threshold, better)
     before: tuple[float, float, float] | None = None
@@ -104,7 +104,7 @@ def time_to(curve: Curve, threshold: float, better: Better) -> tuple[float, floa
 
 
 def oscillation(values: Sequence[float]) -> float:
-    """How far a point lies from the middle of its two neighbours, on average: 0 for any straight line.
+    """Return the mean distance of a point from the middle of its two neighbours: 0 for any straight line.
 
     Independent noise of deviation s about a straight line gives s sqrt(3 / pi), about s.
     """
@@ -115,10 +115,10 @@ def oscillation(values: Sequence[float]) -> float:
 
 
 def choose_thresholds(curves: Mapping[str, Sequence[Curve]], better: Better) -> tuple[float, ...]:
-    """Two values of the tracked figure to be reached, chosen from the curves of all variants alike.
+    """Choose two values of the tracked metric to reach, from the curves of all variants.
 
-    The further one is what the worst variant's median run reaches at its best, so that half the runs of every variant
-    reach it; the nearer one is halfway to it, in the logarithm, from where the median of all runs is first measured.
+    The second is the best value of the median run of the worst variant, so that half the runs of every variant reach
+    it. The first is halfway to it, in the logarithm, from the first value of the median of all runs.
 
     Args:
         curves: of the runs of each variant; those without a point are left out.
@@ -136,7 +136,7 @@ def choose_thresholds(curves: Mapping[str, Sequence[Curve]], better: Better) -> 
 
 
 def _cost(value: float, better: Better) -> float:
-    """A figure turned so that lower is better, on its own scale where it has a direction."""
+    """Return a value with the sign that makes lower better, on its own scale if it has a direction."""
     if better == "nearer 0.5":  # a chance, which may be 0
         return abs(value - 0.5)
     if better == "nearer 1":
@@ -145,8 +145,8 @@ def _cost(value: float, better: Better) -> float:
 
 
 def _easier(cost: float, better: Better) -> float:
-    """The figure of that cost in three digits, rounded to the side from which it is reached."""
-    figure = math.exp(-cost if better == "higher" else cost)
-    unit = 10.0 ** (math.floor(math.log10(figure)) - 2)
-    steps = math.floor(figure / unit + 1e-9) if better == "higher" else math.ceil(figure / unit - 1e-9)
+    """Return the value of a cost in three digits, rounded to the side from which it is reached."""
+    value = math.exp(-cost if better == "higher" else cost)
+    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
+    steps = math.floor(value / unit + 1e-9) if better == "higher" else math.ceil(value / unit - 1e-9)
     return float(f"{steps * unit:.6g}")

@@ -1,8 +1,8 @@
 """A study's folder, and the only place that knows its file names.
 
-study.json         the plan, each cell's whole configuration, and what came of each
+study.json         the plan, each cell's whole configuration, and the outcomes
 runs/CELL/         a run folder for each cell: see ``gansmith.runs``
-runs/CELL.log      what its process said
+runs/CELL.log      the output of its process
 results.json       measures, comparisons, conclusions: see ``gansmith.study.results``
 results.csv        one row a run
 report.html        all of it on one page
@@ -31,7 +31,7 @@ class StudyFolder:
 
     @classmethod
     def open(cls, path: Path) -> StudyFolder:
-        """An existing study.
+        """Open an existing study.
 
         Raises:
             RunError: no study is there, or something in it is a link.
@@ -63,16 +63,16 @@ class StudyFolder:
         return self.path / "report.html"
 
     def run(self, cell: str) -> Path:
-        """The run folder of a cell."""
+        """Return the run folder of a cell."""
         return self.runs / cell
 
     def log(self, cell: str) -> Path:
-        """What the process of a cell said."""
+        """Return the file with the output of a cell's process."""
         return self.runs / f"{cell}.log"
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Keep a second command out of this folder; the system lets go of it however this process ends.
+        """Lock this folder against a second command; the system releases the lock however this process ends.
 
         Raises:
             RunError: another process runs this study.

@@ -1,4 +1,4 @@
-"""What a study is: variants x data settings x seeds, read from TOML; and the cells that it comes to."""
+"""Read a study from TOML, variants x data settings x seeds, and list its cells."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["Cell", "DataSetting", "Study", "Variant", "cells", "read_study", "sh
 
 
 class _Table:
-    """What overrides must be: fields of the configuration by dotted path, each with its value."""
+    """The bound on overrides: fields of the configuration by dotted path, each with its value."""
 
     def __contains__(self, value: Any) -> bool:
         return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
@@ -45,7 +45,7 @@ Overrides = Annotated[Any, _Table()]
 
 @dataclass(frozen=True, kw_only=True)
 class Variant(Component):
-    """One of the things that are compared.
+    """One of the recipes that are compared.
 
     Args:
         title: its name.
@@ -69,7 +69,7 @@ class DataSetting(Component):
         size: of the images: 64, or "48x64" for width x height; None as the variant's preset has it.
         length: of each training; None for the study's.
         overrides: fields by dotted path.
-        thresholds: values of the tracked figure, the way to which is timed; empty lets the study choose.
+        thresholds: values of the tracked metric; measured is when each is reached. Empty: the study chooses them.
     """
 
     title: str
@@ -87,16 +87,16 @@ class Study(Component):
 
     Args:
         title: of the study.
-        question: that it asks.
-        note: what a reader of its results has to know.
+        question: that it answers.
+        note: what a reader of its results must know.
         preset: of the variants that name none.
         length: of each training, where the data setting has none of its own; None for the preset's.
         seeds: how many, from 0 on, or which; equal seeds make a pair.
         overrides: fields of all cells by dotted path; a data setting's come after, a variant's last.
         variants: what is compared.
-        data: what on.
-        evaluation: how each run's best and last generator are judged after training, whatever it says of
-            ``snapshot``; none for not at all.
+        data: the images.
+        evaluation: of each run's best and last generator after training; its ``snapshot`` is ignored. None: no
+            evaluation.
     """
 
     title: str
@@ -112,7 +112,7 @@ class Study(Component):
 
     @property
     def seed_numbers(self) -> tuple[int, ...]:
-        """The seeds themselves."""
+        """Return the seeds themselves."""
         return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
 
 
@@ -140,7 +140,7 @@ class Cell(Component):
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to do."""
+        """Return whether nothing is left to do."""
         return self.state == "diverged" or (self.state == "finished" and not self.reason)
 
 
@@ -167,16 +167,16 @@ def read_study(path: Path) -> Study:
 def shortened(
     study: Study, *, length: str | None = None, seeds: int | None = None, root: str | None = None
 ) -> tuple[Study, tuple[str, ...]]:
-    """A copy cut down or pointed elsewhere, and how it was cut, a clause each.
+    """Return a shortened or relocated copy, and how it was shortened, a clause each.
 
     Args:
-        study: as its file has it.
-        length: of every training, whatever the data.
-        seeds: how many of the study's seeds, the first ones.
+        study: as in its file.
+        length: of every training, for all data.
+        seeds: the number of the study's seeds to keep, from the first on.
         root: where the named data sets lie.
 
     Raises:
-        ConfigError: no length, or more seeds than there are.
+        ConfigError: not a length, or more seeds than there are.
     """
     cuts = []
     if root is not None:
@@ -197,7 +197,7 @@ def shortened(
 
 
 def cells(study: Study) -> list[Cell]:
-    """All runs of a study, in the order in which they are run: complete pairs as early as possible.
+    """Return all runs of a study in their order: complete pairs as early as possible.
 
     Raises:
         ConfigError: a name or field is unknown, a value does not fit, or two cells would have one name.
@@ -241,7 +241,7 @@ def _own_fields(study: Study, data: DataSetting) -> dict[str, Any]:
 
 
 def _dotted(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """TOML's nested tables as dotted paths; { model.name = "dense" } swaps the model, as model = "dense" does."""
+    """Return TOML's nested tables as dotted paths; { model.name = "dense" } means model = "dense"."""
     found: dict[str, Any] = {}
     for key, value in table.items():
         here = f"{path}.{key}" if path else key

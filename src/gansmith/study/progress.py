@@ -1,4 +1,4 @@
-"""How a study goes: a line for each running cell and one for all, or plain lines when not on a terminal."""
+"""Show the progress of a study: a bar for each running cell and one for all, or plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ __all__ = ["Display", "displayed", "how_far"]
 
 
 class Display(ABC):
-    """Who is told how a study goes."""
+    """Receives the progress of a study."""
 
     @abstractmethod
     def begin(self, cell: Cell) -> None:
-        """A cell's process has been started."""
+        """Show that a cell's process has started."""
 
     @abstractmethod
     def progress(self, cell: Cell, run: Path) -> None:
-        """A cell is running; its folder says how far it is."""
+        """Show how far a running cell is, from its folder."""
 
     @abstractmethod
     def end(self, cell: Cell, state: State, reason: str) -> None:
-        """A cell's process has ended."""
+        """Show that a cell's process has ended."""
 
     @abstractmethod
     def stopping(self, running: int) -> None:
-        """Somebody asked to stop; so many cells are saving."""
+        """Show that a stop was requested and how many cells are saving."""
 
 
 @contextmanager
 def displayed(all_cells: tuple[Cell, ...], console: Console) -> Iterator[Display]:
-    """A display for as long as the block lasts.
+    """Show progress while the block runs.
 
     Args:
         all_cells: of the study, done or not.
-        console: where.
+        console: where to print.
     """
     done = sum(cell.done for cell in all_cells)
     if not console.is_terminal:
@@ -80,7 +80,7 @@ class _Lines(Display):
         self._say(f"{state:9} {cell.title} ({self.done} of {self.total} done){': ' if reason else ''}{reason}")
 
     def stopping(self, running: int) -> None:
-        self._say(f"stopping: {running} running, which save first; Ctrl-C again ends them at once")
+        self._say(f"stopping: {running} running, saving first; press Ctrl-C again to end them at once")
 
     def _say(self, line: str) -> None:
         self.console.print(line, highlight=False, soft_wrap=True, markup=False)
@@ -111,22 +111,22 @@ class _Bars(Display):
 
 
 def how_far(cell: Cell, run: Path) -> tuple[float, str]:
-    """The share of a cell's training that is done, and a few words; found in its folder."""
+    """Return the share of a cell's training that is done, and a few words, from its folder."""
     try:
         folder = RunFolder.open(run)
-        moments = list(read_lines(folder.stats, _moment))
+        lines = list(read_lines(folder.stats, _progress))
         measurements = list(read_lines(folder.metrics, Measurement.from_plain))
     except (GansmithError, OSError):
         return 0.0, "starting"
-    if not moments:
+    if not lines:
         return 0.0, "training"
-    now = moments[-1]
+    now = lines[-1]
     fraction = cell.config.length.fraction(now)
-    doing = "judging" if fraction >= 1 else f"{now.nimg / 1000:.0f} kimg"
-    return fraction, ", ".join([doing, *_newest_figures(measurements)])
+    doing = "evaluating" if fraction >= 1 else f"{now.nimg / 1000:.0f} kimg"
+    return fraction, ", ".join([doing, *_newest_values(measurements)])
 
 
-def _moment(record: dict[str, Any]) -> Progress:
+def _progress(record: dict[str, Any]) -> Progress:
     nimg, epoch = int(record["progress/nimg"]), float(record["progress/epoch"])
     return Progress(
         nimg=nimg,
@@ -136,7 +136,7 @@ def _moment(record: dict[str, Any]) -> Progress:
     )
 
 
-def _newest_figures(measurements: list[Measurement]) -> list[str]:
+def _newest_values(measurements: list[Measurement]) -> list[str]:
     tracked = [line for line in measurements if line.kind == "tracking"]
-    figures = tracked[-1].values if tracked else {}
-    return [f"{name} {estimate.value:.3g}" for name, estimate in figures.items()]
+    values = tracked[-1].values if tracked else {}
+    return [f"{name} {estimate.value:.3g}" for name, estimate in values.items()]

@@ -1,4 +1,4 @@
-"""Running a study: its cells one after the other, or several at once, each in a process of its own."""
+"""Run the cells of a study, one or several at once, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gansmith.study.record import Record, write_record
 __all__ = ["run_cells"]
 
 LOOK_EVERY = 1.0  # seconds
-ASKED_TO_END = (-signal.SIGINT, -signal.SIGTERM)  # exit codes of a process that had not begun to train yet
+ASKED_TO_END = (-signal.SIGINT, -signal.SIGTERM)  # exit codes of a process that had not started to train
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,19 +37,19 @@ class _Running:
 def run_cells(
     record: Record, folder: StudyFolder, display: Display, *, workers: int = 1, devices: Sequence[str] = ()
 ) -> Record:
-    """Run every cell that is not done; after each, study.json is brought up to date.
+    """Run every cell that is not done, and update study.json after each.
 
     The first Ctrl-C or SIGTERM lets the running cells save and stop; a second Ctrl-C ends them at once.
 
     Args:
-        record: the plan, and what has come of it so far.
+        record: the plan, and the outcomes so far.
         folder: where everything is written.
-        display: is told how it goes.
+        display: receives the progress.
         workers: processes at once; each gets its share of the CPU's threads.
-        devices: handed out in turn; none leaves each cell the device of its configuration.
+        devices: assigned in turn; if empty, each cell uses the device of its configuration.
 
     Returns:
-        The record as it is now.
+        The record with the new outcomes.
     """
     with stop_on_signal() as stop_asked:
         queue = _Queue(record, folder, display, _slots(workers, devices))
@@ -65,7 +65,7 @@ def run_cells(
 
 
 class _Queue:
-    """The cells that wait, and the processes that run."""
+    """The waiting cells and the running processes."""
 
     def __init__(self, record: Record, folder: StudyFolder, display: Display, slots: list[str | None]) -> None:
         self.record, self.folder, self.display = record, folder, display
@@ -76,12 +76,12 @@ class _Queue:
         self.stopping = False
 
     def start(self) -> None:
-        """Begin as many cells as there are free places."""
+        """Start as many cells as there are free slots."""
         while self.waiting and self.free:
             self._start(self.waiting.popleft(), self.free.popleft())
 
     def look(self) -> None:
-        """Wait a moment for a process to end, then say how far the others are."""
+        """Wait up to a second for a process to end, then show how far the others are."""
         ended = connection.wait(list(self.running), timeout=LOOK_EVERY)
         for sentinel in [sentinel for sentinel in self.running if sentinel in ended]:
             self._end(self.running.pop(sentinel))
@@ -89,7 +89,7 @@ class _Queue:
             self.display.progress(running.cell, self.folder.run(running.cell.title))
 
     def stop(self) -> None:
-        """Begin nothing more, and let what runs save and end."""
+        """Start nothing more, and let running cells save and end."""
         if not self.stopping:
             self.stopping = True
             self.waiting.clear()
@@ -98,7 +98,7 @@ class _Queue:
                 running.process.terminate()
 
     def kill(self) -> None:
-        """End what still runs, at once."""
+        """Kill what still runs."""
         for running in self.running.values():
             running.process.kill()
             running.process.join()
@@ -134,7 +134,7 @@ class _Queue:
             try:
                 outcome: Outcome = running.report.recv()
                 return outcome
-            except EOFError:  # it ended without a word
+            except EOFError:  # it ended without a message
                 pass
         if self.stopping or running.process.exitcode in ASKED_TO_END:
             return "unfinished", "stopped"
@@ -143,5 +143,5 @@ class _Queue:
 
 
 def _slots(workers: int, devices: Sequence[str]) -> list[str | None]:
-    """The device of each place in which a cell can run."""
+    """Return the device of each slot in which a cell can run."""
     return list(itertools.islice(itertools.cycle(devices or [None]), workers))

@@ -1,4 +1,4 @@
-"""What a study's folder remembers: its plan, and what came of each cell. study.json."""
+"""Read and write study.json: the plan of a study and the outcome of each cell."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MAY_MOVE = ("device", "data.root", "data.path")  # fields that say where, not wh
 
 @dataclass(frozen=True, kw_only=True)
 class Record(Component):
-    """A study under way.
+    """A study and its progress.
 
     Args:
         study: as it is run.
-        shortened: how it was cut on the command line, a clause each.
-        command: that began or continued it.
+        shortened: how it was shortened on the command line, a clause each.
+        command: that started or continued it.
         gansmith: the version.
-        cells: all runs, with what came of them.
+        cells: all runs, with their outcomes.
     """
 
     study: Study
@@ -39,7 +39,7 @@ class Record(Component):
     cells: tuple[Cell, ...]
 
     def with_outcome(self, title: str, state: State, reason: str) -> Record:
-        """A copy in which that has come of a cell."""
+        """Return a copy with the outcome of a cell."""
         changed = [
             dataclasses.replace(cell, state=state, reason=reason) if cell.title == title else cell
             for cell in self.cells
@@ -48,10 +48,10 @@ class Record(Component):
 
 
 def planned(study: Study, shortened: tuple[str, ...], folder: StudyFolder) -> Record:
-    """The record to go on with: what is in the folder already, and the cells that have been added since.
+    """Return the record to continue: outcomes from the folder, and cells that were added since.
 
     Raises:
-        RunError: the folder holds a study of which this is no continuation.
+        RunError: the folder holds a study that this one does not continue.
     """
     fresh = Record(study=study, shortened=shortened, command=" ".join(sys.argv), cells=tuple(cells(study)))
     if not folder.plan.exists():
@@ -68,7 +68,7 @@ def planned(study: Study, shortened: tuple[str, ...], folder: StudyFolder) -> Re
 
 
 def read_record(folder: StudyFolder) -> Record:
-    """What is in study.json.
+    """Read study.json.
 
     Raises:
         RunError: it is missing or damaged.
@@ -80,12 +80,12 @@ def read_record(folder: StudyFolder) -> Record:
             cell["config"] = without_removed_fields(cell["config"])
         record: Record = from_plain(Record, plain, "record")
     except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
-        raise RunError(f"{folder.plan}: cannot be read ({error}); bring the file back from a copy") from error
+        raise RunError(f"{folder.plan}: cannot be read ({error}); restore the file from a copy") from error
     return record
 
 
 def write_record(record: Record, folder: StudyFolder) -> None:
-    """Write study.json, all or nothing."""
+    """Write study.json, completely or not at all."""
     write_json(folder.plan, to_plain(record))
 
 
@@ -94,10 +94,10 @@ def _refuse_changes(folder: StudyFolder, fresh: Record, old: dict[str, Cell]) ->
     now = {cell.title: cell for cell in fresh.cells}
     for title, cell in old.items():
         if title not in now:
-            raise RunError(f"{folder.path}: the study was begun with {title}, which is no longer in it; {remedy}")
+            raise RunError(f"{folder.path}: the study was started with {title}, which is no longer in it; {remedy}")
         for path, (was, wanted) in differences(cell.config, now[title].config).items():
             if path not in MAY_MOVE:
-                raise RunError(f"{folder.path}: {title} was begun with {path} {was}, and now has {wanted}; {remedy}")
+                raise RunError(f"{folder.path}: {title} was started with {path} {was}, and now has {wanted}; {remedy}")
     before = read_record(folder).study.evaluation
     if before != fresh.study.evaluation:
-        raise RunError(f"{folder.path}: the study was begun with evaluation {before}; {remedy}")
+        raise RunError(f"{folder.path}: the study was started with evaluation {before}; {remedy}")

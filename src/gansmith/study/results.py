@@ -1,10 +1,10 @@
-"""What a study found: results.json, from which tables and reports are made."""
+"""The results of a study: results.json, from which tables and reports are made."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from gansmith.component import (
     Between,
@@ -39,7 +39,7 @@ State: TypeAlias = Literal["unfinished", "finished", "diverged", "failed"]  # of
 
 @dataclass(frozen=True, kw_only=True)
 class Interval(Component):
-    """A figure with its 95 % interval; the ends are None where there are too few seeds for one."""
+    """A value with its 95 % interval; the ends are None if there are too few seeds for one."""
 
     value: float
     low: float | None = None
@@ -48,16 +48,16 @@ class Interval(Component):
 
 @dataclass(frozen=True, kw_only=True)
 class Measure(Component):
-    """One thing that is measured of each run.
+    """One measure of each run.
 
     Args:
         key: its name in ``Measured``, ``Summary`` and ``PairedComparison``.
         title: as tables show it.
         unit: of its values, or empty.
-        better: which way is better; "neither" where it only describes.
-        group: what it speaks of.
-        headline: whether it is one of the few, chosen before any result was seen, that conclusions rest on and
-            that are corrected for being several; the others explore.
+        better: which way is better; "neither" if it only describes.
+        group: its kind.
+        headline: one of the few measures, chosen before any result was seen, that conclusions rest on and whose p
+            values are corrected for their number; the others are exploratory.
         share: whether its values are 0 or 1, and their means shares of the runs.
         definition: in a sentence.
     """
@@ -78,8 +78,8 @@ class Measured(Component):
 
     Args:
         measure: its key.
-        value: the figure, or None where it cannot be had.
-        note: why not, or what a reader has to know ("not reached"), or empty.
+        value: None if it could not be measured.
+        note: why not, or what a reader must know ("not reached"), or empty.
     """
 
     measure: str
@@ -89,7 +89,7 @@ class Measured(Component):
 
 @dataclass(frozen=True, kw_only=True)
 class RunResults(Component):
-    """What came of one cell.
+    """The outcome of one cell.
 
     Args:
         cell: its name.
@@ -99,8 +99,8 @@ class RunResults(Component):
         state: "finished"; "diverged" (which is a result); "failed" (its process ended, or could not begin);
             "unfinished" (stopped, or not begun).
         reason: for what is not finished.
-        curve: the tracked figure: real images seen, seconds of training, value; oldest first.
-        measures: all that could be measured, and why the rest could not.
+        curve: the tracked metric: real images seen, seconds of training, value; oldest first.
+        measures: all values, or why they could not be measured.
     """
 
     cell: str
@@ -127,7 +127,7 @@ class Summary(Component):
         num: runs that have a value.
         mean: over them, with the t interval; of a share, with the exact binomial one.
         deviation: between seeds (n - 1), or None for a single one.
-        note: what a reader has to know ("2 of 5 never reached it and count as 100 kimg"), or empty.
+        note: what a reader must know ("2 of 5 not reached and count as 100 kimg"), or empty.
     """
 
     measure: str
@@ -154,8 +154,7 @@ class PairedComparison(Component):
         p_holm: p_t corrected for the number of headline measures (Holm); None for other measures and for shares.
         effect: Hedges' g of paired differences (mean difference by its deviation, small-sample corrected).
         detectable: the size of a true difference that these seeds would have shown with 80 % probability.
-        note: what a reader has to know, or empty.
-        sentence: what it means, in plain words.
+        note: what a reader must know, or empty.
     """
 
     measure: str
@@ -170,17 +169,16 @@ class PairedComparison(Component):
     effect: Interval | None = None
     detectable: float | None = None
     note: str = ""
-    sentence: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conclusion(Component):
-    """What can and what cannot be concluded about two variants from one group of measures."""
+    """What one group of measures shows about two variants and what remains open, a sentence each."""
 
     group: Group
     first: str
     second: str
-    sentence: str
+    sentences: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,13 +204,13 @@ class SettingResults(Component):
         title: the setting's.
         facts: the data in a clause: what, how many, of which size.
         length: of each training.
-        tracked: the figure that was tracked ("fid"), or empty where none was.
+        tracked: the metric that was tracked ("fid"), or empty if none was.
         tracked_title: as tables show it.
         tracked_better: which way it is better.
         thresholds: the values of it that "kimg to reach" and "seconds to reach" refer to, worst first.
-        incomparable: why the figures of these runs must not be set side by side, a clause each; then nothing is
-            concluded about quality and convergence.
-        notes: what else a reader has to know, a sentence each.
+        incomparable: why values of these runs must not be compared, a clause each; then nothing is concluded about
+            quality and convergence.
+        notes: what else a reader must know, a sentence each.
         measures: what is measured, in the order of tables.
         runs: of all variants and seeds.
         summaries: of each variant and measure.
@@ -243,7 +241,7 @@ class StudyResults(Component):
     Args:
         title: of the study.
         question: that it asks.
-        note: what a reader has to know, in the study's own words.
+        note: what a reader must know, in the study's own words.
         shortened: how it was cut on the command line, a clause each; empty for a study as its file has it.
         command: that made it.
         gansmith: the version.
@@ -266,7 +264,7 @@ class StudyResults(Component):
 
 
 def write_results(results: StudyResults, path: Path) -> None:
-    """Write them as JSON, all or nothing."""
+    """Write results as JSON, completely or not at all."""
     write_json(path, to_plain(results))
 
 
@@ -277,8 +275,18 @@ def read_results(path: Path) -> StudyResults:
         RunError: the file is missing or damaged.
     """
     try:
-        plain = read_json(path)
-        results: StudyResults = from_plain(StudyResults, plain, path.name)
-    except (OSError, ValueError, ConfigError) as error:
-        raise RunError(f"{path}: cannot be read ({error}); make it anew with: gansmith study") from error
+        results: StudyResults = from_plain(StudyResults, _with_sentences(read_json(path)), path.name)
+    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); write it again with: gansmith study") from error
     return results
+
+
+def _with_sentences(plain: Any) -> Any:
+    """Return plain results with today's fields: earlier versions had one sentence per comparison and group."""
+    for setting in plain["settings"]:
+        for comparison in setting["comparisons"]:
+            comparison.pop("sentence", None)
+        for conclusion in setting["conclusions"]:
+            if "sentence" in conclusion:
+                conclusion["sentences"] = [conclusion.pop("sentence")]
+    return plain

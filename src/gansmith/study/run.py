@@ -1,4 +1,4 @@
-"""Running a study from its file: what the command line and Python share."""
+"""Run a study from its file, for the command line and Python."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ def run_study(
     length: str | None = None,
     seeds: int | None = None,
 ) -> StudyResults:
-    """Run what of a study has not been run yet, and compare its variants.
+    """Run the cells of a study that are not done, and compare its variants.
 
     Each cell runs in a process that Python spawns: a script that calls this needs the usual
     ``if __name__ == "__main__":``.
 
     Args:
-        file: a study's TOML file, or the folder of one that was begun, to go on with it as it was.
-        out: the folder to write; runs/NAME-OF-THE-FILE if not given.
-        workers: processes at once; one a device if not given.
-        devices: handed out in turn, as ["cuda:0", "cuda:1"]; those of the configurations if there are none.
+        file: a study's TOML file, or the folder of a started one, to continue it.
+        out: the folder to write; default: runs/NAME-OF-THE-FILE.
+        workers: processes at once; default: one per device.
+        devices: assigned in turn, such as ["cuda:0", "cuda:1"]; default: those of the configurations.
         root: where local copies of the named data sets lie.
         length: of each training, to shorten the study.
         seeds: how many of the study's seeds, to shorten it.
 
     Raises:
-        GansmithError: the file, the folder or an argument cannot be used. What goes wrong in a cell is recorded as
-            what came of it.
+        GansmithError: the file, the folder or an argument cannot be used. An error in a cell is recorded as its
+            outcome.
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers: expected at least 1, got {workers}")
@@ -58,7 +58,7 @@ def run_study(
     with folder.claimed(), displayed(record.cells, console) as display:
         write_record(record, folder)
         record = run_cells(record, folder, display, workers=workers or len(devices) or 1, devices=devices)
-    return _concluded(record, folder, console)
+    return _finish(record, folder, console)
 
 
 def _folder(file: Path, out: str | Path | None) -> StudyFolder:
@@ -67,13 +67,13 @@ def _folder(file: Path, out: str | Path | None) -> StudyFolder:
     return StudyFolder.open(file) if file.is_dir() else StudyFolder(Path("runs") / file.stem)
 
 
-def _concluded(record: Record, folder: StudyFolder, console: Console) -> StudyResults:
+def _finish(record: Record, folder: StudyFolder, console: Console) -> StudyResults:
     results = collect(record, folder)
     write_results(results, folder.results)
     write_csv(results, folder.table)
     show_results(results, console)
     done, total = sum(cell.done for cell in record.cells), len(record.cells)
-    next_step, verb = ("look at", "report") if done == total else ("go on with", "study")
+    next_step, verb = ("next", "report") if done == total else ("continue", "study")
     again = f"{next_step}: {command(verb, folder.path)}"
     for line in (f"{done} of {total} runs done: {folder.results}, {folder.table}", again):
         console.print(line, highlight=False, soft_wrap=True, markup=False)

@@ -1,4 +1,4 @@
-"""A study's results for the terminal and for a spreadsheet."""
+"""Print a study's results, and write them for a spreadsheet."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rich.table import Table
 
 from gansmith.files import replacing
 from gansmith.numerals import number
+from gansmith.study.conclusions import TITLES
 from gansmith.study.results import Interval, Measure, PairedComparison, SettingResults, StudyResults, Summary
-from gansmith.study.words import TITLES
 
 __all__ = ["show_results", "write_csv"]
 
@@ -21,7 +21,7 @@ BEST = " *"
 
 
 def show_results(results: StudyResults, console: Console) -> None:
-    """Print a table a data setting, and what can be concluded."""
+    """Print a table for each data setting, and its conclusions."""
     for setting in results.settings:
         if setting.summaries:
             console.print(_table(results, setting))
@@ -34,7 +34,7 @@ def show_results(results: StudyResults, console: Console) -> None:
 
 
 def write_csv(results: StudyResults, path: Path) -> None:
-    """Write one row a run: what it was, what came of it, and every measure; empty where one could not be had."""
+    """Write one row per run: variant, seed, outcome, and every measure; empty if it could not be measured."""
     keys = list(dict.fromkeys(measure.key for setting in results.settings for measure in setting.measures))
     with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
@@ -48,8 +48,8 @@ def write_csv(results: StudyResults, path: Path) -> None:
 def _table(results: StudyResults, setting: SettingResults) -> Table:
     title = f"{setting.title}: {setting.length}, {len(results.seeds)} seeds"
     caption = (
-        f"{BEST.strip()} of the best generator, judged after training; ± half of the 95 % interval; "
-        "p corrected for several headline measures, others [uncorrected]"
+        f"{BEST.strip()} of the best generator, evaluated after training; ± half of the 95 % interval; "
+        "p corrected for the number of headline measures, others [uncorrected]"
     )
     table = Table(title=title, caption=escape(caption), title_justify="left", caption_justify="left")
     table.add_column("measure", min_width=20)
@@ -71,7 +71,7 @@ def _table(results: StudyResults, setting: SettingResults) -> Table:
 
 
 def _of_summary(measure: Measure) -> bool:
-    """All but the measurements of the last generator, which are as many as those of the best."""
+    """Return whether the table has it: all but the evaluation of the last generator."""
     return not measure.key.startswith("last/")
 
 
@@ -111,7 +111,7 @@ def _with_half_width(interval: Interval) -> str:
 
 
 def _chance(comparison: PairedComparison | None) -> str:
-    """The corrected p value of a headline measure; that of any other in brackets."""
+    """Return the corrected p value of a headline measure; that of any other in brackets."""
     if comparison is None:
         return ""
     if comparison.p_holm is not None:
@@ -122,11 +122,11 @@ def _chance(comparison: PairedComparison | None) -> str:
 
 def _sentences(setting: SettingResults) -> Iterator[str]:
     for entry in setting.conclusions:
-        yield entry.sentence
+        yield f"{TITLES[entry.group]}: {' '.join(entry.sentences)}"
     yield from setting.notes
     for run in setting.runs:
         if run.state != "unfinished" and run.reason:
             yield f"{run.cell}: {run.state}: {run.reason}"
     unfinished = sum(run.state == "unfinished" for run in setting.runs)
     if unfinished:
-        yield f"{unfinished} of {len(setting.runs)} runs have not come to their end."
+        yield f"{unfinished} of {len(setting.runs)} runs have not ended."
