@@ -63,7 +63,8 @@ def described(cls: type[Component]) -> str:
     for base in cls.__mro__[1:]:
         if base is not object and issubclass(base, Component):
             told = arguments((inspect.getdoc(base) or "").partition("\n\nArgs:\n")[2]) | told
-    rows = [f"| `{field.name}` | {default(field)} | {told.get(field.name, '')} |" for field in dataclasses.fields(cls)]
+    fields = [field for field in dataclasses.fields(cls) if field.name[0] != "_"]
+    rows = [f"| `{field.name}` | {default(field)} | {told.get(field.name, '')} |" for field in fields]
     summary = summary.partition("\n\nClass attributes:")[0]
     table = ["| field | default | |", "|---|---|---|", *rows, ""] if rows else []
     return "\n".join([summary, "", *table])

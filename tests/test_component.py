@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import pickle
 import sys
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from gansmith.component import (
     Positive,
     PositiveInt,
     ReadAs,
+    fields_set,
     from_plain,
     member,
     member_name,
@@ -316,6 +318,16 @@ def test_a_component_from_outside_that_is_there_already_may_stay(monkeypatch: py
 )
 def test_overrides_swap_first_and_set_fields_then(changes: dict[str, Any], expected: dict[str, Any]) -> None:
     assert override(FULL, changes) == dataclasses.replace(FULL, **expected)
+
+
+def test_what_was_overridden_is_remembered_beside_the_value() -> None:
+    same = override(override(FULL, {"title": FULL.title}), {"shape.corner": "round"})
+    assert fields_set(FULL) == frozenset() and fields_set(same) == {"title", "shape.corner"}
+    assert (same, repr(same), to_plain(same), hash(same)) == (FULL, repr(FULL), to_plain(FULL), hash(FULL))
+    for kept in (dataclasses.replace(same, width=8), copy.deepcopy(same), pickle.loads(pickle.dumps(same))):
+        assert fields_set(kept) == fields_set(same)
+    with pytest.raises(ConfigError, match="no such field"):
+        override(FULL, {"_set": ["title"]})
 
 
 def test_overriding_leaves_the_changes_alone() -> None:

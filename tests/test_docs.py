@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+from gansmith import api
 from gansmith.cli import COMMANDS
 from gansmith.metrics import learning
 from gansmith.study.plan import cells, read_study
@@ -81,6 +82,23 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (tmp_path / "stop.png").exists()
     assert (tmp_path / "walk.png").exists()
     assert list(tmp_path.glob("runs/*/report.html"))
+
+
+def test_the_callback_that_is_documented_stops_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    (tmp_path / "mymodule.py").write_text(block, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("GANSMITH_TRUST", "mymodule")
+    metric = {"tracking.extractor": {"name": "random-conv", "width": 2, "num_features": 4}, "tracking.num": 20}
+    changes = {
+        **metric, "tracking.every": "1 steps", "tracking.max_share": 1, "batch_size": 4, "preparation.size": [8, 8],
+        "guard": None, "generator_optimizer.lr": 1e-9, "discriminator_optimizer.lr": 1e-9, "ema_halflife_kimg": 0,
+        "callbacks": "mymodule:StopWhenFlat", "callbacks.0.patience": 2,
+    }  # fmt: skip
+    run = api.train("digits", preset="dcgan-r1", length="60 steps", run=tmp_path / "run", overrides=changes)
+    assert run.status()["state"] == "stopped" and 3 <= run.status()["step"] < 60
 
 
 def test_the_study_that_is_documented_can_be_read(tmp_path: Path) -> None:

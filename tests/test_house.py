@@ -17,7 +17,10 @@ from gansmith.cli import COMMANDS
 
 # Read left to right: a module imports only from its left or its own room.
 STREET = (
-    ("errors", "files", "trust", "plain_json", "numerals", "component", "types", "dist", "devices", "schedules"),
+    (
+        *("errors", "files", "trust", "plain_json", "numerals", "bounds"),
+        *("component", "types", "dist", "devices", "schedules"),
+    ),
     ("losses", "penalties", "optimizers", "ema"),
     ("runs", "console", "images", "augment", "data", "models", "metrics", "sampling"),
     ("training", "evaluation", "study", "report"),
@@ -25,11 +28,11 @@ STREET = (
 )
 # The rooms of training, likewise; those of the guard are rooms of it.
 TRAINING = (
-    ("data_facts", "callbacks", "wandb_key", "loggers", "tracking", "sample_sheets"),
+    ("data_facts", "listeners", "callbacks", "wandb_key", "loggers", "tracking", "sample_sheets"),
     ("guard.settings", "config", "presets", "keywords"),
     ("statistics", "checkpoint", "state", "snapshots", "steps", "tracker"),
     ("guard.journal", "guard.detectors", "guard.remedies", "guard.probes", "guard.guardian", "auto"),
-    ("loop", "progress_bar", "session"),
+    ("loop", "progress_bar", "stages", "messages", "resuming", "session"),
 )
 ORDER = [room for block in STREET for room in block]
 ORDER_OF_TRAINING = [f"training.{module}" for block in TRAINING for module in block]
@@ -40,7 +43,7 @@ MOST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 80
 # One concept under one name: what the console script, and cli for each verb, calls with the words of a command line.
 ENTRY_POINT = "main"
 # Still two concepts each. Take a name out when it is unique; add none.
-DEFINED_TWICE = {"settle", "train"}
+DEFINED_TWICE: set[str] = set()
 
 HOME = Path(gansmith.__file__).parent
 DOOR = HOME / "__init__.py"

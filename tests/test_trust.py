@@ -60,7 +60,7 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / f"{STRANGER}.py").write_text("class Thing: pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delenv("GANSMITH_TRUST", raising=False)
-    monkeypatch.setattr(session, "_sit", lambda *arguments, **named: None)
+    monkeypatch.setattr(session, "_train", lambda *arguments, **named: None)
     yield
     assert STRANGER not in sys.modules
 

@@ -173,7 +173,7 @@ def train(
         config = override_as_user(data, changes)
     else:
         raise ConfigError("train: a whole configuration has its data and preset; leave out root and preset")
-    return Run(session.begin(config, Path(run) if run else None, given=changes))
+    return Run(session.begin(config, Path(run) if run else None))
 
 
 def resume(

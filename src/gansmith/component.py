@@ -10,15 +10,25 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import math
 import types
 import typing
 from abc import ABC
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
+from gansmith.bounds import (
+    AtLeast,
+    Between,
+    Fraction,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    ReadAs,
+    Seed,
+    Side,
+)
 from gansmith.errors import ConfigError, did_you_mean
 from gansmith.trust import from_the_user, import_path, import_trusted, is_from_the_user, trusting
 
@@ -33,6 +43,7 @@ __all__ = [
     "ReadAs",
     "Seed",
     "Side",
+    "fields_set",
     "from_plain",
     "member",
     "member_name",
@@ -45,64 +56,12 @@ __all__ = [
 C = TypeVar("C", bound="Component")
 
 
-@dataclass(frozen=True)
-class AtLeast:
-    """A bound on a number: ``low <= value``."""
-
-    low: float
-
-    def __contains__(self, value: float) -> bool:
-        return value >= self.low
-
-    def __str__(self) -> str:
-        return f"at least {self.low}"
-
-
-@dataclass(frozen=True)
-class Between:
-    """A bound on a number: ``low <= value <= high``, or without an end where it is marked open."""
-
-    low: float
-    high: float
-    open_low: bool = False
-    open_high: bool = False
-
-    def __contains__(self, value: float) -> bool:
-        above = value > self.low if self.open_low else value >= self.low
-        below = value < self.high if self.open_high else value <= self.high
-        return above and below
-
-    def __str__(self) -> str:
-        if self.high == math.inf:
-            return f"more than {self.low}"
-        low, high = "more than" if self.open_low else "from", "to below" if self.open_high else "to"
-        return f"{low} {self.low} {high} {self.high}"
-
-
-@dataclass(frozen=True)
-class ReadAs:
-    """How a field's value is read from a text or a number: ``Annotated[tuple[int, int], ReadAs(parse_size)]``.
-
-    Args:
-        read: takes the text and the field's dotted path; raises a ConfigError.
-    """
-
-    read: Callable[[str, str], Any]
-
-
-PositiveInt = Annotated[int, Between(1, 1_000_000)]  # what takes memory has a bound of its own, where it stands
-Seed = Annotated[int, Between(0, 2**63 - 1)]
-Side = Annotated[int, Between(1, 4096)]  # of an image, in pixels
-Positive = Annotated[float, Between(0, math.inf, open_low=True, open_high=True)]
-NonNegative = Annotated[float, AtLeast(0)]
-Fraction = Annotated[float, Between(0, 1)]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Component(ABC):  # noqa: B024 (families have the abstract methods)
     """A frozen value of hyper-parameters with one job; every field is checked when it is made."""
 
     table: ClassVar[str] = ""  # "module:NAME" of the family's table; only families set it
+    _set: frozenset[str] = dataclasses.field(default=frozenset(), repr=False, compare=False)  # see ``fields_set``
 
     def __post_init__(self) -> None:
         for field, annotation in _fields(type(self)).items():
@@ -223,7 +182,7 @@ def override(component: C, changes: Mapping[str, Any], where: str = "config") ->
     """A copy with some fields changed, named by dotted paths.
 
     ``{"loss": "hinge"}`` swaps a component by name, ``{"model.width": 32}`` sets a field of one. Swaps happen
-    before fields, so both may be given in any order.
+    before fields, so both may be given in any order. The copy remembers the paths: see ``fields_set``.
 
     Raises:
         ConfigError: an unknown field or a value that does not fit.
@@ -236,7 +195,16 @@ def override(component: C, changes: Mapping[str, Any], where: str = "config") ->
         trusted |= set(_texts_in(changes))
     with trusting(trusted):
         made: C = from_plain(type(component), plain, where)
+    object.__setattr__(made, "_set", component._set | changes.keys())
     return made
+
+
+def fields_set(component: Component) -> frozenset[str]:
+    """Return the dotted paths that ``override`` has set, even to the value that they had.
+
+    They are not part of the value: equality, ``repr`` and ``to_plain`` ignore them; ``dataclasses.replace`` keeps them.
+    """
+    return component._set
 
 
 def override_as_user(component: C, changes: Mapping[str, Any]) -> C:
@@ -390,7 +358,8 @@ def _article(noun: str) -> str:
 def _fields(cls: type) -> dict[str, Any]:
     if cls not in _KNOWN_FIELDS:
         hints = typing.get_type_hints(cls, include_extras=True)
-        _KNOWN_FIELDS[cls] = {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
+        fields = [field.name for field in dataclasses.fields(cls) if field.init and field.name != "_set"]
+        _KNOWN_FIELDS[cls] = {name: hints[name] for name in fields}
     return _KNOWN_FIELDS[cls]
 
 

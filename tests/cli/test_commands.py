@@ -198,7 +198,7 @@ def test_train_understands_what_people_type(
     words: list[str], changed: dict[str, object], photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[dict[str, object]] = []
-    monkeypatch.setattr(session, "begin", lambda config, path, given: begun.append(flat(to_plain(config))))
+    monkeypatch.setattr(session, "begin", lambda config, path: begun.append(flat(to_plain(config))))
     assert main(["train", str(photos), *words]) == 0
     (config,) = begun
     assert {path: config[path] for path in changed} == changed

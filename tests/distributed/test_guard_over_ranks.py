@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from gansmith.training import session
+from gansmith.training import session, stages
 from gansmith.training.presets import configure
 
 folder, states = Path(sys.argv[1]), []
@@ -26,8 +26,8 @@ changes = {
     "model.width": 4, "generator_optimizer.lr": 1.0, "discriminator_optimizer.lr": 1.0, "guard.num": 2,
 }
 config = configure(folder / "pictures.npz", preset="dcgan-r1", overrides=changes)
-create = session.TrainState.create
-session.TrainState.create = lambda *given, **named: states.append(create(*given, **named)) or states[0]
+create = stages.TrainState.create
+stages.TrainState.create = lambda *given, **named: states.append(create(*given, **named)) or states[0]
 session.begin(config, folder / "run")
 weights = torch.cat([each.flatten() for each in states[0].generator.parameters()])
 lines = f"{states[0].config.generator_optimizer.lr} {weights.sum().item()!r} {weights.abs().sum().item()!r}"

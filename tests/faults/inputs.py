@@ -378,7 +378,7 @@ def _run(folder: Path) -> object:
     def read_only(*arguments: object, **named: object) -> None:
         return None
 
-    session._sit = read_only  # type: ignore[assignment]  # in a process that ends soon
+    session._train = read_only  # type: ignore[assignment]  # in a process that ends soon
     failures = []
     for verb in (
         lambda: session.go_on(folder, {}),

@@ -178,5 +178,5 @@ def warm_up() -> None:
         importlib.import_module(name)
     for name in ("matplotlib.backends.backend_agg", "torch._dynamo"):  # what commands import late, and slowly
         importlib.import_module(name)
-    session = importlib.import_module("gansmith.training.session")
-    session.can_write_mp4 = lambda: False  # type: ignore[attr-defined]  # a second for each run, in another program
+    pictures = importlib.import_module("gansmith.training.sample_sheets")
+    pictures.can_write_mp4 = lambda: False  # type: ignore[attr-defined]  # a second for each run, in another program

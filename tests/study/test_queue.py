@@ -25,7 +25,8 @@ from gansmith.study.progress import displayed, how_far
 from gansmith.study.queue import run_cells
 from gansmith.study.record import Record, planned, read_record
 from gansmith.study.results import read_results
-from gansmith.training.callbacks import Callback, Moment
+from gansmith.training.callbacks import Callback
+from gansmith.training.listeners import Training
 
 PLAN = """
 title = "Noise"
@@ -102,7 +103,7 @@ class Crash(Callback):
 
     every: Duration = Duration(1, "steps")
 
-    def call(self, moment: Moment) -> None:
+    def call(self, training: Training) -> None:
         """Do it."""
         os._exit(3)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gansmith.component import from_plain, to_plain
+from gansmith.component import fields_set, from_plain, to_plain
 from gansmith.errors import ConfigError, RunError
 from gansmith.schedules import Duration
 from gansmith.study.folder import StudyFolder
@@ -70,6 +70,11 @@ def test_a_variants_fields_come_after_the_datas_and_those_after_the_studys(file:
     assert (wide.batch_size, wide.preparation.size, wide.length) == (2, (8, 12), Duration(6, "steps"))
     assert wide.tracking is not None
     assert wide.tracking.every == Duration(4, "steps")
+
+
+def test_cells_remember_which_fields_the_study_has_set(file: Path) -> None:
+    for cell in cells(read_study(file)):
+        assert fields_set(cell.config) > {"length"}
 
 
 def test_a_study_survives_json(file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 
 from gansmith import api
 from gansmith.augment import AdaptiveAugment
-from gansmith.component import override
+from gansmith.component import override, to_plain
 from gansmith.data.npz import Npz
 from gansmith.devices import Compute
 from gansmith.metrics.metric import Estimate
@@ -22,7 +23,7 @@ from gansmith.penalties import R1
 from gansmith.plain_json import read_json
 from gansmith.schedules import Duration
 from gansmith.training import auto
-from gansmith.training.auto import Situation, Trials, settle
+from gansmith.training.auto import Situation, Trials, choose
 from gansmith.training.config import Config
 from gansmith.training.presets import preset
 from gansmith.types import ImageSpec
@@ -57,8 +58,15 @@ class Stopwatch(Trials):
 def settled(
     trials: Trials, given: tuple[str, ...] = (), changes: dict[str, Any] | None = None, **situation: Any
 ) -> Config:
-    base = override(dataclasses.replace(preset("auto"), data=Npz(path=Path("x.npz"))), changes or {})
-    return settle(base, given, dataclasses.replace(SIGNS, **situation), trials)[0]
+    base = dataclasses.replace(preset("auto"), data=Npz(path=Path("x.npz")))
+    as_they_are = {path: at(to_plain(base), path) for path in given if path not in (changes or {})}
+    base = override(base, {**as_they_are, **(changes or {})})
+    return choose(base, dataclasses.replace(SIGNS, **situation), trials)[0]
+
+
+def at(plain: Any, path: str) -> Any:
+    """What lies at a dotted path of plain data."""
+    return functools.reduce(lambda part, key: part[key], path.split("."), plain)
 
 
 def test_more_images_within_the_length_make_wider_networks() -> None:
@@ -129,17 +137,17 @@ def test_few_images_are_augmented_by_what_is_safe_for_them() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"model.width": 8}, "network  convolutions of width 8"),
-        ({"batch_size": 24}, "batch    24 images, rate "),
-        ({"generator_optimizer.lr": 0.5}, "rates G 0.5 and D "),
-        ({"ema_ramp": 0.5}, "half of the average is of the last 50%"),
+        ({"model.width": 8}, "network  width 8"),
+        ({"batch_size": 24}, "batch    24 images, learning rate "),
+        ({"generator_optimizer.lr": 0.5}, "learning rates G 0.5 and D "),
+        ({"ema_ramp": 0.5}, "a half-life of 50 % of training; needs 32 of 8,192 MiB free"),
         ({"penalties.0.gamma": 7.0}, "penalty  R1 with gamma 7 every"),
-        ({"augment": "fixed"}, "augment  as it was given"),
+        ({"augment": "fixed"}, "augment  as you set it"),
     ],
 )
 def test_what_is_said_is_what_was_settled(changes: dict[str, Any], said: str) -> None:
     config = override(preset("auto"), changes)
-    _, reasons = auto.settle(config, changes, dataclasses.replace(SIGNS, kind="photos"), Stopwatch())
+    _, reasons = choose(config, dataclasses.replace(SIGNS, kind="photos"), Stopwatch())
     assert said in "\n".join(reasons)
 
 
@@ -226,10 +234,9 @@ def test_what_the_user_has_set_stays() -> None:
     assert (chosen.model.width, chosen.balance, chosen.batch_size) == (20, 0.25, 48)
     assert chosen.penalties == (R1(),)
     assert chosen.augment is not None and chosen.augment.operations == ("cutout",)
-    lines = settle(
-        override(preset("auto"), {"penalties": []}), ("augment",), dataclasses.replace(SIGNS, num_images=9), Stopwatch()
-    )
-    assert [line for line in lines[1] if "given" in line] == ["penalty  as it was given", "augment  as it was given"]
+    base = override(preset("auto"), {"penalties": [], "augment": None})
+    _, lines = choose(base, dataclasses.replace(SIGNS, num_images=9), Stopwatch())
+    assert [line for line in lines if "as you set it" in line] == ["penalty  as you set it", "augment  as you set it"]
     as_it_was = preset("auto").model.width
     assert settled(Stopwatch(10), ("model.width",)).model.width == as_it_was
 
@@ -258,7 +265,7 @@ def test_it_says_what_it_chose_in_five_lines_and_writes_it_down(
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("auto")]
     assert [line.split()[1] for line in lines] == ["classes", "network", "batch", "penalty", "augment"]
     written = read_json(run.folder.config)
-    assert f"width {written['model']['width']}, which average pixels:" in lines[1]
+    assert f"width {written['model']['width']}, nearest-neighbour up, average pooling down:" in lines[1]
     assert f"gamma {written['penalties'][0]['gamma']:g} " in lines[3]
     assert written["model"]["max_multiple"] == 2
     assert all(name in lines[4] for name in written["augment"]["operations"])

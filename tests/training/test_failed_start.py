@@ -14,10 +14,11 @@ from gansmith import api
 from gansmith.component import override
 from gansmith.errors import ConfigError, GansmithError
 from gansmith.runs import RunFolder
-from gansmith.training import loop, session
-from gansmith.training.callbacks import Callback, Moment
+from gansmith.training import loop, session, stages
+from gansmith.training.callbacks import Callback
 from gansmith.training.config import Config
-from gansmith.training.loggers import Logger, LogWriter
+from gansmith.training.listeners import Listener, Training
+from gansmith.training.loggers import Logger
 from gansmith.training.presets import configure
 
 
@@ -25,7 +26,7 @@ from gansmith.training.presets import configure
 class Unwilling(Logger):
     """Writes something of its own and cannot be opened."""
 
-    def open(self, run: RunFolder, config: Mapping[str, Any]) -> LogWriter:
+    def open(self, run: RunFolder, config: Mapping[str, Any]) -> Listener:
         (run.path / "log").mkdir()
         (run.path / "log" / "first").touch()
         (run.path / "log.txt").touch()
@@ -36,7 +37,7 @@ class Unwilling(Logger):
 class Raising(Callback):
     """Raises when it is called."""
 
-    def call(self, moment: Moment) -> None:
+    def call(self, training: Training) -> None:
         raise KeyError("mine")
 
 
@@ -61,7 +62,7 @@ def test_nothing_is_left_and_the_same_command_works_then(
     config, path = override(config, {"samples": samples}), tmp_path / "new" / "run"
     failing = override(config, {"loggers": [Unwilling()]}) if where == "logger" else config
     with monkeypatch.context() as patch:
-        place = {"guard": (session, "open_guardian"), "step": (loop, "train_step"), "networks": (session, "split")}
+        place = {"guard": (session, "open_guardian"), "step": (loop, "train_step"), "networks": (stages, "split")}
         if where == "pictures":  # the first is written, and then the disk is full
             patch.setattr(loop._Loop, "save", fail)
         elif where in place:

@@ -20,15 +20,16 @@ import numpy as np
 import pytest
 
 from gansmith import api
-from gansmith.component import from_plain, member, to_plain
+from gansmith.component import from_plain, member, override, to_plain
 from gansmith.errors import ConfigError, MissingExtra, RunError
 from gansmith.images.pixels import save_png
 from gansmith.runs import RunFolder
-from gansmith.training import loggers, session, wandb_key
+from gansmith.schedules import Progress
+from gansmith.training import loggers, stages, wandb_key
+from gansmith.training.listeners import Listener, Training
 from gansmith.training.loggers import (
     LOGGERS,
     Logger,
-    LogWriter,
     TensorBoard,
     WeightsAndBiases,
     check_loggers,
@@ -49,13 +50,19 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     return RunFolder.create(tmp_path / "run")
 
 
+def after(nimg: int) -> Training:
+    """A training that has seen so many images."""
+    progress = Progress(nimg=nimg, step=1, seconds=1.0, epoch_size=10)
+    return Training(state=SimpleNamespace(progress=progress), generator=mock.Mock(), run=mock.Mock(), before=progress)
+
+
 def log_everything(logger: Logger, run: RunFolder) -> None:
     picture = save_png(np.full((8, 8, 3), 7, np.uint8), run.images / "x.png")
     log = logger.open(run, {"seed": 5})
-    log.statistics(RECORDS[0])
-    log.picture(picture, nimg=64)
-    log.statistics(RECORDS[1])
-    log.notice("the discriminator has won", nimg=128)
+    log.statistics(after(64), RECORDS[0])
+    log.picture(after(64), picture)
+    log.statistics(after(128), RECORDS[1])
+    log.notice(after(128), "the discriminator has won")
     log.close()
 
 
@@ -83,18 +90,18 @@ def test_every_logger_survives_plain_data(name: str) -> None:
     assert from_plain(Logger, to_plain(logger), "logger") == logger
 
 
-def test_tensorboard_reads_back_what_was_logged_in_two_sittings(run: RunFolder) -> None:
+def test_tensorboard_reads_back_what_was_logged_in_two_sessions(run: RunFolder) -> None:
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     log_everything(TensorBoard(), run)
     again = TensorBoard().open(run, {})
-    again.statistics({"progress/nimg": 192, "loss/generator": 2.0})
+    again.statistics(after(192), {"progress/nimg": 192, "loss/generator": 2.0})
     again.close()
     events = accumulators.EventAccumulator(str(run.path / "tensorboard")).Reload()
     found = [(event.step, event.value) for event in events.Scalars("loss/generator")]
     assert found == [(64, 1.5), (128, 0.25), (192, 2.0)]
     (picture,) = events.Images("samples")
     assert (picture.step, picture.width, picture.height) == (64, 8, 8)
-    assert [event.step for event in events.Tensors("guard/text_summary")] == [128]
+    assert [event.step for event in events.Tensors("notice/text_summary")] == [128]
 
 
 class RecordedInit:
@@ -136,7 +143,7 @@ def test_wandb_goes_online_with_a_key_which_is_never_written(run: RunFolder, mon
     assert len(files) > 3 and not [path for path in files if KEY.encode() in path.read_bytes()]
 
 
-def test_every_sitting_of_a_run_has_the_same_identity(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_session_of_a_run_has_the_same_identity(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb, arguments = pytest.importorskip("wandb"), []
     monkeypatch.setattr(wandb, "init", lambda **given: arguments.append(given) or mock.MagicMock())
     for folder in (run, run, RunFolder.create(run.path.with_name("other"))):
@@ -192,7 +199,7 @@ def test_what_keeps_wandb_from_logging_is_one_line_before_anything_is_made(
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     if how == "silent":
         monkeypatch.setattr(wandb_key, "REACH_SECONDS", 0.2)
-    monkeypatch.setattr(session, "prepare", refuse_preparation)
+    monkeypatch.setattr(stages, "prepare", refuse_preparation)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         addresses = {"silent": f"http://127.0.0.1:{port}", "unreachable": "http://127.0.0.1:9", "no address": "W&B"}
@@ -277,14 +284,14 @@ class Breaking(Logger):
 
     at: str = "open"
 
-    def open(self, run: RunFolder, config: Mapping[str, Any]) -> LogWriter:
+    def open(self, run: RunFolder, config: Mapping[str, Any]) -> Listener:
         (run.path / "its own").mkdir(exist_ok=True)
         if self.at == "open":
             raise KeyError("nothing\nthere")
         return BreakingWriter(self.at)
 
 
-class BreakingWriter(LogWriter):
+class BreakingWriter(Listener):
     """Fails at one of its calls."""
 
     def __init__(self, at: str) -> None:
@@ -294,13 +301,13 @@ class BreakingWriter(LogWriter):
         if name == self.at:
             raise OSError(28, "No space left on device")
 
-    def statistics(self, record: Mapping[str, float]) -> None:
+    def statistics(self, training: Training, record: Mapping[str, float]) -> None:
         self._call("statistics")
 
-    def picture(self, path: Path, nimg: int) -> None:
+    def picture(self, training: Training, path: Path) -> None:
         self._call("picture")
 
-    def notice(self, sentence: str, nimg: int) -> None:
+    def notice(self, training: Training, sentence: str) -> None:
         self._call("notice")
 
     def close(self) -> None:
@@ -311,11 +318,11 @@ def test_a_log_that_fails_is_told_once_and_left_alone(run: RunFolder) -> None:
     told, made = list[str](), list[Path]()
     with open_logs([Breaking(at="statistics"), Breaking(at="close")], run, {}, told.append, made) as (one, two):
         for log in (one, two):
-            log.picture(run.path / "x.png", 0)
+            log.picture(after(0), run.path / "x.png")
         assert told == []
         for _ in range(3):
-            one.statistics({})
-        two.notice("", 0)
+            one.statistics(after(0), {})
+        two.notice(after(0), "")
         assert len(told) == 1
     assert len(told) == 2 and made == [run.path / "its own"]
     name = f"{__name__}:Breaking"
@@ -330,7 +337,7 @@ def test_training_goes_on_without_a_log_that_fails(at: str, tmp_path: Path, caps
     np.savez(tmp_path / "images.npz", images=images)
     changes = {"batch_size": 4, "model.width": 4, "tracking": None, "guard": None, "preset": "custom"}
     config = api.configure(tmp_path / "images.npz", preset="dcgan-mnist", overrides={**changes, "length": "2 steps"})
-    config = session.override(config, {"loggers": [Breaking(at=at)]})
+    config = override(config, {"loggers": [Breaking(at=at)]})
     trained = api.train(config, run=tmp_path / "run")
     assert trained.status()["state"] == "finished"
     notes = json.loads(trained.folder.environment.read_text())["notes"]
@@ -350,7 +357,7 @@ def test_event_files_on_a_full_disk_are_told_of_once_and_print_nothing_else(
     with open_logs([TensorBoard()], run, {}, told.append, []) as (log,):
         monkeypatch.setattr(gfile.GFile, "write", full)
         for nimg in range(200):  # the queue's length; a thread writes
-            log.statistics({"progress/nimg": nimg, "loss/generator": 1.0})
+            log.statistics(after(nimg), {"progress/nimg": nimg, "loss/generator": 1.0})
     assert len(told) == 1 and "No space left on device" in told[0]
     assert capsys.readouterr().err == "" and threading.excepthook is hook
 

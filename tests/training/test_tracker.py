@@ -24,7 +24,7 @@ from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 from gansmith.metrics.random_conv import RandomConv
 from gansmith.plain_json import sealed, unsealed
 from gansmith.runs import RunFolder
-from gansmith.training import session
+from gansmith.training import stages
 from gansmith.training.data_facts import DataFacts
 from gansmith.training.presets import configure
 from gansmith.training.snapshots import find_snapshot, make_sampler
@@ -273,8 +273,8 @@ def test_without_tracking_the_last_generator_is_the_one(pictures: Path, tmp_path
 
 def test_images_held_out_are_never_trained_on(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
-    batches = session.Batches
-    monkeypatch.setattr(session, "Batches", lambda **fields: given.append(fields) or batches(**fields))
+    batches = stages.Batches
+    monkeypatch.setattr(stages, "Batches", lambda **fields: given.append(fields) or batches(**fields))
     run = api.train(pictures, length="2 steps", run=tmp_path / "run", overrides=small(held_out=0.2, tracking=None))
     store = given[0]["store"]
     training, held_out = split(store, 0.2)

@@ -91,7 +91,7 @@ def _members(topic: str) -> Iterator[tuple[str, str]]:
     for name in members(family(topic)):
         cls = member(family(topic), name, topic)
         summary = (inspect.getdoc(cls) or "").partition("\n")[0].rstrip(".")
-        fields = ", ".join(field.name for field in dataclasses.fields(cls))
+        fields = ", ".join(field.name for field in dataclasses.fields(cls) if field.name[0] != "_")
         yield name, f"{summary}. Fields: {fields}" if fields else summary
 
 

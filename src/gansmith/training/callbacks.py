@@ -1,68 +1,51 @@
-"""What else happens on the way, at intervals."""
+"""Callbacks: listeners that the configuration names, built in or written by the user."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from gansmith.component import Component
-from gansmith.runs import RunFolder
-from gansmith.sampling.generator import TrainedGenerator
-from gansmith.schedules import Duration, Progress
+from gansmith.schedules import Duration
+from gansmith.training.listeners import Listener, Training
 
-__all__ = ["CALLBACKS", "Callback", "LossLine", "Moment"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Moment:
-    """What a callback is told.
-
-    Args:
-        progress: how far training has come.
-        losses: the last step's mean statistics, as in stats.jsonl ("loss/generator", ...).
-        generator: the networks of now, to sample from.
-        run: the files.
-    """
-
-    progress: Progress
-    losses: Mapping[str, float]
-    generator: TrainedGenerator
-    run: RunFolder
-
-    def echo(self, line: str) -> None:
-        """Say a line to the user."""
-        print(line, flush=True)
+__all__ = ["CALLBACKS", "Callback", "LossLine"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Callback(Component):
-    """Something that happens at intervals.
+class Callback(Component, Listener):
+    """A listener with settings. Define ``call`` for something to do at intervals, or any event of ``Listener``.
+
+    A callback keeps nothing in memory, so that a resumed run behaves like an uninterrupted one: what it needs of the
+    past is in the run folder. It may stop the training with ``Training.ask_to_stop``.
 
     Args:
-        every: how often.
+        every: how often ``call`` is called.
     """
 
     table: ClassVar[str] = "gansmith.training.callbacks:CALLBACKS"
 
     every: Duration = Duration(5, "%")
 
-    @abstractmethod
-    def call(self, moment: Moment) -> None:
-        """Do it; only the main process does."""
+    def step(self, training: Training) -> None:
+        """Call ``call`` if the interval has elapsed."""
+        if self.every.due(training.before, training.progress, training.length):
+            self.call(training)
+
+    def call(self, training: Training) -> None:
+        """Act; only the main process does."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossLine(Callback):
-    """Print both losses, as document 001 words it: its "epochs" are generator updates."""
+    """Print both losses in one line; its "Epoch" counts generator updates."""
 
     every: Duration = Duration(2000, "steps")
 
-    def call(self, moment: Moment) -> None:
-        generator, discriminator = moment.losses["loss/generator"], moment.losses["loss/discriminator"]
-        epoch = moment.progress.step
-        moment.echo(f"Epoch: {epoch}, Generator Loss: {generator:.4f}, Discriminator Loss: {discriminator:.4f}")
+    def call(self, training: Training) -> None:
+        generator, discriminator = training.losses["loss/generator"], training.losses["loss/discriminator"]
+        epoch = training.progress.step
+        training.echo(f"Epoch: {epoch}, Generator Loss: {generator:.4f}, Discriminator Loss: {discriminator:.4f}")
 
 
 CALLBACKS: dict[str, type[Callback] | str] = {"loss-line": LossLine}

@@ -1,4 +1,4 @@
-"""Who is told the statistics, beside stats.jsonl: TensorBoard and Weights & Biases, both extras."""
+"""Loggers: copies of the statistics elsewhere than in stats.jsonl. TensorBoard and Weights & Biases, both extras."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shlex
 import tempfile
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,49 +20,31 @@ from PIL import Image
 from gansmith.component import Component, member_name
 from gansmith.errors import ConfigError, GansmithError, MissingExtra, RunError, explain
 from gansmith.files import replacing
+from gansmith.metrics.measurement import Measurement
 from gansmith.runs import RunFolder
+from gansmith.training.listeners import Listener, Training
 from gansmith.training.wandb_key import ONLINE, try_key, wandb_mode, within
 
-__all__ = ["LOGGERS", "LogWriter", "Logger", "TensorBoard", "WeightsAndBiases", "check_loggers", "open_logs"]
+__all__ = ["LOGGERS", "Logger", "TensorBoard", "WeightsAndBiases", "check_loggers", "open_logs"]
 
 NIMG = "progress/nimg"
 FINISH_SECONDS = 60  # in which what is left has to be uploaded when training ends
 
 
-class LogWriter(ABC):
-    """An open log."""
-
-    @abstractmethod
-    def statistics(self, record: Mapping[str, float]) -> None:
-        """Add one line of stats.jsonl."""
-
-    @abstractmethod
-    def picture(self, path: Path, nimg: int) -> None:
-        """Add a sheet of samples."""
-
-    @abstractmethod
-    def notice(self, sentence: str, nimg: int) -> None:
-        """Add something that a person should know."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Write what is left and let go."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Logger(Component):
-    """A log that can be opened for a run."""
+    """Opens a log, a listener, for a run."""
 
     table: ClassVar[str] = "gansmith.training.loggers:LOGGERS"
 
     def check(self, run: RunFolder | None) -> Sequence[str]:
-        """Find out, before anything is made or trained, whether the log can be opened; by default it can.
+        """Check, before anything is made or trained, that the log can be opened; by default it can.
 
         Args:
             run: the run that is continued; None for a new one.
 
         Returns:
-            notes for the user.
+            Notes for the user.
 
         Raises:
             GansmithError: it cannot be opened.
@@ -70,12 +52,19 @@ class Logger(Component):
         return ()
 
     @abstractmethod
-    def open(self, run: RunFolder, config: Mapping[str, Any]) -> LogWriter:
-        """Open it; continues what an earlier sitting of the same run wrote.
+    def open(self, run: RunFolder, config: Mapping[str, Any]) -> Listener:
+        """Open the log; continue what earlier sessions of the same run wrote.
 
         Raises:
             MissingExtra: the package is not installed.
         """
+
+
+class _Log(Listener):
+    """A log to which measurements are statistics too."""
+
+    def measurement(self, training: Training, measurement: Measurement) -> None:
+        self.statistics(training, {NIMG: training.progress.nimg, **measurement.named_values()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,31 +81,31 @@ class TensorBoard(Logger):
                 raise RunError(f"the logger 'tensorboard' cannot write: {explain(error)}") from error
         return ()
 
-    def open(self, run: RunFolder, config: Mapping[str, Any]) -> LogWriter:
+    def open(self, run: RunFolder, config: Mapping[str, Any]) -> Listener:
         module = _import("torch.utils.tensorboard", "tensorboard")
         return _TensorBoardWriter(module.SummaryWriter(run.path / "tensorboard"))
 
 
-class _TensorBoardWriter(LogWriter):
+class _TensorBoardWriter(_Log):
     def __init__(self, writer: Any) -> None:
         self.writer, self.excepthook = writer, threading.excepthook
         threading.excepthook = self._report
 
     def _report(self, failure: threading.ExceptHookArgs) -> None:
-        """Print what fails in a thread, but that of the event files, whose failure comes with the next call."""
+        """Print failures of threads, except of the event files' own, which the next call raises."""
         if not type(failure.thread).__module__.startswith("tensorboard"):
             self.excepthook(failure)
 
-    def statistics(self, record: Mapping[str, float]) -> None:
+    def statistics(self, training: Training, record: Mapping[str, float]) -> None:
         for key, value in record.items():
             self.writer.add_scalar(key, value, record[NIMG])
 
-    def picture(self, path: Path, nimg: int) -> None:
+    def picture(self, training: Training, path: Path) -> None:
         sheet = np.asarray(Image.open(path).convert("RGB"))
-        self.writer.add_image("samples", sheet, nimg, dataformats="HWC")
+        self.writer.add_image("samples", sheet, training.progress.nimg, dataformats="HWC")
 
-    def notice(self, sentence: str, nimg: int) -> None:
-        self.writer.add_text("guard", sentence, nimg)
+    def notice(self, training: Training, sentence: str) -> None:
+        self.writer.add_text("notice", sentence, training.progress.nimg)
 
     def close(self) -> None:
         try:
@@ -129,11 +118,11 @@ class _TensorBoardWriter(LogWriter):
 class WeightsAndBiases(Logger):
     """Weights & Biases: online if there is a key, else offline in the run's folder ``wandb/``.
 
-    The key is that of WANDB_API_KEY or of ``wandb login``, and is read by wandb itself; gansmith neither keeps nor
-    writes it. WANDB_MODE (online, offline or disabled) decides if it is set. The key is tried before anything is made.
+    wandb itself reads the key, from WANDB_API_KEY or ``wandb login``; gansmith neither stores nor writes it. WANDB_MODE
+    (online, offline or disabled) has priority if it is set. The key is tried before anything is made.
 
     Args:
-        project: under which the run appears.
+        project: the W&B project of the run.
     """
 
     project: str = "gansmith"
@@ -148,7 +137,7 @@ class WeightsAndBiases(Logger):
         folder = run.path if run else "the run's folder"
         return (f"wandb has no key (WANDB_API_KEY, or wandb login): it logs offline, in {folder}/wandb",)
 
-    def open(self, run: RunFolder, config: Mapping[str, Any]) -> LogWriter:
+    def open(self, run: RunFolder, config: Mapping[str, Any]) -> Listener:
         wandb = _import("wandb", "wandb")
         session = wandb.init(
             project=self.project,
@@ -160,22 +149,22 @@ class WeightsAndBiases(Logger):
             mode=wandb_mode(),
             settings=wandb.Settings(silent=True),
         )
-        session.define_metric("*", step_metric=NIMG)  # its own steps may not go back, as those of a training can
+        session.define_metric("*", step_metric=NIMG)  # W&B's own steps cannot decrease, as ours do at a rollback
         return _WandbWriter(session, wandb.Image, run.path / "wandb")
 
 
-class _WandbWriter(LogWriter):
+class _WandbWriter(_Log):
     def __init__(self, session: Any, image: Any, folder: Path) -> None:
         self.session, self.image, self.folder = session, image, folder
 
-    def statistics(self, record: Mapping[str, float]) -> None:
+    def statistics(self, training: Training, record: Mapping[str, float]) -> None:
         self.session.log(dict(record))
 
-    def picture(self, path: Path, nimg: int) -> None:
-        self.session.log({"samples": self.image(str(path)), NIMG: nimg})
+    def picture(self, training: Training, path: Path) -> None:
+        self.session.log({"samples": self.image(str(path)), NIMG: training.progress.nimg})
 
-    def notice(self, sentence: str, nimg: int) -> None:
-        self.session.log({"guard": sentence, NIMG: nimg})
+    def notice(self, training: Training, sentence: str) -> None:
+        self.session.log({"notice": sentence, NIMG: training.progress.nimg})
 
     def close(self) -> None:
         """Upload what is left.
@@ -196,14 +185,14 @@ def _import(module: str, extra: str) -> Any:
 
 
 def _offline_before(run: RunFolder | None) -> Sequence[str]:
-    """What to do with what was logged offline before there was a key."""
+    """Return the command that uploads what was logged offline, before there was a key."""
     left = sorted((run.path / "wandb").glob("offline-run-*")) if run else []
     sync = shlex.join(["wandb", "sync", *(str(path) for path in left)])
     return (f"wandb logged offline before; upload that with: {sync}",) if left else ()
 
 
 def _identifier(run: RunFolder) -> str:
-    """The same for every sitting of a run: kept in the run folder."""
+    """Return the run's W&B id, the same in every session; it is kept in the run folder."""
     path = run.path / "wandb" / "run_id"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
@@ -212,18 +201,18 @@ def _identifier(run: RunFolder) -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
-# --- those of a configuration ------------------------------------------------------------------------------
+# --- the loggers of a configuration ------------------------------------------------------------------------------
 
 
 def check_loggers(loggers: Sequence[Logger], run: RunFolder | None = None) -> list[str]:
-    """Find out whether all can be opened, before anything is made.
+    """Check, before anything is made, that all loggers can be opened.
 
     Args:
         loggers: of the configuration.
         run: the run that is continued; None for a new one.
 
     Returns:
-        notes for the user.
+        Notes for the user.
 
     Raises:
         GansmithError: one cannot be opened.
@@ -238,26 +227,26 @@ def check_loggers(loggers: Sequence[Logger], run: RunFolder | None = None) -> li
 @contextlib.contextmanager
 def open_logs(
     loggers: Sequence[Logger], run: RunFolder, config: Mapping[str, Any], tell: Callable[[str], None], made: list[Path]
-) -> Iterator[list[LogWriter]]:
-    """Open the logs; one that fails later, while training, is told and left alone, and training goes on.
+) -> Iterator[list[Listener]]:
+    """Open the logs, and close them after the block. A log that fails while training is reported once and closed.
 
     Args:
         loggers: of the configuration.
         run: where they may write.
         config: the configuration, plain.
-        tell: is given a sentence where a log fails.
-        made: is given what they add to the run's folder.
+        tell: receives a sentence if a log fails.
+        made: receives the paths that loggers add to the run folder.
 
     Raises:
         GansmithError: one cannot be opened.
     """
     with contextlib.ExitStack() as stack:
-        logs: list[LogWriter] = []
+        logs: list[Listener] = []
         for logger in loggers:
             before = set(run.path.iterdir())
             try:
                 with _named(logger):
-                    log = _PatientWriter(logger.open(run, config), member_name(logger), tell)
+                    log = _Guarded(logger.open(run, config), member_name(logger), tell)
             finally:
                 made += set(run.path.iterdir()) - before
             logs.append(log)
@@ -267,7 +256,7 @@ def open_logs(
 
 @contextlib.contextmanager
 def _named(logger: Logger) -> Iterator[None]:
-    """Make one line of whatever a logger raises."""
+    """Turn whatever a logger raises into an error of one line."""
     try:
         yield
     except GansmithError:
@@ -279,34 +268,40 @@ def _named(logger: Logger) -> Iterator[None]:
         ) from error
 
 
-class _PatientWriter(LogWriter):
-    """A log whose failures are told once and then end it, not the training.
+class _Guarded(Listener):
+    """A log whose first failure is reported and ends the log, not the training.
 
     Args:
         log: the log.
         name: of its logger.
-        tell: is given the sentence.
+        tell: receives the sentence.
     """
 
-    def __init__(self, log: LogWriter, name: str, tell: Callable[[str], None]) -> None:
+    def __init__(self, log: Listener, name: str, tell: Callable[[str], None]) -> None:
         self.log, self.name, self.tell, self.failed = log, name, tell, False
 
-    def statistics(self, record: Mapping[str, float]) -> None:
-        self._attempt(lambda log: log.statistics(record))
+    def step(self, training: Training) -> None:
+        self._attempt(lambda log: log.step(training))
 
-    def picture(self, path: Path, nimg: int) -> None:
-        self._attempt(lambda log: log.picture(path, nimg))
+    def statistics(self, training: Training, record: Mapping[str, float]) -> None:
+        self._attempt(lambda log: log.statistics(training, record))
 
-    def notice(self, sentence: str, nimg: int) -> None:
-        self._attempt(lambda log: log.notice(sentence, nimg))
+    def picture(self, training: Training, path: Path) -> None:
+        self._attempt(lambda log: log.picture(training, path))
+
+    def notice(self, training: Training, sentence: str) -> None:
+        self._attempt(lambda log: log.notice(training, sentence))
+
+    def measurement(self, training: Training, measurement: Measurement) -> None:
+        self._attempt(lambda log: log.measurement(training, measurement))
 
     def close(self) -> None:
         if self.failed:
-            with contextlib.suppress(Exception):  # the failure was told
+            with contextlib.suppress(Exception):  # the failure was reported
                 self.log.close()
         self._attempt(lambda log: log.close())
 
-    def _attempt(self, write: Callable[[LogWriter], None]) -> None:
+    def _attempt(self, write: Callable[[Listener], None]) -> None:
         if self.failed:
             return
         try:

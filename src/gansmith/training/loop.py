@@ -1,10 +1,9 @@
-"""The loop around the steps: before, at each step, at each interval, after."""
+"""The training loop: what happens at the start, at each step, at each interval and at the end."""
 
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from gansmith import dist
 from gansmith.data.resident import BatchAt
@@ -12,43 +11,17 @@ from gansmith.errors import TrainingDiverged
 from gansmith.metrics.measurement import Measurement
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
-from gansmith.schedules import Progress
-from gansmith.training.callbacks import Moment
 from gansmith.training.guard.guardian import Guardian
 from gansmith.training.guard.journal import Event
-from gansmith.training.loggers import LogWriter
+from gansmith.training.listeners import Listener, Training
 from gansmith.training.state import TrainState
 from gansmith.training.steps import train_step
 from gansmith.training.tracker import Tracker
 
-__all__ = ["Watcher", "train"]
+__all__ = ["run_loop"]
 
 
-class Watcher(ABC):
-    """Who is told how training goes: the progress bar, or nobody."""
-
-    @abstractmethod
-    def step(self, progress: Progress) -> None:
-        """A step has been made."""
-
-    @abstractmethod
-    def interval(self, progress: Progress, record: dict[str, float]) -> None:
-        """Statistics have been written."""
-
-    @abstractmethod
-    def picture(self, path: str) -> None:
-        """Samples have been written."""
-
-    @abstractmethod
-    def measurement(self, measurement: Measurement) -> None:
-        """The figure has been measured."""
-
-    @abstractmethod
-    def notice(self, sentence: str) -> None:
-        """Something has happened that the user should know."""
-
-
-def train(
+def run_loop(
     state: TrainState,
     batch_at: BatchAt,
     run: RunFolder,
@@ -56,30 +29,28 @@ def train(
     *,
     guardian: Guardian | None = None,
     tracker: Tracker | None = None,
-    watchers: Sequence[Watcher] = (),
-    logs: Sequence[LogWriter] = (),
+    listener: Listener | None = None,
     stop_asked: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Train until the configured length is reached or somebody asks to stop; saves at the end either way.
+    """Train until the configured length is reached or a stop is requested; save a checkpoint either way.
 
     Args:
         state: where to start; changed in place.
         batch_at: the real images for (nimg, rank, world size), as ``Batches.batch`` gives them.
-        run: where everything is written, by the main process.
-        sampler: what pictures are made with.
-        guardian: sees what goes wrong, and goes back to a good checkpoint.
-        tracker: measures how good they are, and keeps the best generator.
-        watchers: are told of every step.
-        logs: are told the statistics.
+        run: the run folder, written by the main process.
+        sampler: draws the samples.
+        guardian: detects failures and goes back to a good checkpoint.
+        tracker: measures the tracked metric and keeps the best generator.
+        listener: receives the events; in the main process only.
         stop_asked: polled after every step.
 
     Returns:
-        whether the length was reached.
+        Whether the length was reached.
 
     Raises:
-        TrainingDiverged: training is ruined, and no guard may or can mend it; the last good checkpoint is named.
+        TrainingDiverged: training has failed, and the guard is off or out of remedies; names the last good checkpoint.
     """
-    loop = _Loop(state, batch_at, run, sampler, guardian, tracker, watchers, logs)
+    loop = _Loop(state, batch_at, run, sampler, guardian, tracker, listener or Listener())
     if state.step == 0:
         loop.at_start()
     stopped = False
@@ -90,7 +61,7 @@ def train(
 
 
 class _Loop:
-    """The loop's few moments: before, at each step, at each interval, after."""
+    """The events of the loop, and the state that they share."""
 
     def __init__(
         self,
@@ -100,12 +71,12 @@ class _Loop:
         sampler: TrainedGenerator,
         guardian: Guardian | None,
         tracker: Tracker | None,
-        watchers: Sequence[Watcher],
-        logs: Sequence[LogWriter],
+        listener: Listener,
     ) -> None:
         self.state, self.batch_at, self.run, self.sampler, self.tracker = state, batch_at, run, sampler, tracker
-        self.guardian, self.watchers, self.logs = guardian, watchers, logs
-        self.sitting = time.perf_counter() - state.seconds
+        self.guardian, self.listener = guardian, listener
+        self.training = Training(state=state, generator=sampler, run=run, before=state.progress)
+        self.began = time.perf_counter() - state.seconds
         self.last_interval = state.progress
         self.last_picture = -1 if state.step == 0 else state.nimg
         self.last_measurement = -1 if state.step == 0 else state.nimg
@@ -115,53 +86,50 @@ class _Loop:
         if self.state.config.samples.at_start:
             self.write_samples()
         if self.guardian:
-            self.save()  # to go back to, should the start go wrong
+            self.save()  # a checkpoint to go back to if the start fails
 
     def one_step(self, stop_asked: Callable[[], bool]) -> bool:
         state, config = self.state, self.state.config
-        before = state.progress
+        before = self.training.before = state.progress
         train_step(state, self.batch_at)
-        state.seconds, stop = dist.agree(time.perf_counter() - self.sitting, stop_asked())
+        state.seconds, stop = dist.agree(time.perf_counter() - self.began, stop_asked())
         now = state.progress
-        for watcher in self.watchers:
-            watcher.step(now)
+        self.listener.step(self.training)
         while state.notices:
             self.notice(state.notices.pop(0))
-        for callback in config.callbacks:
-            if callback.every.due(before, now, config.length):
-                self.call_back(callback.call)
         if config.log_every.due(before, now, config.length) or config.length.reached(now):
             self.write_statistics()
         if state.nimg < now.nimg:
-            return stop  # the guard went back
+            return self.is_asked_to_stop() or stop  # the guard went back
         if config.samples.every.due(before, now, config.length):
             self.write_samples()
         if self.tracker and self.tracker.tracking.every.due(before, now, config.length):
-            self.judge(self.tracker, sparingly=True)
+            self.measure(self.tracker, sparingly=True)
         if config.checkpoint_every.due(before, now, config.length):
             self.save()
-        return stop
+        return self.is_asked_to_stop() or stop
+
+    def is_asked_to_stop(self) -> bool:
+        """Whether a listener has asked to stop; all ranks agree. Only users' listeners ask, so only they cost time."""
+        asked, config = bool(self.training.stop_reason), self.state.config
+        return dist.agree(0.0, asked)[1] if config.callbacks or config.loggers else asked
 
     def at_end(self, *, finished: bool) -> None:
         if finished and self.last_picture < self.state.nimg:
             self.write_samples()
         if finished and self.tracker and self.last_measurement < self.state.nimg:
-            self.judge(self.tracker, sparingly=False)
+            self.measure(self.tracker, sparingly=False)
         if finished and self.tracker and self.measurement and self.last_measurement == self.state.nimg:
             self.tracker.decide(self.state, self.measurement)
         self.save()
+        if self.training.stop_reason and not finished:
+            self.notice(f"a callback stopped the training: {self.training.stop_reason}")
 
     def notice(self, sentence: str) -> None:
-        """Tell the user, and whoever reads environment.json."""
+        """Pass a notice on, and add it to environment.json."""
         if dist.is_main():
             self.run.add_note(sentence)
-        for watcher in self.watchers:
-            watcher.notice(sentence)
-
-    def call_back(self, call: Callable[[Moment], None]) -> None:
-        if dist.is_main():
-            losses = self.state.statistics.last_means()
-            call(Moment(progress=self.state.progress, losses=losses, generator=self.sampler, run=self.run))
+        self.listener.notice(self.training, sentence)
 
     def write_statistics(self) -> None:
         if not self.is_sound():
@@ -181,37 +149,28 @@ class _Loop:
         record |= found
         if dist.is_main():
             self.run.append_stats(record)
-            for log in self.logs:
-                log.statistics(record)
-            for watcher in self.watchers:
-                watcher.interval(progress, record)
+            self.listener.statistics(self.training, record)
         self.guard(record)
 
     def write_samples(self) -> None:
         self.last_picture = self.state.nimg
         if dist.is_main():
             path = self.state.config.samples.write(self.sampler, self.state.progress, self.run)
-            for log in self.logs:
-                log.picture(path, self.state.nimg)
-            for watcher in self.watchers:
-                watcher.picture(str(path))
+            self.listener.picture(self.training, path)
         dist.barrier()
 
-    def judge(self, tracker: Tracker, *, sparingly: bool) -> None:
+    def measure(self, tracker: Tracker, *, sparingly: bool) -> None:
         if (sparingly and not tracker.affordable(self.state)) or not self.is_sound():
             return
         self.last_measurement = self.state.nimg
         self.measurement = measurement = tracker.measure(self.state)
         if dist.is_main():
-            for log in self.logs:
-                log.statistics({"progress/nimg": self.state.nimg, **measurement.named_values()})
-            for watcher in self.watchers:
-                watcher.measurement(measurement)
+            self.listener.measurement(self.training, measurement)
 
     def save(self) -> None:
         if not self.is_sound():
             return
-        # All ranks come along: a checkpoint holds the statistics of all.
+        # A collective call: a checkpoint holds the statistics of all ranks.
         plain = self.state.statistics.to_plain()
         if dist.is_main():
             keep, spared = (
@@ -228,28 +187,28 @@ class _Loop:
         return self.guardian.probe(self.state) if self.guardian else {}
 
     def guard(self, record: Mapping[str, float]) -> None:
-        """Let the guard see a line of statistics; say what it has to say, and do what it must."""
+        """Let the guard look at a line of statistics, report what it finds, and recover from a failure."""
         guardian = self.guardian
         if guardian is None:
             if max(record["skipped/generator"], record["skipped/discriminator"]) > 0:
-                raise self.diverged("a gradient is no number")
+                raise self.diverged("a gradient contains NaN or infinity")
             return
         events = dist.from_main(lambda: guardian.detect(record))
         for event in events:
-            self.say(guardian, event)
+            self.report(guardian, event)
         failures = [event for event in events if event.severity == "failure" and event.what != "over"]
         if failures:
             self.recover(guardian, failures[0])
 
     def is_sound(self) -> bool:
-        """Whether all weights are numbers; where they are not, the guard has done what it can."""
+        """Whether all weights are finite; if not, the guard has gone back to a good checkpoint."""
         if dist.from_main(self.state.is_finite):
             return True
         guardian = self.guardian
         if guardian is None:
-            raise self.diverged("a weight is no number any more")
+            raise self.diverged("a weight is NaN or infinite")
         failure = dist.from_main(lambda: guardian.detect_not_finite(self.state))
-        self.say(guardian, failure)
+        self.report(guardian, failure)
         self.recover(guardian, failure)
         return False
 
@@ -257,22 +216,16 @@ class _Loop:
         rollback = guardian.respond(self.state, failure)
         if rollback is None:
             return
-        self.tell(rollback)
+        self.listener.notice(self.training, f"guard: {rollback.sentence}")
         self.last_interval = self.state.progress
         self.last_picture, self.last_measurement = (
             min(last, self.state.nimg) for last in (self.last_picture, self.last_measurement)
         )
 
-    def say(self, guardian: Guardian, event: Event) -> None:
+    def report(self, guardian: Guardian, event: Event) -> None:
         if dist.is_main():
             guardian.write(self.state, event)
-        self.tell(event)
-
-    def tell(self, event: Event) -> None:
-        for log in self.logs:
-            log.notice(event.sentence, event.nimg)
-        for watcher in self.watchers:
-            watcher.notice(f"guard: {event.sentence}")
+        self.listener.notice(self.training, f"guard: {event.sentence}")
 
     def diverged(self, why: str) -> TrainingDiverged:
         saved = self.run.checkpoints()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gansmith.component import override
+from gansmith.component import fields_set, override
 from gansmith.data import resolve
 from gansmith.data.cifar import Cifar10
 from gansmith.data.folder import Folder
@@ -24,11 +24,11 @@ from gansmith.optimizers import Adam
 from gansmith.penalties import R1, R2
 from gansmith.schedules import Duration
 from gansmith.training.callbacks import LossLine
-from gansmith.training.config import Config
+from gansmith.training.config import Config, differences
 from gansmith.training.sample_sheets import SampleFiles, SampleGrid
 from gansmith.trust import from_the_user
 
-__all__ = ["DEFAULT_PRESET", "PRESETS", "Preset", "build_config", "configure", "preset"]
+__all__ = ["DEFAULT_PRESET", "PRESETS", "Preset", "build_config", "configure", "find_set_fields", "preset"]
 
 DEFAULT_PRESET = "auto"
 
@@ -92,6 +92,16 @@ def build_config(
     elif root is not None:
         raise ConfigError("root: says where a named data set lies; name the data set too")
     return override(config, overrides or {})
+
+
+def find_set_fields(config: Config) -> frozenset[str]:
+    """Return the dotted paths of the fields that the user has set, even to the values that they had.
+
+    ``override`` remembers them. Of a configuration that was changed in another way, such as by ``dataclasses.replace``,
+    those are added that differ from the preset's own.
+    """
+    own = PRESETS[config.preset].config if config.preset in PRESETS else config
+    return fields_set(config) | differences(own, config).keys()
 
 
 _EACH_EPOCH = SampleGrid(every=Duration(1, "epochs"), at_start=False, filename="image_at_epoch_{epoch:04}.png")

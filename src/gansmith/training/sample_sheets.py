@@ -19,13 +19,25 @@ from gansmith.component import (
 )
 from gansmith.errors import ConfigError, tell
 from gansmith.images.pixels import save_png
+from gansmith.images.plots import plot_losses
 from gansmith.images.sheets import SheetRows, grid, num_present, shown_classes
+from gansmith.images.video import can_write_mp4, thinned, write_animation
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.schedules import Duration, Progress
 from gansmith.types import PixelArray
 
-__all__ = ["SAMPLES", "PictureWriter", "SampleFiles", "SampleGrid", "filled", "read_frame", "read_frames", "written"]
+__all__ = [
+    "SAMPLES",
+    "PictureWriter",
+    "SampleFiles",
+    "SampleGrid",
+    "filled",
+    "read_frame",
+    "read_frames",
+    "write_final_pictures",
+    "written",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +177,17 @@ def read_frames(moments: Iterable[list[Path]]) -> Iterator[PixelArray]:
             yield read_frame(paths)
         except Exception as error:  # a damaged file makes Pillow raise nearly anything, as SyntaxError
             tell(f"{paths[0]}: this picture is damaged ({error}); the animation leaves it out")
+
+
+def write_final_pictures(run: RunFolder, samples: PictureWriter) -> None:
+    """Write the curves of the losses, and an animation of the samples, so far as there are any."""
+    records = run.read_stats()
+    if records:
+        plot_losses(records, run.curves)
+    frames = thinned(samples.frames(run))
+    if frames:
+        for suffix in ("gif", "mp4") if can_write_mp4() else ("gif",):
+            write_animation(read_frames(frames), run.animation(suffix))
 
 
 SAMPLES: dict[str, type[PictureWriter] | str] = {"grid": SampleGrid, "files": SampleFiles}

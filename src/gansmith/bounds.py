@@ -1,0 +1,73 @@
+"""What a field of a component may hold beyond its type: ranges, and how its text is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+__all__ = [
+    "AtLeast",
+    "Between",
+    "Fraction",
+    "NonNegative",
+    "Positive",
+    "PositiveInt",
+    "ReadAs",
+    "Seed",
+    "Side",
+]
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """A bound on a number: ``low <= value``."""
+
+    low: float
+
+    def __contains__(self, value: float) -> bool:
+        return value >= self.low
+
+    def __str__(self) -> str:
+        return f"at least {self.low}"
+
+
+@dataclass(frozen=True)
+class Between:
+    """A bound on a number: ``low <= value <= high``, or without an end where it is marked open."""
+
+    low: float
+    high: float
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"more than {self.low}"
+        low, high = "more than" if self.open_low else "from", "to below" if self.open_high else "to"
+        return f"{low} {self.low} {high} {self.high}"
+
+
+@dataclass(frozen=True)
+class ReadAs:
+    """How a field's value is read from a text or a number: ``Annotated[tuple[int, int], ReadAs(parse_size)]``.
+
+    Args:
+        read: takes the text and the field's dotted path; raises a ConfigError.
+    """
+
+    read: Callable[[str, str], Any]
+
+
+PositiveInt = Annotated[int, Between(1, 1_000_000)]  # what takes memory has a bound of its own, where it stands
+Seed = Annotated[int, Between(0, 2**63 - 1)]
+Side = Annotated[int, Between(1, 4096)]  # of an image, in pixels
+Positive = Annotated[float, Between(0, math.inf, open_low=True, open_high=True)]
+NonNegative = Annotated[float, AtLeast(0)]
+Fraction = Annotated[float, Between(0, 1)]

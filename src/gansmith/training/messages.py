@@ -1,0 +1,73 @@
+"""What a session prints before and after training."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from gansmith.console import print_lines
+from gansmith.data.class_names import describe_classes
+from gansmith.data.store import Store
+from gansmith.errors import command
+from gansmith.runs import RunFolder
+from gansmith.training.stages import Built, Chosen, Prepared
+from gansmith.training.state import TrainState
+from gansmith.types import ImageSpec
+
+__all__ = ["describe_data", "introduce", "say_goodbye"]
+
+
+def introduce(console: Console, folder: RunFolder, prepared: Prepared, chosen: Chosen, built: Built) -> None:
+    """Print the data, the automatic choices, the networks and the device."""
+    config, state = chosen.config, built.state
+    quality = built.tracker.summary() if built.tracker else "quality tracking off; the last generator is kept"
+    since = f"from step {state.step} " if state.step else ""
+    lines = [
+        f"data    {describe_data(prepared, use_labels=config.use_labels)}",
+        *(f"auto    {reason}" for reason in chosen.reasons),
+        f"model   {config.preset}: G {_millions(state.generator)}, D {_millions(state.discriminator)} weights",
+        f"quality {quality}",
+        f"device  {state.compute.name}, {state.compute.precision}, {torch.get_num_threads()} threads",
+        *(f"note    {note}" for note in (*built.notes, *built.remarks)),
+        f"run     {folder.path}, {since}for {config.length}",
+    ]
+    print_lines(console, lines)
+
+
+def describe_data(prepared: Prepared, *, use_labels: bool) -> str:
+    """Return one line about the images: how many, of which size and classes."""
+    store = prepared.store
+    spec = ImageSpec(height=store.spec.height, width=store.spec.width, channels=store.spec.channels)
+    held_out = f", {len(prepared.held_out):,} of them held out" if len(prepared.held_out) else ""
+    skipped = f", {len(store.skipped)} files skipped" if store.skipped else ""
+    return f"{store.title}: {len(store):,} images{held_out}, {spec}, {_describe_labels(store, use_labels)}{skipped}"
+
+
+def _describe_labels(store: Store, use_labels: bool) -> str:
+    if store.labels is None:
+        return "no labels"
+    if not use_labels:
+        return f"its {len(store.class_names)} classes unused (--use_labels true trains with them)"
+    counts = np.bincount(store.labels, minlength=len(store.class_names)).tolist()
+    there = [name for name, count in zip(store.class_names, counts, strict=True) if count]
+    return f"{describe_classes(counts)} ({', '.join(there[:3])}{', ...' if len(there) > 3 else ''})"
+
+
+def say_goodbye(console: Console, folder: RunFolder, state: TrainState, finished: bool) -> None:
+    """Print how far training came, and the commands for what can be done next."""
+    speed = state.nimg / max(state.seconds, 1e-9)
+    verb = "finished" if finished else "stopped"
+    again = "train on" if finished else "resume"
+    longer = ' --length "..."' if finished else ""
+    lines = [
+        f"{verb} at step {state.step}, {state.nimg / 1000:.0f} kimg, {speed:.0f} img/s",
+        f"look at    {folder.images}, {folder.animation('gif')}",
+        f"sample     {command('sample', folder.path)}",
+        f"{again:10} {command('resume', folder.path)}{longer}",
+    ]
+    print_lines(console, lines)
+
+
+def _millions(network: torch.nn.Module) -> str:
+    return f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:.2f} M"

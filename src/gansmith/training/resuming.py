@@ -1,0 +1,76 @@
+"""Checks before a run is resumed: is it finished, and are data and configuration those that it was trained with?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from gansmith.errors import RunError, command
+from gansmith.plain_json import read_json
+from gansmith.runs import RunFolder
+from gansmith.training.config import Config, differences
+from gansmith.training.data_facts import DataFacts
+
+__all__ = ["describe_finished", "refuse_other_data", "refuse_unnamed_changes"]
+
+
+def describe_finished(folder: RunFolder, config: Config, trained_with: Mapping[str, Any]) -> str:
+    """Say in one line that a run is finished, and how to train it longer; "" if there is something left to train.
+
+    Args:
+        folder: the run.
+        config: what to resume it with.
+        trained_with: the plain configuration of its newest checkpoint.
+    """
+    try:
+        status = read_json(folder.status)
+    except (OSError, ValueError):  # a damaged file is written again
+        return ""
+    finished = isinstance(status, dict) and status.get("state") == "finished"
+    if not finished or differences(trained_with, config):
+        return ""
+    longer = command("resume", folder.path, "--length", "...")
+    return f"{folder.path}: finished (length {config.length}, step {status.get('step')}); train longer with: {longer}"
+
+
+def refuse_other_data(folder: RunFolder, facts: DataFacts) -> None:
+    """Refuse images other than those that the run was trained on.
+
+    Raises:
+        RunError: their digests differ.
+    """
+    if DataFacts.read(folder.data).digest != facts.digest:
+        raise RunError(
+            f"{folder.path}: the images are not those that this run was trained on (their digest differs); "
+            "bring the old ones back, or start a new run"
+        )
+
+
+def refuse_unnamed_changes(
+    folder: RunFolder, config: Config, changes: Mapping[str, Any], trained_with: Mapping[str, Any]
+) -> None:
+    """Refuse a configuration that differs from the checkpoint's in a field that the user has not named.
+
+    Args:
+        folder: the run.
+        config: what to resume it with.
+        changes: the fields that the user has named, by dotted path.
+        trained_with: the plain configuration of the newest checkpoint.
+
+    Raises:
+        RunError: it differs.
+    """
+    changed = differences(trained_with, config)
+    named = [path for path in changed if any(path == name or path.startswith(f"{name}.") for name in changes)]
+    for path, (old, new) in changed.items():
+        if path not in named:
+            raise RunError(
+                f"{folder.config}: {path} is {new}, but the run was trained with {old}; "
+                f"put it back, or change it on purpose: {command('resume', folder.path, f'--{path}', _as_typed(new))}"
+            )
+
+
+def _as_typed(value: Any) -> str:
+    """A value of a configuration as it is written on the command line."""
+    return "none" if value is None else value if isinstance(value, str) else json.dumps(value)

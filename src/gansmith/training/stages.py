@@ -1,0 +1,219 @@
+"""The stages before training, each with the value that it returns: prepare the data, choose, build the parts."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gansmith import dist
+from gansmith.augment import AdaptiveAugment, resolve_operations
+from gansmith.component import override
+from gansmith.console import work_progress
+from gansmith.data.batches import ENOUGH_HELD_OUT, Batches, Indices, split
+from gansmith.data.resident import BatchAt, place_batches
+from gansmith.data.store import Store, prepare
+from gansmith.devices import Compute, free_bytes
+from gansmith.errors import ConfigError, MetricError
+from gansmith.metrics.metric import Estimate
+from gansmith.metrics.mirror_asymmetry import choose_operations, measure_mirror_asymmetry
+from gansmith.runs import RunFolder
+from gansmith.sampling.generator import TrainedGenerator
+from gansmith.training import auto
+from gansmith.training.checkpoint import Checkpoint
+from gansmith.training.config import Config
+from gansmith.training.data_facts import DataFacts, machine_changes
+from gansmith.training.guard.probes import LEAST_HELD_OUT
+from gansmith.training.progress_bar import learning_progress, open_console
+from gansmith.training.snapshots import make_sampler, set_damage_aside
+from gansmith.training.state import TrainState
+from gansmith.training.tracker import Tracker, open_tracker
+
+__all__ = ["Built", "Chosen", "Prepared", "build_training", "choose_config", "prepare_data"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """The data of a training.
+
+    Args:
+        store: all images.
+        facts: what a run remembers of them.
+        training: the images to train on.
+        held_out: the other images.
+        mirror_asymmetry: measures how well images can be told from their mirror images, at most once; None if there
+            are too few images. See ``metrics.mirror_asymmetry``.
+    """
+
+    store: Store
+    facts: DataFacts
+    training: Indices
+    held_out: Indices
+    mirror_asymmetry: Callable[[], Estimate | None]
+
+
+def prepare_data(config: Config) -> Prepared:
+    """Read the images, or open the store of an earlier reading, and split them; the main process reads for all.
+
+    Raises:
+        DataError: nothing to read, or too many images cannot be read.
+        ConfigError: augmentation by held-out images, of which there are too few.
+    """
+    console = open_console()
+    with dist.main_first(), work_progress("preparing images", console) as progress:
+        store = prepare(config.data, config.preparation, progress=progress)
+    training, held_out = split(store, config.held_out, least=ENOUGH_HELD_OUT)
+    _refuse_blind_augmentation(config, len(held_out))
+
+    @functools.cache
+    def measure_once() -> Estimate | None:
+        with work_progress("looking for left and right", console) as progress:
+            return measure_mirror_asymmetry(store, training, progress)
+
+    return Prepared(
+        store=store,
+        facts=DataFacts.of(store),
+        training=training,
+        held_out=held_out,
+        mirror_asymmetry=measure_once,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """A configuration with nothing left open.
+
+    Args:
+        config: the configuration.
+        reasons: a line for each automatic choice.
+    """
+
+    config: Config
+    reasons: tuple[str, ...] = ()
+
+
+def choose_config(config: Config, prepared: Prepared, compute: Compute) -> Chosen:
+    """Return the configuration with nothing left open, and why each automatic choice was made.
+
+    All ranks take part in the trials; the main process decides.
+
+    Raises:
+        ConfigError: augmentation without operations, for data of which no safe ones are known.
+    """
+    reasons: tuple[str, ...] = ()
+    measure = functools.partial(dist.from_main, prepared.mirror_asymmetry)
+    if config.preset == "auto":
+        situation = _describe_situation(config, prepared, compute)
+        config, reasons = auto.choose(config, situation, auto.Trials(situation.spec, compute))
+    if config.augment is not None:
+        shape = prepared.store.kind, prepared.store.spec.channels
+        operations, remark = resolve_operations(config.augment.operations, *shape, "config.augment"), ""
+        if not config.augment.operations:
+            operations, remark = choose_operations(*shape, measure, "config.augment")
+        reasons = (*reasons, f"augment  {remark}") if remark else reasons
+        config = override(config, {"augment.operations": list(operations)})
+    chosen = Chosen(config=config, reasons=reasons)
+    return dist.from_main(lambda: chosen)
+
+
+def _describe_situation(config: Config, prepared: Prepared, compute: Compute) -> auto.Situation:
+    """Collect what the automatic choices depend on."""
+    store, training = prepared.store, prepared.training
+    spec = prepared.facts.spec(config.use_labels)
+    labels = store.labels[training] if spec.num_classes and store.labels is not None else np.zeros(0, np.int64)
+    return auto.Situation(
+        spec=spec,
+        kind=store.kind,
+        class_counts=np.bincount(labels, minlength=spec.num_classes).tolist(),
+        num_images=len(training),
+        num_held_out=len(prepared.held_out),
+        length=config.length,
+        device=compute.device.type,
+        free_bytes=free_bytes(compute.device),
+        mirror_asymmetry=functools.partial(dist.from_main, prepared.mirror_asymmetry),
+    )
+
+
+def _refuse_blind_augmentation(config: Config, num: int) -> None:
+    """Refuse augmentation by held-out images where the guard cannot measure them."""
+    augment = config.augment
+    if not isinstance(augment, AdaptiveAugment) or augment.by != "held-out":
+        return
+    if config.guard is None or num < LEAST_HELD_OUT:
+        why = "there is no guard" if config.guard is None else f"{num} images are held out"
+        raise ConfigError(
+            f"config.augment.by: held-out needs a guard and {LEAST_HELD_OUT} held-out images, and {why}; "
+            'choose "sign", or change config.guard or config.held_out'
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Built:
+    """The parts of a training.
+
+    Args:
+        state: the networks and all else that changes.
+        sampler: draws samples with the averaged weights, if the run averages them.
+        tracker: measures the tracked metric; None if there is none.
+        batch_at: the real images for (nimg, rank, world size).
+        notes: sentences to print and to record in environment.json.
+        remarks: sentences to print only.
+    """
+
+    state: TrainState
+    sampler: TrainedGenerator
+    tracker: Tracker | None
+    batch_at: BatchAt
+    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def build_training(
+    folder: RunFolder,
+    prepared: Prepared,
+    config: Config,
+    compute: Compute,
+    saved: Checkpoint | None = None,
+    notes: Sequence[str] = (),
+) -> Built:
+    """Make the networks and what feeds and measures them; load a checkpoint into them if there is one.
+
+    Raises:
+        GansmithError: the networks do not fit into the memory, or are not those of the checkpoint.
+    """
+    store, training = prepared.store, prepared.training
+    spec = prepared.facts.spec(config.use_labels)
+    state = TrainState.create(config, spec, compute, epoch_size=len(training))
+    if saved:
+        state.load(saved)
+        dist.barrier()
+        notes = [*notes, *(set_damage_aside(folder, state.step) if dist.is_main() else ())]
+    changes = tuple(machine_changes(folder, compute)) if saved else ()
+    sampler = make_sampler(state.generator_ema, config, prepared.facts)
+    tracker, trouble = _open_tracker(folder, prepared, config, sampler)
+    batches = Batches(
+        store=store, batch_size=config.batch_size, seed=config.seed, balance=config.balance, subset=training
+    )
+    return Built(
+        state=state,
+        sampler=sampler,
+        tracker=tracker,
+        batch_at=place_batches(compute.device, batches),
+        notes=tuple(notes),
+        remarks=(*store.notes, *compute.notes, *trouble, *changes),
+    )
+
+
+def _open_tracker(
+    folder: RunFolder, prepared: Prepared, config: Config, sampler: TrainedGenerator
+) -> tuple[Tracker | None, list[str]]:
+    """Open the tracker; None if it is off, or with the reason if these data cannot be measured."""
+    if config.tracking is None:
+        return None, []
+    try:
+        with learning_progress(open_console()) as progress:
+            return open_tracker(config.tracking, prepared.store, prepared.training, folder, sampler, progress), []
+    except MetricError as error:
+        return None, [f"quality tracking off, the last generator is kept: {error}"]
