@@ -83,7 +83,7 @@ def measured(
     ways: dict[str, tuple[Work, Work, bool]] = {
         "forward": (
             lambda: F.conv2d(x, weight, None, stride, padding),
-            lambda: matmul.convolved(x, weight, None, geometry),
+            lambda: matmul.convolve_patches(x, weight, None, geometry),
             False,
         ),
         "gradient of the input": (

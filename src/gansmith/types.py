@@ -30,7 +30,7 @@ __all__ = [
     "Pixels",
     "oblong",
     "parse_size",
-    "sent",
+    "send",
     "size_text",
 ]
 
@@ -101,9 +101,9 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
-        return Batch(sent(self.images, device), None if self.labels is None else sent(self.labels, device))
+        return Batch(send(self.images, device), None if self.labels is None else send(self.labels, device))
 
 
-def sent(tensor: Tensor, device: torch.device) -> Tensor:
+def send(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor of the processor's on the device that trains; a GPU is not waited for."""
     return tensor.to(device, non_blocking=device.type == "cuda")

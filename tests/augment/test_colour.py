@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gansmith.augment.colour import brightness, color, contrast, hue, luma_flip, recoloured, saturation
+from gansmith.augment.colour import brightness, color, contrast, hue, luma_flip, recolour, saturation
 from gansmith.images.pixels import SIGNED, UNIT
 from gansmith.types import Images, ImageSpec
 
@@ -32,7 +32,7 @@ def chroma(images: Images) -> Tensor:
 
 def test_diffaugments_colour_is_its_three_steps_in_a_row() -> None:
     images = pictures()
-    found = recoloured(images, color(NUM, RGB, stream()), SIGNED)
+    found = recolour(images, color(NUM, RGB, stream()), SIGNED)
     lift, saturated, contrasted = torch.rand(3, NUM, 1, 1, 1, generator=stream())
     expected = images + (lift - 0.5)
     expected = luma(expected) + 2 * saturated * (expected - luma(expected))
@@ -43,7 +43,7 @@ def test_diffaugments_colour_is_its_three_steps_in_a_row() -> None:
 
 def test_brightness_adds_one_number_of_deviation_a_fifth() -> None:
     images = pictures()
-    added = recoloured(images, brightness(NUM, RGB, stream()), SIGNED) - images
+    added = recolour(images, brightness(NUM, RGB, stream()), SIGNED) - images
     numbers = added[:, :1, :1, :1]
     torch.testing.assert_close(added, numbers.expand_as(added), atol=1e-6, rtol=0)
     assert numbers.std() == pytest.approx(0.2, rel=0.1) and numbers.mean() == pytest.approx(0, abs=0.03)
@@ -53,7 +53,7 @@ def test_brightness_adds_one_number_of_deviation_a_fifth() -> None:
 def test_contrast_and_saturation_multiply(operation: object, deviation: float) -> None:
     assert callable(operation)
     images = pictures()
-    found = recoloured(images, operation(NUM, RGB, stream()), SIGNED)
+    found = recolour(images, operation(NUM, RGB, stream()), SIGNED)
     kept, before = (found, images) if operation is contrast else (found - luma(found), images - luma(images))
     factors = (kept / before)[:, 0, 0, 0]
     torch.testing.assert_close(kept, before * factors[:, None, None, None], atol=1e-4, rtol=1e-4)
@@ -63,7 +63,7 @@ def test_contrast_and_saturation_multiply(operation: object, deviation: float) -
 
 def test_a_turned_hue_keeps_luma_and_strength_and_can_be_any() -> None:
     images = pictures()
-    found = recoloured(images, hue(NUM, RGB, stream()), SIGNED)
+    found = recolour(images, hue(NUM, RGB, stream()), SIGNED)
     torch.testing.assert_close(luma(found), luma(images), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(chroma(found), chroma(images), atol=1e-5, rtol=1e-5)
     a, b = ((side - luma(side)).flatten(1) for side in (found, images))
@@ -73,7 +73,7 @@ def test_a_turned_hue_keeps_luma_and_strength_and_can_be_any() -> None:
 
 def test_a_luma_flip_turns_light_to_dark_in_half_of_the_images_and_no_hue() -> None:
     images = pictures()
-    found = recoloured(images, luma_flip(NUM, RGB, stream()), SIGNED)
+    found = recolour(images, luma_flip(NUM, RGB, stream()), SIGNED)
     torch.testing.assert_close(found - luma(found), images - luma(images), atol=1e-6, rtol=1e-5)
     signs = (luma(found) / luma(images)).mean(dim=(1, 2, 3))
     assert torch.allclose(signs.abs(), torch.ones(NUM), atol=1e-3) and 0.4 < (signs < 0).float().mean() < 0.6
@@ -83,15 +83,15 @@ def test_a_luma_flip_turns_light_to_dark_in_half_of_the_images_and_no_hue() -> N
 def test_gray_is_treated_as_the_same_gray_in_rgb(operation: object) -> None:
     assert callable(operation)
     gray, matrices = pictures(channels=1), operation(NUM, RGB, stream())
-    expected = recoloured(gray.expand(-1, 3, -1, -1), matrices, SIGNED)
-    torch.testing.assert_close(recoloured(gray, matrices, SIGNED), expected[:, :1], atol=1e-6, rtol=1e-5)
+    expected = recolour(gray.expand(-1, 3, -1, -1), matrices, SIGNED)
+    torch.testing.assert_close(recolour(gray, matrices, SIGNED), expected[:, :1], atol=1e-6, rtol=1e-5)
 
 
 def test_alpha_is_neither_changed_nor_counted() -> None:
     images, matrices = pictures(channels=4), color(NUM, RGB, stream())
-    found = recoloured(images, matrices, UNIT)
+    found = recolour(images, matrices, UNIT)
     assert torch.equal(found[:, 3:], images[:, 3:])
-    torch.testing.assert_close(found[:, :3], recoloured(images[:, :3], matrices, UNIT))
+    torch.testing.assert_close(found[:, :3], recolour(images[:, :3], matrices, UNIT))
 
 
 def test_each_random_number_has_its_effect() -> None:
@@ -115,4 +115,4 @@ def test_each_random_number_has_its_effect() -> None:
         brightness: images + 0.2 * torch.randn(40, 1, generator=stream())[..., None, None],
     }
     for operation, expected in wanted.items():
-        torch.testing.assert_close(recoloured(images, operation(40, RGB, stream()), SIGNED), expected)
+        torch.testing.assert_close(recolour(images, operation(40, RGB, stream()), SIGNED), expected)

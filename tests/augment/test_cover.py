@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gansmith.augment.cover import blanked, cutout, inside
+from gansmith.augment.cover import cutout, fill_hidden, mask_boxes
 from gansmith.images.pixels import SIGNED, UNIT, ValueRange
 from gansmith.types import ImageSpec
 
@@ -24,7 +24,7 @@ def test_boxes_are_half_the_sides_and_centred_anywhere(height: int, width: int) 
 
 
 def test_a_box_covers_what_lies_in_it_and_an_empty_one_nothing() -> None:
-    hidden = inside(torch.tensor([[1.0, 2, 3, 4], [-2, -1, 1, 2], [0, 0, 0, 0]]), 4, 5)
+    hidden = mask_boxes(torch.tensor([[1.0, 2, 3, 4], [-2, -1, 1, 2], [0, 0, 0, 0]]), 4, 5)
     expected = torch.zeros(3, 4, 5, dtype=torch.bool)
     expected[0, 2:4, 1:3] = True
     expected[1, :2, :1] = True
@@ -35,5 +35,5 @@ def test_a_box_covers_what_lies_in_it_and_an_empty_one_nothing() -> None:
 def test_blank_is_the_middle_of_the_range(value_range: ValueRange, blank: float) -> None:
     images = torch.randn(2, 3, 4, 5)
     hidden = torch.rand(2, 4, 5) < 0.5
-    found = blanked(images, hidden, value_range)
+    found = fill_hidden(images, hidden, value_range)
     assert torch.equal(found, torch.where(hidden[:, None], blank, images))

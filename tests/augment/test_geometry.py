@@ -31,7 +31,7 @@ def moved(height: int, width: int, x: int, y: int) -> Images:
     """One image, by its places, of which the matrix says that x and y are added."""
     matrix = torch.eye(3)[None]
     matrix[:, 0, 2], matrix[:, 1, 2] = x, y
-    return geometry.resampled(pictures(1, height, width), matrix, whole=True, turned=False)
+    return geometry.resample(pictures(1, height, width), matrix, whole=True, turned=False)
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 12), (1, 5), (6, 1)])
@@ -40,7 +40,7 @@ def test_it_samples_as_grid_sample_does(height: int, width: int) -> None:
     matrices = torch.eye(3) + 0.4 * torch.randn(NUM, 3, 3, generator=stream())
     matrices[:, 2] = torch.tensor([0.0, 0, 1])
     matrices[:, :2, 2] *= 3
-    found = geometry.resampled(images, matrices, whole=False, turned=True)
+    found = geometry.resample(images, matrices, whole=False, turned=True)
     # In float64, and from -1 to 1 between the centres of the outer pixels.
     half = torch.tensor([max(width - 1, 1) / 2, max(height - 1, 1) / 2], dtype=torch.float64)
     x, y = (torch.arange(side, dtype=torch.float64) - (side - 1) / 2 for side in (width, height))
@@ -54,7 +54,7 @@ def test_the_unit_matrix_leaves_every_bit() -> None:
     images = pictures(3, 33, 47)
     unit = torch.eye(3).repeat(3, 1, 1)
     for whole in (True, False):
-        assert torch.equal(geometry.resampled(images, unit, whole=whole, turned=not whole), images)
+        assert torch.equal(geometry.resample(images, unit, whole=whole, turned=not whole), images)
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 7), (6, 9)])
@@ -66,7 +66,7 @@ def test_mirrors_and_turns_are_exact_and_equally_frequent(height: int, width: in
         (geometry.quarter_turn, True, [images.rot90(k, (2, 3)) for k in quarters]),
     ]
     for operation, turned, expected in kinds:
-        found = geometry.resampled(images, operation(NUM, spec, stream()), whole=True, turned=turned)
+        found = geometry.resample(images, operation(NUM, spec, stream()), whole=True, turned=turned)
         matches = torch.stack([(found == each).flatten(1).all(dim=1) for each in expected])
         assert (matches.sum(dim=0) == 1).all()
         shares = matches.float().mean(dim=1)
@@ -76,7 +76,7 @@ def test_mirrors_and_turns_are_exact_and_equally_frequent(height: int, width: in
 def test_quarter_turns_give_the_same_with_weights() -> None:
     images = pictures(NUM, 7, 7)
     matrices = geometry.quarter_turn(NUM, spec_of(7, 7), stream())
-    exact, weighted = (geometry.resampled(images, matrices, whole=whole, turned=True) for whole in (True, False))
+    exact, weighted = (geometry.resample(images, matrices, whole=whole, turned=True) for whole in (True, False))
     assert torch.equal(exact, weighted)
 
 
@@ -133,8 +133,8 @@ def test_what_a_translation_brings_in_is_found() -> None:
     """Against DiffAugment's way: shifts in an image padded with zeros."""
     images, spec = pictures(NUM, 16, 9).abs() + 1, spec_of(16, 9)
     matrices = geometry.translation(NUM, spec, stream())
-    hidden = geometry.beyond(matrices, 16, 9)
-    found = geometry.resampled(images, matrices, whole=True, turned=False) * ~hidden[:, None]
+    hidden = geometry.mask_outside(matrices, 16, 9)
+    found = geometry.resample(images, matrices, whole=True, turned=False) * ~hidden[:, None]
     padded = F.pad(images, (2, 2, 2, 2))
     for image, result, (x, y) in zip(padded, found, offsets(matrices).int().tolist(), strict=True):
         assert torch.equal(result, image[:, 2 + y : 18 + y, 2 + x : 11 + x])

@@ -31,8 +31,8 @@ def test_what_is_named_is_done_be_it_safe_or_not() -> None:
     ("names", "kind", "channels", "message"),
     [
         (("miror",), "photos", 3, "here: no operation is called 'miror'; did you mean 'mirror'?"),
-        (("mirror", "hue"), "photos", 1, "here: 'hue' changes nothing in gray images; leave it out"),
-        ((), "faces", 3, "here: nothing is known to be safe for data of kind 'faces'; name the operations"),
+        (("mirror", "hue"), "photos", 1, "here: 'hue' has no effect on gray images; omit it"),
+        ((), "faces", 3, "here: no safe operations are known for data of kind 'faces'; name the operations"),
     ],
 )
 def test_a_mistake_is_named(names: tuple[str, ...], kind: str, channels: int, message: str) -> None:

@@ -73,7 +73,7 @@ def test_parts_have_rows_of_everything() -> None:
 
 
 def test_an_unknown_operation_is_refused_whoever_asks_for_it() -> None:
-    with pytest.raises(ConfigError, match="none is called 'mirorr'; did you mean 'mirror'"):
+    with pytest.raises(ConfigError, match="no operation is called 'mirorr'; did you mean 'mirror'"):
         draw(("shift", "mirorr"), 4, ImageSpec(height=8, width=8, channels=3), torch.Generator())
 
 

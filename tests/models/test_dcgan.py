@@ -69,7 +69,7 @@ def test_any_kernel_stride_and_size_fit_together(kernel: int, stride: int) -> No
             with pytest.raises(ConfigError) as caught:
                 model.generator(spec)
             assert str(caught.value) == (
-                f"config.model.kernel: {kernel} is below the stride of {stride}; make it at least that"
+                f"config.model.kernel: {kernel} is below the stride; expected at least {stride}"
             )
             continue
         images = model.generator(spec)(torch.randn(2, 3), None)
@@ -91,7 +91,7 @@ def test_pixels_are_doubled_and_averaged_at_any_size(height: int, width: int) ->
 
 @pytest.mark.parametrize("field", [{"upsampling": "nearest"}, {"downsampling": "pooled"}])
 def test_only_stride_2_doubles_and_averages(field: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"config\.model\.stride: 3 .*; those of stride 2 alone"):
+    with pytest.raises(ConfigError, match=r"config\.model\.stride: 3 .*; only stride 2 allows others"):
         DCGAN(stride=3, **field).generator(SPEC_64)
 
 

@@ -48,9 +48,9 @@ def test_they_are_torch_s_convolution_and_its_gradients(
     of_x, of_weight, _ = torch.ops.aten.convolution_backward(
         gradient, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1, [True, True, False]
     )
-    made = matmul.convolved(x, weight, bias, geometry)
+    made = matmul.convolve_patches(x, weight, bias, geometry)
     torch.testing.assert_close(made, expected)
-    torch.testing.assert_close(matmul.convolved(x, weight, None, geometry) + bias[:, None, None], expected)
+    torch.testing.assert_close(matmul.convolve_patches(x, weight, None, geometry) + bias[:, None, None], expected)
     back = matmul.input_gradient(gradient, weight, size, geometry)
     torch.testing.assert_close(back, of_x)
     torch.testing.assert_close(matmul.weight_gradient(gradient, x, kernel, geometry), of_weight)
@@ -60,7 +60,7 @@ def test_they_are_torch_s_convolution_and_its_gradients(
 def test_any_layout_will_do() -> None:
     geometry = matmul.Geometry(stride=2, padding=1, groups=1)
     x, weight = numbers(2, 3, 6, 6).contiguous(), numbers(4, 3, 4, 4).contiguous()
-    torch.testing.assert_close(matmul.convolved(x, weight, None, geometry), F.conv2d(x, weight, None, 2, 1))
+    torch.testing.assert_close(matmul.convolve_patches(x, weight, None, geometry), F.conv2d(x, weight, None, 2, 1))
     gradient = numbers(2, 4, 3, 3).contiguous()
     expected = F.conv_transpose2d(gradient, weight, None, 2, 1)
     torch.testing.assert_close(matmul.input_gradient(gradient, weight, (6, 6), geometry), expected)

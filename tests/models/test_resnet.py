@@ -136,8 +136,8 @@ def test_one_pixel_is_refused_in_one_line() -> None:
         with pytest.raises(ConfigError) as caught:
             make(spec)
         assert str(caught.value) == (
-            "config.model: resnet needs images of 2 pixels a side or more, not 8x1 (width x height) gray; "
-            "choose a larger size"
+            "config.model: resnet needs images of at least 2x2 pixels, got 8x1 (width x height) gray; "
+            "choose a larger --size"
         )
 
 

@@ -1,4 +1,4 @@
-"""Differentiable augmentation of what the discriminator sees, so that few images suffice to train it."""
+"""Differentiable augmentation of the discriminator's input, so that few images suffice for training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How probable the operations are: as a schedule says, or as the discriminator's overfitting asks for."""
+"""The probability of augmentation: fixed by a schedule, or adapted to the discriminator's overfitting."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from gansmith.schedules import Constant, Schedule
 
 __all__ = ["AUGMENTS", "AdaptiveAugment", "Augment", "FixedAugment"]
 
-TARGETS = {"sign": 0.6, "held-out": 0.5}  # of the paper, section 3.1
+TARGETS = {"sign": 0.6, "held-out": 0.5}  # Karras et al. 2020, section 3.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augment(Component):
-    """Random changes of all images, real and generated, before the discriminator sees them.
+    """Random augmentation of real and generated images in front of the discriminator.
 
     Args:
-        operations: names of ``gansmith.augment.OPERATIONS``; none for what is safe for the data.
+        operations: names in ``gansmith.augment.OPERATIONS``; empty takes those that are safe for the data.
     """
 
     table: ClassVar[str] = "gansmith.augment:AUGMENTS"
@@ -32,34 +32,38 @@ class Augment(Component):
 
 @dataclass(frozen=True, kw_only=True)
 class FixedAugment(Augment):
-    """A given probability; 1, with "color", "translation" and "cutout", is DiffAugment (Zhao et al. 2020).
+    """Augmentation with a given probability.
+
+    With p=1 and "color", "translation" and "cutout" it is DiffAugment (Zhao et al. 2020).
 
     Args:
-        p: how probable it is that an operation happens to an image.
-        schedule: what it is multiplied by as training goes on.
+        p: probability that an operation is applied to an image, from 0 to 1.
+        schedule: factor of p over training.
     """
 
     p: Fraction = 1.0
     schedule: Schedule = Constant()
 
     def p_at(self, fraction: float) -> float:
-        """The probability after this fraction of training."""
+        """Return the probability after this fraction of training, in [0, 1]."""
         return min(1.0, self.p * self.schedule.factor(fraction))
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveAugment(Augment):
-    """A probability that rises while the discriminator knows its images by heart (Karras et al. 2020, section 3.1).
+    """Augmentation whose probability rises while the discriminator overfits (ADA; Karras et al. 2020, section 3.1).
 
-    It starts at 0.
+    The probability starts at 0.
 
     Args:
-        by: what tells: the mean "sign" of real logits (of real less fake, with a loss on pairs), 0 being a coin's; or
-            how far the logits of "held-out" images are on the way from training images to samples, which the guard
-            measures now and then (its ``guard/overfitting``).
-        target: of that figure; None for the paper's, 0.6 of the signs and 0.5 of the way.
+        by: measure of overfitting. "sign": mean sign of the real logits (with a loss on pairs, of real minus fake
+            logits); 0 is chance level. "held-out": position of the logits of held-out images between those of training
+            images (0) and of generated images (1), which the guard measures at intervals (``guard/overfitting``).
+        target: value of the measure at which the probability stays constant; None takes the paper's, 0.6 for "sign"
+            and 0.5 for "held-out".
         kimg: thousands of images in which the probability can rise from 0 to 1.
-        limit: the most that it can become; from 0.8 on, augmentation shows in the samples (figure 4 of the paper).
+        limit: upper limit of the probability, from 0 to 1; from 0.8 on, augmentation shows in the samples (figure 4
+            of the paper).
     """
 
     by: Literal["sign", "held-out"] = "sign"
@@ -67,16 +71,16 @@ class AdaptiveAugment(Augment):
     kimg: Positive = 500.0
     limit: Fraction = 0.8
 
-    def adjusted(self, p: Float[Tensor, ""], figure: Float[Tensor, ""], nimg: int) -> Float[Tensor, ""]:
-        """The next probability, in [0, limit], without waiting for the device.
+    def adjust(self, p: Float[Tensor, ""], overfitting: Float[Tensor, ""], nimg: int) -> Float[Tensor, ""]:
+        """Return the next probability, in [0, limit], without synchronising with the device.
 
         Args:
-            p: the present one.
-            figure: what tells; where it is no number, p stays where it is.
+            p: the current probability.
+            overfitting: the measure ``by``; NaN leaves p unchanged.
             nimg: images that the discriminator has seen since the last adjustment.
         """
         target = TARGETS[self.by] if self.target is None else self.target
-        direction = torch.sign(figure - target).nan_to_num()
+        direction = torch.sign(overfitting - target).nan_to_num()
         return (p + direction * (nimg / (1000 * self.kimg))).clamp(0, self.limit)
 
 

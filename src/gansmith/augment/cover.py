@@ -1,4 +1,4 @@
-"""Operations that hide a part of an image: it becomes blank, which is midway between darkest and lightest."""
+"""Operations that hide a part of an image: it becomes mid-gray, halfway between black and white."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 from gansmith.images.pixels import ValueRange
 from gansmith.types import Images, ImageSpec
 
-__all__ = ["blanked", "cutout", "inside"]
+__all__ = ["cutout", "fill_hidden", "mask_boxes"]
 
 
 def cutout(num: int, spec: ImageSpec, stream: torch.Generator) -> Float[Tensor, "n 4"]:
-    """A box of half the sides, its centre anywhere in the image (Zhao et al. 2020): left, top, right, bottom."""
+    """Draw boxes (left, top, right, bottom) of half the sides, centred anywhere in the image (Zhao et al. 2020)."""
     size = torch.tensor([spec.width, spec.height])
     box = (size + 1) // 2
     centre = (torch.rand(num, 2, generator=stream) * (size + 1 - box % 2)).floor()
@@ -21,16 +21,16 @@ def cutout(num: int, spec: ImageSpec, stream: torch.Generator) -> Float[Tensor, 
     return torch.cat([start, start + box], dim=1)
 
 
-def inside(boxes: Float[Tensor, "n 4"], height: int, width: int) -> Bool[Tensor, "n h w"]:
-    """Which pixels a box covers; none where all four of its numbers are 0."""
+def mask_boxes(boxes: Float[Tensor, "n 4"], height: int, width: int) -> Bool[Tensor, "n h w"]:
+    """Return a mask of the pixels that each box covers; a box of four zeros covers none."""
     left, top, right, bottom = boxes[:, :, None].unbind(1)
     x, y = (torch.arange(side, device=boxes.device) for side in (width, height))
     return ((x >= left) & (x < right))[:, None] & ((y >= top) & (y < bottom))[:, :, None]
 
 
-def blanked(images: Images, hidden: Bool[Tensor, "n h w"], value_range: ValueRange) -> Images:
-    """Images without what is hidden."""
+def fill_hidden(images: Images, hidden: Bool[Tensor, "n h w"], value_range: ValueRange) -> Images:
+    """Fill the hidden pixels with mid-gray."""
     blank, middle = hidden[:, None].to(images.dtype), sum(value_range) / 2
-    # Several times faster than torch.where on a processor, and as exact: one of the terms is 0.
+    # Several times faster than torch.where on a CPU, and as exact, since one of the terms is 0.
     kept = images * (1 - blank)
     return kept + middle * blank if middle else kept

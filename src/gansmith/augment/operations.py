@@ -1,4 +1,4 @@
-"""The operations by name, and which of them suit which images."""
+"""The operations by name, and those that are safe for each kind of data."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["OPERATIONS", "SAFE_OPERATIONS", "Operation", "resolve_operations"]
 
 @dataclass(frozen=True)
 class Operation:
-    """A random change of images.
+    """A random augmentation.
 
     Args:
-        kind: what its effect is: a matrix for colours, one for places, or a box that is covered.
-        draw: the effects on so many images, one random effect each; on the CPU.
-        whole: of places: whether pixels only change places, so that nothing is blurred.
-        turns: of places: whether the pixels of a row need not come from one row.
-        hides: which pixels become blank, given effects, height and width.
-        needs_hues: whether it leaves gray images as they are.
+        kind: the effect: a colour matrix, a matrix of positions, or a box that is covered.
+        draw: draws random effects for a number of images, on the CPU.
+        whole: for geometry: pixels move by whole pixels, so nothing is blurred.
+        turns: for geometry: the pixels of a row may come from several rows.
+        hides: returns a mask of the pixels that become mid-gray, given effects, height and width.
+        needs_hues: it does not change gray images.
     """
 
     kind: Literal["colour", "geometry", "cover"]
@@ -37,8 +37,8 @@ class Operation:
     needs_hues: bool = False
 
 
-# In the order in which they happen. Colour comes first, as in DiffAugment; ADA has it after geometry, which gives the
-# same, for pixels do not change colour as they change places.
+# In the order in which they are applied. Colour is first, as in DiffAugment. After geometry, as in ADA, the result
+# would be the same, because moving pixels does not change their colours.
 OPERATIONS: dict[str, Operation] = {
     "color": Operation("colour", colour.color),
     "brightness": Operation("colour", colour.brightness),
@@ -53,12 +53,12 @@ OPERATIONS: dict[str, Operation] = {
     "stretch": Operation("geometry", geometry.stretch),
     "rotation": Operation("geometry", geometry.rotation, turns=True),
     "fractional-shift": Operation("geometry", geometry.fractional_shift),
-    "translation": Operation("geometry", geometry.translation, whole=True, hides=geometry.beyond),
-    "cutout": Operation("cover", cover.cutout, hides=cover.inside),
+    "translation": Operation("geometry", geometry.translation, whole=True, hides=geometry.mask_outside),
+    "cutout": Operation("cover", cover.cutout, hides=cover.mask_boxes),
 }
 
-# What leaves the meaning of an image of each kind alone. A mirrored digit or sign is another one or none; a sign's
-# colour is half of what it says.
+# Operations that keep the meaning of an image. A mirrored digit or sign is another one or none, and the colour of a
+# sign is part of its meaning.
 SAFE_OPERATIONS: dict[str, tuple[str, ...]] = {
     "digits": ("translation", "cutout"),
     "signs": ("translation", "cutout", "brightness", "contrast"),
@@ -69,25 +69,25 @@ SAFE_OPERATIONS: dict[str, tuple[str, ...]] = {
 def resolve_operations(
     operations: Sequence[str], kind: str, channels: int, where: str = "augment.operations"
 ) -> tuple[str, ...]:
-    """The operations asked for, or where none is, those that are safe for the images.
+    """Return the given operations after a check; if none is given, those that are safe for the data.
 
     Args:
-        operations: names; empty for the safe set, less what gray images have not.
-        kind: of the data, as ``Source.kind``.
-        channels: of the images.
-        where: for messages.
+        operations: names; empty takes the safe ones, without those that need hues if the images are gray.
+        kind: the data's kind, as ``Source.kind``.
+        channels: channels of the images.
+        where: the field, for messages.
 
     Raises:
-        ConfigError: an unknown name, one that changes nothing in gray images, or a kind without a safe set.
+        ConfigError: a name is unknown or has no effect on gray images, or the kind has no safe operations.
     """
     gray = channels == 1
     if not operations:
         if kind not in SAFE_OPERATIONS:
-            raise ConfigError(f"{where}: nothing is known to be safe for data of kind '{kind}'; name the operations")
+            raise ConfigError(f"{where}: no safe operations are known for data of kind '{kind}'; name the operations")
         return tuple(name for name in SAFE_OPERATIONS[kind] if not (gray and OPERATIONS[name].needs_hues))
     for name in operations:
         if name not in OPERATIONS:
             raise ConfigError(f"{where}: no operation is called '{name}'; {did_you_mean(name, OPERATIONS)}")
         if gray and OPERATIONS[name].needs_hues:
-            raise ConfigError(f"{where}: '{name}' changes nothing in gray images; leave it out")
+            raise ConfigError(f"{where}: '{name}' has no effect on gray images; omit it")
     return tuple(operations)

@@ -1,4 +1,4 @@
-"""Random operations drawn for a batch, and what they do to its images."""
+"""Draws random operations for a batch and applies them to its images."""
 
 from __future__ import annotations
 
@@ -10,51 +10,50 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from gansmith.augment.colour import recoloured
-from gansmith.augment.cover import blanked
-from gansmith.augment.geometry import resampled
+from gansmith.augment.colour import recolour
+from gansmith.augment.cover import fill_hidden
+from gansmith.augment.geometry import resample
 from gansmith.augment.operations import OPERATIONS
 from gansmith.errors import ConfigError, did_you_mean
 from gansmith.images.pixels import SIGNED, ValueRange
-from gansmith.types import Images, ImageSpec, sent
+from gansmith.types import Images, ImageSpec, send
 
 __all__ = ["Transform", "draw"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Transform:
-    """What operations would do to each image of a batch, and how likely each has to be before it does.
+    """Random effects for each image of a batch, and thresholds that decide which are applied.
 
     Args:
-        chances: in [0, 1), one column an operation; it happens where the probability is above.
-        effects: of each operation on each image, by the operation's name, in the order of ``OPERATIONS``.
+        chances: thresholds in [0, 1), one column per operation; it is applied if the probability is above.
+        effects: effects on the images by the name of the operation, in the order of ``OPERATIONS``.
     """
 
     chances: Float32[Tensor, "n m"]
     effects: Mapping[str, Tensor]
 
     def part(self, rows: slice) -> Transform:
-        """The transform of some of the images."""
+        """Return the transform of some of the images."""
         return Transform(
             chances=self.chances[rows], effects={name: effect[rows] for name, effect in self.effects.items()}
         )
 
     def to(self, device: torch.device) -> Transform:
-        """The same on another device."""
-        effects = {name: sent(effect, device) for name, effect in self.effects.items()}
-        return Transform(chances=sent(self.chances, device), effects=effects)
+        """Return the transform on another device."""
+        effects = {name: send(effect, device) for name, effect in self.effects.items()}
+        return Transform(chances=send(self.chances, device), effects=effects)
 
     def __call__(self, images: Images, p: Tensor | float, value_range: ValueRange = SIGNED) -> Images:
-        """Each operation on each image with probability ``p``, differentiable with respect to the images, twice too.
+        """Apply each operation to each image with probability ``p``; differentiable twice in the images.
 
         Args:
             images: as many as were drawn for, on the transform's device.
-            p: 0 or less leaves every bit as it is, 1 or more lets all happen; a tensor, if one, without dimensions
-                and on the same device.
-            value_range: of the images.
+            p: 0 or less changes no bit, 1 or more applies all operations. A tensor must be a scalar on the same device.
+            value_range: the values of black and white in the images.
 
         Returns:
-            as many, of the same type, in channels-last memory; colours may leave the range, as in both papers.
+            Images of the same number and dtype in channels-last memory. Values may leave the range, as in both papers.
         """
         height, width = images.shape[2:]
         happening = (self.chances < p).unbind(1)
@@ -67,45 +66,45 @@ class Transform:
             for kind in ("colour", "geometry")
         )
         hidden = [hides(effects[name], height, width) for name in effects if (hides := OPERATIONS[name].hides)]
-        with torch.autocast(images.device.type, enabled=False):  # bfloat16 has not the digits for places
+        with torch.autocast(images.device.type, enabled=False):  # bfloat16 is too coarse for positions
             if colours:
-                images = recoloured(images, _composed(colours.values()).to(images.dtype), value_range)
+                images = recolour(images, _compose(colours.values()).to(images.dtype), value_range)
             if places:
                 whole = all(OPERATIONS[name].whole for name in places)
                 turned = any(OPERATIONS[name].turns for name in places)
-                images = resampled(images, _composed(places.values()), whole=whole, turned=turned)
+                images = resample(images, _compose(places.values()), whole=whole, turned=turned)
             if hidden:
-                images = blanked(images, functools.reduce(torch.logical_or, hidden), value_range)
+                images = fill_hidden(images, functools.reduce(torch.logical_or, hidden), value_range)
         return images.contiguous(memory_format=torch.channels_last)
 
 
 def _only_where(happens: Tensor, effect: Tensor) -> Tensor:
-    """The effect, and elsewhere that of doing nothing: the unit matrix, or an empty box."""
+    """Return the effect where it happens, and elsewhere the neutral effect: identity matrix or empty box."""
     if effect.dim() == 2:
         return effect * happens[:, None]
     unit = torch.eye(effect.shape[-1], dtype=effect.dtype, device=effect.device)
     return torch.where(happens[:, None, None], effect, unit)
 
 
-def _composed(matrices: Iterable[Tensor]) -> Tensor:
+def _compose(matrices: Iterable[Tensor]) -> Tensor:
     return functools.reduce(torch.bmm, matrices)
 
 
 def draw(operations: Sequence[str], num: int, spec: ImageSpec, stream: torch.Generator) -> Transform:
-    """All random numbers for a batch; they do not depend on how probable operations are.
+    """Draw the random effects for a batch; they do not depend on the probability of operations.
 
     Args:
-        operations: names of ``OPERATIONS``, in any order.
-        num: images of the whole batch, over all ranks and micro-batches: take ``part`` of it.
-        spec: of the images.
-        stream: where the numbers come from.
+        operations: names in ``OPERATIONS``, in any order.
+        num: images in the whole batch, over all ranks and micro-batches, each of which takes a ``part``.
+        spec: shape of the images.
+        stream: source of random numbers.
 
     Raises:
-        ConfigError: an unknown name.
+        ConfigError: a name is unknown.
     """
     for name in operations:
         if name not in OPERATIONS:
-            raise ConfigError(f"operations: none is called '{name}'; {did_you_mean(name, OPERATIONS)}")
+            raise ConfigError(f"operations: no operation is called '{name}'; {did_you_mean(name, OPERATIONS)}")
     chosen = [name for name in OPERATIONS if name in operations]
     return Transform(
         chances=torch.rand(num, len(chosen), generator=stream),

@@ -1,4 +1,4 @@
-"""Networks: each model is a value that makes a generator and a discriminator for any image."""
+"""Models: each describes a generator and a discriminator for images of any shape."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Convolutions and resampling whose second derivatives, which penalties need, are as fast as the first.
+"""Convolutions and resampling with second derivatives, which penalties need, as fast as the first.
 
-PyTorch differentiates a convolution twice by convolving transposed tensors, group by group, in a layout that no
-fast kernel is made for. A convolution is linear in its input and in its weight, so its derivatives of any order
-are again one of three things: the convolution, the gradient of its input, the gradient of its weight. Here each
-of these says so of the other two. A transposed convolution is the second of them.
+PyTorch differentiates a convolution twice by convolving transposed tensors, group by group, in a layout without fast
+kernels. A convolution is linear in its input and in its weight, so its derivatives of any order are again one of three
+operations: the convolution, the gradient of its input, or the gradient of its weight. Here, each of the three is
+differentiated into the other two. A transposed convolution is the gradient of the input.
 
-Each is made by ``matmul`` where that pays, and else by PyTorch.
+Each operation uses ``matmul`` where that is faster, and otherwise PyTorch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 
 
 class _Convolution(Function):
-    """x and weight to y; ``share``, which is zero, leads y's gradient to ``_WeightShare``."""
+    """Map x and weight to y. The argument ``share`` is zero and passes y's gradient to ``_WeightShare``."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, share: Tensor, geometry: Geometry) -> Tensor:
@@ -52,15 +52,15 @@ class _Convolution(Function):
 
 
 class _WeightShare(Function):
-    """Zero, of y's shape, on whose way back the gradients of weight and bias lie.
+    """Return zeros in y's shape; the backward pass computes the gradients of weight and bias.
 
-    Autograd cannot tell a function that only some of its gradients are asked for, but leaves out whole functions:
-    a penalty on the gradient of the images thus never computes those of the weights.
+    Autograd cannot ask a function for only some of its gradients, but it skips whole functions. So a penalty on the
+    gradient of the images never computes the gradients of the weights.
     """
 
     @staticmethod
     def forward(ctx: Any, x: tuple[Tensor], weight: Tensor, bias: Tensor | None, shape: Any, geometry: Any) -> Tensor:
-        ctx.save_for_backward(x[0], weight)  # x comes in a tuple, as this is not on its way back
+        ctx.save_for_backward(x[0], weight)  # x is in a tuple so that autograd computes no gradient for it here
         ctx.geometry = geometry
         return weight.new_zeros(()).expand(shape)
 
@@ -108,7 +108,7 @@ _input_gradient_node: Callable[..., Tensor] = _InputGradient.apply
 _weight_gradient_node: Callable[..., Tensor] = _WeightGradient.apply
 
 
-# Each of the three makes a node only where there is a graph: the plain call takes half the time.
+# Each of the three creates an autograd node only if gradients are enabled: without, the call takes half the time.
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
@@ -124,7 +124,7 @@ def _input_gradient(gradient: Tensor, weight: Tensor, size: Sequence[int], geome
         return _input_gradient_node(gradient, weight, size, geometry)
     if matmul.pays(weight, gradient.shape[2:], geometry.groups):
         return matmul.input_gradient(gradient, weight, size, geometry)
-    # Only the shape and the layout of x count.
+    # Only the shape and the memory layout of x matter.
     shape = (len(gradient), weight.shape[1] * geometry.groups, *size)
     x = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last)
     return _backward(0, gradient, x, weight, geometry)
@@ -140,7 +140,7 @@ def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geom
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     if matmul.pays(weight, geometry.size(x.shape[2:], weight.shape[2:]), geometry.groups):
-        return matmul.convolved(x, weight, bias, geometry)
+        return matmul.convolve_patches(x, weight, bias, geometry)
     return F.conv2d(x, weight, bias, geometry.stride, geometry.padding, 1, geometry.groups)
 
 
@@ -163,7 +163,7 @@ def convolve(
     padding: int = 0,
     groups: int = 1,
 ) -> Float[Tensor, "n d i j"]:
-    """``torch.nn.functional.conv2d``, in autocast's precision, and fast to differentiate twice."""
+    """Compute ``torch.nn.functional.conv2d`` in autocast's precision, with fast second derivatives."""
     x, weight, bias = _in_autocast(x, weight, bias)
     return _convolve(x, weight, bias, Geometry(stride, padding, groups))
 
@@ -176,7 +176,7 @@ def convolve_transposed(
     stride: int = 1,
     padding: int = 0,
 ) -> Float[Tensor, "n c h w"]:
-    """``torch.nn.functional.conv_transpose2d``, in autocast's precision, and fast to differentiate twice."""
+    """Compute ``torch.nn.functional.conv_transpose2d`` in autocast's precision, with fast second derivatives."""
     x, weight, bias = _in_autocast(x, weight, bias)
     sides = zip(x.shape[2:], weight.shape[2:], strict=True)
     size = [(side - 1) * stride - 2 * padding + kernel for side, kernel in sides]
@@ -192,56 +192,56 @@ def _in_autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor
 
 
 class Conv2d(nn.Conv2d):
-    """A convolution that is fast to differentiate twice; of one stride, padding and kernel for both sides."""
+    """A convolution with fast second derivatives; stride, padding and kernel are equal for both sides."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """[n c h w] to [n d i j]."""
+        """Map [n c h w] to [n d i j]."""
         assert not isinstance(self.padding, str)
         padding, stride = self.padding[0], self.stride[0]
         return convolve(x, self.weight, self.bias, stride=stride, padding=padding, groups=self.groups)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """A transposed convolution that is fast to differentiate twice; both sides alike."""
+    """A transposed convolution with fast second derivatives; stride, padding and kernel are equal for both sides."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """[n d i j] to [n c h w]."""
+        """Map [n d i j] to [n c h w]."""
         assert output_size is None and self.groups == 1 and not any(self.output_padding)
         return convolve_transposed(x, self.weight, self.bias, stride=self.stride[0], padding=int(self.padding[0]))
 
 
 class PooledConv2d(nn.Conv2d):
-    """A 3x3 convolution and the mean of each 2x2 of its pixels: in one, with 4/9 of the arithmetic."""
+    """A 3x3 convolution followed by 2x2 mean pooling, fused into one convolution with 4/9 of the operations."""
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
         super().__init__(inputs, outputs, 3, padding=1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[n c h w] to [n d h//2 w//2]."""
+        """Map [n c h w] to [n d h//2 w//2]."""
         return convolve(x, _blurred(self.weight, _averaging(self.weight.device)), self.bias, stride=2, padding=1)
 
 
 class UpsampledConv2d(nn.Conv2d):
-    """Each pixel made 2x2 and a 3x3 convolution: in one, with 4/9 of the arithmetic."""
+    """Nearest-neighbour upsampling by 2 followed by a 3x3 convolution, fused with 4/9 of the operations."""
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
         super().__init__(inputs, outputs, 3, padding=1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[n c h w] to [n d 2h 2w]."""
+        """Map [n c h w] to [n d 2h 2w]."""
         weight = _blurred(self.weight, _repeating(self.weight.device)).transpose(0, 1)
         return convolve_transposed(x, weight, self.bias, stride=2, padding=1)
 
 
 def _blurred(weight: Float[Tensor, "d c 3 3"], how: Float[Tensor, "9 16"]) -> Float[Tensor, "d c 4 4"]:
-    """A kernel that does two things at once; as a product of matrices it costs a tenth of pooling the kernel."""
+    """Return the fused 4x4 kernel; a matrix product costs a tenth of pooling the kernel."""
     return (weight.reshape(-1, 9) @ how.to(weight.dtype)).view(*weight.shape[:2], 4, 4)
 
 
 @functools.cache
 @torch.inference_mode(mode=False)
 def _averaging(device: torch.device) -> Float[Tensor, "9 16"]:
-    """From a 3x3 kernel to that of the convolution and the mean of 2x2."""
+    """Return the matrix from a 3x3 kernel to the kernel of convolution and 2x2 mean."""
     each = torch.eye(9, device=device).view(9, 1, 3, 3)
     return F.avg_pool2d(F.pad(each, (1, 1, 1, 1)), 2, stride=1).view(9, 16)
 
@@ -249,7 +249,7 @@ def _averaging(device: torch.device) -> Float[Tensor, "9 16"]:
 @functools.cache
 @torch.inference_mode(mode=False)
 def _repeating(device: torch.device) -> Float[Tensor, "9 16"]:
-    """From a 3x3 kernel to that of the transposed convolution that makes each pixel 2x2 first, turned half around."""
+    """Return the matrix from a 3x3 kernel to that of upsampling and transposed convolution, rotated by 180 degrees."""
     return 4 * _averaging(device).flip(0)
 
 
@@ -289,18 +289,18 @@ def _doubled(x: Tensor) -> Tensor:
 
 
 def _taps(size: int, x: Tensor) -> Float[Tensor, "c 1 size size"]:
-    """[1, 3, 3, 1] / 8 or [1, 2, 1] / 4 in both directions, made where x is, so that nothing waits."""
+    """Return the filter [1, 3, 3, 1] / 8 or [1, 2, 1] / 4 in both directions, created on x's device without a copy."""
     taps = (2 - (torch.arange(size, device=x.device, dtype=x.dtype) - (size - 1) / 2).abs()) / 4
     return torch.outer(taps, taps).expand(x.shape[1], 1, size, size)
 
 
 def halve(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c i j"]:
-    """Half the size, rounded up, filtered by [1, 3, 3, 1]; ``double`` is four times its transpose."""
+    """Halve the size, rounded up, with the filter [1, 3, 3, 1]; ``double`` is four times the transpose."""
     odd = x.shape[3] % 2, x.shape[2] % 2
     x = F.pad(x, (0, odd[0], 0, odd[1])) if any(odd) else x
     return _halving_node(x) if torch.is_grad_enabled() else _halved(x)
 
 
 def double(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c 2*h 2*w"]:
-    """Twice the size, filtered by [1, 3, 3, 1]."""
+    """Double the size with the filter [1, 3, 3, 1]."""
     return _doubling_node(x) if torch.is_grad_enabled() else _doubled(x)

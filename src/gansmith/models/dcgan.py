@@ -1,7 +1,7 @@
-"""Deep convolutional GANs (Radford et al. 2016), generalised to any image; the 28-pixel tutorial network is one.
+"""Deep convolutional GANs (Radford et al. 2016) for images of any shape, including TensorFlow's 28-pixel tutorial.
 
-The paper's network starts with a 4x4 map made from the latent and doubles it to the image's size; the
-discriminator halves it again. Where the size is no multiple, each stage makes the next larger map and crops it.
+The paper's generator maps the latent to a 4x4 map and doubles it up to the image's size; the discriminator halves the
+image down again. If a size is not a multiple of the stride, each stage computes the next larger map and crops it.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ from gansmith.types import Images, ImageSpec, Labels, Latents, Logits
 
 __all__ = ["DCGAN"]
 
-SMALLEST_MAP = 4  # pixels of the shorter side where the generator starts, as in the paper
+SMALLEST_MAP = 4  # pixels of the shorter side of the generator's first map, as in the paper
 
 
 @dataclass(frozen=True, kw_only=True)
 class DCGAN(Model):
-    """Strided convolutions (Radford et al. 2016).
+    """DCGAN: networks of strided convolutions (Radford et al. 2016).
 
     Args:
         width: channels of the discriminator's first stage and the generator's last.
-        max_multiple: channels double from stage to stage up to this many times the width.
-        depth: strided stages of each network; None makes the smallest map about 4 pixels.
-        plain_stages: further stages of the generator with stride 1, before the others.
-        kernel: pixels of each strided convolution's side, at least the stride.
-        stride: by which each stage enlarges or shrinks.
-        generator_activation: after each stage but the last.
-        discriminator_activation: after each stage.
-        leak: slope of a leaky ReLU's negative half.
-        generator_norm: before each activation.
-        stem_norm: what the first one treats alike: a "channel" of the first map, as after a convolution (the paper),
-            or each "number" by itself, as after a dense layer (the tutorial).
-        discriminator_norm: before each activation but the first.
-        dropout: share of numbers dropped after each stage of the discriminator.
-        spectral_norm: in the discriminator (Miyato et al. 2018); the usual companion is discriminator_norm "none".
-        upsampling: in the generator by strided "transposed" convolutions, or "nearest": each pixel made 2x2 and a
-            3x3 convolution. For stride 2.
-        downsampling: in the discriminator by "strided" convolutions, or from the second stage on "pooled": a 3x3
-            convolution and the mean of each 2x2 pixels. For stride 2. The first stage, if pooled, would be blind to a
-            checkerboard.
-        conditioning: how the generator learns its class: a scale and shift a class after each normalisation, or
-            an embedding beside the latent. The discriminator learns it by projection.
-        init: how weights start.
+        max_multiple: upper limit of channels as a multiple of the width; they double from stage to stage.
+        depth: number of strided stages per network; None makes the smallest map about 4 pixels.
+        plain_stages: additional stages of the generator with stride 1, before the others.
+        kernel: kernel size of strided convolutions in pixels, at least the stride.
+        stride: factor by which each stage enlarges or shrinks its map.
+        generator_activation: activation after each stage of the generator except the last.
+        discriminator_activation: activation after each stage of the discriminator.
+        leak: slope of a leaky ReLU for negative inputs.
+        generator_norm: normalisation before each activation of the generator.
+        stem_norm: what the generator's first normalisation normalises: each "channel" of the first map, as after a
+            convolution (the paper), or each "number" by itself, as after a dense layer (TensorFlow's tutorial).
+        discriminator_norm: normalisation before each activation of the discriminator except the first.
+        dropout: dropout probability after each stage of the discriminator.
+        spectral_norm: apply spectral normalisation in the discriminator (Miyato et al. 2018), usually together with
+            discriminator_norm "none".
+        upsampling: how the generator upsamples: strided "transposed" convolutions, or "nearest": nearest-neighbour
+            upsampling by 2 and a 3x3 convolution, for stride 2 only.
+        downsampling: how the discriminator downsamples: "strided" convolutions, or "pooled": a 3x3 convolution and 2x2
+            mean pooling from the second stage on, for stride 2 only. A pooled first stage could not see a checkerboard.
+        conditioning: how the generator gets the class: "norm" is a scale and shift per class after each normalisation,
+            "embedding" is an embedding beside the latent. The discriminator uses a projection.
+        init: initialisation of the weights.
     """
 
     width: Annotated[int, Between(1, 4096)] = 64
@@ -85,19 +85,19 @@ class DCGAN(Model):
         return "batch" in (self.generator_norm, self.discriminator_norm)
 
     def num_stages(self, spec: ImageSpec) -> int:
-        """Strided stages for such images.
+        """Return the number of strided stages for images of a shape.
 
         Raises:
             ConfigError: the kernel is smaller than the stride, or the image too small for the depth.
         """
         if self.kernel < self.stride:
             raise ConfigError(
-                f"config.model.kernel: {self.kernel} is below the stride of {self.stride}; make it at least that"
+                f"config.model.kernel: {self.kernel} is below the stride; expected at least {self.stride}"
             )
         if self.stride != 2 and (self.upsampling, self.downsampling) != ("transposed", "strided"):
             raise ConfigError(
                 f"config.model.stride: {self.stride} with {self.upsampling} upsampling and {self.downsampling} "
-                "downsampling; those of stride 2 alone can be other than transposed and strided"
+                "downsampling; only stride 2 allows others than transposed and strided"
             )
         shorter = min(spec.height, spec.width)
         depth = self.depth or max(1, round(math.log(shorter / SMALLEST_MAP, self.stride)))
@@ -109,7 +109,7 @@ class DCGAN(Model):
         return depth
 
     def channels(self, stage: int) -> int:
-        """Channels of the map that lies so many stages from the image."""
+        """Return the channels of the map that is this many stages away from the image."""
         return self.width * min(1 << stage, self.max_multiple)
 
 
@@ -144,7 +144,7 @@ class _Generator(GeneratorNetwork):
             z = torch.cat([z, self.embedding(labels)], dim=1)
         start = self.flat_stages(self.stem(z), labels)
         channels, height, width = self.start
-        start = start.view(-1, height, width, channels).permute(0, 3, 1, 2)  # channels last, without a copy
+        start = start.view(-1, height, width, channels).permute(0, 3, 1, 2)  # channels-last without a copy
         return layers.bound(self.stages(start, labels), self.output)
 
 
@@ -164,10 +164,10 @@ class _Discriminator(DiscriminatorNetwork):
         self.head = layers.ProjectionHead(inputs * height * width, spec.num_classes)
         layers.initialize(self, model.init)
         if model.spectral_norm:
-            layers.spectrally_normalized(self)
+            layers.add_spectral_norm(self)
 
     def forward(self, images: Images, labels: Labels | None = None) -> Logits:
-        features = self.stages(images).permute(0, 2, 3, 1)  # as it lies in memory, so that nothing is copied
+        features = self.stages(images).permute(0, 2, 3, 1)  # the order in memory, so that flatten copies nothing
         logits: Logits = self.head(features.flatten(1), labels)
         return logits
 
@@ -185,12 +185,12 @@ def _shrunk_by(model: DCGAN, stage: int, side: int) -> int:
 def _enlarging(model: DCGAN, inputs: int, outputs: int, stride: int) -> nn.Module:
     if model.upsampling == "nearest" and stride > 1:
         return UpsampledConv2d(inputs, outputs, bias=False)
-    # What is too much on the right and below is cropped, which is where TensorFlow's "same" padding cuts too.
+    # The surplus on the right and at the bottom is cropped, as by TensorFlow's "same" padding.
     return ConvTranspose2d(inputs, outputs, model.kernel, stride, (model.kernel - stride) // 2, bias=False)
 
 
 def _shrinking(model: DCGAN, inputs: int, outputs: int, stage: int) -> nn.Module:
-    bias = not stage or model.discriminator_norm == "none"  # else the normalisation takes it away
+    bias = not stage or model.discriminator_norm == "none"  # a normalisation would cancel it
     if stage and model.downsampling == "pooled":
         return PooledConv2d(inputs, outputs, bias=bias)
     return Conv2d(inputs, outputs, model.kernel, model.stride, (model.kernel - 1) // 2, bias=bias)

@@ -21,19 +21,19 @@ __all__ = ["Dense"]
 
 @dataclass(frozen=True, kw_only=True)
 class Dense(Model):
-    """Dense layers only: any image is a flat list of numbers.
+    """Networks of dense layers on flattened images.
 
-    Labels reach the generator as an embedding beside the latent, the discriminator by projection.
+    The generator gets the class as an embedding beside the latent, the discriminator by a projection.
 
     Args:
         width: units of each hidden layer.
-        depth: hidden layers of each network.
-        activation: between layers, of both networks.
-        leak: slope of a leaky ReLU's negative half.
-        generator_norm: after each hidden layer.
-        dropout: share of the discriminator's hidden units that are dropped.
-        spectral_norm: in the discriminator.
-        init: how weights start.
+        depth: number of hidden layers per network.
+        activation: activation of the hidden layers of both networks.
+        leak: slope of a leaky ReLU for negative inputs.
+        generator_norm: normalisation after each hidden layer of the generator.
+        dropout: dropout probability of the discriminator's hidden units.
+        spectral_norm: apply spectral normalisation in the discriminator.
+        init: initialisation of the weights.
     """
 
     width: Annotated[int, Between(1, 16_384)] = 256
@@ -88,7 +88,7 @@ class _Discriminator(DiscriminatorNetwork):
         self.head = layers.ProjectionHead(widths[-1], spec.num_classes)
         layers.initialize(self, model.init)
         if model.spectral_norm:
-            layers.spectrally_normalized(self)
+            layers.add_spectral_norm(self)
 
     def forward(self, images: Images, labels: Labels | None = None) -> Logits:
         logits: Logits = self.head(self.layers(images.flatten(1)), labels)

@@ -23,10 +23,10 @@ __all__ = [
     "Norm",
     "ProjectionHead",
     "activation",
+    "add_spectral_norm",
     "bound",
     "initialize",
     "norm",
-    "spectrally_normalized",
 ]
 
 Activation: TypeAlias = Literal["relu", "leaky-relu", "elu", "gelu", "silu", "tanh"]
@@ -42,12 +42,12 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def activation(name: Activation, leak: float, *, inplace: bool = True) -> nn.Module:
-    """A fresh activation.
+    """Create an activation layer.
 
     Args:
-        name: which.
-        leak: slope of a leaky ReLU's negative half.
-        inplace: whether it may overwrite its input, to save memory; not where a shortcut needs that too.
+        name: the activation.
+        leak: slope of a leaky ReLU for negative inputs.
+        inplace: overwrite the input to save memory; set False if a shortcut needs the input too.
     """
     if name == "relu":
         return nn.ReLU(inplace=inplace)
@@ -55,12 +55,12 @@ def activation(name: Activation, leak: float, *, inplace: bool = True) -> nn.Mod
 
 
 def norm(kind: Norm, channels: int, num_classes: int = 0, dims: Literal[1, 2] = 2) -> nn.Module:
-    """A fresh normalisation, with a scale and a shift per class where there are classes.
+    """Create a normalisation layer, with a scale and shift per class if there are classes.
 
     Args:
-        kind: which.
-        channels: of the tensor that passes, [n c] or [n c h w].
-        num_classes: 0 for one scale and shift for all.
+        kind: the normalisation.
+        channels: channels c of its input, [n c] or [n c h w].
+        num_classes: number of classes; 0 for one scale and shift.
         dims: 1 for [n c], 2 for [n c h w].
     """
     affine = num_classes == 0
@@ -91,27 +91,27 @@ class ConditionalNorm(nn.Module):
         self.shift = nn.Embedding(num_classes, channels)
 
     def forward(self, x: Tensor, labels: Labels) -> Tensor:
-        """Normalise [n c ...] and give it its class's scale and shift."""
+        """Normalise [n c ...] and apply the scale and shift of each image's class."""
         shape = (*x.shape[:2], *(1,) * (x.dim() - 2))
         scale, shift = self.scale(labels).to(x.dtype), self.shift(labels).to(x.dtype)
         return torch.addcmul(shift.view(shape), self.layer(x), scale.view(shape))
 
 
 class ConditionalSequential(nn.Sequential):
-    """Layers one after the other; those that depend on the class are given it."""
+    """A sequence of layers that passes labels to ``ConditionalNorm``."""
 
     def forward(self, x: Tensor, labels: Labels | None = None) -> Tensor:
-        """Pass x through all."""
+        """Apply all layers to x."""
         for layer in self:
             x = layer(x, labels) if isinstance(layer, ConditionalNorm) else layer(x)
         return x
 
 
 class Dropout(nn.Module):
-    """Dropout (Srivastava et al. 2014) whose mask comes, on the CPU, from 16 raw random bits a number.
+    """Dropout (Srivastava et al. 2014) whose mask on a CPU is drawn from 16 random bits per element.
 
-    PyTorch draws a Bernoulli variable a number there, one after the other, which small networks wait for. The
-    probability is rounded to a multiple of 1/65536; the scale is exact for the rounded one.
+    PyTorch draws Bernoulli variables serially on a CPU, which dominates the time of small networks. The probability is
+    rounded to a multiple of 1/65536; the scale is exact for the rounded probability.
     """
 
     def __init__(self, p: float) -> None:
@@ -119,35 +119,35 @@ class Dropout(nn.Module):
         self.threshold = min(round(p * 65536), 65535)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Zero each number with probability p while training, and scale the rest by 1 / (1 - p)."""
+        """In training, set each element to zero with probability p and scale the rest by 1 / (1 - p)."""
         if not self.training or self.threshold == 0:
             return x
-        if x.device.type != "cpu":  # where masks are cheap
+        if x.device.type != "cpu":  # masks are fast there
             return F.dropout(x, self.threshold / 65536)
-        words = np.random.SFC64(_seed()).random_raw((x.numel() + 3) // 4)  # in half the time of torch's own generator
+        words = np.random.SFC64(_seed()).random_raw((x.numel() + 3) // 4)  # half the time of torch's generator
         bits = torch.from_numpy(words.view(np.int16))[: x.numel()]
-        # Bits are laid out as the result will be: mixed layouts would be slow.
+        # The bits have the memory layout of the result, because mixed layouts are slow.
         keep = torch.as_strided(bits, x.size(), torch.empty_like(x).stride()) >= self.threshold - 32768
         return x * self._mask(keep, x.dtype)
 
     def _mask(self, keep: Tensor, dtype: torch.dtype) -> Tensor:
-        """0 or the scale, made of whole numbers: the scale's bits times 0 or 1, for conversions to floats are slow."""
+        """Return 0 or the scale: the bits of the scale times 0 or 1 as integers, since conversion to float is slow."""
         scale = torch.tensor(65536 / (65536 - self.threshold), dtype=dtype)
         integers = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[scale.element_size()]
         return keep.view(torch.int8).to(integers).mul_(int(scale.view(integers))).view(dtype)
 
     def extra_repr(self) -> str:
-        """The probability, for ``print(network)``."""
+        """Return the probability as text, for ``print(network)``."""
         return f"p={self.threshold / 65536:.4g}"
 
 
 def _seed() -> int:
-    """The next of torch's random numbers."""
+    """Draw a seed from torch's global random state."""
     return int(torch.empty((), dtype=torch.int64).random_())
 
 
 class ProjectionHead(nn.Module):
-    """Features to logits: linear, plus the inner product with a vector a class (Miyato and Koyama 2018, eq. 3)."""
+    """Maps features to logits: linear, plus inner product with a vector per class (Miyato and Koyama 2018, eq. 3)."""
 
     def __init__(self, features: int, num_classes: int) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class ProjectionHead(nn.Module):
             nn.init.normal_(self.embedding.weight, std=features**-0.5)
 
     def forward(self, features: Tensor, labels: Labels | None) -> Logits:
-        """[n d] to float32 [n], outside mixed precision: a logit's last digits matter to the loss."""
+        """Map [n d] to float32 [n], outside mixed precision, because the loss needs precise logits."""
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()
             logits: Tensor = self.linear(features).squeeze(1)
@@ -167,39 +167,39 @@ class ProjectionHead(nn.Module):
 
 
 class Crop(nn.Module):
-    """The top left corner of [n c H W]: what makes sizes possible that are no multiple of the stride."""
+    """Crops [n c H W] to its top left corner, for sizes that are not a multiple of the stride."""
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
         self.height, self.width = height, width
 
     def forward(self, x: Tensor) -> Tensor:
-        """[n c H W] to [n c height width]."""
+        """Crop [n c H W] to [n c height width]."""
         surplus = x.shape[2] - self.height, x.shape[3] - self.width
-        # A negative padding, unlike a slice, keeps the channels last on both ways.
+        # Unlike a slice, negative padding keeps channels-last memory, forward and backward.
         return F.pad(x, (0, -surplus[1], 0, -surplus[0])) if any(surplus) else x
 
 
 def bound(x: Tensor, output: Literal["tanh", "sigmoid"]) -> Tensor:
-    """Pixels in float32, bounded as the model's ``output`` says."""
+    """Return pixels in float32, bounded by tanh or sigmoid."""
     return torch.tanh(x.float()) if output == "tanh" else torch.sigmoid(x.float())
 
 
-def spectrally_normalized(network: nn.Module) -> None:
-    """Divide each weight by its largest singular value, one power iteration a step (Miyato et al. 2018, alg. 1)."""
+def add_spectral_norm(network: nn.Module) -> None:
+    """Divide each weight by its largest singular value, one power iteration per step (Miyato et al. 2018, alg. 1)."""
     for module in list(network.modules()):
         if isinstance(module, (nn.Conv2d, nn.Linear, nn.Embedding)):
             parametrizations.spectral_norm(module)
 
 
 def initialize(network: nn.Module, how: Initialization) -> None:
-    """Set the weights.
+    """Initialise the weights in place.
 
     Args:
-        network: changed in place.
-        how: "dcgan": normal, deviation 0.02, scales of normalisation about 1 (Radford et al. 2016, section 4);
-            "glorot": uniform (Glorot and Bengio 2010), as Keras does; "torch": as PyTorch's layers come.
-            Scales and shifts of conditional normalisation are 1 and 0 in any case.
+        network: the network.
+        how: "dcgan": normal with standard deviation 0.02, and mean 1 for scales of normalisations (Radford et al. 2016,
+            section 4). "glorot": uniform (Glorot and Bengio 2010), as in Keras. "torch": PyTorch's default. Scales and
+            shifts of conditional normalisations always start at 1 and 0.
     """
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):

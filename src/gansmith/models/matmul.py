@@ -1,8 +1,8 @@
-"""Convolutions as products of matrices, for small maps of many channels on a processor.
+"""Convolutions as matrix products, for small maps with many channels on a CPU.
 
-oneDNN's convolutions are slow where the weights outweigh the map, most likely as they read all of them for each
-image; a product of the weights with the patches of many images at once is not. Nothing here has derivatives:
-``convolution`` makes each of its three operations from one of these where it ``pays``.
+oneDNN's convolutions are slow if the weights are larger than the map, probably because they read all weights for every
+image. A matrix product of the weights with the patches of many images avoids this. The functions here have no
+derivatives; ``convolution`` calls them for each of its three operations where it ``pays``.
 """
 
 from __future__ import annotations
@@ -16,42 +16,42 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Geometry", "convolved", "input_gradient", "pays", "weight_gradient"]
+__all__ = ["Geometry", "convolve_patches", "input_gradient", "pays", "weight_gradient"]
 
-PATCH_BYTES = 16 * 2**20  # of patches that are made at a time; from 32 MiB on, glibc asks for its memory anew each time
-LARGE = 2**20  # numbers of a weight that no core's own cache holds
+PATCH_BYTES = 16 * 2**20  # patches per product; from 32 MiB on, glibc returns and requests the memory every time
+LARGE = 2**20  # elements of a weight that is too large for a core's own cache
 
 
 class Geometry(NamedTuple):
-    """How a convolution lies on its map, in both directions."""
+    """Stride, padding and groups of a convolution, equal in both directions."""
 
     stride: int
     padding: int
     groups: int
 
     def size(self, larger: Sequence[int], kernel: Sequence[int]) -> list[int]:
-        """Height and width of the smaller map."""
+        """Return height and width of the smaller map."""
         sides = zip(larger, kernel, strict=True)
         return [(side + 2 * self.padding - reach) // self.stride + 1 for side, reach in sides]
 
 
 def pays(weight: Float[Tensor, "d c k l"], size: Sequence[int], groups: int, *, for_weight: bool = False) -> bool:
-    """Whether a product is faster than a convolution, or its gradient, by what benchmarks/convolutions.py measures.
+    """Return whether a matrix product is faster than PyTorch, as measured by benchmarks/convolutions.py.
 
     Args:
-        weight: in the precision that is worked in.
+        weight: the weight, in the precision of the computation.
         size: height and width of the smaller map.
-        groups: of the convolution.
-        for_weight: whether the gradient of the weight is wanted, whose convolutions are the slowest.
+        groups: groups of the convolution.
+        for_weight: the operation is the gradient of the weight, for which PyTorch is slowest.
     """
     native = weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and groups == 1
     return native and math.prod(size) < len(weight) and (for_weight or weight.numel() >= LARGE)
 
 
-def convolved(
+def convolve_patches(
     x: Float[Tensor, "n c h w"], weight: Float[Tensor, "d c k l"], bias: Float[Tensor, "d"] | None, geometry: Geometry
 ) -> Float[Tensor, "n d i j"]:
-    """``torch.nn.functional.conv2d``."""
+    """Compute ``torch.nn.functional.conv2d``."""
     kernel = weight.shape[2:]
     y = _maps(x, len(weight), geometry.size(x.shape[2:], kernel))
     flat, matrix = y.permute(0, 2, 3, 1).flatten(0, 2), _matrix(weight).t()
@@ -66,9 +66,9 @@ def convolved(
 def input_gradient(
     gradient: Float[Tensor, "n d i j"], weight: Float[Tensor, "d c k l"], size: Sequence[int], geometry: Geometry
 ) -> Float[Tensor, "n c h w"]:
-    """From y's gradient to that of x, whose ``size`` is [h w]; a transposed convolution.
+    """Return the gradient of x, whose ``size`` is [h w], from that of y: a transposed convolution.
 
-    A pixel's share of each patch is rounded before they are added up.
+    The contributions to a pixel are rounded before they are added.
     """
     channels, *kernel = weight.shape[1:]
     x = _maps(gradient, channels, size).zero_()
@@ -89,7 +89,7 @@ def input_gradient(
 def weight_gradient(
     gradient: Float[Tensor, "n d i j"], x: Float[Tensor, "n c h w"], kernel: Sequence[int], geometry: Geometry
 ) -> Float[Tensor, "d c k l"]:
-    """From y's gradient to that of the weight, added up in single precision or better."""
+    """Return the gradient of the weight from that of y, summed in float32 or better."""
     channels = gradient.shape[1]
     flat = gradient.permute(0, 2, 3, 1).reshape(-1, channels)
     wide = torch.promote_types(gradient.dtype, torch.float32)
@@ -101,18 +101,18 @@ def weight_gradient(
 
 
 def _maps(like: Tensor, channels: int, size: Sequence[int]) -> Tensor:
-    """For as many images, to be written: no view, as a view that a Function returns could not be changed in place."""
+    """Return empty maps for as many images; not a view, since a Function's returned view cannot be changed in place."""
     shape = (len(like), channels, *size)
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
 
 
 def _matrix(weight: Float[Tensor, "d c k l"]) -> Float[Tensor, "d klc"]:
-    """A view, where the weight has its channels last."""
+    """Return the weight as a matrix; a view if its memory is channels-last."""
     return weight.permute(0, 2, 3, 1).flatten(1)
 
 
 def _patches(x: Float[Tensor, "n c h w"], kernel: Sequence[int], geometry: Geometry) -> Iterator[tuple[slice, Tensor]]:
-    """What a kernel sees at each place, a row each, of some images at a time; and which rows these are."""
+    """Yield (rows, patches) of some images at a time: one row per position, with the pixels under the kernel."""
     size = geometry.size(x.shape[2:], kernel)
     places = math.prod(size)
     at_once = _images_at_once(size, math.prod(kernel) * x.shape[1], x.element_size())
@@ -128,7 +128,7 @@ def _images_at_once(size: Sequence[int], patch: int, element_bytes: int) -> int:
 
 
 def _overlap(offset: int, places: int, side: int, geometry: Geometry) -> tuple[slice, slice]:
-    """At which places the kernel's number ``offset`` lies on the map, and where there, in one direction."""
+    """Return, in one direction, the positions at which kernel element ``offset`` is on the map, and where it is."""
     stride, shift = geometry.stride, offset - geometry.padding
     first = max(0, -(shift // stride))
     count = max(0, min(places, (side - 1 - shift) // stride + 1) - first)

@@ -1,4 +1,4 @@
-"""What a model is: hyper-parameters that make a generator and a discriminator for any image."""
+"""The interface of models: hyper-parameters that create a generator and a discriminator for images of any shape."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["DiscriminatorNetwork", "GeneratorNetwork", "Model"]
 
 
 class GeneratorNetwork(nn.Module, ABC):
-    """Latents and labels to images."""
+    """Maps latents and labels to images."""
 
     @abstractmethod
     def forward(self, z: Latents, labels: Labels | None = None) -> Images:
-        """Make one image per latent.
+        """Generate one image per latent.
 
         Args:
             z: float32 [n z].
@@ -36,22 +36,22 @@ class GeneratorNetwork(nn.Module, ABC):
 
 
 class DiscriminatorNetwork(nn.Module, ABC):
-    """Images and labels to logits."""
+    """Maps images and labels to logits."""
 
     @abstractmethod
     def forward(self, images: Images, labels: Labels | None = None) -> Logits:
-        """Score each image; returns float32 [n], higher means "real"."""
+        """Return the logit of each image, float32 [n]; higher means "real"."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Component):
-    """A pair of networks, described by its hyper-parameters.
+    """The hyper-parameters of a generator and a discriminator.
 
     Args:
         z_dim: length of the latent vector.
-        latent: its distribution: standard normal, or uniform in [-1, 1].
-        output: what bounds the generator's pixels: "tanh" works in [-1, 1], "sigmoid" in [0, 1]. Real images are
-            brought to the same range.
+        latent: distribution of latents: standard "normal", or "uniform" in [-1, 1].
+        output: the generator's last activation: "tanh" for pixels in [-1, 1], "sigmoid" for [0, 1]. Real images are
+            scaled to the same range.
     """
 
     table: ClassVar[str] = "gansmith.models:MODELS"
@@ -62,24 +62,24 @@ class Model(Component):
 
     @abstractmethod
     def generator(self, spec: ImageSpec) -> GeneratorNetwork:
-        """A fresh generator for such images, initialised from torch's global random state."""
+        """Create a generator for images of a shape, initialised from torch's global random state."""
 
     @abstractmethod
     def discriminator(self, spec: ImageSpec) -> DiscriminatorNetwork:
-        """A fresh discriminator for such images."""
+        """Create a discriminator for images of a shape, initialised from torch's global random state."""
 
     @property
     @abstractmethod
     def batch_statistics(self) -> bool:
-        """Whether an image's output depends on its batch while training, so that N ranks differ from one."""
+        """Whether an output depends on the other images of the batch in training, so that N ranks differ from one."""
 
     @property
     def value_range(self) -> ValueRange:
-        """What the darkest and the brightest pixel are in these networks."""
+        """The values of black and white in these networks."""
         return SIGNED if self.output == "tanh" else UNIT
 
     def draw_latents(self, num: int, generator: torch.Generator) -> Latents:
-        """Random latents, float32 [num z], on the CPU, where they are the same for every device."""
+        """Draw latents, float32 [num z], on the CPU, so that they are the same for every device."""
         if self.latent == "normal":
             return torch.randn(num, self.z_dim, generator=generator)
         return torch.rand(num, self.z_dim, generator=generator) * 2 - 1

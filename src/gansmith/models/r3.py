@@ -1,7 +1,7 @@
-"""R3GAN's networks (Huang et al. 2024): residual blocks without normalisation, that start as the identity.
+"""R3GAN's networks (Huang et al. 2024): residual blocks without normalisation, initialised as the identity.
 
-Generalised to any image: the smallest map has about 4 pixels a side, each stage doubles it, and what is too much
-on the right and below is cropped.
+For images of any shape: the smallest map has about 4 pixels per side, each stage doubles it, and the surplus on the
+right and at the bottom is cropped.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ SMALLEST_MAP = 4  # pixels of the shorter side, as in the paper
 
 @dataclass(frozen=True, kw_only=True)
 class R3(Model):
-    """Residual blocks of grouped convolutions between two of one pixel (Huang et al. 2024, section 3).
+    """Residual blocks with a grouped 3x3 convolution between two 1x1 convolutions (Huang et al. 2024, section 3).
 
     The paper's network for CIFAR-10 is ``R3(width=768, max_multiple=1, blocks=2)``; for faces of 256 pixels
-    ``width=96, max_multiple=8``. Two things are as in all models here: pixels are bound by ``output``, where the paper
-    has no bound; and labels come by an embedding of deviation 1 and by projection beside a logit for all classes,
-    where the paper starts with weak classes and has no such logit, which takes longer to learn.
+    ``width=96, max_multiple=8``. Two details follow the other models here instead of the paper. Pixels are bounded by
+    ``output``; the paper has no bound. Labels enter by an embedding of standard deviation 1, and by a projection beside
+    a logit for all classes. The paper starts with weak class embeddings without this logit, and learns more slowly.
 
     Args:
         z_dim: length of the latent vector.
-        width: channels of the stage of the image's size.
-        max_multiple: channels double from stage to stage, towards the smallest map, up to this many times the width.
-        blocks: residual blocks a stage.
-        expansion: a block is so many times as wide inside.
-        group: channels that a 3x3 convolution joins; the largest common divisor with those there are.
-        leak: slope of a leaky ReLU's negative half.
+        width: channels of the stage at the image's size.
+        max_multiple: upper limit of channels as a multiple of the width; they double from stage to stage.
+        blocks: residual blocks per stage.
+        expansion: channels inside a block as a multiple of those outside.
+        group: channels per group of the 3x3 convolutions; reduced to a divisor of the channels if necessary.
+        leak: slope of a leaky ReLU for negative inputs.
     """
 
     z_dim: Annotated[int, Between(1, 16_384)] = 64
@@ -64,11 +64,11 @@ class R3(Model):
         return False
 
     def num_stages(self, spec: ImageSpec) -> int:
-        """Maps of different size, the image's included."""
+        """Return the number of map sizes, including the image's."""
         return 1 + max(0, round(math.log2(min(spec.height, spec.width) / SMALLEST_MAP)))
 
     def channels(self, stage: int) -> int:
-        """Channels of the map that lies so many stages from the image."""
+        """Return the channels of the map that is this many stages away from the image."""
         return self.width * min(1 << stage, self.max_multiple)
 
 
@@ -122,7 +122,7 @@ class _Discriminator(DiscriminatorNetwork):
 
 
 class _Block(nn.Module):
-    """x plus what two activations between three convolutions make of it, the last of which starts as zero."""
+    """x plus three convolutions of x with two activations between them; the last convolution starts at zero."""
 
     def __init__(self, channels: int, model: R3) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ def _size(spec: ImageSpec, stage: int) -> tuple[int, int]:
 
 
 def _initialize(network: nn.Module, leak: float) -> None:
-    """Deviations of 1 / sqrt(fan in), and blocks as in FixUp (Zhang et al. 2019), so that depth adds no variance."""
+    """Initialise with standard deviation 1 / sqrt(fan in), and blocks as in Fixup (Zhang et al. 2019)."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)

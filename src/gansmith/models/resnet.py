@@ -1,7 +1,7 @@
-"""Residual GANs (Gulrajani et al. 2017; Miyato et al. 2018), generalised to any image.
+"""Residual GANs (Gulrajani et al. 2017; Miyato et al. 2018) for images of any shape.
 
-The generator doubles a map of about 4 pixels a side to the image's size, and crops what is too much. The
-discriminator halves the image to about 8 pixels, looks at that in some blocks more, and pools.
+The generator doubles a map of about 4 pixels per side up to the image's size and crops the surplus. The discriminator
+halves the image to about 8 pixels per side, applies more blocks at this size, and pools.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from gansmith.types import Images, ImageSpec, Labels, Latents, Logits
 
 __all__ = ["ResNet"]
 
-SMALLEST_MAP = 4  # pixels of the shorter side where the generator starts, as in the papers
+SMALLEST_MAP = 4  # pixels of the shorter side of the generator's first map, as in the papers
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet(Model):
     """Residual blocks of two 3x3 convolutions (Gulrajani et al. 2017; Miyato et al. 2018, appendix B.4).
 
-    The network of SNGAN for CIFAR-10 is ``ResNet(z_dim=128, width=128, generator_width=256, max_multiple=1,
-    spectral_norm=True)``; that of WGAN-GP has 128 channels everywhere, no spectral norm and mean pooling.
+    SNGAN's network for CIFAR-10 is ``ResNet(z_dim=128, width=128, generator_width=256, max_multiple=1,
+    spectral_norm=True)``; that of WGAN-GP has 128 channels everywhere, no spectral norm, and mean pooling.
 
     Args:
         width: channels of the discriminator's first block and the generator's last.
-        generator_width: of the generator's last block, where it is another; None for ``width``.
-        max_multiple: channels double from block to block, towards the small maps, up to this many times the width.
+        generator_width: channels of the generator's last block; None takes ``width``.
+        max_multiple: upper limit of channels as a multiple of the width; they double from block to block.
         plain_blocks: blocks of the discriminator that keep the size, after those that halve it.
-        generator_norm: before each activation.
-        discriminator_norm: before each activation but the first block's.
-        spectral_norm: in the discriminator (Miyato et al. 2018).
-        pooling: of the discriminator's last map.
-        activation: of both networks.
-        leak: slope of a leaky ReLU's negative half.
-        conditioning: how the generator learns its class: a scale and shift a class after each normalisation, or
-            an embedding beside the latent. The discriminator learns it by projection.
-        init: how weights start; with "glorot", those on the way round a shortcut are larger by the root of 2.
+        generator_norm: normalisation before each activation of the generator.
+        discriminator_norm: normalisation before each activation of the discriminator except in the first block.
+        spectral_norm: apply spectral normalisation in the discriminator (Miyato et al. 2018).
+        pooling: pooling of the discriminator's last map.
+        activation: activation of both networks.
+        leak: slope of a leaky ReLU for negative inputs.
+        conditioning: how the generator gets the class: "norm" is a scale and shift per class after each normalisation,
+            "embedding" is an embedding beside the latent. The discriminator uses a projection.
+        init: initialisation of the weights; with "glorot", those in residual branches are larger by sqrt(2).
     """
 
     width: Annotated[int, Between(1, 4096)] = 32
@@ -74,20 +74,20 @@ class ResNet(Model):
         return "batch" in (self.generator_norm, self.discriminator_norm)
 
     def num_doublings(self, spec: ImageSpec) -> int:
-        """Blocks of the generator.
+        """Return the number of the generator's blocks.
 
         Raises:
-            ConfigError: the image is too small for one.
+            ConfigError: the image is too small for a block.
         """
         shorter = min(spec.height, spec.width)
         if shorter < 2:
             raise ConfigError(
-                f"config.model: resnet needs images of 2 pixels a side or more, not {spec}; choose a larger size"
+                f"config.model: resnet needs images of at least 2x2 pixels, got {spec}; choose a larger --size"
             )
         return max(1, round(math.log2(shorter / SMALLEST_MAP)))
 
     def multiple(self, stage: int) -> int:
-        """How many times the width the map has that lies so many blocks from the image."""
+        """Return channels, as a multiple of the width, of the map that is this many blocks away from the image."""
         return min(1 << stage, self.max_multiple)
 
 
@@ -117,7 +117,7 @@ class _Generator(GeneratorNetwork):
         if self.embedding is not None:
             z = torch.cat([z, self.embedding(labels)], dim=1)
         channels, height, width = self.start
-        maps = self.stem(z).view(-1, height, width, channels).permute(0, 3, 1, 2)  # channels last, without a copy
+        maps = self.stem(z).view(-1, height, width, channels).permute(0, 3, 1, 2)  # channels-last without a copy
         for block in self.blocks:
             maps = block(maps, labels)
         return layers.bound(self.last(maps, labels), self.output)
@@ -136,7 +136,7 @@ class _Discriminator(DiscriminatorNetwork):
         self.head = layers.ProjectionHead(widths[-1], spec.num_classes)
         _initialize(self, model.init)
         if model.spectral_norm:
-            layers.spectrally_normalized(self)
+            layers.add_spectral_norm(self)
 
     def forward(self, images: Images, labels: Labels | None = None) -> Logits:
         maps = self.blocks(images).float()
@@ -146,7 +146,7 @@ class _Discriminator(DiscriminatorNetwork):
 
 
 class _Block(nn.Module):
-    """What two convolutions make of x, plus x itself by a shortcut."""
+    """Two convolutions of x, plus x by a shortcut."""
 
     residual: nn.Sequential
 

@@ -147,7 +147,7 @@ class TrainState:
         augment = self.config.augment
         if isinstance(augment, AdaptiveAugment):
             figure = self.overfitting if augment.by == "held-out" else self._mean_sign(real, fake)
-            self.augment_p.copy_(augment.adjusted(self.augment_p, figure, self.config.batch_size))
+            self.augment_p.copy_(augment.adjust(self.augment_p, figure, self.config.batch_size))
 
     def _mean_sign(self, real: Logits, fake: Logits) -> Tensor:
         signs = (real - fake if self.config.loss.pairs else real).sign()  # pairs fix only the distance of the logits

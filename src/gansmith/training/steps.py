@@ -20,7 +20,7 @@ from gansmith.devices import out_of_memory
 from gansmith.images.pixels import to_float
 from gansmith.penalties import DiscriminatorPass, Penalty
 from gansmith.training.state import TrainState, random_stream
-from gansmith.types import Batch, Images, Labels, sent
+from gansmith.types import Batch, Images, Labels, send
 
 __all__ = ["discriminator_step", "generate", "generator_step", "train_step"]
 
@@ -56,7 +56,7 @@ def generate(state: TrainState, labels: Labels | None, salt: int) -> Images:
     """Fakes for this rank's slice of the global batch, with the graph that the generator learns through."""
     share = dist.local_share(state.config.batch_size)
     stream = random_stream(state.config.seed, state.nimg, LATENTS, salt)
-    z = sent(state.config.model.draw_latents(state.config.batch_size, stream)[share], state.compute.device)
+    z = send(state.config.model.draw_latents(state.config.batch_size, stream)[share], state.compute.device)
     with state.compute.autocast():
         images: Images = state.generator(z, labels)
     return images
@@ -198,7 +198,7 @@ class _Draws:
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Numbers in [0, 1) of this shape for each image."""
         numbers = torch.rand(self.num, *shape, generator=self._stream())
-        return sent(numbers[self.rows], self.state.compute.device)
+        return send(numbers[self.rows], self.state.compute.device)
 
     def _stream(self) -> torch.Generator:
         if self.stream is None:
