@@ -7,7 +7,9 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 
 from gansmith import api
@@ -74,7 +76,7 @@ def test_the_reference_pages_are_those_of_the_code(name: str) -> None:
 
 
 def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    block, *_ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert '"4 min"' in block
     monkeypatch.setattr(learning, "MOST_EPOCHS", 0.02)  # the judge need not be good
     monkeypatch.chdir(tmp_path)
@@ -99,6 +101,28 @@ def test_the_callback_that_is_documented_stops_a_training(tmp_path: Path, monkey
     }  # fmt: skip
     run = api.train("digits", preset="dcgan-r1", length="60 steps", run=tmp_path / "run", overrides=changes)
     assert run.status()["state"] == "stopped" and 3 <= run.status()["step"] < 60
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/metrics.md"])
+@pytest.mark.parametrize("width", [None, 6])
+def test_the_metrics_of_two_arrays_run(
+    page: str, width: int | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On images; in the README also on features, which have no pixels."""
+    monkeypatch.setattr(learning, "MOST_EPOCHS", 0.02)  # the extractor need not be good
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    (block,) = (block for block in blocks if "gansmith.metrics import" in block)
+    assert len(block.splitlines()) <= 6
+    draw = np.random.default_rng(0)
+    names: dict[str, Any] = {
+        name: draw.integers(0, 256, (90, 16, 16, 3), np.uint8) for name in ("real", "fake", "held_out")
+    }
+    if width is not None:
+        names |= {"real": draw.normal(size=(90, width)), "fake": draw.normal(size=(90, width))}
+        block = "\n".join(line for line in block.splitlines() if "measure_arrays(" not in line)
+    exec(block, names)
+    assert re.search(r"[\d.]+ \([\d.]+ to [\d.]+\)", capsys.readouterr().out)
+    assert 0 <= names["precision"].value <= 1
 
 
 def test_the_study_that_is_documented_can_be_read(tmp_path: Path) -> None:

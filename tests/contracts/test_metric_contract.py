@@ -145,6 +145,24 @@ def test_without_training_or_held_out_images_only_those_that_need_them_fail(metr
             assert values(metric.measure(missing)) == values(metric.measure(ordinary()))
 
 
+def test_it_reads_images_only_if_it_says_that_it_needs_them(name: str, metric: Metric) -> None:
+    parts = ("real", "fake", "training", "held_out")
+    bare = {part: dataclasses.replace(getattr(ordinary(), part), images=None) for part in parts}
+    if name in {"sliced-wasserstein", "memorisation"}:
+        with pytest.raises(MetricError, match="needs images: only features were given"):
+            metric.measure(dataclasses.replace(ordinary(), **bare))
+    else:
+        assert metric.measure(dataclasses.replace(ordinary(), **bare)) == metric.measure(ordinary())
+
+
+def test_it_reads_features_only_if_it_says_that_it_needs_them(name: str, metric: Metric) -> None:
+    assert metric.needs_features == (name != "sliced-wasserstein")
+    if not metric.needs_features:
+        sides = {part: getattr(ordinary(), part) for part in ("real", "fake")}
+        empty = {part: dataclasses.replace(side, values=torch.empty(len(side), 0)) for part, side in sides.items()}
+        assert metric.measure(dataclasses.replace(ordinary(), **empty)) == metric.measure(ordinary())
+
+
 def test_it_can_be_written_down_and_read_back(name: str, metric: Metric) -> None:
     assert from_plain(Metric, to_plain(metric), "metric") == metric
     assert to_plain(metric)["name"] == name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,44 @@ def test_what_may_be_left_out_is_empty() -> None:
     del line["failures"], line["generated"]["digest"], line["extractor"]["note"], line["values"]["fid"]["note"]
     found = Measurement.from_plain(line)
     assert (found.failures, found.generated.digest, found.extractor.note, found.values["fid"].note) == ({}, "", "", "")
+
+
+# --- display -----------------------------------------------------------------------------------------------
+
+
+def test_it_prints_a_line_for_each_value_and_each_failure() -> None:
+    assert str(JUDGEMENT).splitlines() == [
+        "runs/one: 1,000 images against 10,000 of gtsrb; extractor classifier",
+        "FID (classifier)     12.5 (11 to 14)",
+        "Recall (classifier)  0 (0 to 0.01)",
+        "memorisation         not computed: needs real images that the generator never saw",
+    ]
+    assert str(dataclasses.replace(JUDGEMENT, values={}, failures={})).count("\n") == 0
+
+
+def test_in_a_notebook_it_is_a_table() -> None:
+    page = JUDGEMENT._repr_html_()
+    rows = re.findall(r"<tr>(.*?)</tr>", page)
+    cells = [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in rows]
+    assert cells == [
+        ["metric", "value", "95 % interval", "note"],
+        ["FID (classifier)", "12.5", "11 to 14", ""],
+        ["Recall (classifier)", "0", "0 to 0.01", "given the manifold"],
+        ["memorisation", "not computed", "", "needs real images that the generator never saw"],
+    ]
+
+
+def test_a_notebook_runs_nothing_that_a_file_says() -> None:
+    script = "<script>x</script>"
+    hostile = dataclasses.replace(
+        JUDGEMENT,
+        generated=dataclasses.replace(JUDGEMENT.generated, path=script),
+        reference=dataclasses.replace(JUDGEMENT.reference, title=script),
+        extractor=ExtractorFacts(name=script, digest=script),
+        values={script: dataclasses.replace(JUDGEMENT.values["fid"], note=script), "fid": JUDGEMENT.values["fid"]},
+        failures={script: script},
+    )
+    assert "<script" not in hostile._repr_html_() and hostile._repr_html_().count("&lt;script") == 8
 
 
 # --- hostile lines -----------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def evaluate_run(folder: RunFolder, options: EvaluationOptions, console: Console
             save_png(draw_closest_pairs(inputs), folder.nearest)
         return measurement
 
-    return run_on_main(fake.images, measure_and_record)
+    return run_on_main(fake.pixels, measure_and_record)
 
 
 def evaluate_files(path: Path, options: EvaluationOptions, console: Console | None = None) -> Measurement:
@@ -133,7 +133,7 @@ def evaluate_files(path: Path, options: EvaluationOptions, console: Console | No
     def measure_files() -> Measurement:
         return measure(inputs, describe_samples(str(path), fake), real, network, options, console)
 
-    return run_on_main(fake.images, measure_files)
+    return run_on_main(fake.pixels, measure_files)
 
 
 def _require_memory_for_pixels(num: int, spec: ImageSpec) -> None:

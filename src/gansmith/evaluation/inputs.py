@@ -17,7 +17,7 @@ from gansmith.devices import require_bytes
 from gansmith.errors import MetricError
 from gansmith.evaluation.options import EvaluationOptions
 from gansmith.evaluation.real import Real, Subset
-from gansmith.metrics import default_extractor
+from gansmith.metrics.extractor import default_extractor
 from gansmith.metrics.features import FeatureNetwork, Features, Selection, choose_subset, extract_store
 from gansmith.metrics.measurement import ExtractorFacts, Generated, Measurement, Reference
 from gansmith.metrics.metric import Estimate, MetricInputs

@@ -132,7 +132,7 @@ def hash_images(fake: Features) -> str:
     """Return the SHA-256 of the samples' pixels; reads a block at a time."""
     digest = hashlib.sha256()
     for start in range(0, len(fake), BLOCK):
-        digest.update(fake.images[np.arange(start, min(start + BLOCK, len(fake)))].tobytes())
+        digest.update(fake.pixels[np.arange(start, min(start + BLOCK, len(fake)))].tobytes())
     return digest.hexdigest()
 
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-
-from gansmith.component import from_plain, member, members
-from gansmith.data.store import Store
-from gansmith.metrics.extractor import Extractor
+from gansmith.component import member, members
+from gansmith.metrics.arrays import density_coverage, fid, kid, measure_arrays, precision_recall
+from gansmith.metrics.extractor import Extractor, default_extractor
 from gansmith.metrics.metric import Metric, Quantity
 
-__all__ = ["EXTRACTORS", "METRICS", "default_extractor", "list_metrics", "list_quantities"]
+__all__ = [
+    "EXTRACTORS",
+    "METRICS",
+    "default_extractor",
+    "density_coverage",
+    "fid",
+    "kid",
+    "list_metrics",
+    "list_quantities",
+    "measure_arrays",
+    "precision_recall",
+]
 
 METRICS: dict[str, type[Metric] | str] = {
     "fid": "gansmith.metrics.frechet:FID",
@@ -35,13 +44,6 @@ EXTRACTORS: dict[str, type[Extractor] | str] = {
     "inception": "gansmith.metrics.inception:Inception",
     "function": "gansmith.metrics.function:Function",
 }
-
-
-def default_extractor(store: Store) -> Extractor:
-    """Return the extractor that ranks images of this data set best; docs/metrics.md has the measurements."""
-    several = store.labels is not None and len(np.unique(store.labels)) > 1
-    chosen: Extractor = from_plain(Extractor, "classifier" if several else "self-supervised", "extractor")
-    return chosen
 
 
 def list_metrics() -> tuple[Metric, ...]:

@@ -10,11 +10,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gansmith.component import Component
+from gansmith.component import Component, from_plain
 from gansmith.data.store import Store
 from gansmith.metrics.features import FeatureNetwork
 
-__all__ = ["Extractor"]
+__all__ = ["Extractor", "default_extractor"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +38,10 @@ class Extractor(Component):
             MetricError: it cannot be made for these data; the message names another extractor.
             DataError: a file that it needs cannot be had.
         """
+
+
+def default_extractor(store: Store) -> Extractor:
+    """Return the extractor that ranks images of this data set best; docs/metrics.md has the measurements."""
+    several = store.labels is not None and len(np.unique(store.labels)) > 1
+    chosen: Extractor = from_plain(Extractor, "classifier" if several else "self-supervised", "extractor")
+    return chosen

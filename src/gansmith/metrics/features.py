@@ -64,22 +64,33 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Features:
-    """What a feature network makes of some images.
+    """Features of some images.
 
     Args:
         values: float32 [n d], on the CPU, all finite.
         logits: float32 [n k] of a classifier, or None.
-        labels: int64 [n], the classes that the images have or were made for, or None.
-        images: the images themselves.
+        labels: int64 [n], the classes that the images have or were generated for, or None.
+        images: the images themselves, or None if only their features are known.
     """
 
     values: Float[Tensor, "n d"]
-    logits: Float[Tensor, "n k"] | None
-    labels: NDArray[np.int64] | None
-    images: ImageSequence
+    logits: Float[Tensor, "n k"] | None = None
+    labels: NDArray[np.int64] | None = None
+    images: ImageSequence | None = None
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def pixels(self) -> ImageSequence:
+        """The images.
+
+        Raises:
+            MetricError: only the features are known.
+        """
+        if self.images is None:
+            raise MetricError("needs images: only features were given; pass uint8 images [n h w c]")
+        return self.images
 
     def __post_init__(self) -> None:
         finite = torch.isfinite(self.values).all(dim=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import html
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from gansmith.component import from_plain
 from gansmith.data.store import Store
 from gansmith.errors import GansmithError, MetricError
+from gansmith.metrics import list_quantities
 from gansmith.metrics.features import FeatureNetwork
 from gansmith.metrics.metric import Estimate
 
@@ -141,8 +143,33 @@ class Measurement:
     failures: Mapping[str, str] = field(default_factory=dict)
     gansmith: str
 
+    def __str__(self) -> str:
+        rows = [
+            (title, str(estimate) if estimate else f"not computed: {note}") for title, estimate, note in self._rows()
+        ]
+        width = max((len(title) for title, _ in rows), default=0)
+        return "\n".join([self._origin(), *(f"{title:<{width}}  {value}" for title, value in rows)])
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks."""
+        head = "".join(f"<th>{name}</th>" for name in ("metric", "value", "95 % interval", "note"))
+        lines = [_html_row(*row) for row in self._rows()]
+        return f"<p>{html.escape(self._origin())}</p><table><tr>{head}</tr>{''.join(lines)}</table>"
+
+    def _origin(self) -> str:
+        made, real = self.generated, self.reference
+        images = f"{made.num:,} images against {real.num:,} of {real.title}"
+        return f"{made.path}: {images}; extractor {self.extractor.name}"
+
+    def _rows(self) -> list[tuple[str, Estimate | None, str]]:
+        """Title, estimate and note of each value; then each metric that failed, with the reason as its note."""
+        known = list_quantities()
+        titles = {name: known[name].titled(self.extractor.name) if name in known else name for name in self.values}
+        measured = [(titles[name], estimate, estimate.note) for name, estimate in self.values.items()]
+        return [*measured, *((metric, None, why) for metric, why in self.failures.items())]
+
     def to_plain(self) -> dict[str, Any]:
-        """For a line of metrics.jsonl."""
+        """Return the object of a line of metrics.jsonl."""
         return dataclasses.asdict(self)
 
     def named_values(self) -> dict[str, float]:
@@ -167,6 +194,12 @@ class Measurement:
             return measurement
         except (TypeError, KeyError, ValueError, AttributeError, ArithmeticError, GansmithError) as error:
             raise MetricError(f"a line of metrics.jsonl cannot be read ({error}); remove the line") from error
+
+
+def _html_row(title: str, estimate: Estimate | None, note: str) -> str:
+    interval = f"{estimate.low:.4g} to {estimate.high:.4g}" if estimate else ""
+    cells = (title, f"{estimate.value:.4g}" if estimate else "not computed", interval, note)
+    return f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
 
 
 def rename_old_keys(plain: Mapping[str, Any]) -> dict[str, Any]:

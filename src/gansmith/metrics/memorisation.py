@@ -65,7 +65,7 @@ class Memorisation(Metric):
 
     def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
         training, held_out = _known(comparison)
-        originals = Originals.of(training.images)
+        originals = Originals.of(training.pixels)
         samples, copied = _distances_and_copies(comparison.fake, training, originals)
         others, copied_others = _distances_and_copies(held_out, training, originals)
         twins = originals.find_copies_within(choose_subset(np.arange(len(training)), AMONG_TRAINING))
@@ -138,8 +138,8 @@ def draw_closest_pairs(comparison: MetricInputs, num: int = 32) -> PixelArray:
     training = _training(comparison)
     distances, numbers = find_nearest(comparison.fake.values, training.values, 1)
     order = distances[:, 0].argsort(stable=True)[:num]
-    samples = comparison.fake.images[order.numpy()]
-    originals = training.images[numbers[order, 0].numpy()]
+    samples = comparison.fake.pixels[order.numpy()]
+    originals = training.pixels[numbers[order, 0].numpy()]
     space = np.full_like(samples[:, : max(1, samples.shape[1] // 6)], 255)  # a pair ends where the paper shows
     return grid(np.concatenate([samples, originals, space], axis=1), columns=min(COLUMNS, len(samples)))[
         : -space.shape[1]
@@ -178,7 +178,7 @@ def _distances_and_copies(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """How far each image is from its nearest training image, and whether it is a copy of one."""
     distances, numbers = find_nearest(images.values, training.values, 1)
-    return distances[:, 0].numpy(), originals.copied(images.images, numbers[:, 0].numpy())
+    return distances[:, 0].numpy(), originals.copied(images.pixels, numbers[:, 0].numpy())
 
 
 def _redrawn(

@@ -105,12 +105,14 @@ class Metric(Component):
 
     Class attributes:
         quantities: what it measures, by the figure's name in metrics.jsonl.
+        needs_features: whether it reads features and not images alone.
         needs_training: whether it looks at ``MetricInputs.training`` and ``held_out``, which are had only for such.
         needs_validation: the same of ``MetricInputs.validation``.
     """
 
     table: ClassVar[str] = "gansmith.metrics:METRICS"
     quantities: ClassVar[Mapping[str, Quantity]]
+    needs_features: ClassVar[bool] = True
     needs_training: ClassVar[bool] = False
     needs_validation: ClassVar[bool] = False
 

@@ -57,10 +57,12 @@ class SlicedWasserstein(Metric):
         "sliced_wasserstein": Quantity(title="Sliced Wasserstein distance x 1,000", better="lower")
     }
 
+    needs_features: ClassVar[bool] = False
+
     projections: Annotated[int, Between(1, 65_536)] = 256
 
     def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
-        real, fake = comparison.real.images, comparison.fake.images
+        real, fake = comparison.real.pixels, comparison.fake.pixels
         ours, theirs = _equally_many(real, fake, comparison.seed)
         sizes = pyramid_sizes(*real[theirs[:1]].shape[1:3])
         draw = torch.Generator().manual_seed(comparison.seed)

@@ -17,7 +17,7 @@ from gansmith import __version__, dist
 from gansmith.component import member_name
 from gansmith.data.store import Store
 from gansmith.errors import MetricError
-from gansmith.metrics import default_extractor
+from gansmith.metrics.extractor import default_extractor
 from gansmith.metrics.features import FeatureNetwork, Features, choose_subset, extract_batches, extract_store
 from gansmith.metrics.frechet import FID
 from gansmith.metrics.image_sequence import run_on_main
@@ -130,7 +130,7 @@ class Tracker:
 
     def _measured(self, sampler: TrainedGenerator, seeds: Sequence[int]) -> dict[str, Estimate]:
         inputs = MetricInputs(real=self.real, fake=self._fake(sampler, seeds), validation=self.validation)
-        return run_on_main(inputs.fake.images, lambda: self.metric.measure(inputs))
+        return run_on_main(inputs.fake.pixels, lambda: self.metric.measure(inputs))
 
     def _measurement(self, state: TrainState) -> Measurement:
         values: dict[str, Estimate] = {}
