@@ -16,6 +16,7 @@ from gansmith.images.pixels import (
     UNIT,
     ValueRange,
     file_kind,
+    on_white,
     png_bytes,
     save_png,
     to_array,
@@ -55,6 +56,14 @@ def test_converting_keeps_the_pixels_the_memory_format_and_the_argument() -> Non
     images = to_float(pixels)
     assert images.is_contiguous(memory_format=torch.channels_last) and torch.equal(pixels, before)
     assert np.array_equal(to_array(to_uint8(images)), noise(2, 5, 4, 3))
+
+
+def test_alpha_is_laid_on_white() -> None:
+    image = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 100, 200, 128]]], np.uint8)
+    assert on_white(image).tolist() == [[[10, 20, 30], [255, 255, 255], [127, 177, 227]]]
+    assert on_white(image[None]).shape == (1, 1, 3, 3)
+    for channels in (1, 3):
+        assert np.array_equal(on_white(image[..., :channels]), image[..., :channels])
 
 
 # --- files -------------------------------------------------------------------------------------------------

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from gansmith.images.sheets import FONT, _font_with, _Label, _letters, grid, labelled_rows, shown_classes
+from gansmith.images import sheets
+from gansmith.images.pixels import on_white
+from gansmith.images.sheets import (
+    FONT,
+    GAP,
+    SheetRows,
+    _font_with,
+    _Label,
+    _letters,
+    choose_scale,
+    enlarge,
+    read_layout,
+    shown_classes,
+)
 from gansmith.types import PixelArray
+
+# Places are counted in the images' own pixels.
+grid, labelled_rows = (functools.partial(draw, scale=1) for draw in (sheets.grid, sheets.labelled_rows))
 
 
 def noise(*shape: int) -> PixelArray:
@@ -30,16 +47,63 @@ def test_a_grid_to_the_pixel() -> None:
 def test_every_image_is_in_its_place(channels: int) -> None:
     images = noise(7, 4, 5, channels)
     sheet = grid(images, columns=3)
-    assert sheet.shape == (3 * 4 + 2 * 2, 3 * 5 + 2 * 2, channels) and sheet.dtype == np.uint8
+    assert sheet.shape == (3 * 4 + 2 * 2, 3 * 5 + 2 * 2, min(channels, 3)) and sheet.dtype == np.uint8
     for i, image in enumerate(images):
         top, left = i // 3 * 6, i % 3 * 7
-        assert np.array_equal(sheet[top : top + 4, left : left + 5], image)
-    assert (sheet == 255).sum() == sheet.size - images.size + (images == 255).sum()
+        assert np.array_equal(sheet[top : top + 4, left : left + 5], on_white(image))
+    shown = on_white(images)
+    assert (sheet == 255).sum() == sheet.size - shown.size + (shown == 255).sum()
 
 
 @pytest.mark.parametrize(("shape", "columns"), [((9, 8, 8, 1), 3), ((8, 8, 32, 1), 2), ((8, 32, 8, 1), 6)])
 def test_a_grid_is_about_square(shape: tuple[int, ...], columns: int) -> None:
     assert grid(noise(*shape)).shape[1] == columns * (shape[2] + 2) - 2
+
+
+def test_a_small_sheet_is_enlarged_to_about_256_pixels_squared() -> None:
+    assert [choose_scale(side, side) for side in (1, 28, 118, 142, 170, 171, 238, 4000)] == [256, 9, 2, 2, 2, 1, 1, 1]
+    assert (choose_scale(28, 238), choose_scale(238, 28), choose_scale(32, 270)) == (3, 3, 3)
+    digits = noise(16, 28, 28, 1)
+    sheet = sheets.grid(digits)
+    assert sheet.shape == (4 * 56 + 3 * GAP, 4 * 56 + 3 * GAP, 1)
+    for i, digit in enumerate(digits):
+        top, left = i // 4 * (56 + GAP), i % 4 * (56 + GAP)
+        assert np.array_equal(sheet[top : top + 56 : 2, left : left + 56 : 2], digit)
+        assert np.array_equal(sheet[top : top + 56, left : left + 56], enlarge(digit, 2))
+    assert (sheet[:, 56 : 56 + GAP] == 255).all()
+
+
+def test_enlarging_repeats_each_pixel() -> None:
+    image = np.array([[1, 2], [3, 4]], np.uint8)[:, :, None]
+    assert enlarge(image, 2)[:, :, 0].tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]
+    assert np.array_equal(enlarge(image[None], 3)[0], enlarge(image, 3)) and np.array_equal(enlarge(image, 1), image)
+
+
+def test_transparent_pixels_are_shown_on_white() -> None:
+    images = np.zeros((2, 1, 3, 4), np.uint8)  # black, of which alpha hides all, nothing and half
+    images[..., 3] = 0, 255, 128
+    assert grid(images, columns=1)[0].tolist() == [[255] * 3, [0] * 3, [127] * 3]
+    rows = labelled_rows([images, images], ["one", "two"])
+    assert rows.shape[2] == 3 and rows[0, -3:].tolist() == [[255] * 3, [0] * 3, [127] * 3]
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8, 1), (2, 3, 12, 6, 4), (3, 8, 40, 40, 3)])
+@pytest.mark.parametrize("classes", [(), (4, 1, 0)])
+def test_the_layout_says_where_the_images_are_and_how_large(
+    shape: tuple[int, ...], classes: tuple[int, ...], tmp_path: Path
+) -> None:
+    names = tuple(f"class {i}" for i in range(5))
+    rows = SheetRows(images=noise(*shape), classes=classes[: shape[0]], class_names=names, num_present=5)
+    with Image.open(rows.save(tmp_path / "x.png")) as saved:
+        pixels, layout = np.asarray(saved), read_layout(saved.info["layout"])
+    assert np.array_equal(pixels.reshape(rows.pixels().shape), rows.pixels())
+    assert (layout.scale > 1) == (shape[2] < 40) and (layout.height, layout.width) == shape[2:4]
+    assert np.array_equal(layout.cut(rows.pixels()), on_white(rows.images))
+
+
+def test_a_layout_of_earlier_versions_is_of_images_as_they_are() -> None:
+    layout = read_layout('{"height": 2, "width": 3, "columns": 2, "rows": [[0, 0]]}')
+    assert layout.scale == 1 and layout.cut(np.zeros((2, 8, 3), np.uint8)).shape == (1, 2, 2, 3, 3)
 
 
 def place(sheet: PixelArray, part: PixelArray) -> tuple[int, int]:
@@ -54,7 +118,7 @@ def place(sheet: PixelArray, part: PixelArray) -> tuple[int, int]:
 def test_labelled_rows_stand_below_each_other_beside_their_labels(channels: int) -> None:
     rows = list(noise(2, 3, 16, 12, channels))
     sheet = labelled_rows(rows, ["stop", "a long name"])
-    assert sheet.ndim == 3 and sheet.shape[2] == channels and sheet.dtype == np.uint8
+    assert sheet.ndim == 3 and sheet.shape[2] == min(channels, 3) and sheet.dtype == np.uint8
     places = [place(sheet, grid(row, columns=3)) for row in rows]
     assert places[0][0] < places[1][0] and places[0][1] == places[1][1]
     for top, left in places:

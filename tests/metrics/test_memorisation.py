@@ -12,6 +12,8 @@ from PIL import Image
 from scipy import stats
 
 from gansmith.errors import MetricError
+from gansmith.images.pixels import on_white
+from gansmith.images.sheets import choose_scale
 from gansmith.metrics.copies import Originals
 from gansmith.metrics.features import Features
 from gansmith.metrics.memorisation import (
@@ -247,7 +249,9 @@ def test_the_sheet_shows_the_closest_first_with_their_training_images_below() ->
     training = pictures(60, 0)
     fake = np.concatenate([pictures(5, 1), noisy(training[7:8], 3), training[40:41]])
     sheet = draw_closest_pairs(comparison(fake, training, fake), num=2)
-    assert sheet.dtype == np.uint8 and sheet.shape[2] == 3
+    scale = choose_scale(2 * SIZE, 2 * SIZE + 2)
+    assert sheet.dtype == np.uint8 and sheet.shape == (2 * SIZE * scale, (2 * SIZE + 2) * scale, 3)
+    sheet = sheet[::scale, ::scale]
     for left, sample, original in ((0, fake[6], training[40]), (SIZE + 2, fake[5], training[7])):
         pair = sheet[: 2 * SIZE, left : left + SIZE]
         np.testing.assert_array_equal(pair[:SIZE], sample)
@@ -257,8 +261,9 @@ def test_the_sheet_shows_the_closest_first_with_their_training_images_below() ->
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_fewer_samples_than_asked_for_are_all_shown(channels: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (9, 5, 8, channels), np.uint8)
-    sheet = draw_closest_pairs(comparison(images[:3], images, images))
-    assert sheet.shape[2] == channels and (sheet[:5, :8] == images[0]).all()
+    scale = choose_scale(2 * 5, 3 * (8 + 2) - 2)
+    sheet = draw_closest_pairs(comparison(images[:3], images, images))[::scale, ::scale]
+    assert sheet.shape == (10, 28, min(channels, 3)) and (sheet[:5, :8] == on_white(images[0])).all()
 
 
 # --- what is missing ---------------------------------------------------------------------------------------

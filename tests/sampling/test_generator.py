@@ -140,7 +140,8 @@ def test_a_sheet_is_a_grid_or_a_row_a_class(class_generator: TrainedGenerator) -
     assert np.array_equal(one_class.sheet(), grid(one_class.images))
     images = np.concatenate([class_generator.sample(n).images for n in (2, 3)])
     mixed = Samples(images=images, labels=np.array([0, 0, 2, 2, 2]), class_names=class_generator.class_names)
-    assert mixed.sheet().shape[1] > grid(images[:3], columns=3).shape[1]  # labels stand beside
+    first = np.concatenate([images[:2], np.full_like(images[:1], 255)])
+    assert np.array_equal(mixed.sheet(), labelled_rows([first, images[2:]], mixed.class_names, [0, 2]))
 
 
 def test_saving_a_sheet(small_generator: TrainedGenerator, tmp_path: Path) -> None:
@@ -315,6 +316,20 @@ def test_a_sheet_has_a_row_a_class_where_there_are_two_images_a_class(
     white = [np.full((max(map(len, rows)) - len(row), 12, 10, 3), 255, np.uint8) for row in rows]
     padded = [np.concatenate(pair) for pair in zip(rows, white, strict=True)]
     assert np.array_equal(samples.sheet(), labelled_rows(padded, samples.class_names, shown))
+
+
+def test_a_sheet_is_large_and_on_white_and_all_other_files_are_as_sampled(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (4, 12, 10, 4), np.uint8)
+    samples = Samples(images=images)
+    with Image.open(samples.save(tmp_path / "x.png")) as sheet:
+        assert sheet.mode == "RGB" and min(sheet.size) > 170
+    with Image.open(io.BytesIO(samples._repr_png_())) as shown:
+        assert shown.size == sheet.size
+    with np.load(samples.save(tmp_path / "x.npz")) as arrays:
+        assert np.array_equal(arrays["images"], images)
+    for image, path in zip(images, sorted(samples.save(tmp_path / "folder").iterdir()), strict=True):
+        with Image.open(path) as read:
+            assert read.mode == "RGBA" and np.array_equal(np.asarray(read), image)
 
 
 def test_of_many_classes_a_sheet_shows_a_hundred() -> None:

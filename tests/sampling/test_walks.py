@@ -104,12 +104,15 @@ def test_a_gif_goes_to_and_fro(tmp_path: Path) -> None:
         for i in range(read.n_frames):
             read.seek(i)
             shown.append(np.asarray(read.convert("RGB"))[0, 0, 0])
+        assert read.size == (256, 256)  # 8 x 8 pixels can hardly be seen
     assert shown == [0, 50, 100, 150, 200, 150, 100, 50]
 
 
 def test_a_folder_is_numbered(tmp_path: Path) -> None:
     folder = save_walk(WALK, tmp_path / "frames")
     assert sorted(path.name for path in folder.iterdir()) == [f"{i:05d}.png" for i in range(5)]
+    with Image.open(folder / "00000.png") as read:
+        assert read.size == (8, 8)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "UNIT",
     "ValueRange",
     "file_kind",
+    "on_white",
     "png_bytes",
     "save_png",
     "to_array",
@@ -65,6 +66,15 @@ def to_array(pixels: Pixels) -> PixelArray:
     """uint8 [n c h w] on any device to a NumPy array [n h w c]."""
     array: PixelArray = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return array
+
+
+def on_white(images: PixelArray) -> PixelArray:
+    """Return images uint8 [... h w c] without alpha: RGBA becomes RGB on white, gray and RGB stay as they are."""
+    if images.shape[-1] != 4:
+        return images
+    alpha = images[..., 3:].astype(np.float32) / 255
+    mixed: PixelArray = np.rint(images[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    return mixed
 
 
 def file_kind(path: Path | str) -> str:

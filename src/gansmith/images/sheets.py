@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from gansmith.component import Between, Component, PositiveInt, Side, from_plain, to_plain
 from gansmith.errors import ConfigError
-from gansmith.images.pixels import save_png, to_pillow
+from gansmith.images.pixels import on_white, save_png, to_pillow
 from gansmith.plain_json import parse_json
 from gansmith.types import PixelArray, size_text
 
@@ -27,6 +27,8 @@ __all__ = [
     "LAYOUT",
     "SheetLayout",
     "SheetRows",
+    "choose_scale",
+    "enlarge",
     "grid",
     "labelled_rows",
     "num_present",
@@ -37,6 +39,7 @@ __all__ = [
 GAP = 2  # pixels between the images of a grid
 LAYOUT = "layout"  # the text field of a sheet's PNG that holds its layout as JSON
 PAPER = 255
+VISIBLE = 256  # a smaller sheet is enlarged to about as many pixels as a square of this side
 MOST_CLASSES = 100  # named rows of one sheet; of more classes so many are shown
 LONGEST_NAME = 32  # letters of a class's name on a sheet
 FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"  # the same on every machine
@@ -47,11 +50,12 @@ class SheetLayout(Component):
     """Where the images of a sheet lie, in pixels.
 
     Args:
-        height: of each image.
-        width: of each image.
+        height: of each image, before it is enlarged.
+        width: of each image, before it is enlarged.
         columns: images a row.
         rows: top and left of each row's first image.
         classes: the number of each row's class; empty if rows are not classes.
+        scale: side of the square on the sheet that shows one pixel of an image.
     """
 
     height: Side
@@ -59,6 +63,7 @@ class SheetLayout(Component):
     columns: PositiveInt
     rows: tuple[tuple[Annotated[int, Between(0, 10**6)], Annotated[int, Between(0, 10**6)]], ...]
     classes: tuple[Annotated[int, Between(0, 10**6)], ...] = ()
+    scale: Annotated[int, Between(1, VISIBLE)] = 1
 
     def cut(self, sheet: PixelArray) -> PixelArray:
         """Return the images of a sheet, uint8 [rows columns h w c].
@@ -66,20 +71,21 @@ class SheetLayout(Component):
         Raises:
             ConfigError: the sheet is too small for this layout.
         """
-        step = self.width + GAP
+        height, width = self.height * self.scale, self.width * self.scale
+        step = width + GAP
         bottom, right = (max((row[axis] for row in self.rows), default=0) for axis in (0, 1))
-        needed = bottom + self.height, right + self.columns * step - GAP
+        needed = bottom + height, right + self.columns * step - GAP
         if not self.rows or needed[0] > sheet.shape[0] or needed[1] > sheet.shape[1]:
             raise ConfigError(f"{LAYOUT}: these images do not fit on a sheet of {size_text(sheet.shape[:2])} pixels")
-        strips = [sheet[top : top + self.height, left : left + self.columns * step - GAP] for top, left in self.rows]
+        strips = [sheet[top : top + height, left : left + self.columns * step - GAP] for top, left in self.rows]
         padded = np.pad(np.stack(strips), ((0, 0), (0, 0), (0, GAP), (0, 0)))
-        tiles = padded.reshape(len(strips), self.height, self.columns, step, -1).transpose(0, 2, 1, 3, 4)
-        return np.ascontiguousarray(tiles[:, :, :, : self.width])
+        tiles = padded.reshape(len(strips), height, self.columns, step, -1).transpose(0, 2, 1, 3, 4)
+        return np.ascontiguousarray(tiles[:, :, :: self.scale, : width : self.scale])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SheetRows:
-    """Images in rows, and the sheet that shows them.
+    """Images in rows, and the sheet that shows them: on white, and enlarged if it would be small.
 
     Args:
         images: uint8 [rows columns h w c].
@@ -102,11 +108,14 @@ class SheetRows:
     def layout(self) -> SheetLayout:
         """Return where the images lie on the sheet."""
         rows, columns, height, width = self.images.shape[:4]
-        places = tuple((row * (height + GAP), 0) for row in range(rows))
         if self.classes:
-            labels = _labels(self.class_names, self.classes, height)
-            places, _ = _places(labels, height, columns * (width + GAP) - GAP)
-        return SheetLayout(height=height, width=width, columns=columns, rows=places, classes=self.classes)
+            scale = _scale_of_rows(self.class_names, self.classes, columns, height, width)
+            labels = _labels(self.class_names, self.classes, height * scale)
+            places, _ = _places(labels, height * scale, columns * (width * scale + GAP) - GAP)
+        else:
+            scale = choose_scale(rows * (height + GAP) - GAP, columns * (width + GAP) - GAP)
+            places = tuple((row * (height * scale + GAP), 0) for row in range(rows))
+        return SheetLayout(height=height, width=width, columns=columns, rows=places, classes=self.classes, scale=scale)
 
     def save(self, path: Path) -> Path:
         """Write the sheet as PNG, with its layout in a text field."""
@@ -126,19 +135,33 @@ def read_layout(text: str) -> SheetLayout:
     return layout
 
 
-def grid(images: PixelArray, columns: int | None = None) -> PixelArray:
-    """Images side by side, row by row, with a thin gap.
+def choose_scale(height: int, width: int) -> int:
+    """Return the whole factor that enlarges a sheet of this size to about 256 x 256 pixels; 1 for a larger one."""
+    return max(1, round(VISIBLE / math.sqrt(height * width)))
+
+
+def enlarge(images: PixelArray, scale: int) -> PixelArray:
+    """Repeat each pixel of images uint8 [... h w c] ``scale`` times in both directions."""
+    return images.repeat(scale, axis=-3).repeat(scale, axis=-2)
+
+
+def grid(images: PixelArray, columns: int | None = None, *, scale: int | None = None) -> PixelArray:
+    """Lay images side by side, row by row, with a thin gap. RGBA is shown on white.
 
     Args:
         images: uint8 [n h w c].
-        columns: images a row; about as many as rows if not given.
+        columns: images a row; default: about as many as rows.
+        scale: enlarges each image; default: see ``choose_scale``.
 
     Returns:
-        uint8 [H W c].
+        uint8 [H W c], gray or RGB.
     """
-    n, height, width, channels = images.shape
+    n, height, width = images.shape[:3]
     columns = columns or max(1, math.ceil(math.sqrt(n * height / width)))
     rows = math.ceil(n / columns)
+    scale = scale or choose_scale(rows * (height + GAP) - GAP, columns * (width + GAP) - GAP)
+    images = enlarge(on_white(images), scale)
+    height, width, channels = images.shape[1:]
     sheet = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, channels), PAPER, np.uint8)
     for i, image in enumerate(images):
         top, left = i // columns * (height + GAP), i % columns * (width + GAP)
@@ -172,22 +195,26 @@ def labelled_rows(
     names: Sequence[str],
     shown: Sequence[int] | None = None,
     num_present: int | None = None,
+    *,
+    scale: int | None = None,
 ) -> PixelArray:
-    """One named row of images a class, in as many blocks side by side as make the sheet about square.
+    """Draw one named row of images per class, in as many blocks side by side as make the sheet about square.
 
-    Where images stand depends on the names, never on the fonts of this machine.
+    The places of the images depend on the names, never on the fonts of this machine. RGBA is shown on white.
 
     Args:
         rows: one uint8 [n h w c] a class, all of one shape.
         names: of all classes, shown or not.
-        shown: the classes' numbers; those of all if not given. A line below says so if some are missing.
-        num_present: how many classes have images; all if not given. The others are not missed.
+        shown: the classes' numbers; default: all. A line below says so if some are missing.
+        num_present: how many classes have images; default: all. Classes without images count as shown.
+        scale: enlarges each image; default: see ``choose_scale``.
 
     Returns:
-        uint8 [H W c].
+        uint8 [H W c], gray or RGB.
     """
     shown = range(len(names)) if shown is None else shown
-    strips = [grid(row, columns=len(row)) for row in rows]
+    scale = scale or _scale_of_rows(names, shown, *rows[0].shape[:3])
+    strips = [grid(row, columns=len(row), scale=scale) for row in rows]
     height, width, channels = strips[0].shape
     font_size, labels = _font_size(height), _labels(names, shown, height)
     places, size = _places(labels, height, width)
@@ -200,6 +227,11 @@ def labelled_rows(
         sheet.paste(to_pillow(strip).convert("RGBA"), (left, top))
     draw.text((2, sheet.height - 2), note, fill="black", font=ImageFont.truetype(FONT, font_size), anchor="ld")
     return np.asarray(sheet.convert(to_pillow(strips[0]).mode)).reshape(*sheet.size[::-1], channels)
+
+
+def _scale_of_rows(names: Sequence[str], shown: Sequence[int], columns: int, height: int, width: int) -> int:
+    _, size = _places(_labels(names, shown, height), height, columns * (width + GAP) - GAP)
+    return choose_scale(size[1], size[0])
 
 
 def _font_size(height: int) -> int:

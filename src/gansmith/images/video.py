@@ -12,7 +12,7 @@ from PIL import Image
 
 from gansmith.errors import ConfigError, MissingExtra
 from gansmith.files import replacing
-from gansmith.images.pixels import file_kind
+from gansmith.images.pixels import file_kind, on_white
 from gansmith.types import PixelArray
 
 __all__ = ["can_write_mp4", "thinned", "write_animation"]
@@ -82,7 +82,4 @@ def _write_mp4(frames: list[PixelArray], path: Path, fps: float) -> None:
 def _rgb(frame: PixelArray) -> PixelArray:
     if frame.shape[2] == 1:
         return np.repeat(frame, 3, axis=2)
-    if frame.shape[2] == 3:
-        return frame
-    alpha = frame[:, :, 3:].astype(np.float32) / 255  # on white, as the sheets are
-    return np.rint(frame[:, :, :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    return on_white(frame)

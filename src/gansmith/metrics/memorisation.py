@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from gansmith.errors import MetricError
-from gansmith.images.sheets import grid
+from gansmith.images.sheets import choose_scale, enlarge, grid
 from gansmith.metrics.copies import Originals
 from gansmith.metrics.features import Features, choose_subset
 from gansmith.metrics.intervals import bootstrap, normal, wilson
@@ -141,9 +141,9 @@ def draw_closest_pairs(comparison: MetricInputs, num: int = 32) -> PixelArray:
     samples = comparison.fake.pixels[order.numpy()]
     originals = training.pixels[numbers[order, 0].numpy()]
     space = np.full_like(samples[:, : max(1, samples.shape[1] // 6)], 255)  # a pair ends where the paper shows
-    return grid(np.concatenate([samples, originals, space], axis=1), columns=min(COLUMNS, len(samples)))[
-        : -space.shape[1]
-    ]
+    pairs = np.concatenate([samples, originals, space], axis=1)
+    sheet = grid(pairs, columns=min(COLUMNS, len(samples)), scale=1)[: -space.shape[1]]
+    return enlarge(sheet, choose_scale(*sheet.shape[:2]))
 
 
 def _known(comparison: MetricInputs) -> tuple[Features, Features]:

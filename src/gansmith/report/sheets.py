@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansmith.errors import RunError
-from gansmith.images.pixels import png_bytes
+from gansmith.images.pixels import on_white, png_bytes
 from gansmith.images.sheets import GAP, LAYOUT, SheetRows, read_layout
 from gansmith.numerals import count, kimg
 from gansmith.report.reading import pixels_of, read_image, read_picture
@@ -65,7 +65,7 @@ class ShownSheet:
     @classmethod
     def of(cls, rows: SheetRows) -> ShownSheet:
         """Return the sheet of some rows."""
-        return cls(pixels=rows.pixels(), tiles=rows.images, classes=rows.classes)
+        return cls(pixels=rows.pixels(), tiles=on_white(rows.images), classes=rows.classes)
 
     @classmethod
     def read(cls, path: Path) -> ShownSheet:

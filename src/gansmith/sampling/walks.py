@@ -81,7 +81,8 @@ def save_walk(samples: Samples, path: Path | str, fps: float = 10.0) -> Path:
     """Write a walk: x.png in one row, x.gif or x.mp4 to and fro, or a folder of numbered PNGs."""
     kind = file_kind(path)
     if kind in ("gif", "mp4"):
-        return write_animation(_to_and_fro(list(samples.images)), Path(path), fps)
+        frames = [grid(image[None]) for image in samples.images]  # of one image: on white and large enough to see
+        return write_animation(_to_and_fro(frames), Path(path), fps)
     if kind == "png":
         return save_png(grid(samples.images, columns=len(samples)), Path(path))
     return samples.save(path)

@@ -18,7 +18,7 @@ from gansmith.component import (
     Component,
 )
 from gansmith.errors import ConfigError, tell
-from gansmith.images.pixels import save_png
+from gansmith.images.pixels import on_white, save_png
 from gansmith.images.plots import plot_losses
 from gansmith.images.sheets import SheetRows, grid, num_present, shown_classes
 from gansmith.images.video import can_write_mp4, thinned, write_animation
@@ -165,8 +165,8 @@ def written(name: str, folder: Path) -> list[list[Path]]:
 
 
 def read_frame(paths: list[Path]) -> PixelArray:
-    """One frame, uint8 [H W 3]: a sheet as it is, single files side by side."""
-    images = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    """Return one frame, uint8 [H W 3]: a sheet as it is, single files side by side."""
+    images = [on_white(np.asarray(Image.open(path).convert("RGBA"))) for path in paths]
     return images[0] if len(images) == 1 else grid(np.stack(images))
 
 
