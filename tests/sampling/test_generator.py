@@ -95,7 +95,7 @@ def test_a_class_has_a_name_and_a_number(class_generator: TrainedGenerator, labe
     [
         ("stopp", "label: no class is called 'stopp'; did you mean 'stop'?"),
         ("-1", "label: no class is called '-1'; expected one of go, stop, yield"),
-        (3, "label: there is no class 3; they are numbered 0 to 2"),
+        (3, "label: no class 3; expected 0 to 2, or a class name"),
     ],
 )
 def test_unknown_classes_are_refused(class_generator: TrainedGenerator, label: int | str, message: str) -> None:
