@@ -30,7 +30,7 @@ from gansmith.models.layers import Dropout
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.training.config import Config
 from gansmith.training.presets import configure
-from gansmith.training.state import TrainState, settle
+from gansmith.training.state import TrainState, place
 from gansmith.training.steps import train_step
 from gansmith.types import ImageSpec
 from peers.rounds import serve, timed
@@ -167,24 +167,25 @@ def eager_penalties(config: Config) -> Config:
 
 def contiguous(state: TrainState) -> None:
     """Store weights and maps channel after channel (NCHW)."""
-    for network in (state.generator, state.discriminator):
+    for network in state.networks.values():
         network.to(memory_format=torch.contiguous_format)
         for layer in network.modules():
             if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
                 layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
-    state.generator_optimizer = state.config.generator_optimizer.build(state.generator.parameters())
-    state.discriminator_optimizer = state.config.discriminator_optimizer.build(state.discriminator.parameters())
+    for name, settings in state.config.recipe.optimizers(state.config).items():
+        state.optimizers[name] = settings.build(state.networks[name].parameters())
 
 
 def plain_adam(state: TrainState) -> None:
     """Use PyTorch's default Adam."""
-    state.generator_optimizer = torch.optim.Adam(state.generator.parameters())
-    state.discriminator_optimizer = torch.optim.Adam(state.discriminator.parameters())
+    for name, network in state.networks.items():
+        state.optimizers[name] = torch.optim.Adam(network.parameters())
 
 
 def learning_judge(state: TrainState) -> None:
     """Let the discriminator's weights get gradients in the generator's step too."""
-    state.discriminator.requires_grad_ = lambda requires_grad=True: state.discriminator  # type: ignore[method-assign]
+    discriminator = state.networks["discriminator"]
+    discriminator.requires_grad_ = lambda requires_grad=True: discriminator  # type: ignore[method-assign]
 
 
 def convolutions_alone(_: object = None) -> None:
@@ -194,7 +195,7 @@ def convolutions_alone(_: object = None) -> None:
 
 def slow_dropout(state: TrainState) -> None:
     """Use PyTorch's dropout masks."""
-    for parent in list(state.discriminator.modules()):
+    for parent in list(state.networks["discriminator"].modules()):
         for name, layer in parent.named_children():
             if isinstance(layer, Dropout):
                 setattr(parent, name, nn.Dropout(layer.threshold / 65536))
@@ -219,7 +220,7 @@ WITHOUT: dict[str, tuple[Change | None, Mend | None]] = {
 def sampling(compute: Compute) -> Callable[[float], dict[str, Any]]:
     """Of 10,000 images at 32 pixels by the network of ``dcgan-r1``, as pictures and evaluations make them."""
     model = TRAININGS["dcgan-r1"].config.model
-    network = settle(model.generator(SAMPLED), compute.device).eval()
+    network = place(model.generator(SAMPLED), compute.device).eval()
     generator = TrainedGenerator(network=network, model=model, spec=SAMPLED)  # type: ignore[arg-type]
 
     def sample() -> None:

@@ -87,9 +87,12 @@ def arguments(section: str) -> dict[str, str]:
 
 def default(field: dataclasses.Field[Any]) -> str:
     """A field's default as one would write it; a component by its name."""
-    if field.default is dataclasses.MISSING:
+    if field.default_factory is not dataclasses.MISSING:
+        value = to_plain(field.default_factory())
+    elif field.default is not dataclasses.MISSING:
+        value = to_plain(field.default)
+    else:
         return "needed"
-    value = to_plain(field.default)
     return f"`{value.get('name', 'default') if isinstance(value, dict) else value}`"
 
 

@@ -102,7 +102,7 @@ def state() -> TrainState:
         IMAGES,
         choose_compute("auto", "auto"),
         epoch_size=1,  # train() counts the epochs itself
-        networks=lambda: (make_generator_model(), make_discriminator_model()),
+        networks=lambda: {"generator": make_generator_model(), "discriminator": make_discriminator_model()},
     )
 
 

@@ -99,7 +99,7 @@ def state() -> TrainState:
         image_spec(),
         choose_compute("auto", "auto"),
         epoch_size=1,  # train() counts the epochs itself
-        networks=lambda: (build_generator(), build_discriminator()),
+        networks=lambda: {"generator": build_generator(), "discriminator": build_discriminator()},
     )
 
 

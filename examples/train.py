@@ -26,6 +26,7 @@ from gansmith.devices import choose_compute
 from gansmith.errors import RunError
 from gansmith.sampling import walks
 from gansmith.sampling.generator import Samples, TrainedGenerator
+from gansmith.training.checkpoint import load_state, save_state
 from gansmith.training.presets import preset
 from gansmith.training.state import TrainState
 from gansmith.types import Images, ImageSpec, Latents, Logits
@@ -119,7 +120,7 @@ def load_checkpoint(run: Path) -> TrainState:
     config = trained.config
     training, _ = split(prepare(config.data, config.preparation), config.held_out, least=ENOUGH_HELD_OUT)
     state = TrainState.create(config, IMAGES, choose_compute(config.device, config.precision), len(training))
-    state.load(trained.folder.latest_checkpoint())
+    load_state(state, trained.folder.latest_checkpoint())
     return state
 
 
@@ -127,7 +128,7 @@ def save_checkpoint(state: TrainState, run: Path) -> Path:
     """Write both networks, both optimizers and all counts as the run's newest checkpoint, completely or not at all."""
     statistics, keep = state.statistics.to_plain(), state.config.keep_checkpoints
     folder = gansmith.open_run(run).folder
-    return folder.add_checkpoint(state.step, lambda unfinished: state.save(unfinished, statistics), keep)
+    return folder.add_checkpoint(state.step, lambda unfinished: save_state(state, unfinished, statistics), keep)
 
 
 def interpolate_and_generate(generator: TrainedGenerator, folder: Path, steps: int = 8) -> Samples:

@@ -33,6 +33,7 @@ from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork
 from gansmith.optimizers import Adam
 from gansmith.runs import RunFolder
 from gansmith.training import loop
+from gansmith.training.checkpoint import load_state, save_state
 from gansmith.training.config import Config
 from gansmith.training.presets import preset
 from gansmith.training.sample_sheets import read_frame, written
@@ -110,7 +111,10 @@ def state(channels: int, /) -> TrainState:
         ImageSpec(height=28, width=28, channels=channels),
         choose_compute("auto", "auto"),
         epoch_size=1,  # train() counts the epochs itself
-        networks=lambda: (make_generator_model(channels), make_discriminator_model(channels)),
+        networks=lambda: {
+            "generator": make_generator_model(channels),
+            "discriminator": make_discriminator_model(channels),
+        },
     )
 
 
@@ -162,14 +166,14 @@ def generate_and_save_images(model: GeneratorNetwork, epoch: int, test_input: La
 def save_checkpoint(trained: TrainState) -> Path:
     """Write both networks, both optimizers and all counts to training_checkpoints/."""
     statistics = trained.statistics.to_plain()
-    return project.add_checkpoint(trained.step, lambda folder: trained.save(folder, statistics), keep=2)
+    return project.add_checkpoint(trained.step, lambda folder: save_state(trained, folder, statistics), keep=2)
 
 
 def restore_latest_checkpoint(channels: int = 1) -> TrainState:
     """Return the newest checkpoint of training_checkpoints/, or new networks if there is none."""
     if project.checkpoints():
         print(f"continuing from {project.latest_checkpoint()}", flush=True)
-        state(channels).load(project.latest_checkpoint())
+        load_state(state(channels), project.latest_checkpoint())
     return state(channels)
 
 

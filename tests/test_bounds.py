@@ -105,7 +105,11 @@ def test_the_check_of_memory_changes_no_weight_and_no_random_number() -> None:
     state = TrainState.create(CONFIG, SPEC, compute, epoch_size=8)
     assert torch.equal(torch.get_rng_state(), before)
     made = TrainState.create(
-        CONFIG, SPEC, compute, 8, lambda: (CONFIG.model.generator(SPEC), CONFIG.model.discriminator(SPEC))
+        CONFIG,
+        SPEC,
+        compute,
+        8,
+        lambda: {name: build() for name, build in CONFIG.recipe.networks(CONFIG, SPEC).items()},
     )
     for one, other in zip(state.generator.parameters(), made.generator.parameters(), strict=True):
         assert torch.equal(one, other)

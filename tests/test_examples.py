@@ -31,9 +31,9 @@ from gansmith.optimizers import Adam
 from gansmith.schedules import Duration
 from gansmith.training import loop
 from gansmith.training.callbacks import LossLine
+from gansmith.training.checkpoint import load_weights
 from gansmith.training.loggers import WeightsAndBiases
 from gansmith.training.presets import PRESETS, preset
-from gansmith.training.state import load_weights
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -181,9 +181,9 @@ def test_the_losses_are_cross_entropies_from_logits(name: str, example: Example)
 
 def test_a_train_step_moves_both_networks_and_counts(train_model: ModuleType) -> None:
     state = train_model.state(1)
-    before = copies(state.generator), copies(state.discriminator)
+    before = copies(state.generator), copies(state.networks["discriminator"])
     train_model.train_step(torch.rand(4, 1, 28, 28) * 2 - 1)
-    assert moved(before[0], state.generator) and moved(before[1], state.discriminator)
+    assert moved(before[0], state.generator) and moved(before[1], state.networks["discriminator"])
     assert (state.step, state.nimg) == (1, 4)
 
 

@@ -21,7 +21,7 @@ from gansmith.plain_json import (
 )
 from gansmith.report.reading import read_object
 from gansmith.study.results import read_results
-from gansmith.training.checkpoint import read_state
+from gansmith.training.checkpoint_files import read_state
 from gansmith.training.config import load_config
 from gansmith.training.data_facts import DataFacts
 

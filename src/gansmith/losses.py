@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
@@ -11,20 +12,29 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gansmith.component import Component
-from gansmith.types import Logits
+from gansmith.types import DiscriminatorOutput, Logits
 
-__all__ = ["LOSSES", "Hinge", "LeastSquares", "Loss", "RelativisticPairing", "Sigmoid", "Wasserstein"]
+__all__ = [
+    "LOSSES",
+    "Hinge",
+    "LeastSquares",
+    "Loss",
+    "RelativisticPairing",
+    "Sigmoid",
+    "Wasserstein",
+    "discriminator_loss",
+    "generator_loss",
+]
 
-
-AnyLogits: TypeAlias = Float[Tensor, "_"]  # as many as there are fakes, or none where nobody looks at them
+AnyLogits: TypeAlias = Float[Tensor, "_"]  # [n], or [0] if the loss ignores real logits
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loss(Component):
-    """What the two networks minimise.
+    """What the discriminator and the generator minimise.
 
     Class attributes:
-        pairs: whether the generator's loss looks at real logits too; where it does not, nobody computes them.
+        pairs: whether the generator's loss reads real logits too; otherwise they are not computed.
     """
 
     table: ClassVar[str] = "gansmith.losses:LOSSES"
@@ -32,11 +42,11 @@ class Loss(Component):
 
     @abstractmethod
     def discriminator(self, real: Logits, fake: Logits) -> Logits:
-        """The discriminator's loss, per pair of samples [n]."""
+        """Return the discriminator's loss of each pair of a real and a fake image, [n]."""
 
     @abstractmethod
     def generator(self, real: AnyLogits, fake: Logits) -> Logits:
-        """The generator's loss, per sample [n]; ``real`` is empty unless ``pairs``."""
+        """Return the generator's loss of each fake image, [n]; ``real`` is [0] unless ``pairs``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +111,31 @@ class RelativisticPairing(Loss):
 
     def generator(self, real: AnyLogits, fake: Logits) -> Logits:
         return F.softplus(real - fake)
+
+
+def discriminator_loss(loss: Loss, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Logits:
+    """Return the discriminator's loss of each pair of images, [n]: the sum over heads of the mean over positions."""
+    return _over_heads(loss.discriminator, real.heads, fake.heads)
+
+
+def generator_loss(loss: Loss, real: DiscriminatorOutput | None, fake: DiscriminatorOutput) -> Logits:
+    """Return the generator's loss of each fake image, [n]: the sum over heads of the mean over positions.
+
+    Args:
+        loss: the adversarial loss.
+        real: of as many real images; None unless ``loss.pairs``.
+        fake: of the generated images.
+    """
+    nothing = tuple(head.new_empty(0) for head in fake.heads)
+    return _over_heads(loss.generator, real.heads if real else nothing, fake.heads)
+
+
+def _over_heads(loss: Callable[[AnyLogits, Logits], Logits], real: Sequence[Tensor], fake: Sequence[Tensor]) -> Logits:
+    total, *others = [
+        loss(ours.flatten(), theirs.flatten()).view(len(theirs), -1).mean(1) if theirs.dim() > 1 else loss(ours, theirs)
+        for ours, theirs in zip(real, fake, strict=True)
+    ]
+    return sum(others, total)
 
 
 LOSSES: dict[str, type[Loss] | str] = {

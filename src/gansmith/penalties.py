@@ -1,4 +1,4 @@
-"""Penalties that keep the discriminator smooth, per sample and unreduced, all read from one pass through it."""
+"""Penalties added to the discriminator's loss, per sample and unreduced, all read from one pass through it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gansmith.component import Component, Positive, PositiveInt
 from gansmith.schedules import Constant, Schedule
-from gansmith.types import Images, ImageSpec, Labels, Logits
+from gansmith.types import DiscriminatorOutput, Images, ImageSpec, Labels, Logits
 
 __all__ = [
     "PENALTIES",
@@ -25,6 +25,8 @@ __all__ = [
     "Dragan",
     "LeCam",
     "Penalty",
+    "PerSample",
+    "Term",
     "WganGp",
     "scaled_gamma",
 ]
@@ -34,60 +36,85 @@ PerSample: TypeAlias = Float[Tensor, "n"]
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorPass:
-    """What the discriminator was shown and what it said.
+    """One pass through the discriminator: its inputs and its outputs.
 
     Args:
-        score: the discriminator: (images, labels) to logits.
-        real_images: leaf of the graph that ``real_logits`` hang on, when a penalty is due.
-        fake_images: likewise for ``fake_logits``.
+        score: (images, labels) to the discriminator's logits [n].
+        real_images: leaf of the graph of ``real``, when a penalty is due.
+        fake_images: leaf of the graph of ``fake``, likewise.
         labels: of both, as fakes are made with the labels of the reals; None if unconditional.
-        real_logits: float32 [n].
-        fake_logits: float32 [n].
+        real: the discriminator's output of the real images, augmented.
+        fake: its output of the fake images, augmented.
         uniform: fresh numbers in [0, 1) for each image, of the shape that is asked for: (c, h, w) gives [n c h w].
         augmented: images after fresh random operations, which are named as in ``augment.OPERATIONS``.
         real_average: moving average of the real logits over the steps so far, float32 [].
-        fake_average: likewise of the fake ones.
+        fake_average: moving average of the fake logits, float32 [].
     """
 
     score: Callable[[Images, Labels | None], Logits]
     real_images: Images
     fake_images: Images
     labels: Labels | None
-    real_logits: Logits
-    fake_logits: Logits
+    real: DiscriminatorOutput
+    fake: DiscriminatorOutput
     uniform: Callable[[Sequence[int]], Tensor]
     augmented: Callable[[Sequence[str], Images], Images]
     real_average: Float[Tensor, ""]
     fake_average: Float[Tensor, ""]
 
+    @property
+    def real_logits(self) -> Logits:
+        """One float32 logit for each real image, [n]."""
+        return self.real.logits
+
+    @property
+    def fake_logits(self) -> Logits:
+        """One float32 logit for each fake image, [n]."""
+        return self.fake.logits
+
 
 @dataclass(frozen=True, kw_only=True)
-class Penalty(Component):
-    """A term added to the discriminator's loss.
+class Term(Component):
+    """A weighted term of a loss.
 
     Args:
         gamma: its weight.
         every: computed at every so many steps, and weighted by as much (Karras et al. 2020, appendix B).
-        schedule: what gamma is multiplied with as training goes on.
-
-    Class attributes:
-        averages: whether it reads the moving averages of the logits; where nobody does, nobody keeps them.
+        schedule: factor on gamma as training proceeds.
     """
-
-    table: ClassVar[str] = "gansmith.penalties:PENALTIES"
-    averages: ClassVar[bool] = False
 
     gamma: Positive = 1.0
     every: PositiveInt = 1
     schedule: Schedule = Constant()
 
     def weight(self, fraction: float) -> float:
-        """The factor on a penalty that is due after this fraction of training."""
+        """Return the factor on a term that is due after this fraction of training."""
         return self.gamma * self.every * self.schedule.factor(fraction)
+
+    def is_due(self, step: int) -> bool:
+        """Return whether the term is computed at this step of its network."""
+        return step % self.every == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Penalty(Term):
+    """A term added to the discriminator's loss.
+
+    Args:
+        gamma: its weight.
+        every: computed at every so many steps, and weighted by as much (Karras et al. 2020, appendix B).
+        schedule: factor on gamma as training proceeds.
+
+    Class attributes:
+        averages: whether it reads the moving averages of the logits; otherwise they are not updated.
+    """
+
+    table: ClassVar[str] = "gansmith.penalties:PENALTIES"
+    averages: ClassVar[bool] = False
 
     @abstractmethod
     def per_sample(self, scored: DiscriminatorPass) -> PerSample:
-        """The unweighted penalty."""
+        """Return the unweighted penalty of each image, [n]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +191,7 @@ class LeCam(Penalty):
 
 
 def scaled_gamma(spec: ImageSpec, batch_size: int, gamma: float = 1.0) -> float:
-    """The gamma of R1 and R2 that does for such images what ``gamma`` does for 64 of 32 x 32 pixels.
+    """Return the gamma of R1 and R2 that has the effect on such images that ``gamma`` has on 64 of 32 x 32 pixels.
 
     The penalty's noise falls with the batch, and a logit is spread over all pixels, so Karras et al. 2020 (ADA,
     appendix C) take pixels over batch. That was far too much after minutes, at 64 pixels and still more at 128; the

@@ -7,7 +7,7 @@ Shapes are checked at run time under pytest only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -21,6 +21,7 @@ from gansmith.errors import ConfigError
 
 __all__ = [
     "Batch",
+    "DiscriminatorOutput",
     "ImageSpec",
     "Images",
     "Labels",
@@ -102,6 +103,36 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
         return Batch(send(self.images, device), None if self.labels is None else send(self.labels, device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorOutput:
+    """What a discriminator returns of n images: one head or several, and what else losses and penalties may read.
+
+    A discriminator that returns a tensor [n] has one head and nothing else.
+
+    Args:
+        heads: float32 logits, [n] each, or [n ...] with a logit for each position of a map.
+        features: intermediate maps, [n ...] each, for example for feature matching.
+        class_logits: float32 [n k] of an auxiliary classifier; None without one.
+    """
+
+    heads: tuple[Tensor, ...]
+    features: tuple[Tensor, ...] = ()
+    class_logits: Tensor | None = None
+
+    @classmethod
+    def of(cls, returned: Tensor | Sequence[Tensor] | DiscriminatorOutput) -> DiscriminatorOutput:
+        """Return what a discriminator returned: a tensor is one head, a list of tensors several."""
+        if isinstance(returned, DiscriminatorOutput):
+            return returned
+        return cls(heads=(returned,) if isinstance(returned, Tensor) else tuple(returned))
+
+    @property
+    def logits(self) -> Logits:
+        """One logit for each image, [n]: the sum over heads of the mean over positions."""
+        first, *others = [head.flatten(1).mean(1) if head.dim() > 1 else head for head in self.heads]
+        return sum(others, first)
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

@@ -12,6 +12,7 @@ from gansmith.errors import ConfigError
 from gansmith.losses import LOSSES, Loss
 from gansmith.optimizers import OPTIMIZERS, Adam, AdamW, Optimizer
 from gansmith.penalties import PENALTIES, R1, Penalty
+from gansmith.regularizers import REGULARIZERS, Regularizer
 from gansmith.schedules import SCHEDULES, Linear, Schedule
 
 ALWAYS = {"name": "constant"}
@@ -25,6 +26,9 @@ WANTED: dict[type[Component], dict[str, dict[str, Any]]] = {
         "dragan": {"gamma": 10.0, **WEIGHT}, "consistency": {"gamma": 10.0, **WEIGHT, "operations": ["shift"]},
         "lecam": {"gamma": 0.3, **WEIGHT},
     },
+    Regularizer: {
+        "mode-seeking": {"gamma": 1.0, **WEIGHT}, "feature-matching": {"gamma": 1.0, **WEIGHT},
+    },
     Schedule: {
         "constant": {}, "linear": {"begin": 1.0, "end": 0.0, "start": 0.0},
         "cosine": {"begin": 1.0, "end": 0.0, "start": 0.0},
@@ -35,7 +39,8 @@ WANTED: dict[type[Component], dict[str, dict[str, Any]]] = {
     },
 }  # fmt: skip
 TABLES: dict[type[Component], dict[str, Any]] = {
-    Optimizer: OPTIMIZERS, Loss: LOSSES, Penalty: PENALTIES, Schedule: SCHEDULES, Augment: AUGMENTS,
+    Optimizer: OPTIMIZERS, Loss: LOSSES, Penalty: PENALTIES, Regularizer: REGULARIZERS, Schedule: SCHEDULES,
+    Augment: AUGMENTS,
 }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from gansmith.penalties import (
     scaled_gamma,
 )
 from gansmith.schedules import Linear
-from gansmith.types import Images, ImageSpec, Labels
+from gansmith.types import DiscriminatorOutput, Images, ImageSpec, Labels
 
 SHAPE = (5, 2, 3, 4)
 
@@ -48,8 +48,8 @@ def scored_by(discriminator: Callable[[Images, Labels | None], Tensor]) -> Discr
         real_images=real,
         fake_images=fake,
         labels=None,
-        real_logits=discriminator(real, None),
-        fake_logits=discriminator(fake, None),
+        real=DiscriminatorOutput.of(discriminator(real, None)),
+        fake=DiscriminatorOutput.of(discriminator(fake, None)),
         uniform=lambda shape: torch.rand(SHAPE[0], *shape, generator=stream),
         augmented=lambda operations, images: images.roll(1, dims=3),
         real_average=torch.tensor(0.5),

@@ -410,7 +410,8 @@ def _weights(folder: Path) -> object:
     from gansmith import api
     from gansmith.devices import choose_compute
     from gansmith.runs import RunFolder
-    from gansmith.training.checkpoint import newest_checkpoint
+    from gansmith.training.checkpoint import load_state
+    from gansmith.training.checkpoint_files import newest_checkpoint
     from gansmith.training.config import load_config
     from gansmith.training.data_facts import DataFacts
     from gansmith.training.state import TrainState
@@ -418,7 +419,7 @@ def _weights(folder: Path) -> object:
     run = RunFolder.open(folder)
     config, facts = load_config(run.config), DataFacts.read(run.data)
     state = TrainState.create(config, facts.spec(config.use_labels), choose_compute("cpu", "float32"), epoch_size=100)
-    failures = _attempted(lambda: state.load(newest_checkpoint(run)[0]))
+    failures = _attempted(lambda: load_state(state, newest_checkpoint(run)[0]))
     failures += _attempted(lambda: api.open_run(folder).generator().sample(2))
     if failures:
         raise failures[0]

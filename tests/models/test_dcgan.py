@@ -11,7 +11,7 @@ from torch import nn
 from gansmith.errors import ConfigError
 from gansmith.models.dcgan import DCGAN
 from gansmith.training.presets import preset
-from gansmith.training.state import settle
+from gansmith.training.state import place
 from gansmith.types import ImageSpec
 
 SPEC_28 = ImageSpec(height=28, width=28, channels=1)
@@ -146,7 +146,7 @@ def test_every_gradient_has_channels_last() -> None:
     spec = ImageSpec(height=28, width=28, channels=1)
     model = DCGAN(width=8, depth=2, kernel=5, plain_stages=1, stem_norm="number", dropout=0.3)
     generator, discriminator = (
-        settle(network, torch.device("cpu")) for network in (model.generator(spec), model.discriminator(spec))
+        place(network, torch.device("cpu")) for network in (model.generator(spec), model.discriminator(spec))
     )
     layouts: dict[str, bool] = {}
 

@@ -156,14 +156,18 @@ def train_ours(config: Config, recipe: Recipe, spec: ImageSpec) -> TrainState:
 
 def compare(state: TrainState, plain: Trained, first: Mapping[str, Tensor], atol: float = 2e-6) -> None:
     """All weights, averages, statistics of normalisation and optimizers' moments."""
-    pairs = ((state.generator, plain.g), (state.discriminator, plain.d), (state.generator_ema, plain.average))
+    pairs = (
+        (state.generator, plain.g),
+        (state.networks["discriminator"], plain.d),
+        (state.generator_ema, plain.average),
+    )
     for ours, theirs in pairs:
         for (name, mine), wanted in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
             if mine.is_floating_point():  # the average does not count batches
                 torch.testing.assert_close(
                     mine, wanted, rtol=2e-5, atol=atol, msg=lambda text, name=name: f"{name}: {text}"
                 )
-    optimizers = ((state.generator_optimizer, plain.g_adam), (state.discriminator_optimizer, plain.d_adam))
+    optimizers = ((state.optimizers["generator"], plain.g_adam), (state.optimizers["discriminator"], plain.d_adam))
     for adam, reference in optimizers:
         for mine, wanted in zip(adam.param_groups[0]["params"], reference.param_groups[0]["params"], strict=True):
             for kind in ("step", "exp_avg", "exp_avg_sq"):
@@ -230,7 +234,7 @@ def test_three_steps_with_everything(fresh_fakes: bool, labelled: bool) -> None:
     recipe, spec = relativistic(fresh_fakes=fresh_fakes), dataclasses.replace(LABELLED, num_classes=3 * labelled)
     config = Config(data=Npz(path=Path("nowhere.npz")), model=DCGAN(width=4, z_dim=6, init="torch"))
     state = train_ours(override(config, {**EVERYTHING, "reuse_fakes": not fresh_fakes}), recipe, spec)
-    run(state, recipe, spec, copy.deepcopy(state.generator), copy.deepcopy(state.discriminator))
+    run(state, recipe, spec, copy.deepcopy(state.generator), copy.deepcopy(state.networks["discriminator"]))
 
 
 LOSSES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
@@ -251,7 +255,7 @@ def test_three_steps_of_each_loss_in_pixels_from_0(loss: str) -> None:
     model = DCGAN(width=4, z_dim=6, init="torch", output="sigmoid", latent="uniform")
     config = Config(data=Npz(path=Path("nowhere.npz")), model=model)
     state = train_ours(override(config, {**EVERYTHING, "loss": loss}), recipe, LABELLED)
-    run(state, recipe, LABELLED, copy.deepcopy(state.generator), copy.deepcopy(state.discriminator))
+    run(state, recipe, LABELLED, copy.deepcopy(state.generator), copy.deepcopy(state.networks["discriminator"]))
 
 
 # --- the paper's and the tutorial's networks, layer by layer -----------------------------------------------
@@ -363,13 +367,16 @@ def test_three_steps_of_the_papers_network(name: str, size: int, batch: int) -> 
     assert shapes(config.model.generator(spec)) == shapes(Paper(64, stages, 3))
     assert shapes(config.model.discriminator(spec)) == shapes(paper_critic(64, stages, 3, size))
     state = train_ours(override(config, SMALL), relativistic(), spec)
-    g, d = fill(Paper(4, stages, 3), state.generator), fill(paper_critic(4, stages, 3, size), state.discriminator)
+    g, d = (
+        fill(Paper(4, stages, 3), state.generator),
+        fill(paper_critic(4, stages, 3, size), state.networks["discriminator"]),
+    )
     run(state, cross_entropy(2e-4, 0.5, batch=8), spec, g, d, atol=1e-5)
 
 
 def test_the_papers_weights_start_normal_with_a_deviation_of_two_hundredths() -> None:
     state = train_ours(preset("dcgan-64"), relativistic(), ImageSpec(height=32, width=32, channels=3))
-    for network in (state.generator, state.discriminator):
+    for network in (state.generator, state.networks["discriminator"]):
         for name, value in network.named_parameters():
             if value.dim() > 1:
                 assert value.std().item() == pytest.approx(0.02, rel=0.05) and abs(value.mean().item()) < 1e-3, name
@@ -385,7 +392,7 @@ def test_three_steps_of_the_tutorials_network() -> None:
     assert shapes(config.model.generator(spec)) == shapes(Tutorial(64))
     assert shapes(config.model.discriminator(spec)) == shapes(tutorial_critic(64))
     state = train_ours(override(config, SMALL), relativistic(), spec)
-    g, d = fill(Tutorial(4), state.generator), fill(tutorial_critic(4), state.discriminator)
+    g, d = fill(Tutorial(4), state.generator), fill(tutorial_critic(4), state.networks["discriminator"])
     run(state, cross_entropy(1e-4, 0.9, eps=1e-7, batch=8, halflife=20_000), spec, g, d, atol=1e-5)
 
 
@@ -393,7 +400,7 @@ def test_the_tutorials_weights_start_as_keras_has_them() -> None:
     state = train_ours(preset("dcgan-mnist"), relativistic(), ImageSpec(height=28, width=28, channels=1))
     fans = {(12544, 100): 12644, (256, 128, 5, 5): 25 * 384, (128, 64, 5, 5): 25 * 192, (64, 1, 5, 5): 25 * 65}
     fans |= {(64, 1, 5, 5): 25 * 65, (128, 64, 5, 5): 25 * 192, (1, 6272): 6273}
-    weights = [p for net in (state.generator, state.discriminator) for p in net.parameters() if p.dim() > 1]
+    weights = [p for net in (state.generator, state.networks["discriminator"]) for p in net.parameters() if p.dim() > 1]
     assert len(weights) == 7
     for value in weights:
         limit = math.sqrt(6 / fans[tuple(value.shape)])  # Glorot's uniform

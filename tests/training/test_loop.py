@@ -22,10 +22,11 @@ from gansmith.losses import Sigmoid
 from gansmith.models.dcgan import DCGAN
 from gansmith.optimizers import Adam
 from gansmith.penalties import R1
+from gansmith.training.adversarial import discriminator_step, generator_step
 from gansmith.training.config import Config
 from gansmith.training.presets import configure
 from gansmith.training.state import TrainState, random_stream
-from gansmith.training.steps import discriminator_step, generate, generator_step, train_step
+from gansmith.training.steps import draw_latents, generate, train_step
 from gansmith.types import Batch, ImageSpec
 
 CPU = Compute(device=torch.device("cpu"), precision="float32")
@@ -52,16 +53,16 @@ def moved(before: list[torch.Tensor], network: torch.nn.Module) -> bool:
 
 def test_each_step_moves_its_own_network_only() -> None:
     state, batch = make_state(), make_batch()
-    fake = generate(state, batch.labels, salt=0)
-    generator, discriminator = weights(state.generator), weights(state.discriminator)
+    fake = generate(state, draw_latents(state, salt=0), batch.labels)
+    generator, discriminator = weights(state.generator), weights(state.networks["discriminator"])
     discriminator_step(state, batch, fake.detach())
-    assert moved(discriminator, state.discriminator)
+    assert moved(discriminator, state.networks["discriminator"])
     assert not moved(generator, state.generator)
-    discriminator = weights(state.discriminator)
-    generator_step(state, batch, fake)
+    discriminator = weights(state.networks["discriminator"])
+    generator_step(state, batch, fake, draw_latents(state, salt=0))
     assert moved(generator, state.generator)
-    assert not moved(discriminator, state.discriminator)
-    assert all(parameter.requires_grad for parameter in state.discriminator.parameters())
+    assert not moved(discriminator, state.networks["discriminator"])
+    assert all(parameter.requires_grad for parameter in state.networks["discriminator"].parameters())
 
 
 def test_the_discriminators_gradient_is_that_of_the_written_loss() -> None:
@@ -70,17 +71,17 @@ def test_the_discriminators_gradient_is_that_of_the_written_loss() -> None:
     state, batch = make_state(**changes), make_batch()
     assert state.config.loss == Sigmoid()
     assert state.config.penalties == (R1(gamma=2.0),)
-    fake = generate(state, batch.labels, salt=0).detach()
+    fake = generate(state, draw_latents(state, salt=0), batch.labels).detach()
     real = (batch.images.float() / 127.5 - 1).requires_grad_()
-    logits = state.discriminator(real, batch.labels)
+    logits = state.networks["discriminator"](real, batch.labels)
     (slope,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
     entropy = torch.nn.functional.binary_cross_entropy_with_logits
-    scores = state.discriminator(fake, batch.labels)
+    scores = state.networks["discriminator"](fake, batch.labels)
     loss = entropy(logits, torch.ones(8)) + entropy(scores, torch.zeros(8)) + slope.square().sum((1, 2, 3)).mean()
-    wanted = torch.autograd.grad(loss, list(state.discriminator.parameters()))
-    before = weights(state.discriminator)
+    wanted = torch.autograd.grad(loss, list(state.networks["discriminator"].parameters()))
+    before = weights(state.networks["discriminator"])
     discriminator_step(state, batch, fake)
-    for old, new, gradient in zip(before, state.discriminator.parameters(), wanted, strict=True):
+    for old, new, gradient in zip(before, state.networks["discriminator"].parameters(), wanted, strict=True):
         clear = gradient.abs() > 1e-5
         assert torch.equal(torch.sign(old - new)[clear], torch.sign(gradient)[clear])
     means = state.statistics.collect()
@@ -91,7 +92,7 @@ def test_a_lazy_penalty_is_due_every_so_many_steps_and_counts_as_much() -> None:
     state, batch = make_state(penalties=[{"name": "r1", "gamma": 1.0, "every": 3}]), make_batch()
     seen = []
     for _ in range(6):
-        discriminator_step(state, batch, generate(state, batch.labels, salt=0).detach())
+        discriminator_step(state, batch, generate(state, draw_latents(state, salt=0), batch.labels).detach())
         seen.append("penalty/r1" in state.statistics.collect())
         state.nimg += state.config.batch_size
     assert seen == [True, False, False, True, False, False]
@@ -99,10 +100,10 @@ def test_a_lazy_penalty_is_due_every_so_many_steps_and_counts_as_much() -> None:
 
 def gradients(**changes: Any) -> list[torch.Tensor]:
     state, batch = make_state(**changes), make_batch()
-    fake = generate(state, batch.labels, salt=0)
+    fake = generate(state, draw_latents(state, salt=0), batch.labels)
     discriminator_step(state, batch, fake.detach())
-    generator_step(state, batch, fake)
-    networks = (state.discriminator, state.generator)
+    generator_step(state, batch, fake, draw_latents(state, salt=0))
+    networks = (state.networks["discriminator"], state.generator)
     return [parameter.grad for network in networks for parameter in network.parameters() if parameter.grad is not None]
 
 
@@ -136,11 +137,11 @@ class Small(torch.nn.Module):
 def test_where_memory_runs_out_micro_batches_shrink_and_nothing_else() -> None:
     changes: dict[str, Any] = {"model.discriminator_norm": "none", "micro_batch": 7}
     state, same, batch = make_state(**changes), make_state(**changes), make_batch()
-    state.discriminator = Small(state.discriminator)
+    state.networks["discriminator"] = Small(state.networks["discriminator"])
     for each in (state, same):
-        fake = generate(each, batch.labels, salt=0)
+        fake = generate(each, draw_latents(each, salt=0), batch.labels)
         discriminator_step(each, batch, fake.detach())
-        generator_step(each, batch, fake)
+        generator_step(each, batch, fake, draw_latents(each, salt=0))
     assert state.micro_batch == 3
     assert state.notices == ["memory ran out: the discriminator now sees 3 images at once, with the same sums"]
     for one, other in zip(state.generator.parameters(), same.generator.parameters(), strict=True):
@@ -149,24 +150,24 @@ def test_where_memory_runs_out_micro_batches_shrink_and_nothing_else() -> None:
 
 def test_what_does_not_fit_at_all_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     state, batch = make_state(**{"model.depth": 2}), make_batch()
-    state.discriminator = Small(state.discriminator)
+    state.networks["discriminator"] = Small(state.networks["discriminator"])
     with pytest.raises(ConfigError, match=r"8 images do not fit .* its batch normalisation needs all at once"):
-        discriminator_step(state, batch, generate(state, batch.labels, salt=0).detach())
+        discriminator_step(state, batch, generate(state, draw_latents(state, salt=0), batch.labels).detach())
     other = RuntimeError("something else")
     monkeypatch.setattr(Small, "forward", lambda *_: (_ for _ in ()).throw(other))
     with pytest.raises(RuntimeError, match="something else"):
-        discriminator_step(state, batch, generate(state, batch.labels, salt=0).detach())
+        discriminator_step(state, batch, generate(state, draw_latents(state, salt=0), batch.labels).detach())
 
 
 def test_the_logits_averages_are_kept_for_those_who_read_them() -> None:
     batch = make_batch()
     with_lecam, without = make_state(penalties="lecam"), make_state(penalties="r1")
     for state in (with_lecam, without):
-        discriminator_step(state, batch, generate(state, batch.labels, salt=0).detach())
+        discriminator_step(state, batch, generate(state, draw_latents(state, salt=0), batch.labels).detach())
     means = with_lecam.statistics.last_means()
     wanted = torch.tensor([means["logits/real"], means["logits/fake"]]) * 0.01
-    torch.testing.assert_close(with_lecam.logit_averages, wanted)
-    assert (without.logit_averages == 0).all()
+    torch.testing.assert_close(with_lecam.feedback.logit_averages, wanted)
+    assert (without.feedback.logit_averages == 0).all()
 
 
 def test_augmentation_follows_the_discriminators_signs() -> None:
@@ -174,19 +175,19 @@ def test_augmentation_follows_the_discriminators_signs() -> None:
     state, batch = make_state(augment=augment), make_batch()
     seen = []
     for logit in (1.0, 1.0, -1.0):
-        state.learn_from_logits(torch.full((8,), logit), torch.zeros(8))
-        seen.append(state.augment_p.item())
+        state.feedback.learn_from_logits(state.config, torch.full((8,), logit), torch.zeros(8))
+        seen.append(state.feedback.augment_p.item())
     assert seen == pytest.approx([0.1, 0.2, 0.1])
-    discriminator_step(state, batch, generate(state, batch.labels, salt=0).detach())
-    assert state.statistics.last_means()["augment/p"] == pytest.approx(state.augment_p.item())
+    discriminator_step(state, batch, generate(state, draw_latents(state, salt=0), batch.labels).detach())
+    assert state.statistics.last_means()["augment/p"] == pytest.approx(state.feedback.augment_p.item())
 
 
 def test_with_pairs_the_signs_are_those_of_their_distance() -> None:
     state = make_state(loss="relativistic", augment={"name": "adaptive", "kimg": 0.08, "operations": ["translation"]})
     far, seen = torch.full((8,), 100.0), []
     for less in (1.0, -1.0):
-        state.learn_from_logits(far, far - less)
-        seen.append(state.augment_p.item())
+        state.feedback.learn_from_logits(state.config, far, far - less)
+        seen.append(state.feedback.augment_p.item())
     assert seen == pytest.approx([0.1, 0.0])
 
 
@@ -194,9 +195,9 @@ def test_augmentation_follows_unseen_images_where_that_is_asked_for() -> None:
     augment = {"name": "adaptive", "by": "held-out", "kimg": 0.08, "operations": ["translation"]}
     state, seen = make_state(augment=augment), []
     for figures in ({"guard/overfitting": 0.7}, {}, {"guard/diversity": 1.0}):  # {}: nobody looked, the last one stands
-        state.learn_from_probes(figures)
-        state.learn_from_logits(torch.ones(8), torch.zeros(8))
-        seen.append(state.augment_p.item())
+        state.feedback.learn_from_probes(figures)
+        state.feedback.learn_from_logits(state.config, torch.ones(8), torch.zeros(8))
+        seen.append(state.feedback.augment_p.item())
     assert seen == pytest.approx([0.1, 0.2, 0.1])
 
 
@@ -205,8 +206,8 @@ def test_augmentation_that_never_happens_costs_nothing(monkeypatch: pytest.Monke
     drawn: list[int] = []
     monkeypatch.setattr("gansmith.training.steps.draw", lambda *given: drawn.append(1) or draw(*given))
     for p, wanted in ((0.0, False), (0.5, True)):
-        state.augment_p.fill_(p)
-        discriminator_step(state, batch, generate(state, batch.labels, salt=0).detach())
+        state.feedback.augment_p.fill_(p)
+        discriminator_step(state, batch, generate(state, draw_latents(state, salt=0), batch.labels).detach())
         assert bool(drawn) == wanted
 
 
@@ -218,7 +219,7 @@ def test_a_step_on_a_gpu_is_not_waited_for() -> None:
     config = configure(preset="dcgan-r1", overrides={"augment": augment, "penalties": penalties, "batch_size": 8})
     compute, spec = choose_compute("cuda", "auto"), ImageSpec(height=32, width=32, channels=3, num_classes=3)
     state = TrainState.create(config, spec, compute, epoch_size=100)
-    state.augment_p.fill_(0.5)
+    state.feedback.augment_p.fill_(0.5)
     batch = Batch(torch.zeros(8, 3, 32, 32, dtype=torch.uint8), torch.arange(8) % 3)
     train_step(state, lambda *_: batch)  # which asks the libraries for their fastest kernels
     train_step(state, lambda *_: batch)
@@ -259,7 +260,7 @@ def test_rates_follow_their_schedules(tmp_path: Path) -> None:
     state = TrainState.create(config, ImageSpec(height=8, width=8, channels=1), CPU, epoch_size=16)
     for step in range(4):
         state.step = step
-        config.generator_optimizer.set_rates(state.generator_optimizer, config.length.fraction(state.progress))
+        config.generator_optimizer.set_rates(state.optimizers["generator"], config.length.fraction(state.progress))
     assert seen == pytest.approx([0.1, 0.0875, 0.075, 0.0625])
 
 

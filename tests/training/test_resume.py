@@ -23,7 +23,7 @@ from gansmith import api
 from gansmith.errors import RunError
 from gansmith.runs import RunFolder
 from gansmith.training import checkpoint, session
-from gansmith.training.checkpoint import never_saved
+from gansmith.training.checkpoint_files import never_saved
 from gansmith.training.presets import PRESETS
 
 TIMES = ("progress/seconds", "speed/images_per_second")

@@ -21,9 +21,10 @@ from gansmith.data.npz import Npz
 from gansmith.devices import Compute
 from gansmith.losses import Loss
 from gansmith.models.dcgan import DCGAN
+from gansmith.training.adversarial import discriminator_step, generator_step
 from gansmith.training.config import Config
 from gansmith.training.state import TrainState
-from gansmith.training.steps import _step_if, discriminator_step, generate, generator_step, train_step
+from gansmith.training.steps import _step_if, draw_latents, generate, train_step
 from gansmith.types import Batch, ImageSpec
 from thread_ranks import Ranks
 
@@ -43,11 +44,21 @@ def whole_batch() -> Batch:
     return Batch(torch.randint(0, 256, (8, 1, 8, 8), generator=stream).to(torch.uint8), torch.arange(8) % 3)
 
 
+def make_fakes(state: TrainState) -> tuple[Tensor, Tensor]:
+    """Fakes with their graph, and their latents."""
+    z = draw_latents(state, salt=0)
+    return generate(state, z, whole_batch().labels), z
+
+
 def batch_at(nimg: int, rank: int, world_size: int) -> Batch:
     batch, share = whole_batch(), 8 // world_size
     rows = slice(rank * share, (rank + 1) * share)
     assert batch.labels is not None
     return Batch(batch.images[rows], batch.labels[rows])
+
+
+def networks_of(state: TrainState) -> dict[str, nn.Module]:
+    return {**state.networks, "generator_ema": state.generator_ema}
 
 
 def stream(*place: int) -> torch.Generator:
@@ -65,7 +76,7 @@ def norm(loss: Tensor, network: nn.Module) -> float:
 
 def test_the_statistics_of_a_step() -> None:
     state, batch = make_state(penalties=[{"name": "r1", "gamma": 0.5}]), whole_batch()
-    g, d = copy.deepcopy(state.generator), copy.deepcopy(state.discriminator)
+    g, d = copy.deepcopy(state.generator), copy.deepcopy(state.networks["discriminator"])
     train_step(state, batch_at)
     fake = g(torch.randn(8, 6, generator=stream(0, LATENTS, 0)), batch.labels)
     real = (batch.images.float() / 127.5 - 1).requires_grad_()
@@ -73,7 +84,7 @@ def test_the_statistics_of_a_step() -> None:
     (slope,) = torch.autograd.grad(on_real.sum(), real, create_graph=True)
     penalty = slope.square().sum((1, 2, 3)) / 2
     loss = F.softplus(-on_real) + F.softplus(on_fake)
-    again = F.softplus(-state.discriminator(fake, batch.labels))
+    again = F.softplus(-state.networks["discriminator"](fake, batch.labels))
     wanted: dict[str, Tensor] = {
         "loss/discriminator": loss, "logits/real": on_real, "logits/fake": on_fake, "penalty/r1": penalty,
         "accuracy/real": (on_real > 0).float(), "accuracy/fake": (on_fake < 0).float(), "loss/generator": again,
@@ -103,8 +114,8 @@ class Flat(nn.Module):
 
 def with_flat(logit: float = 0.0, **changes: Any) -> tuple[TrainState, Flat]:
     state, flat = make_state(**changes), Flat(logit)
-    state.discriminator = flat  # type: ignore[assignment]
-    state.discriminator_optimizer = state.config.discriminator_optimizer.build(flat.parameters())
+    state.networks["discriminator"] = flat  # type: ignore[assignment]
+    state.optimizers["discriminator"] = state.config.discriminator_optimizer.build(flat.parameters())
     return state, flat
 
 
@@ -129,12 +140,12 @@ def test_only_penalties_need_gradients_of_images() -> None:
 def test_the_discriminator_is_frozen_while_the_generator_learns() -> None:
     for loss, calls in (("sigmoid", [(True, False)]), ("relativistic", [(True, False), (False, False)])):
         state, flat = with_flat(penalties=[], loss=loss)
-        fake = generate(state, whole_batch().labels, salt=0)
-        generator_step(state, whole_batch(), fake)
+        fake = generate(state, draw_latents(state, salt=0), whole_batch().labels)
+        generator_step(state, whole_batch(), fake, draw_latents(state, salt=0))
         assert flat.seen == calls and flat.weight.requires_grad and flat.weight.grad is None
         flat.forward = lambda *_: (_ for _ in ()).throw(ValueError("broken"))  # type: ignore[method-assign]
         with pytest.raises(ValueError, match="broken"):
-            generator_step(state, whole_batch(), generate(state, whole_batch().labels, salt=0))
+            generator_step(state, whole_batch(), *make_fakes(state))
         assert flat.weight.requires_grad
 
 
@@ -153,7 +164,7 @@ class Spy(Loss):
 def test_a_loss_that_does_not_pair_is_shown_no_real_logits() -> None:
     state = make_state(penalties=[])
     object.__setattr__(state.config, "loss", Spy())
-    generator_step(state, whole_batch(), generate(state, whole_batch().labels, salt=0))
+    generator_step(state, whole_batch(), *make_fakes(state))
     assert state.statistics.collect()["loss/generator.std"] > 0
 
 
@@ -163,7 +174,7 @@ def test_a_loss_that_does_not_pair_is_shown_no_real_logits() -> None:
 @pytest.mark.parametrize("fused", [True, False])
 def test_a_gradient_that_is_no_number_changes_no_weight(fused: bool) -> None:
     state, flat = with_flat(float("nan"), penalties=[])
-    state.discriminator_optimizer = torch.optim.Adam(flat.parameters(), lr=0.1, fused=fused)
+    state.optimizers["discriminator"] = torch.optim.Adam(flat.parameters(), lr=0.1, fused=fused)
     fake = torch.zeros(8, 1, 8, 8)
     discriminator_step(state, whole_batch(), fake)
     assert flat.weight.item() == 0 and state.statistics.collect()["skipped/discriminator"] == 1
@@ -209,8 +220,8 @@ def test_what_was_summed_before_memory_ran_out_does_not_count_twice() -> None:
     gradients = []
     for at in (0, 2):  # never, and in the second of two parts
         state = make_state(micro_batch=4, penalties=[])
-        state.discriminator = Forgetful(state.discriminator, at)  # type: ignore[assignment]
-        generator_step(state, whole_batch(), generate(state, whole_batch().labels, salt=0))
+        state.networks["discriminator"] = Forgetful(state.networks["discriminator"], at)  # type: ignore[assignment]
+        generator_step(state, whole_batch(), *make_fakes(state))
         gradients.append([parameter.grad for parameter in state.generator.parameters()])
     for one, two in zip(*gradients, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
@@ -223,9 +234,9 @@ def test_the_numbers_of_penalties_are_their_own() -> None:
     penalties = [{"name": "wgan-gp"}, {"name": "consistency", "operations": ["shift", "brightness"]}, {"name": "lecam"}]
     state, batch = make_state(penalties=penalties), whole_batch()
     state.nimg = 80
-    state.logit_averages.copy_(torch.tensor([0.5, -0.25]))
+    state.feedback.logit_averages.copy_(torch.tensor([0.5, -0.25]))
     fake = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(5))
-    d, numbers = copy.deepcopy(state.discriminator), stream(80, PENALTIES)
+    d, numbers = copy.deepcopy(state.networks["discriminator"]), stream(80, PENALTIES)
     discriminator_step(state, batch, fake)
     real = batch.images.float() / 127.5 - 1
     share = torch.rand(8, 1, 1, 1, generator=numbers)
@@ -281,12 +292,12 @@ def test_two_ranks_make_the_step_of_one(
             train_step(two[rank], batch_at)
 
     ranks.run(train)
-    for name in ("generator", "discriminator", "generator_ema"):
-        for key, wanted in getattr(one, name).state_dict().items():
-            found = [getattr(each, name).state_dict()[key] for each in two]
+    for name, network in networks_of(one).items():
+        for key, wanted in network.state_dict().items():
+            found = [networks_of(each)[name].state_dict()[key] for each in two]
             assert torch.equal(*found)
             torch.testing.assert_close(found[0], wanted, rtol=1e-4, atol=1e-5, msg=f"{name}.{key}")
-    torch.testing.assert_close(two[0].logit_averages, one.logit_averages)
+    torch.testing.assert_close(two[0].feedback.logit_averages, one.feedback.logit_averages)
     monkeypatch.undo()
     for key in ("logits/real", "logits/fake", "loss/generator"):
         values = [each.statistics.last_means()[key] for each in two]
@@ -298,11 +309,11 @@ def test_networks_compute_in_the_chosen_precision(step: Callable[..., None]) -> 
     state, batch = make_state(penalties=[], loss="relativistic"), whole_batch()
     state.compute = Compute(device=torch.device("cpu"), precision="bfloat16")
     types: list[bool] = []
-    fake = generate(state, batch.labels, salt=0)
-    for module in state.discriminator.modules():
+    fake = generate(state, draw_latents(state, salt=0), batch.labels)
+    for module in state.networks["discriminator"].modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(lambda *_: types.append(torch.is_autocast_enabled("cpu")))
-    step(state, batch, fake.detach() if step is discriminator_step else fake)
+    step(state, batch, *([fake.detach()] if step is discriminator_step else make_fakes(state)))
     assert types and all(types)
 
 
@@ -311,5 +322,5 @@ def test_fakes_are_made_in_the_chosen_precision() -> None:
     state.compute = Compute(device=torch.device("cpu"), precision="bfloat16")
     types: list[bool] = []
     state.generator.register_forward_hook(lambda *_: types.append(torch.is_autocast_enabled("cpu")))
-    generate(state, whole_batch().labels, salt=0)
+    generate(state, draw_latents(state, salt=0), whole_batch().labels)
     assert types == [True]

@@ -79,6 +79,11 @@ def scripted(pictures: Path, tmp_path: Path) -> tuple[Tracker, TrainState]:
     return open_tracker(tracking, store, np.arange(len(store)), run, sampler), state
 
 
+def best_weights(run: RunFolder) -> Path:
+    assert run.best is not None
+    return run.best / "generator_ema.safetensors"
+
+
 def kept(run: RunFolder) -> tuple[float, int]:
     assert run.best is not None
     plain = json.loads((run.best / "state.json").read_text())
@@ -94,7 +99,7 @@ def test_the_best_generator_is_kept_and_only_the_best(scripted: tuple[Tracker, T
             next(state.generator_ema.parameters()).fill_(nimg)
         tracker.measure(state)
     assert kept(tracker.run) == (3.0, 16)
-    weights = load_file(find_snapshot(tracker.run).weights)
+    weights = load_file(best_weights(tracker.run))
     name, _ = next(state.generator_ema.named_parameters())
     assert weights[name].unique().tolist() == [16]
     lines = [Measurement.from_plain(line) for line in tracker.run.read_measurements()]
@@ -228,7 +233,7 @@ def test_at_the_end_the_best_stays_if_it_is_clearly_better_on_more_images(
     assert [len(comparison.fake) for comparison in Comparisons.seen] == [80, 80]  # five times what is tracked
     assert not np.array_equal(*(comparison.fake.values for comparison in Comparisons.seen))
     assert kept(tracker.run) == ({16: 3.0, 24: 2.0}[winner], winner)
-    weights = load_file(find_snapshot(tracker.run).weights)
+    weights = load_file(best_weights(tracker.run))
     name, parameter = next(state.generator_ema.named_parameters())
     assert weights[name].unique().tolist() == [winner]
     assert parameter.unique().tolist() == [24]  # what was compared with it has left it alone

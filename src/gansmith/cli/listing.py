@@ -23,9 +23,11 @@ __all__ = ["FAMILIES", "family", "main"]
 # topic: the abstract class of its family, imported only when it is needed
 FAMILIES = {
     "data": "gansmith.data.source:Source",
+    "recipes": "gansmith.training.recipe:Recipe",
     "models": "gansmith.models.model:Model",
     "losses": "gansmith.losses:Loss",
     "penalties": "gansmith.penalties:Penalty",
+    "regularizers": "gansmith.regularizers:Regularizer",
     "optimizers": "gansmith.optimizers:Optimizer",
     "schedules": "gansmith.schedules:Schedule",
     "pictures": "gansmith.training.sample_sheets:PictureWriter",

@@ -1,213 +1,247 @@
-"""The files of a checkpoint: written with their digests, and read only if they are what was written."""
+"""A training's state in the files of a checkpoint, and back, exactly."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+import copy
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load, save
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from gansmith.component import to_plain
 from gansmith.errors import DamagedCheckpoint, RunError
-from gansmith.plain_json import SEAL, parse_json, read_json, sealed, unsealed
-from gansmith.runs import RunFolder
+from gansmith.models.model import GeneratorNetwork
+from gansmith.runs import RunFolder, set_aside
+from gansmith.training.checkpoint_files import Checkpoint, open_checkpoint, read_tensors, write_files
+from gansmith.training.config import Config
+from gansmith.training.state import TrainState
 
 __all__ = [
-    "MOST_TRIES",
-    "Checkpoint",
-    "never_saved",
-    "newest_checkpoint",
-    "open_checkpoint",
-    "read_state",
-    "read_tensors",
-    "write_files",
+    "AVERAGE",
+    "go_back",
+    "load_state",
+    "load_tensors",
+    "load_weights",
+    "part_of",
+    "rebuild_generator",
+    "save_generator",
+    "save_state",
+    "set_damage_aside",
 ]
 
-STATE = "state.json"
-LFS = b"version https://git-lfs.github.com/spec/"
-MOST_TRIES = 20  # of reading beside a training that replaces what is read
-
-_ABSENT_IN_OLD_CHECKPOINTS: dict[str, Any] = {
-    "statistics": [], "config": {}, "tracking_seconds": 0, "num_tracked": 0, "augment_p": 0, "overfitting": 0,
-    "logit_averages": [0, 0], "num_events": 0,
-}  # fmt: skip
+AVERAGE = "_ema"  # behind a network's name: the file of its average
+COUNTS = ("nimg", "step", "seconds", "tracking_seconds", "num_tracked")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Checkpoint:
-    """What a checkpoint's files hold, all of it read and compared with its digests.
+def save_state(state: TrainState, folder: Path, statistics: Sequence[Mapping[str, Any]]) -> None:
+    """Fill a checkpoint folder; state.json comes last, and makes it whole.
 
     Args:
-        path: the folder.
-        state: of state.json.
-        tensors: by the stem of their file, then by name.
+        state: of the main process.
+        folder: empty.
+        statistics: ``Statistics.to_plain``, which all ranks must have taken part in.
     """
-
-    path: Path
-    state: Mapping[str, Any]
-    tensors: Mapping[str, Mapping[str, Tensor]]
-
-
-def write_files(folder: Path, files: Mapping[str, Mapping[str, Tensor]], plain: Mapping[str, Any]) -> None:
-    """Fill a folder; state.json comes last, holds the SHA-256 of each file and of itself, and makes it whole."""
-    digests = {}
-    for stem, tensors in files.items():
-        content = save(dict(tensors))
-        (folder / f"{stem}.safetensors").write_bytes(content)
-        digests[f"{stem}.safetensors"] = hashlib.sha256(content).hexdigest()
-    (folder / STATE).write_text(sealed({**plain, "files": digests}), encoding="utf-8")
+    files = {stem: _tensors(network.state_dict()) for stem, network in _stems(state).items()}
+    files["optimizers"] = _optimizer_tensors(state)
+    plain = {
+        **_counts(state),
+        **state.feedback.to_plain(),
+        "num_events": state.num_events,
+        "statistics": list(statistics),
+        "config": to_plain(state.config),
+    }
+    write_files(folder, files, plain)
 
 
-def open_checkpoint(folder: Path, needed: Collection[str] | None = None) -> Checkpoint:
-    """Read a checkpoint once, and compare each file with its digest; checkpoints of earlier versions have none.
+def save_generator(state: TrainState, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Fill a folder with the networks that make images, averaged where there are averages.
 
     Args:
-        folder: the checkpoint, or the folder of the best generator.
-        needed: stems of the files whose tensors are wanted; None for all. The others are compared all the same.
+        state: of the main process.
+        folder: empty.
+        facts: further fields of state.json.
+    """
+    networks = {**state.networks, **state.averages}
+    files = {_stem(state, name): _tensors(networks[name].state_dict()) for name in state.config.recipe.generators}
+    write_files(folder, files, {**_counts(state), **facts})
+
+
+def load_state(state: TrainState, saved: Path | Checkpoint) -> None:
+    """Continue from a checkpoint.
+
+    Args:
+        state: changed in place.
+        saved: the checkpoint's folder, or what was read of it.
 
     Raises:
-        DamagedCheckpoint: a file is missing or not what was written.
-        RunError: a file cannot be read for another reason.
+        RunError: it is damaged, or holds other networks.
     """
-    state = read_state(folder)
-    digests: Mapping[str, str | None] = state.get("files") or dict.fromkeys(_expected(folder, state))
-    tensors = {}
-    for name, digest in digests.items():
-        stem = name.removesuffix(".safetensors")
-        content = _content(folder / name, digest)
-        if needed is None or stem in needed:
-            tensors[stem] = _parsed(folder / name, content)
-    return Checkpoint(path=folder, state=state, tensors=tensors)
+    saved = open_checkpoint(saved) if isinstance(saved, Path) else saved
+    plain, tensors = saved.state, dict(saved.tensors)
+    if plain["config"].get("ema_halflife_kimg") == 0:  # averaging begins now
+        for name in state.averages:
+            tensors.setdefault(name + AVERAGE, tensors[name])
+    for stem, network in _stems(state).items():
+        load_tensors(network, part_of(tensors, stem, saved.path), saved.path / f"{stem}.safetensors")
+    _load_optimizers(state, part_of(tensors, "optimizers", saved.path), saved.path / "optimizers.safetensors")
+    state.nimg, state.step, state.seconds = int(plain["nimg"]), int(plain["step"]), float(plain["seconds"])
+    state.tracking_seconds, state.num_tracked = float(plain["tracking_seconds"]), int(plain["num_tracked"])
+    state.feedback.load_plain(plain)
+    state.num_events = int(plain["num_events"])
+    state.statistics.load_plain(plain["statistics"], state.compute.device)
 
 
-def newest_checkpoint(run: RunFolder, needed: Collection[str] | None = None) -> tuple[Checkpoint, Sequence[str]]:
-    """Open the newest checkpoint that is whole.
+def go_back(state: TrainState, folder: Path, config: Config) -> None:
+    """Continue from an earlier checkpoint of this run with other settings; elapsed time is kept.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    elapsed = state.seconds, state.tracking_seconds, state.num_tracked
+    load_state(state, folder)
+    state.seconds, state.tracking_seconds, state.num_tracked = elapsed
+    state.config = config
+
+
+def rebuild_generator(state: TrainState, saved: Checkpoint) -> GeneratorNetwork:
+    """Return a copy of what makes images, with the weights that ``save_generator`` wrote.
+
+    Raises:
+        RunError: they are those of other networks.
+    """
+    copies = {}
+    for name in state.config.recipe.generators:
+        stem = _stem(state, name)
+        copies[name] = copy.deepcopy(state.averages.get(name, state.networks[name]))
+        load_tensors(copies[name], part_of(saved.tensors, stem, saved.path), saved.path / f"{stem}.safetensors")
+    return state.config.recipe.generator(copies)
+
+
+def set_damage_aside(folder: RunFolder, step: int) -> list[str]:
+    """Rename damaged checkpoints, so that they are neither used nor counted.
+
+    Args:
+        folder: the run.
+        step: of the checkpoint that is used.
 
     Returns:
-        The checkpoint, and a sentence for each newer one that is damaged.
-
-    Raises:
-        RunError: there is none.
+        A sentence if the best generator was damaged.
     """
-    for _ in range(MOST_TRIES):
-        notes: list[str] = []
-        for folder in reversed(run.checkpoints(damaged=True)):
-            try:
-                found = open_checkpoint(folder, needed)
-            except DamagedCheckpoint as error:
-                if not folder.exists():
-                    break  # a training beside us has removed it: look again
-                notes.append(str(error))
-                continue
-            return found, [f"{note}; step {found.state['step']} is used instead" for note in notes]
-        else:
-            if not notes:
-                run.latest_checkpoint()  # says that there is none
-            raise RunError(f"{notes[0]}; no other checkpoint is whole: bring one back from a copy, or train anew")
-    raise RunError(f"{run.path}: a training removes its checkpoints faster than they can be read; try again")
-
-
-def never_saved(run: RunFolder) -> bool:
-    """Whether a run ended before its first checkpoint, and can begin again at step 0 without a loss."""
-    folder = run.checkpoint_folder
-    if folder.is_dir() and any(path.name[0] != "." for path in folder.iterdir()):
-        return False
+    folder.set_damaged_aside(step)
     try:
-        status = read_json(run.status)
-    except (OSError, ValueError):  # not written yet, or damaged
-        status = {}
-    state, saved = (status.get("state"), "step" in status) if isinstance(status, dict) else (None, False)
-    return state == "failed" or (state in (None, "running") and not saved)
+        if folder.best:
+            open_checkpoint(folder.best)
+    except DamagedCheckpoint as error:
+        if folder.best:
+            set_aside(folder.best)
+        return [f"{error}; it is set aside, and the best generator from now on is kept"]
+    return []
 
 
-def read_state(folder: Path) -> Mapping[str, Any]:
-    """What a checkpoint's state.json says.
-
-    Raises:
-        DamagedCheckpoint: it is missing or not what was written.
-    """
-    path = folder / STATE
-    try:
-        text = _read(path).decode("utf-8")
-        plain = parse_json(text)
-        if SEAL in plain or "files" in plain:  # absent from both in checkpoints of earlier versions
-            plain = unsealed(text)
-        return _checked({**_ABSENT_IN_OLD_CHECKPOINTS, **plain})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedCheckpoint(f"{path}: the checkpoint is damaged ({error})") from error
+# --- networks ----------------------------------------------------------------------------------------------
 
 
-def _checked(state: dict[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint's state whose fields all have the types that they are written with.
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Fill a network, which may be without memory (on "meta"), from a safetensors file.
 
     Raises:
-        KeyError: a field is missing.
-        ValueError: one has another type.
+        RunError: the file is damaged or of another network.
     """
-    counts = {name: state[name] for name in ("nimg", "step", "num_tracked", "num_events")}
-    numbers = {name: state[name] for name in ("seconds", "tracking_seconds", "augment_p", "overfitting")}
-    averages, files = state["logit_averages"], state.get("files", {})
-    sound = {
-        **{name: type(value) is int and value >= 0 for name, value in counts.items()},
-        **{name: type(value) in (int, float) for name, value in numbers.items()},
-        "logit_averages": isinstance(averages, list)
-        and [type(each) in (int, float) for each in averages] == [True] * 2,
-        "statistics": isinstance(state["statistics"], list),
-        "config": isinstance(state["config"], dict),
-        "files": isinstance(files, dict) and all(re.fullmatch(r"\w+\.safetensors", name) for name in files),
+    load_tensors(network, read_tensors(path), path)
+
+
+def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Fill a network, which may be without memory (on "meta"), with tensors that were read from a file.
+
+    Raises:
+        RunError: names, shapes or dtypes are those of another network.
+    """
+    own = network.state_dict()
+    described = {name: (tensor.shape, tensor.dtype) for name, tensor in own.items()}
+    if described != {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}:
+        raise RunError(f"{path}: holds the weights of another network than config.json describes")
+    without_memory = any(tensor.is_meta for tensor in own.values())
+    network.load_state_dict(tensors, assign=without_memory)
+
+
+def _stems(state: TrainState) -> dict[str, nn.Module]:
+    """Return every network and average by the stem of its file."""
+    return {**state.networks, **{name + AVERAGE: average for name, average in state.averages.items()}}
+
+
+def _stem(state: TrainState, name: str) -> str:
+    return name + AVERAGE if name in state.averages else name
+
+
+def _counts(state: TrainState) -> dict[str, float]:
+    return {name: getattr(state, name) for name in COUNTS}
+
+
+def part_of(tensors: Mapping[str, Mapping[str, Tensor]], stem: str, folder: Path) -> Mapping[str, Tensor]:
+    """Return the tensors of one file of a checkpoint.
+
+    Raises:
+        DamagedCheckpoint: there is no such file.
+    """
+    if stem not in tensors:
+        raise DamagedCheckpoint(f"{folder}: the checkpoint has no {stem}.safetensors")
+    return tensors[stem]
+
+
+def _tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: _saved(value) for name, value in state.items()}
+
+
+def _saved(value: Tensor) -> Tensor:
+    return value.detach().cpu().contiguous()
+
+
+# --- optimizers --------------------------------------------------------------------------------------------
+
+
+def _optimizer_tensors(state: TrainState) -> dict[str, Tensor]:
+    return {
+        f"{owner}.{kind}.{name}": _saved(value)
+        for owner, network in state.networks.items()
+        for name, parameter in network.named_parameters()
+        for kind, value in state.optimizers[owner].state.get(parameter, {}).items()
     }
-    for name, is_sound in sound.items():
-        if not is_sound:
-            raise ValueError(f"{name} is {str(state[name])[:60]}")
-    return state
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file of which no digest is known.
-
-    Raises:
-        RunError: it cannot be read.
-    """
-    return _parsed(path, _read(path))
-
-
-def _expected(folder: Path, state: Mapping[str, Any]) -> list[str]:
-    """The files of a checkpoint of an earlier version, which does not list them."""
-    if not folder.name.isdecimal():  # the folder of the best generator, which has one file
-        return [path.name for path in folder.glob("generator*.safetensors")] or ["generator_ema.safetensors"]
-    averaged = "generator_ema.safetensors"
-    config = state["config"] if isinstance(state["config"], dict) else {}
-    has_average = config.get("ema_halflife_kimg", (folder / averaged).exists())
-    names = [f"{stem}.safetensors" for stem in ("generator", "discriminator", "optimizers")]
-    return [*names, averaged] if has_average else names
+def _load_optimizers(state: TrainState, tensors: Mapping[str, Tensor], path: Path) -> None:
+    left = dict(tensors)
+    for owner, network in state.networks.items():
+        optimizer = state.optimizers[owner]
+        kinds = _kinds(optimizer)
+        for name, parameter in network.named_parameters():
+            found = {kind: left.pop(key) for kind in kinds if (key := f"{owner}.{kind}.{name}") in left}
+            if found and found.keys() != kinds:
+                missing = f"{owner}.{min(kinds - found.keys())}.{name}"
+                raise RunError(f"{path}: has no tensor {missing}, which {type(optimizer).__name__} needs")
+            optimizer.state[parameter] = {kind: _like(parameter, value, path) for kind, value in found.items()}
+    if left:
+        raise RunError(f"{path}: holds a tensor that the optimizers do not keep ({min(left)})")
 
 
-def _content(path: Path, digest: str | None) -> bytes:
-    content = _read(path)
-    if digest is not None and hashlib.sha256(content).hexdigest() != digest:
-        raise DamagedCheckpoint(f"{path}: the checkpoint is damaged (the file differs from its digest)")
-    return content
+def _kinds(optimizer: torch.optim.Optimizer) -> set[str]:
+    """Return the names of what this optimizer keeps of each parameter after a step."""
+    probe = copy.copy(optimizer)
+    device = optimizer.param_groups[0]["params"][0].device
+    parameter = nn.Parameter(torch.zeros(1, device=device))
+    parameter.grad = torch.zeros(1, device=device)
+    options = {key: value for key, value in optimizer.param_groups[0].items() if key != "params"}
+    probe.state, probe.param_groups = defaultdict(dict), [{**options, "params": [parameter]}]
+    probe.step()
+    return set(probe.state[parameter])
 
 
-def _read(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-    except PermissionError as error:
-        raise RunError(f"{path}: may not be read; ask its owner for permission") from error
-    except OSError as error:
-        raise DamagedCheckpoint(f"{path}: the checkpoint is damaged ({error.strerror or error})") from error
-    if content.startswith(LFS):
-        raise RunError(f"{path}: is a pointer of Git LFS, not the file itself; fetch it with: git lfs pull")
-    return content
-
-
-def _parsed(path: Path, content: bytes) -> dict[str, Tensor]:
-    try:
-        tensors: dict[str, Tensor] = load(content)
-    except Exception as error:  # safetensors raises its own class, which it does not export everywhere
-        raise DamagedCheckpoint(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
-    return tensors
+def _like(parameter: nn.Parameter, value: Tensor, path: Path) -> Tensor:
+    """Return an optimizer's tensor in the parameter's memory format, which fused updates need."""
+    if value.dim() == 0:  # the step count, which fused optimizers keep beside the parameter
+        return value.to(parameter.device)
+    if value.shape != parameter.shape or value.dtype != parameter.dtype:
+        raise RunError(f"{path}: holds the optimizer of another network than config.json describes")
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,10 +28,12 @@ from gansmith.models.model import Model
 from gansmith.optimizers import Adam, Optimizer
 from gansmith.penalties import Penalty
 from gansmith.plain_json import SEAL, parse_json, read_json, write_json
+from gansmith.regularizers import Regularizer
 from gansmith.schedules import Duration, Length
 from gansmith.training.callbacks import Callback
 from gansmith.training.guard.settings import Guard
 from gansmith.training.loggers import Logger
+from gansmith.training.recipe import Recipe, default_recipe
 from gansmith.training.sample_sheets import PictureWriter, SampleGrid
 from gansmith.training.tracking import Tracking
 
@@ -52,9 +55,11 @@ class Config(Component):
             to n ** (1 - balance).
         held_out: the share of the images that is never trained on, so that copies can be told from likenesses;
             the same images whatever the seed; at least 20 images where there are 100.
-        model: the two networks.
-        loss: what they minimise.
-        penalties: what keeps the discriminator smooth.
+        recipe: the algorithm: which networks are trained, and what a step does.
+        model: architecture of generator and discriminator.
+        loss: adversarial loss of generator and discriminator.
+        penalties: terms added to the discriminator's loss, for example R1.
+        regularizers: terms added to the generator's loss, for example mode seeking.
         augment: what is done to all images before the discriminator sees them; none for nothing.
         generator_optimizer: how the generator learns.
         discriminator_optimizer: how the discriminator learns.
@@ -86,9 +91,11 @@ class Config(Component):
     use_labels: bool = True
     balance: Fraction = 0.0
     held_out: Annotated[float, Between(0, 1, open_high=True)] = 0.05
+    recipe: Recipe = field(default_factory=default_recipe)
     model: Model = DCGAN()
     loss: Loss = Sigmoid()
     penalties: tuple[Penalty, ...] = ()
+    regularizers: tuple[Regularizer, ...] = ()
     augment: Augment | None = None
     generator_optimizer: Optimizer = Adam()
     discriminator_optimizer: Optimizer = Adam()
@@ -112,8 +119,14 @@ class Config(Component):
     loggers: tuple[Logger, ...] = ()
 
 
-def differences(old: Component | Mapping[str, Any], new: Component | Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Dotted paths of the fields that differ, each with its old and new value."""
+def differences(old: Component | Mapping[str, Any], new: Component) -> dict[str, tuple[Any, Any]]:
+    """Return the dotted paths of the fields that differ, each with its old and new value.
+
+    Fields that ``old`` does not have, as an earlier version wrote it, count as having their defaults.
+    """
+    if not isinstance(old, Component):
+        with suppress(ConfigError):
+            old = from_plain(type(new), old, "config")
     old_flat, new_flat = (flat(to_plain(side)) for side in (old, new))
     paths = sorted(old_flat.keys() | new_flat.keys())
     pairs = {path: (old_flat.get(path), new_flat.get(path)) for path in paths}

@@ -11,6 +11,7 @@ from gansmith.errors import TrainingDiverged
 from gansmith.metrics.measurement import Measurement
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
+from gansmith.training.checkpoint import save_state
 from gansmith.training.guard.guardian import Guardian
 from gansmith.training.guard.journal import Event
 from gansmith.training.listeners import Listener, Training
@@ -145,7 +146,7 @@ class _Loop:
         }
         self.last_interval = progress
         found = dist.from_main(self.probe)
-        self.state.learn_from_probes(found)
+        self.state.feedback.learn_from_probes(found)
         record |= found
         if dist.is_main():
             self.run.append_stats(record)
@@ -177,7 +178,7 @@ class _Loop:
                 self.state.config.keep_checkpoints,
                 self.guardian.checkpoint_to_keep() if self.guardian else None,
             )
-            self.run.add_checkpoint(self.state.step, lambda folder: self.state.save(folder, plain), keep, spared)
+            self.run.add_checkpoint(self.state.step, lambda folder: save_state(self.state, folder, plain), keep, spared)
             self.run.set_status("running", step=self.state.step, nimg=self.state.nimg)
         dist.barrier()
 
@@ -190,7 +191,7 @@ class _Loop:
         """Let the guard look at a line of statistics, report what it finds, and recover from a failure."""
         guardian = self.guardian
         if guardian is None:
-            if max(record["skipped/generator"], record["skipped/discriminator"]) > 0:
+            if any(value > 0 for key, value in record.items() if key.startswith("skipped/")):
                 raise self.diverged("a gradient contains NaN or infinity")
             return
         events = dist.from_main(lambda: guardian.detect(record))

@@ -26,7 +26,7 @@ def introduce(console: Console, folder: RunFolder, prepared: Prepared, chosen: C
     lines = [
         f"data    {describe_data(prepared, use_labels=config.use_labels)}",
         *(f"auto    {reason}" for reason in chosen.reasons),
-        f"model   {config.preset}: G {_millions(state.generator)}, D {_millions(state.discriminator)} weights",
+        f"model   {config.preset}: {_describe_sizes(state)} weights",
         f"quality {quality}",
         f"device  {state.compute.name}, {state.compute.precision}, {torch.get_num_threads()} threads",
         *(f"note    {note}" for note in (*built.notes, *built.remarks)),
@@ -69,5 +69,7 @@ def say_goodbye(console: Console, folder: RunFolder, state: TrainState, finished
     print_lines(console, lines)
 
 
-def _millions(network: torch.nn.Module) -> str:
-    return f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:.2f} M"
+def _describe_sizes(state: TrainState) -> str:
+    short = {"generator": "G", "discriminator": "D"}
+    sizes = {name: sum(weight.numel() for weight in network.parameters()) for name, network in state.networks.items()}
+    return ", ".join(f"{short.get(name, name)} {size / 1e6:.2f} M" for name, size in sizes.items())

@@ -16,7 +16,7 @@ from gansmith.errors import GansmithError, RunError, explain, in_words
 from gansmith.metrics.mirror_asymmetry import choose_operations
 from gansmith.plain_json import write_json
 from gansmith.runs import RunFolder
-from gansmith.training.checkpoint import Checkpoint, never_saved, newest_checkpoint
+from gansmith.training.checkpoint_files import Checkpoint, never_saved, newest_checkpoint
 from gansmith.training.config import Config, load_config, without_removed_fields
 from gansmith.training.data_facts import DataFacts, write_environment
 from gansmith.training.guard.guardian import Guardian, open_guardian, with_unwritten_rollback

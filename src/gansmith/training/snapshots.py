@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -16,15 +16,16 @@ from gansmith.devices import choose_compute
 from gansmith.errors import DamagedCheckpoint, RunError, tell
 from gansmith.images.sheets import SheetRows, num_present, shown_classes
 from gansmith.models.model import GeneratorNetwork
-from gansmith.runs import RunFolder, set_aside
+from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
-from gansmith.training.checkpoint import MOST_TRIES, Checkpoint, newest_checkpoint, open_checkpoint
+from gansmith.training.checkpoint import AVERAGE, load_tensors, part_of
+from gansmith.training.checkpoint_files import MOST_TRIES, Checkpoint, newest_checkpoint, open_checkpoint
 from gansmith.training.config import Config, load_config
 from gansmith.training.data_facts import DataFacts
-from gansmith.training.state import fill, settle
+from gansmith.training.state import place
 from gansmith.types import ImageSpec
 
-__all__ = ["Snapshot", "Which", "find_snapshot", "load_generator", "make_sampler", "real_rows", "set_damage_aside"]
+__all__ = ["Snapshot", "Which", "find_snapshot", "load_generator", "make_sampler", "real_rows"]
 
 Which: TypeAlias = Literal["best", "last"]
 
@@ -35,8 +36,8 @@ class Snapshot:
 
     Args:
         which: what was found: "best" by the figure that training tracked, or "last".
-        weights: the file.
-        tensors: what it holds.
+        folder: the checkpoint.
+        tensors: of each network that makes images, by its name.
         ema: whether they are averaged.
         nimg: real images that training had seen.
         step: generator updates that it had made.
@@ -44,8 +45,8 @@ class Snapshot:
     """
 
     which: Which
-    weights: Path
-    tensors: Mapping[str, Tensor] = field(repr=False)
+    folder: Path
+    tensors: Mapping[str, Mapping[str, Tensor]] = field(repr=False)
     ema: bool
     nimg: int
     step: int
@@ -53,7 +54,7 @@ class Snapshot:
 
 
 def find_snapshot(folder: RunFolder, which: Which = "best", *, ema: bool = True) -> Snapshot:
-    """Where a run's generator is.
+    """Read a run's generator.
 
     Args:
         folder: the run.
@@ -63,12 +64,14 @@ def find_snapshot(folder: RunFolder, which: Which = "best", *, ema: bool = True)
     Raises:
         RunError: the run has no checkpoint, or a damaged one.
     """
+    names = load_config(folder.config).recipe.generators
     if which == "best" and ema and (best := _open_best(folder)) is not None:
-        return _snapshot("best", best, best.tensors.keys() == {"generator_ema"})
-    saved, notes = newest_checkpoint(folder, ("generator", "generator_ema"))
+        return _snapshot("best", best, names, ema=True)
+    stems = [*names, *(name + AVERAGE for name in names)]
+    saved, notes = newest_checkpoint(folder, stems)
     for note in notes:
         tell(note)
-    return _snapshot("last", saved, ema and "generator_ema" in saved.tensors)
+    return _snapshot("last", saved, names, ema=ema)
 
 
 def _open_best(folder: RunFolder) -> Checkpoint | None:
@@ -96,13 +99,14 @@ def _identity(home: Path) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def _snapshot(which: Which, saved: Checkpoint, ema: bool) -> Snapshot:
-    stem = "generator_ema" if ema else "generator"
+def _snapshot(which: Which, saved: Checkpoint, names: Sequence[str], *, ema: bool) -> Snapshot:
+    """Return the networks of these names, averaged where there are averages and they are wanted."""
+    stems = {name: name + AVERAGE if ema and name + AVERAGE in saved.tensors else name for name in names}
     return Snapshot(
         which=which,
-        weights=saved.path / f"{stem}.safetensors",
-        tensors=saved.tensors[stem],
-        ema=ema,
+        folder=saved.path,
+        tensors={name: part_of(saved.tensors, stem, saved.path) for name, stem in stems.items()},
+        ema=any(stem != name for name, stem in stems.items()),
         nimg=int(saved.state["nimg"]),
         step=int(saved.state["step"]),
         seconds=float(saved.state["seconds"]),
@@ -110,17 +114,20 @@ def _snapshot(which: Which, saved: Checkpoint, ema: bool) -> Snapshot:
 
 
 def load_generator(folder: RunFolder, snapshot: Snapshot, *, device: str = "cpu") -> TrainedGenerator:
-    """A run's generator, ready to sample from.
+    """Return a run's generator, ready to sample from.
 
     Raises:
         RunError: the weights are damaged, or of another network.
     """
     config, facts = load_config(folder.config), DataFacts.read(folder.data)
-    with torch.device("meta"):  # no memory yet: the weights' file decides whether the sizes are true
-        network = config.model.generator(facts.spec(config.use_labels))
-    fill(network, snapshot.tensors, snapshot.weights)
-    settle(network, choose_compute(device, "float32").device).eval()
-    return make_sampler(network, config, facts)
+    builders = config.recipe.networks(config, facts.spec(config.use_labels))
+    networks = {}
+    for name, tensors in snapshot.tensors.items():
+        with torch.device("meta"):  # no memory yet: the weights' file decides whether the sizes are true
+            networks[name] = builders[name]()
+        load_tensors(networks[name], tensors, snapshot.folder / f"{name}{AVERAGE if snapshot.ema else ''}.safetensors")
+        place(networks[name], choose_compute(device, "float32").device).eval()
+    return make_sampler(config.recipe.generator(networks), config, facts)
 
 
 def make_sampler(network: GeneratorNetwork, config: Config, facts: DataFacts) -> TrainedGenerator:
@@ -129,19 +136,6 @@ def make_sampler(network: GeneratorNetwork, config: Config, facts: DataFacts) ->
     names = facts.class_names if spec.num_classes else ()
     counts = facts.class_counts if spec.num_classes else ()
     return TrainedGenerator(network=network, model=config.model, spec=spec, class_names=names, class_counts=counts)
-
-
-def set_damage_aside(folder: RunFolder, step: int) -> list[str]:
-    """Rename what is damaged, so that it is neither used nor counted; say so of the best generator."""
-    folder.set_damaged_aside(step)
-    try:
-        if folder.best:
-            open_checkpoint(folder.best)
-    except DamagedCheckpoint as error:
-        if folder.best:
-            set_aside(folder.best)
-        return [f"{error}; it is set aside, and the best generator from now on is kept"]
-    return []
 
 
 def real_rows(store: Store, spec: ImageSpec, columns: int = 8) -> SheetRows:

@@ -22,12 +22,13 @@ from gansmith.metrics.mirror_asymmetry import choose_operations, measure_mirror_
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.training import auto
-from gansmith.training.checkpoint import Checkpoint
+from gansmith.training.checkpoint import load_state, set_damage_aside
+from gansmith.training.checkpoint_files import Checkpoint
 from gansmith.training.config import Config
 from gansmith.training.data_facts import DataFacts, machine_changes
 from gansmith.training.guard.probes import LEAST_HELD_OUT
 from gansmith.training.progress_bar import learning_progress, open_console
-from gansmith.training.snapshots import make_sampler, set_damage_aside
+from gansmith.training.snapshots import make_sampler
 from gansmith.training.state import TrainState
 from gansmith.training.tracker import Tracker, open_tracker
 
@@ -187,7 +188,7 @@ def build_training(
     spec = prepared.facts.spec(config.use_labels)
     state = TrainState.create(config, spec, compute, epoch_size=len(training))
     if saved:
-        state.load(saved)
+        load_state(state, saved)
         dist.barrier()
         notes = [*notes, *(set_damage_aside(folder, state.step) if dist.is_main() else ())]
     changes = tuple(machine_changes(folder, compute)) if saved else ()

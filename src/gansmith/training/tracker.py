@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +10,6 @@ from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from gansmith import __version__, dist
 from gansmith.component import member_name
@@ -26,7 +24,8 @@ from gansmith.metrics.measurement import ExtractorFacts, Generated, Measurement,
 from gansmith.metrics.metric import Estimate, Metric, MetricInputs
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
-from gansmith.training.checkpoint import open_checkpoint, read_state
+from gansmith.training.checkpoint import rebuild_generator, save_generator
+from gansmith.training.checkpoint_files import Checkpoint, open_checkpoint, read_state
 from gansmith.training.state import TrainState
 from gansmith.training.tracking import Tracking
 
@@ -105,8 +104,7 @@ class Tracker:
         if num < self.tracking.num or kept is None or self.value_name not in measurement.values:
             return
         began = time.perf_counter()
-        network = copy.deepcopy(self.sampler.network)
-        network.load_state_dict(kept)
+        network = rebuild_generator(state, kept)
         seeds = range(self.tracking.num, self.tracking.num + num)
         rivals = (self.sampler, dataclasses.replace(self.sampler, network=network))
         now, before = (self._measured(rival, seeds)[self.value_name].value for rival in rivals)
@@ -120,13 +118,12 @@ class Tracker:
         each = state.tracking_seconds / max(1, state.num_tracked)
         return int(min(MOST_TO_DECIDE, left / (2 * each)) * self.tracking.num) if each else 0
 
-    def _kept_instead_of(self, state: TrainState) -> dict[str, Tensor] | None:
-        """Return the weights of the kept generator; None if it is the current one, or there is none."""
+    def _kept_instead_of(self, state: TrainState) -> Checkpoint | None:
+        """Return the kept generator's checkpoint; None if it is the current one, or there is none."""
         home = self.run.best
         if home is None or read_state(home)["step"] == state.step:
             return None
-        (weights,) = open_checkpoint(home).tensors.values()
-        return dict(weights)
+        return open_checkpoint(home)
 
     def _measured(self, sampler: TrainedGenerator, seeds: Sequence[int]) -> dict[str, Estimate]:
         inputs = MetricInputs(real=self.real, fake=self._fake(sampler, seeds), validation=self.validation)
@@ -146,7 +143,7 @@ class Tracker:
                 path=str(self.run.path),
                 num=self.tracking.num,
                 snapshot="now",
-                ema=state.generator_ema is not state.generator,
+                ema=bool(state.averages),
                 seed=0,
                 nimg=state.nimg,
                 step=state.step,
@@ -177,8 +174,8 @@ class Tracker:
 
     def _keep(self, state: TrainState, measurement: Measurement) -> None:
         value, extractor = measurement.values[self.value_name].value, measurement.to_plain()["extractor"]
-        told = {"metric": self.value_name, "value": value, "extractor": extractor}
-        self.run.keep_best(lambda folder: state.save_generator(folder, told))
+        facts = {"metric": self.value_name, "value": value, "extractor": extractor}
+        self.run.keep_best(lambda folder: save_generator(state, folder, facts))
 
     def _best_before(self, measurement: Measurement) -> float | None:
         """Return the kept generator's value; None if another metric or feature extractor measured it."""

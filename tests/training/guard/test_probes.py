@@ -87,7 +87,13 @@ def measured(
     config = Config(data=Npz(path=Path("nowhere.npz")), batch_size=8, model=DCGAN(z_dim=SIDE * SIDE))
     config = override(config, changes)
     spec = DataFacts.of(store).spec(use_labels=True)
-    state = TrainState.create(config, spec, CPU, NUM, networks=lambda: (Makes(make), Says(say)))
+    state = TrainState.create(
+        config,
+        spec,
+        CPU,
+        NUM,
+        networks=lambda: {"generator": Makes(make), "discriminator": Says(say)},
+    )
     sampler = make_sampler(state.generator, config, DataFacts.of(store))
     return opened(store, sampler, held_out, num).measure(state)
 
@@ -189,13 +195,13 @@ def test_nothing_is_left_changed_and_the_same_comes_again(store: Store) -> None:
     sampler = make_sampler(state.generator, config, DataFacts.of(store))
     before = [
         {name: each.clone() for name, each in net.state_dict().items()}
-        for net in (state.generator, state.discriminator)
+        for net in (state.generator, state.networks["discriminator"])
     ]
     random = torch.get_rng_state()
     probes = opened(store, sampler, num=100)
     figures = probes.measure(state)
     assert probes.measure(state) == figures and figures
     assert torch.equal(random, torch.get_rng_state())
-    for net, kept in zip((state.generator, state.discriminator), before, strict=True):
+    for net, kept in zip((state.generator, state.networks["discriminator"]), before, strict=True):
         assert net.training and all(torch.equal(each, kept[name]) for name, each in net.state_dict().items())
         assert all(parameter.grad is None for parameter in net.parameters())

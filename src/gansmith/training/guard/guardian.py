@@ -14,7 +14,8 @@ from gansmith.penalties import scaled_gamma
 from gansmith.plain_json import read_lines, write_json
 from gansmith.runs import RunFolder
 from gansmith.schedules import Progress
-from gansmith.training.checkpoint import open_checkpoint, read_state
+from gansmith.training.checkpoint import go_back, save_state
+from gansmith.training.checkpoint_files import open_checkpoint, read_state
 from gansmith.training.config import Config
 from gansmith.training.guard.detectors import chance_level_loss, detect, detect_not_finite
 from gansmith.training.guard.journal import Event, active_events, new_events
@@ -96,7 +97,7 @@ class Guardian:
             return None
         target, remedy = dist.from_main(lambda: self._plan(state, failure))
         before = state.config
-        state.go_back(target, override(before, remedy.changes))
+        go_back(state, target, override(before, remedy.changes))
         statistics = state.statistics.to_plain()
         event = replace(
             failure,
@@ -154,7 +155,7 @@ class Guardian:
         self.history[:] = [line for line in self.history if line["progress/nimg"] <= state.nimg]
         self.run.drop_checkpoints_after(state.step)
         keep = state.config.keep_checkpoints
-        self.run.add_checkpoint(state.step, lambda folder: state.save(folder, statistics), keep)
+        self.run.add_checkpoint(state.step, lambda folder: save_state(state, folder, statistics), keep)
         write_json(self.run.config, to_plain(state.config))
         self.run.forget_after(state.nimg, state.num_events)
         self.run.set_status("running", step=state.step, nimg=state.nimg)

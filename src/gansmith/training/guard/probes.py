@@ -66,7 +66,7 @@ class Probes:
         ``guard/copies``: the share of samples that are copies of a training image, by the rule of ``Originals``.
         ``guard/copies_held_out``: the same share among held-out images, as data sets may contain duplicates.
         """
-        with torch.no_grad(), _evaluating(state.generator, state.discriminator):
+        with torch.no_grad(), _evaluating(*state.networks.values()):
             fakes = self._fakes(state)
             values = self._overfitting(state, fakes)
         pixels = to_uint8(fakes, state.config.model.value_range)
@@ -84,9 +84,12 @@ class Probes:
     def _overfitting(self, state: TrainState, fakes: Images) -> dict[str, float]:
         if self.held_out is None:
             return {}
-        seen, unseen = (_logits_of_real(state, batch) for batch in (self.training, self.held_out))
         labels = None if self.labels is None else self.labels.to(fakes.device)
-        gap = seen.mean() - _logits(state, fakes, labels).mean()
+        seen, unseen = (_logits_of_real(state, batch) for batch in (self.training, self.held_out))
+        made = _logits(state, fakes, labels)
+        if seen is None or unseen is None or made is None:  # the recipe has no discriminator of images alone
+            return {}
+        gap = seen.mean() - made.mean()
         noise = sum(logits.var() / len(logits) for logits in (seen, unseen)) ** 0.5
         return {"guard/overfitting": float((seen.mean() - unseen.mean()) / gap)} if gap > CLEAR * noise else {}
 
@@ -150,19 +153,20 @@ def _evaluating(*networks: nn.Module) -> Iterator[None]:
             network.train(training)
 
 
-def _logits_of_real(state: TrainState, batch: Batch) -> Logits:
+def _logits_of_real(state: TrainState, batch: Batch) -> Logits | None:
     device = state.compute.device
     labels = None if batch.labels is None else batch.labels.to(device)
     return _logits(state, to_float(batch.images.to(device), state.config.model.value_range), labels)
 
 
-def _logits(state: TrainState, images: Images, labels: Labels | None) -> Logits:
+def _logits(state: TrainState, images: Images, labels: Labels | None) -> Logits | None:
     found = []
     for i in range(0, len(images), CHUNK):
-        with state.compute.autocast():
-            found.append(
-                state.discriminator(images[i : i + CHUNK], None if labels is None else labels[i : i + CHUNK]).float()
-            )
+        part = slice(i, i + CHUNK)
+        logits = state.config.recipe.score(state, images[part], None if labels is None else labels[part])
+        if logits is None:
+            return None
+        found.append(logits.float())
     return torch.cat(found)
 
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from gansmith import api
 from gansmith.errors import DamagedCheckpoint, RunError
 from gansmith.runs import RunFolder
-from gansmith.training.checkpoint import newest_checkpoint, open_checkpoint, read_state
+from gansmith.training.checkpoint_files import newest_checkpoint, open_checkpoint, read_state
 from gansmith.training.snapshots import find_snapshot
 
 FILES = ("generator.safetensors", "generator_ema.safetensors", "discriminator.safetensors", "optimizers.safetensors")
