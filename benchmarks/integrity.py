@@ -24,7 +24,7 @@ from gansmith.data.batches import Batches
 from gansmith.data.integrity import check_files
 from gansmith.data.npz import Npz
 from gansmith.data.store import Store, prepare
-from gansmith.plain_json import unsealed
+from gansmith.plain_json import unseal
 
 HERE = Path(__file__).parent
 SHAPES = {"MNIST": (60_000, 28, 28, 1), "CIFAR-10": (50_000, 32, 32, 3), "64 pixels": (40_000, 64, 64, 3)}
@@ -52,7 +52,7 @@ def measured(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
         images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         np.savez(Path(folder) / "noise.npz", images=images, labels=np.arange(len(images)) % 10)
         store = prepare(Npz(path=Path(folder) / "noise.npz"), cache=Path(folder))
-        files = unsealed((store.path / "store.json").read_text("utf-8"))["files"]
+        files = unseal((store.path / "store.json").read_text("utf-8"))["files"]
         check = median(lambda: check_files(store.path, files))
         time.sleep(integrity.SETTLED_SECONDS)
         Store.open(store.path)

@@ -38,7 +38,7 @@ from gansmith.training.config import Config
 from gansmith.training.presets import preset
 from gansmith.training.sample_sheets import read_frame, written
 from gansmith.training.state import TrainState
-from gansmith.trust import from_the_user
+from gansmith.trust import trust_user_input
 from gansmith.types import Batch, Images, ImageSpec, Latents, Logits
 
 DATA_PATH = Path("/content/Train")  # Train/<class>/*.png, after download and unzipping
@@ -77,7 +77,7 @@ def load_dataset(data: str = "", root: Path | None = None) -> Batches:
     if data == "gtsrb" and DATA_PATH.is_dir():
         root = root or DATA_PATH
     with work_progress("preparing images") as progress:
-        with from_the_user():  # your own source, "package.module:Class"
+        with trust_user_input():  # your own source, "package.module:Class"
             source = resolve(data, root)
         store = prepare(source, config().preparation, progress=progress)
     return Batches(store=store, batch_size=BATCH_SIZE, seed=config().seed)

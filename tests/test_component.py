@@ -34,7 +34,7 @@ from gansmith.component import (
 )
 from gansmith.errors import ConfigError
 from gansmith.schedules import Duration
-from gansmith.trust import from_the_user
+from gansmith.trust import trust_user_input
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ FULL = Drawing(
 
 @pytest.mark.parametrize("drawing", [FULL, Drawing(title="")])
 def test_a_tree_survives_json(drawing: Drawing) -> None:
-    with from_the_user():
+    with trust_user_input():
         assert from_plain(Drawing, json.loads(json.dumps(to_plain(drawing))), "drawing") == drawing
 
 
@@ -214,7 +214,7 @@ def test_members_are_found_by_name_and_named_again() -> None:
     for name in members(Shape):
         assert member_name(member(Shape, name, "d")()) == name
     outside = f"{__name__}:Hexagon"
-    with from_the_user():
+    with trust_user_input():
         assert member(Shape, outside, "d") is Hexagon
     assert member_name(Hexagon()) == outside
 
@@ -228,7 +228,7 @@ def test_members_are_found_by_name_and_named_again() -> None:
     ],
 )
 def test_what_is_no_member_is_refused(name: str, message: str) -> None:
-    with from_the_user(), pytest.raises(ConfigError) as caught:
+    with trust_user_input(), pytest.raises(ConfigError) as caught:
         member(Shape, name, "d")
     assert str(caught.value).startswith(message)
 
@@ -269,11 +269,11 @@ def test_an_empty_or_other_trust_trusts_nothing(path: str, trust: str, monkeypat
 @pytest.mark.parametrize("trust", ["", "x", ".x", ",", "x,"])
 def test_what_names_nothing_is_refused(path: str, trust: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANSMITH_TRUST", trust)
-    message = f"d: '{path}' names nothing to import; write it as package.module:name"
+    message = f"d: '{path}' cannot be imported; write it as package.module:name"
     with pytest.raises(ConfigError) as caught:
         member(Shape, path, "d")
     assert str(caught.value) == message
-    with from_the_user(), pytest.raises(ConfigError) as caught:
+    with trust_user_input(), pytest.raises(ConfigError) as caught:
         member(Shape, path, "d")
     assert str(caught.value) == message
 
@@ -283,7 +283,7 @@ def test_trust_is_given_by_package_and_ends_with_the_block(monkeypatch: pytest.M
     monkeypatch.setenv("GANSMITH_TRUST", f"other,{__name__}")
     assert member(Shape, name, "d") is Hexagon and member(Shape, "box", "d") is Box
     monkeypatch.setenv("GANSMITH_TRUST", "other")
-    with from_the_user():
+    with trust_user_input():
         assert member(Shape, name, "d") is Hexagon
         assert override(FULL, {"shape": name}).shape == Hexagon()
     with pytest.raises(ConfigError):
@@ -346,9 +346,9 @@ def test_overriding_leaves_the_changes_alone() -> None:
             {"shape": "circle", "shape.corner": 1},
             "config.shape.corner: no such field of Circle; expected one of radius",
         ),
-        ({"more.3.radius": 1}, "config.more: no entry '3'; there are 3, counted from 0"),
-        ({"more.radius": 1}, "config.more: no entry 'radius'; there are 3, counted from 0"),
-        ({"width.x": 1}, "config.width: has no fields, so 'x' cannot be set"),
+        ({"more.3.radius": 1}, "config.more: no entry '3'; expected a number from 0 to below 3"),
+        ({"more.radius": 1}, "config.more: no entry 'radius'; expected a number from 0 to below 3"),
+        ({"width.x": 1}, "config.width: it has no fields, so 'x' cannot be set"),
         ({"ink": 2}, "config.ink: 2.0 is out of range; expected from 0 to 1"),
     ],
 )

@@ -73,8 +73,8 @@ def test_mps_trains_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        ("gpu", "config.device: 'gpu' is no device; expected auto, cpu, cuda, cuda:1 or mps"),
-        ("", "config.device: '' is no device; expected auto, cpu, cuda, cuda:1 or mps"),
+        ("gpu", "config.device: 'gpu' is not a device; expected auto, cpu, cuda, cuda:1 or mps"),
+        ("", "config.device: '' is not a device; expected auto, cpu, cuda, cuda:1 or mps"),
         ("cuda:7", "config.device: cuda:7 is not available here; use --device auto"),
         ("mps", "config.device: mps is not available here; use --device auto"),
         ("meta", "config.device: meta is not available here; use --device auto"),

@@ -301,7 +301,7 @@ def test_basic_gan_says_at_once_what_it_does_and_trains_without_tracking_if_aske
 
 
 def test_basic_gan_generates_nothing_before_it_is_trained(script: Script) -> None:
-    with pytest.raises(SystemExit, match=r"^error: .*no run is there"):
+    with pytest.raises(SystemExit, match=r"^error: .*not a run"):
         script("basic_gan", "generate")
 
 

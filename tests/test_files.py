@@ -11,7 +11,7 @@ import pytest
 from gansmith.api import Run, open_run, train
 from gansmith.cli import main
 from gansmith.errors import RunError
-from gansmith.files import refuse_links, remove_leftovers, replacing
+from gansmith.files import refuse_links, remove_leftovers, replace_file
 from gansmith.images.pixels import save_png
 from gansmith.runs import RunFolder, write_json
 
@@ -39,14 +39,14 @@ def test_names_of_unfinished_files_cannot_be_foreseen(tmp_path: Path) -> None:
     assert not (tmp_path / "outside").exists()
     names = set()
     for _ in range(2):
-        with replacing(tmp_path / "y") as unfinished:
+        with replace_file(tmp_path / "y") as unfinished:
             names.add(unfinished.name)
     assert len(names) == 2
 
 
 def test_what_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("old")
-    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "x") as unfinished:
+    with pytest.raises(ZeroDivisionError), replace_file(tmp_path / "x") as unfinished:
         unfinished.write_text("half")
         raise ZeroDivisionError
     assert [path.name for path in tmp_path.iterdir()] == ["x"] and (tmp_path / "x").read_text() == "old"
@@ -67,7 +67,7 @@ def test_lines_are_not_appended_through_a_link(name: str, tmp_path: Path) -> Non
     (tmp_path / name).symlink_to(tmp_path / "outside")
     folder = RunFolder(tmp_path)
     append = {"stats": folder.append_stats, "metrics": folder.append_measurement, "events": folder.append_event}
-    with pytest.raises(RunError, match=f"{name}: a link"):
+    with pytest.raises(RunError, match=f"{name}: found a link"):
         append[name.split(".")[0]]({"progress/nimg": 0})
     assert (tmp_path / "outside").read_text() == "mine\n"
 
@@ -90,7 +90,7 @@ def test_every_verb_refuses_a_run_with_a_link_in_it(
     link.symlink_to(tmp_path / "outside")
     try:
         assert main([verb, str(run.path)]) == 2
-        assert f"{name}: a link or no regular file" in capsys.readouterr().err
+        assert f"{name}: a link or special file" in capsys.readouterr().err
         assert not (tmp_path / "outside").exists()
     finally:
         link.unlink()
@@ -102,7 +102,7 @@ def test_what_weights_and_biases_keeps_may_have_links(run: Run) -> None:
     (run.path / "wandb").mkdir()
     (run.path / "wandb" / "latest-run").symlink_to("run-1")
     open_run(run.path)
-    with pytest.raises(RunError, match=r"latest-run: a link or no regular file"):
+    with pytest.raises(RunError, match=r"latest-run: a link or special file"):
         refuse_links(run.path)
 
 

@@ -47,7 +47,7 @@ def test_a_new_run_never_takes_what_is_not_empty(tmp_path: Path, run: RunFolder)
     write_json(run.config, {})
     with pytest.raises(RunError) as caught:
         RunFolder.create(run.path)
-    assert message(caught) == f"{run.path}: holds a run already; continue it with: gansmith resume {run.path}"
+    assert message(caught) == f"{run.path}: contains a run already; continue it with: gansmith resume {run.path}"
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="choose another folder"):
         RunFolder.create(tmp_path / "file")
@@ -71,13 +71,13 @@ def test_opening_what_is_no_run_says_where_one_might_be(tmp_path: Path, run: Run
         with pytest.raises(RunError) as caught:
             RunFolder.open(path)
         assert message(caught) == (
-            f"{path}: no run is there (no config.json); expected a folder that gansmith train has made"
+            f"{path}: not a run (no config.json); expected a folder that gansmith train has written"
         )
     write_json(run.config, {})
     assert RunFolder.open(run.path) == run
     with pytest.raises(RunError) as caught:
         RunFolder.open(tmp_path)
-    assert message(caught) == f"{tmp_path}: no run is there (no config.json); did you mean {run.path}?"
+    assert message(caught) == f"{tmp_path}: not a run (no config.json); did you mean {run.path}?"
 
 
 # --- checkpoints -------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def test_no_checkpoint_is_said(run: RunFolder) -> None:
     with pytest.raises(RunError) as caught:
         run.latest_checkpoint()
     assert message(caught) == (
-        f"{run.path}: has no checkpoint yet; train longer, or save more often with --checkpoint_every"
+        f"{run.path}: no checkpoint yet; train longer, or save more often with --checkpoint_every"
     )
 
 
@@ -203,7 +203,7 @@ def test_a_last_line_that_was_cut_off_is_left_out(run: RunFolder) -> None:
 def test_a_half_line_anywhere_is_skipped_with_a_note(run: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
     run.stats.write_text('{"progress/nimg": 1}\n{oops\n{"progress/nimg": 3}\n', encoding="utf-8")
     assert [line["progress/nimg"] for line in run.read_stats()] == [1, 3]
-    assert caplog.messages == [f"note: {run.stats}: line 2 was only half written or is damaged; it is skipped"]
+    assert caplog.messages == [f"note: {run.stats}: line 2 is incomplete or damaged, and is skipped"]
 
 
 @pytest.mark.parametrize("cut", [1, 2, 10])
@@ -224,10 +224,10 @@ def test_a_half_line_is_mended_before_the_next_is_appended(cut: int, run: RunFol
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("[1]", "cannot be used (it is not an object); remove the line"),
-        ("{}", "has no field 'progress/nimg'; remove the line"),
-        ('{"progress/nimg": "5"}', "cannot be used (progress/nimg is not a number); remove the line"),
-        ('{"progress/nimg": 5, "loss/g": []}', "cannot be used (loss/g is not a number); remove the line"),
+        ("[1]", "it cannot be used (it is not an object); remove the line"),
+        ("{}", "it has no field 'progress/nimg'; remove the line"),
+        ('{"progress/nimg": "5"}', "it cannot be used (progress/nimg is not a number); remove the line"),
+        ('{"progress/nimg": 5, "loss/g": []}', "it cannot be used (loss/g is not a number); remove the line"),
     ],
 )
 def test_a_line_that_holds_no_statistics_is_named(line: str, reason: str, run: RunFolder) -> None:
@@ -244,7 +244,7 @@ def test_a_measurement_or_an_event_of_another_form_is_named(line: str, run: RunF
         path.write_text(f"\n{line}\n", encoding="utf-8")
         with pytest.raises(RunError) as caught:
             list(read_lines(path, make))
-        assert message(caught).startswith(f"{path}: line 2: cannot be used (")
+        assert message(caught).startswith(f"{path}: line 2: it cannot be used (")
 
 
 def test_lines_that_will_be_written_again_are_forgotten(run: RunFolder) -> None:
@@ -344,7 +344,7 @@ CLAIM = """
 import sys
 from pathlib import Path
 from gansmith.runs import RunFolder
-with RunFolder(Path(sys.argv[1])).claimed():
+with RunFolder(Path(sys.argv[1])).claim():
     print("mine", flush=True)
     sys.stdin.read()
 """
@@ -354,18 +354,18 @@ def test_a_second_process_is_kept_out_until_the_first_has_died(run: RunFolder) -
     command = [sys.executable, "-c", CLAIM, str(run.path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "mine\n"
-        with pytest.raises(RunError) as caught, run.claimed():
+        with pytest.raises(RunError) as caught, run.claim():
             pass
         assert message(caught) == f"{run.path}: another process is training here; wait for it or stop it first"
         other.kill()
-    with run.claimed():
+    with run.claim():
         pass
 
 
 def test_a_claim_ends_with_its_block_however_it_ends(run: RunFolder) -> None:
-    with pytest.raises(KeyboardInterrupt), run.claimed():
+    with pytest.raises(KeyboardInterrupt), run.claim():
         raise KeyboardInterrupt
-    with run.claimed(), pytest.raises(RunError), run.claimed():
+    with run.claim(), pytest.raises(RunError), run.claim():
         pass
 
 

@@ -53,7 +53,8 @@ def test_what_is_no_duration_is_refused_in_one_line(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["never", "Off", "no", "none"])
 def test_an_interval_that_is_never_is_told_how_to_be_rare(text: str) -> None:
-    with pytest.raises(ConfigError, match=rf"'{text}' is not a duration; .* \"100 %\", which is once, at the end$"):
+    message = rf"'{text}' is not a duration; .*; for an interval that happens only at the end, \"100 %\"$"
+    with pytest.raises(ConfigError, match=message):
         Duration.from_text(text, "config.samples.every")
 
 
@@ -159,7 +160,7 @@ def test_only_seconds_minutes_and_hours_go_by_the_clock() -> None:
 
 @pytest.mark.parametrize("amount", [0, -1, math.inf, math.nan])
 def test_an_amount_is_more_than_0_and_finite(amount: float) -> None:
-    with pytest.raises(ConfigError, match=r"^duration: \S+ s is no length of time; expected more than 0$"):
+    with pytest.raises(ConfigError, match=r"^duration: got \S+ s, expected a finite amount above 0$"):
         Duration(amount, "s")
     with pytest.raises(ConfigError, match=r"^duration: 'soon' is not a duration"):
         Duration.from_text("soon")
@@ -176,7 +177,7 @@ def test_an_amount_is_a_float_and_a_duration_a_value() -> None:
 def test_a_length_is_no_share_of_itself() -> None:
     (bound,) = Length.__metadata__  # type: ignore[attr-defined]
     assert Duration(5, "%") not in bound and all(Duration(5, unit) in bound for unit in ("s", "epochs", "steps"))
-    assert str(bound) == 'a length of its own, such as "10 min"'
+    assert str(bound) == 'a length that is not a percentage, such as "10 min"'
 
 
 def test_a_hairs_breadth_is_forgiven_and_no_more() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from gansmith import api
 from gansmith.errors import ConfigError, GansmithError
-from gansmith.plain_json import sealed
+from gansmith.plain_json import seal
 from gansmith.report.run_page import run_page
 from gansmith.runs import RunFolder
 from gansmith.study.folder import StudyFolder
@@ -67,7 +67,7 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def _resealed(plain: dict[str, Any]) -> str:
     """A state.json as an attacker would write it: its digest is right."""
-    return sealed({key: value for key, value in plain.items() if key != "seal"})
+    return seal({key: value for key, value in plain.items() if key != "seal"})
 
 
 def _first_line(text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a field of a component may hold beyond its type: ranges, and how its text is read."""
+"""Ranges of a component's fields, and converters of their text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class AtLeast:
-    """A bound on a number: ``low <= value``."""
+    """The condition ``low <= value``."""
 
     low: float
 
@@ -35,7 +35,7 @@ class AtLeast:
 
 @dataclass(frozen=True)
 class Between:
-    """A bound on a number: ``low <= value <= high``, or without an end where it is marked open."""
+    """The condition ``low <= value <= high``; an open end is excluded."""
 
     low: float
     high: float
@@ -56,16 +56,16 @@ class Between:
 
 @dataclass(frozen=True)
 class ReadAs:
-    """How a field's value is read from a text or a number: ``Annotated[tuple[int, int], ReadAs(parse_size)]``.
+    """A converter of a field's text or number: ``Annotated[tuple[int, int], ReadAs(parse_size)]``.
 
     Args:
-        read: takes the text and the field's dotted path; raises a ConfigError.
+        read: a function of the text and the field's dotted path, which raises ConfigError.
     """
 
     read: Callable[[str, str], Any]
 
 
-PositiveInt = Annotated[int, Between(1, 1_000_000)]  # what takes memory has a bound of its own, where it stands
+PositiveInt = Annotated[int, Between(1, 1_000_000)]  # fields that need memory have tighter bounds
 Seed = Annotated[int, Between(0, 2**63 - 1)]
 Side = Annotated[int, Between(1, 4096)]  # of an image, in pixels
 Positive = Annotated[float, Between(0, math.inf, open_low=True, open_high=True)]

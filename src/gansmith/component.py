@@ -1,9 +1,8 @@
 """Components: frozen, typed, validated values that are configuration, extension point and documentation at once.
 
-A component is a frozen dataclass of hyper-parameters. A family (all losses, say) is an abstract component that
-names its table, the literal dict at the foot of the family's file that maps names to classes. Anything written
-``module:Class`` is a member too, without an entry; it is imported only where the user wrote it, never because a file
-names it: see ``trust``.
+A component is a frozen dataclass of hyper-parameters. A family, such as all losses, is an abstract component with the
+name of its table: a dict at the end of the family's file that maps names to classes. A class outside the table is a
+member as ``module:Class``. It is imported only if the user wrote it, never because a file names it: see ``trust``.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from gansmith.bounds import (
     Side,
 )
 from gansmith.errors import ConfigError, did_you_mean
-from gansmith.trust import from_the_user, import_path, import_trusted, is_from_the_user, trusting
+from gansmith.trust import import_path, import_trusted, is_user_input, trust_paths, trust_user_input
 
 __all__ = [
     "AtLeast",
@@ -58,7 +57,7 @@ C = TypeVar("C", bound="Component")
 
 @dataclass(frozen=True, kw_only=True)
 class Component(ABC):  # noqa: B024 (families have the abstract methods)
-    """A frozen value of hyper-parameters with one job; every field is checked when it is made."""
+    """A frozen value of hyper-parameters; every field is checked on creation."""
 
     table: ClassVar[str] = ""  # "module:NAME" of the family's table; only families set it
     _set: frozenset[str] = dataclasses.field(default=frozenset(), repr=False, compare=False)  # see ``fields_set``
@@ -73,16 +72,16 @@ class Component(ABC):  # noqa: B024 (families have the abstract methods)
 
 
 def members(family: type[Component]) -> dict[str, type[Component] | str]:
-    """The family's table: name to class, or to "module:Class" where importing must wait."""
+    """Return a family's table: classes by name, or "module:Class" for those that are imported on use."""
     table: dict[str, type[Component] | str] = import_path(family.table, family.__name__)
     return table
 
 
 def member(family: type[C], name: str, where: str) -> type[C]:
-    """The class behind a name: one of the family's own, or "module:Class" where that is trusted.
+    """Return the class for a name in the family's table, or for a trusted "module:Class".
 
     Raises:
-        ConfigError: no such name, the class is not of this family, or it is not trusted.
+        ConfigError: the name is unknown, the class is not a member of the family, or it is not trusted.
     """
     table = members(family)
     target = table.get(name, name if ":" in name else None)
@@ -101,7 +100,7 @@ def member(family: type[C], name: str, where: str) -> type[C]:
 
 
 def member_name(component: Component) -> str:
-    """The name that a component's class has in its family's table, or "module:Class" for one from outside."""
+    """Return the name of a component's class in its family's table, or "module:Class" if it is not in the table."""
     cls = type(component)
     path = f"{cls.__module__}:{cls.__qualname__}"
     for name, target in members(cls).items():
@@ -137,7 +136,7 @@ def _texts_in(value: Any) -> Iterator[str]:
 
 
 def to_plain(value: Any) -> Any:
-    """A component tree as dicts, lists, numbers and strings; ``from_plain`` is its inverse."""
+    """Return a component as dicts, lists, numbers and strings; ``from_plain`` is the inverse."""
     if isinstance(value, Component):
         plain = {"name": member_name(value)} if value.table else {}
         return plain | {field: to_plain(getattr(value, field)) for field in _fields(type(value))}
@@ -151,15 +150,15 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(annotation: Any, value: Any, where: str) -> Any:
-    """Check a value against a field's type, building what a dict, list or text describes.
+    """Return a value of a field's type, built from a dict, list or text if necessary.
 
     Args:
         annotation: the type, as written in the component.
-        value: a ready value, or plain data for one.
+        value: a value of the type, or plain data that describes one.
         where: the field's dotted path, for the message.
 
     Raises:
-        ConfigError: the value does not fit, or names code that is not trusted: see ``trust``.
+        ConfigError: the value has another type or is out of range, or names code that is not trusted: see ``trust``.
     """
     origin = get_origin(annotation)
     if origin is Annotated:
@@ -179,21 +178,21 @@ def from_plain(annotation: Any, value: Any, where: str) -> Any:
 
 
 def override(component: C, changes: Mapping[str, Any], where: str = "config") -> C:
-    """A copy with some fields changed, named by dotted paths.
+    """Return a copy with the fields at some dotted paths changed.
 
-    ``{"loss": "hinge"}`` swaps a component by name, ``{"model.width": 32}`` sets a field of one. Swaps happen
-    before fields, so both may be given in any order. The copy remembers the paths: see ``fields_set``.
+    ``{"loss": "hinge"}`` replaces a component, ``{"model.width": 32}`` sets a field of one. Components are replaced
+    before fields are set, so the order of changes does not matter. The copy remembers the paths: see ``fields_set``.
 
     Raises:
-        ConfigError: an unknown field or a value that does not fit.
+        ConfigError: a field is unknown, or a value has another type or is out of range.
     """
     plain = to_plain(component)
     for path in sorted(changes, key=lambda path: path.count(".")):
         _set_path(type(component), plain, path, changes[path], where)
     trusted = {*_paths_in(component), *_paths_in(changes)}
-    if is_from_the_user():  # what the user wrote, not what else the component holds
+    if is_user_input():  # trusts only what the user wrote, not the rest of the component
         trusted |= set(_texts_in(changes))
-    with trusting(trusted):
+    with trust_paths(trusted):
         made: C = from_plain(type(component), plain, where)
     object.__setattr__(made, "_set", component._set | changes.keys())
     return made
@@ -208,8 +207,8 @@ def fields_set(component: Component) -> frozenset[str]:
 
 
 def override_as_user(component: C, changes: Mapping[str, Any]) -> C:
-    """Do what ``override`` does with changes that the user typed or wrote in Python: "module:Class" is imported."""
-    with from_the_user():
+    """Return ``override`` of a component with changes that the user wrote, in which "module:Class" is imported."""
+    with trust_user_input():
         return override(component, changes)
 
 
@@ -219,7 +218,7 @@ def _set_path(cls: type[Component] | None, plain: Any, path: str, value: Any, wh
     if not rest:
         plain[key] = to_plain(value)
         return
-    if isinstance(plain[key], str):  # a component given by its name, or several separated by commas
+    if isinstance(plain[key], str):  # the name of a component, or several separated by commas
         names = [{"name": name} for name in plain[key].split(",")]
         plain[key] = names if rest.partition(".")[0].isdigit() else names[0]
     _set_path(None, plain[key], rest, value, f"{where}.{head}")
@@ -229,9 +228,9 @@ def _key(cls: type[Component] | None, plain: Any, head: str, where: str) -> Any:
     if isinstance(plain, list):
         if head.isdigit() and int(head) < len(plain):
             return int(head)
-        raise ConfigError(f"{where}: no entry '{head}'; there are {len(plain)}, counted from 0")
+        raise ConfigError(f"{where}: no entry '{head}'; expected a number from 0 to below {len(plain)}")
     if not isinstance(plain, dict):
-        raise ConfigError(f"{where}: has no fields, so '{head}' cannot be set")
+        raise ConfigError(f"{where}: it has no fields, so '{head}' cannot be set")
     known = _fields(cls) if cls is not None else plain
     if cls is not None and head not in known:
         raise ConfigError(f"{where}.{head}: no such field; {did_you_mean(head, known)}")
@@ -281,7 +280,7 @@ def _from_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
 
 
 def _means_off(value: Any) -> bool:
-    """Whether a person wanted to leave a component out, as a whole or by one of its fields."""
+    """Return whether the user meant to switch a component off, as a whole or by one of its fields."""
     words = [word for word in value.values() if isinstance(word, str)] if isinstance(value, Mapping) else [str(value)]
     return any(word.lower() in ("never", "off", "no", "false", "0") for word in words)
 

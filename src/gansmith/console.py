@@ -1,4 +1,4 @@
-"""What a person at a terminal sees and does: bars while work is done, lines, pictures, Ctrl-C."""
+"""Terminal output and signals: progress bars, lines, images, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["print_lines", "print_plain", "show", "stop_on_signal", "work_progres
 
 @contextmanager
 def work_progress(what: str, console: Console | None = None) -> Iterator[Callable[[int, int], None]]:
-    """Yield a callback (done, total) that draws a bar while work is done; elsewhere than on a terminal, one line.
+    """Yield a callback (done, total) that draws a progress bar; outside a terminal it prints one line.
 
     Args:
-        what: the work: "preparing images".
-        console: where to draw.
+        what: the work, such as "preparing images".
+        console: the console; None takes standard output.
     """
     console = console or Console()
     columns = [TextColumn(what, markup=False), BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn()]
@@ -38,7 +38,10 @@ def work_progress(what: str, console: Console | None = None) -> Iterator[Callabl
 
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C, SIGTERM or SIGHUP came; a second Ctrl-C interrupts at once. Outside the main thread, never."""
+    """Yield a function that returns whether Ctrl-C, SIGTERM or SIGHUP was received; a second Ctrl-C interrupts at once.
+
+    Outside the main thread, it always returns False.
+    """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
@@ -50,7 +53,7 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
         asked.set()
 
     known = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    ignored = [number for number in known if signal.getsignal(number) == signal.SIG_IGN]  # by nohup, for one
+    ignored = [number for number in known if signal.getsignal(number) == signal.SIG_IGN]  # for example by nohup
     before = {number: signal.signal(number, ask) for number in known if number not in ignored}
     try:
         yield asked.is_set
@@ -60,7 +63,7 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
 
 
 def show(picture: Path) -> None:
-    """Display a picture in a notebook; elsewhere say where it is."""
+    """Display an image in a notebook; elsewhere print its path."""
     ipython = sys.modules.get("IPython")
     if ipython and ipython.get_ipython():
         ipython.display.display(ipython.display.Image(filename=str(picture)))
@@ -69,11 +72,11 @@ def show(picture: Path) -> None:
 
 
 def print_lines(console: Console, lines: Iterable[str]) -> None:
-    """Print lines as they are: nothing in them is markup, and none is broken."""
+    """Print lines without interpreting markup or wrapping."""
     for line in lines:
         print_plain(console, line)
 
 
 def print_plain(console: Console, line: str) -> None:
-    """Print a line as it is: nothing in it is markup, and it is not broken."""
+    """Print a line without interpreting markup or wrapping."""
     console.print(line, highlight=False, soft_wrap=True, markup=False)

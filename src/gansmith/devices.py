@@ -1,4 +1,4 @@
-"""Which device trains, in which precision, and what was downgraded and why."""
+"""Chooses device and precision, and reports downgrades and memory."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ __all__ = [
     "choose_compute",
     "describe_environment",
     "free_bytes",
+    "is_out_of_memory",
     "keep_freed_memory",
-    "out_of_memory",
     "require_bytes",
     "return_freed_memory",
 ]
 
-# Of glibc's malloc.h, for mallopt: how much freed memory is given back, and which blocks are given back at once.
+# Constants of glibc's mallopt: when freed memory is returned to the system, and which blocks are returned at once.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
-    """Where and how the networks run.
+    """Device and precision of the networks.
 
     Args:
-        device: of the networks.
-        precision: of convolutions and matrix products; everything else is float32.
-        notes: each downgrade, with its reason.
+        device: device of the networks.
+        precision: precision of convolutions and matrix products; everything else is float32.
+        notes: downgrades with their reasons, a sentence each.
     """
 
     device: torch.device
@@ -46,24 +46,24 @@ class Compute:
     notes: tuple[str, ...] = ()
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Mixed precision, or nothing in float32."""
+        """Return the autocast context for bfloat16; a null context for float32."""
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
     @property
     def name(self) -> str:
-        """The device as a person would call it."""
+        """The device's name for people, such as "NVIDIA A100" or "CPU"."""
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
         return self.device.type.upper()
 
 
 def choose_compute(device: str, precision: str) -> Compute:
-    """Settle "auto".
+    """Choose device and precision, where either may be "auto".
 
     Raises:
-        ConfigError: no such device here, or a precision that it has not.
+        ConfigError: the device is not available, or does not support the precision.
     """
     chosen = _device(device)
     native, reason = _native_bfloat16(chosen)
@@ -77,7 +77,7 @@ def choose_compute(device: str, precision: str) -> Compute:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that is free on a device; None where nobody can say."""
+    """Return the free memory of a device in bytes; None if unknown."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:
@@ -88,50 +88,50 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def require_bytes(num_bytes: int, device: torch.device, where: str, what: str) -> None:
-    """Refuse at once what cannot fit into the memory that is free.
+    """Raise ConfigError if something cannot fit into free memory.
 
     Args:
-        num_bytes: the least that it takes.
-        device: where.
-        where: the option to change, for the message.
-        what: what takes the memory, in the plural.
+        num_bytes: the least number of bytes that it needs.
+        device: the device.
+        where: the field to change, for the message.
+        what: what needs the memory, in the plural, for the message.
 
     Raises:
-        ConfigError: more than is free.
+        ConfigError: ``num_bytes`` exceeds the free memory.
     """
     free = free_bytes(device)
     if free is not None and num_bytes > free:
-        needed = f"need at least {num_bytes / 2**20:,.0f} MiB of memory, of which {free / 2**20:,.0f} MiB are free"
-        raise ConfigError(f"{where}: {what} {needed}; choose less")
+        needed = f"need at least {num_bytes / 2**20:,.0f} MiB of memory, but {free / 2**20:,.0f} MiB are free"
+        raise ConfigError(f"{where}: {what} {needed}; choose a smaller value")
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that a step frees for the next step, where the C library is glibc.
+    """Make glibc keep the memory that a training step frees for the next step; do nothing with other C libraries.
 
-    It would give large blocks back at once, and every 4 KiB of what it then asks for anew costs a page fault: up to
-    100,000 a second.
+    By default, glibc returns large blocks at once. Every 4 KiB that it then requests again costs a page fault, up to
+    100,000 per second.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another library, which has its own ways
+    except (AttributeError, OSError, TypeError):  # another C library
         return
-    mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the most that is allowed
+    mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the largest value allowed
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def return_freed_memory() -> None:
-    """Give memory that this process has freed back to the system, where the C library is glibc."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # another library, which has its own ways
+    """Make glibc return freed memory to the system; do nothing with other C libraries."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error says that memory is exhausted, the device's or the processor's."""
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether an error says that the memory of a GPU or of the CPU is exhausted."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def describe_environment(compute: Compute) -> dict[str, Any]:
-    """What environment.json holds: the machine, the versions, and every downgrade."""
+    """Return the content of environment.json: machine, versions and downgrades."""
     packages = ("torch", "numpy", "pillow", "safetensors")
     return {
         "gansmith": __version__,
@@ -157,7 +157,8 @@ def _device(wanted: str) -> torch.device:
     try:
         device = torch.device(wanted)
     except RuntimeError as error:
-        raise ConfigError(f"config.device: {wanted!r} is no device; expected auto, cpu, cuda, cuda:1 or mps") from error
+        expected = "expected auto, cpu, cuda, cuda:1 or mps"
+        raise ConfigError(f"config.device: {wanted!r} is not a device; {expected}") from error
     missing = (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (
         device.type == "mps" and not torch.backends.mps.is_available()
     )
@@ -176,7 +177,7 @@ def _native_bfloat16(device: torch.device) -> tuple[bool, str]:
 
 
 def _cpu_flags() -> set[str]:
-    """The processor's features as Linux names them; empty where there is no such list."""
+    """Return the CPU's features as Linux names them; empty on other systems."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             lines = [line for line in file if line.lower().startswith(("flags", "features"))]

@@ -1,8 +1,8 @@
-"""Processes that train together: who am I, how many are we, averages over all.
+"""Distributed training: rank, world size, and communication between the processes.
 
-One code path serves one process and many: with one, every function here is the identity. There is no wrapper
-around the networks: gradients are averaged after backward, so that double backward through penalties, a frozen
-discriminator and clean parameter names need no special case.
+One process and many share one code path: with one process, every function here is the identity. The networks have no
+wrapper. Gradients are averaged after backward, so double backward through penalties, a frozen discriminator and clean
+parameter names need no special case.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BUCKET_BYTES = 32 * 2**20
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Join the processes that ``torchrun`` started, for as long as the block lasts; one process joins nothing."""
+    """Join the processes that ``torchrun`` started until the block ends; do nothing for a single process."""
     launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if not launched or torch_dist.is_initialized():
         yield
@@ -51,30 +51,30 @@ def process_group(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch_dist.destroy_process_group()
-        # Gloo's threads end with the group's last reference. Those that are left when the interpreter ends abort it.
+        # Gloo's threads end with the group's last reference; any thread left at exit would abort the interpreter.
         gc.collect()
 
 
 def rank() -> int:
-    """This process's number, from 0."""
+    """Return this process's number, from 0."""
     return torch_dist.get_rank() if torch_dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """Return the number of processes."""
     return torch_dist.get_world_size() if torch_dist.is_initialized() else 1
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes files and speaks."""
+    """Return whether this process is rank 0, which writes files and prints."""
     return rank() == 0
 
 
 def local_share(batch_size: int) -> slice:
-    """This rank's slice of a global batch.
+    """Return this rank's slice of a global batch.
 
     Raises:
-        ConfigError: the batch cannot be shared evenly.
+        ConfigError: the batch size is not a multiple of the number of processes.
     """
     share, rest = divmod(batch_size, world_size())
     if rest:
@@ -83,7 +83,7 @@ def local_share(batch_size: int) -> slice:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Average ``.grad`` over all ranks, in place, in a few large buffers of one dtype each."""
+    """Average ``.grad`` over all ranks in place, in a few large buffers of one dtype each."""
     if world_size() == 1:
         return
     for bucket in _buckets([p.grad for p in parameters if p.grad is not None]):
@@ -108,7 +108,7 @@ def _buckets(gradients: list[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:
-    """The sum over all ranks, the same on each; the argument is left as it is."""
+    """Return the sum over all ranks, equal on each; the argument is not changed."""
     total = values.clone()
     if world_size() > 1:
         torch_dist.all_reduce(total)
@@ -116,7 +116,7 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """The rows of all ranks below each other, rank 0's first, the same on each; ranks may bring unequal numbers."""
+    """Return the rows of all ranks concatenated in rank order, equal on each; ranks may have different numbers."""
     if world_size() == 1:
         return rows
     counts = [torch.zeros(1, dtype=torch.int64) for _ in range(world_size())]
@@ -129,9 +129,9 @@ def gather_rows(rows: Tensor) -> Tensor:
 
 
 def agree(seconds: float, stop: bool) -> tuple[float, bool]:
-    """The main process's clock, and whether any rank wants to stop: all ranks must decide alike at each step.
+    """Return the main process's seconds, and whether any rank wants to stop, so that all ranks decide alike.
 
-    The numbers are exchanged between processors, so that no device has to be waited for.
+    The numbers are exchanged between CPUs, without synchronising with a GPU.
     """
     if world_size() == 1:
         return seconds, stop
@@ -142,21 +142,21 @@ def agree(seconds: float, stop: bool) -> tuple[float, bool]:
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """The main process goes through the block before all others, which then find what it has made."""
+    """Run the block in the main process first, so that the others find what it has written."""
     if not is_main():
         barrier()
     try:
         yield
-    finally:  # what stopped the main process here will stop the others too: they must not wait for ever
+    finally:  # also after an exception, or the other ranks would wait forever
         if is_main():
             barrier()
 
 
 def from_main(make: Callable[[], T]) -> T:
-    """What the main process makes, on every rank; its mistake is every rank's mistake.
+    """Call ``make`` in the main process and return its result on every rank.
 
     Raises:
-        Exception: whatever ``make`` raised, also a full disk: the others must not wait for ever.
+        Exception: any exception of ``make``, on every rank, so that the other ranks do not wait forever.
     """
     made: list[Any] = [None, None]
     if is_main():
@@ -173,6 +173,6 @@ def from_main(make: Callable[[], T]) -> T:
 
 
 def barrier() -> None:
-    """Wait until every rank is here."""
+    """Wait until every rank gets here."""
     if world_size() > 1:
         torch_dist.barrier()

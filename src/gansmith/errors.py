@@ -1,16 +1,16 @@
-"""Everything gansmith raises on purpose.
+"""The errors that gansmith raises.
 
-    GansmithError            a mistake that the user can mend; the command line prints it in one line, exit 2
+    GansmithError            a problem that the user can fix; the command line prints it in one line and exits with 2
     ├── ConfigError          a value in the configuration is wrong
     ├── DataError            a data set cannot be used
     │   └── UnreadableImage  one image cannot be decoded; the store skips it and counts it
     ├── RunError             a run folder cannot be used
-    │   └── DamagedCheckpoint  a checkpoint's files are not those that were saved
-    ├── MetricError          a figure cannot be had from these images
+    │   └── DamagedCheckpoint  a checkpoint's files have changed since they were saved
+    ├── MetricError          a metric cannot be computed from these images
     ├── MissingExtra         an optional package is not installed
-    └── TrainingDiverged     a loss or a weight is no longer a number
+    └── TrainingDiverged     a loss or a weight is NaN or infinite
 
-Every message says where, what, what was expected and what to do, in one line.
+A message is one line: where, what was found, what was expected, what to do.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ __all__ = [
     "TrainingDiverged",
     "UnreadableImage",
     "command",
+    "describe_failure",
     "did_you_mean",
     "explain",
-    "in_words",
     "tell",
 ]
 
 
 class GansmithError(Exception):
-    """A mistake that the user can mend."""
+    """A problem that the user can fix."""
 
 
 class ConfigError(GansmithError):
@@ -64,23 +64,23 @@ class RunError(GansmithError):
 
 
 class DamagedCheckpoint(RunError):
-    """The files of a checkpoint are not those that were saved."""
+    """The files of a checkpoint have changed since they were saved."""
 
 
 class MetricError(GansmithError):
-    """A figure cannot be had from these images; it is then reported as missing, never as a number."""
+    """A metric cannot be computed from these images; it is reported as missing."""
 
 
 class TrainingDiverged(GansmithError):
-    """A loss or a weight is no longer a number."""
+    """A loss or a weight is NaN or infinite."""
 
 
 class MissingExtra(GansmithError):
     """An optional package is not installed.
 
     Args:
-        package: the name to import.
-        extra: the extra of gansmith that brings it.
+        package: the name by which it is imported.
+        extra: the extra of gansmith that installs it.
         purpose: what it is needed for, as in "to write MP4 files".
     """
 
@@ -89,10 +89,10 @@ class MissingExtra(GansmithError):
 
 
 def command(*words: str | Path) -> str:
-    """A command that can be pasted into a shell: ``gansmith resume 'my run'``.
+    """Return a command that can be pasted into a shell: ``gansmith resume 'my run'``.
 
     Args:
-        words: what follows "gansmith". A path that begins with a dash is written so that it is no option.
+        words: the words after "gansmith". A path that begins with a dash is prefixed with ``./``.
     """
     return shlex.join(["gansmith", *(_as_word(word) for word in words)])
 
@@ -102,7 +102,7 @@ def _as_word(word: str | Path) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown word: the nearest known one, else all of them."""
+    """Return the end of a message about an unknown word: the most similar known word, else all of them."""
     names = sorted(known)
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if near:
@@ -110,7 +110,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"expected one of {', '.join(names)}" if names else "nothing is expected here"
 
 
-# errno: what to do
+# remedy by errno
 _REMEDIES = {
     errno.ENOSPC: "free space on that disk, then repeat the command; a run continues with: gansmith resume RUN",
     errno.EDQUOT: "free space within your quota, then repeat the command; a run continues with: gansmith resume RUN",
@@ -133,11 +133,11 @@ _SMALLER = "close other programs, or choose a smaller batch, model or image size
 
 
 def explain(error: BaseException, run: object = None) -> str | None:
-    """One line for a failure of the system, with the path and the remedy; None if the error is none.
+    """Return one line about a system failure, with path and remedy; None if the error is not a system failure.
 
     Args:
-        error: what was raised.
-        run: the folder of the run that it ended, if there is one.
+        error: the exception.
+        run: folder of the run that it ended, if any.
     """
     text = " ".join(str(error).split())
     if isinstance(error, OSError):
@@ -147,18 +147,18 @@ def explain(error: BaseException, run: object = None) -> str | None:
         number = re.search(r"os error (\d+)", text)
         if number:
             return _explain_system(int(number[1]), os.strerror(int(number[1])), "a file of weights")
-        return f"a file of weights: {text}; it is damaged or incomplete: use another checkpoint or a copy"
+        return f"a file of weights: {text}; it is damaged or incomplete; use another checkpoint or a copy"
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and re.search("out of memory|not enough memory|can't allocate memory", text)
     ):
         return f"not enough memory{f' ({text})' if text else ''}; {_SMALLER}"
     if isinstance(error, RecursionError):
-        return f"something is nested too deeply ({text}); make the configuration or the file flatter"
+        return f"the configuration or a file is nested too deeply ({text}); reduce the nesting"
     return None
 
 
-def in_words(error: BaseException) -> str:
-    """The reason of a failure for status.json, in one line, whatever it is."""
+def describe_failure(error: BaseException) -> str:
+    """Return one line about any exception, for status.json."""
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "interrupted"
     if isinstance(error, GansmithError):
@@ -174,5 +174,5 @@ def _explain_system(number: int | None, reason: str, path: object) -> str:
 
 @functools.lru_cache(maxsize=1000)
 def tell(sentence: str) -> None:
-    """Print a note to standard error, once a process: something was worked around. It is logged as "gansmith"."""
+    """Print a note about a workaround to standard error, once per process, by the logger "gansmith"."""
     logging.getLogger("gansmith").warning("note: %s", sentence)

@@ -1,4 +1,4 @@
-"""Write files whole, and never through a symbolic link."""
+"""Writes files atomically, and never through a symbolic link."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 
 from gansmith.errors import RunError
 
-__all__ = ["free_disk", "open_without_link", "refuse_links", "remove_leftovers", "replacing"]
+__all__ = ["free_disk", "open_without_link", "refuse_links", "remove_leftovers", "replace_file"]
 
 STALE_SECONDS = 3600.0
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a new, empty file beside ``path``, which takes its place when the block ends; all of it or nothing.
+def replace_file(path: Path) -> Iterator[Path]:
+    """Yield a new, empty file beside ``path`` that replaces it when the block succeeds, and is removed otherwise.
 
-    Its name is random and it is created exclusively, so it cannot be a link. A link at ``path`` itself is replaced,
-    not followed.
+    The new file has a random name and is created exclusively, so it cannot be a link. A link at ``path`` itself is
+    replaced, not followed.
     """
     unfinished = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.unfinished{path.suffix}")
     os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def free_disk(path: Path) -> int | None:
-    """Return the bytes that are free where ``path`` is, or would be made; None if the system cannot say."""
+    """Return the free disk space in bytes where ``path`` is or would be created; None if unknown."""
     try:
         there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
         return shutil.disk_usage(there).free
@@ -43,33 +43,33 @@ def free_disk(path: Path) -> int | None:
 
 
 def remove_leftovers(*folders: Path) -> None:
-    """Remove what processes that were killed have left of ``replacing`` in some folders, once it is an hour old."""
+    """Remove unfinished files of ``replace_file`` that killed processes left in folders more than an hour ago."""
     for path in (path for folder in folders for path in folder.glob(".*.unfinished*")):
-        with suppress(OSError):  # another process was quicker, or the folder is read-only
+        with suppress(OSError):  # another process was faster, or the folder is read-only
             if time.time() - path.lstat().st_mtime > STALE_SECONDS:
                 path.unlink()
 
 
 def open_without_link(path: str, flags: int) -> int:
-    """Open a file, but not through a link; the ``opener`` of ``open``.
+    """Open a file that is not a link; for the argument ``opener`` of ``open``.
 
     Raises:
         RunError: the file is a link.
     """
     if os.path.islink(path):  # also where the system has no O_NOFOLLOW
-        raise RunError(f"{path}: a link; expected a file of its own here; remove it")
+        raise RunError(f"{path}: found a link, expected a regular file; remove it")
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def refuse_links(folder: Path, except_in: tuple[str, ...] = ()) -> None:
-    """Refuse a folder that has links, pipes or sockets in it, at any depth.
+    """Raise RunError if a folder contains links, pipes or sockets at any depth.
 
     Args:
-        folder: may be a link itself.
-        except_in: names of folders, at any depth, that are not looked into.
+        folder: the folder, which may be a link itself.
+        except_in: names of folders that are not searched.
 
     Raises:
-        RunError: it has; the first one is named.
+        RunError: it contains one; the message names the first.
     """
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
@@ -77,4 +77,4 @@ def refuse_links(folder: Path, except_in: tuple[str, ...] = ()) -> None:
                 if entry.name not in except_in:
                     refuse_links(Path(entry.path), except_in)
             elif not entry.is_file(follow_symlinks=False):
-                raise RunError(f"{entry.path}: a link or no regular file; a run holds files of its own only; remove it")
+                raise RunError(f"{entry.path}: a link or special file; a run has only regular files; remove it")

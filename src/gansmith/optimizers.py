@@ -1,4 +1,4 @@
-"""Optimizers: one value each for the generator and the discriminator."""
+"""Optimizers of the networks; generator and discriminator have one each."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ Beta = Annotated[float, Between(0, 1, open_high=True)]
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer(Component):
-    """How a network's weights follow its gradients.
+    """An optimizer of a network's weights.
 
     Args:
         lr: learning rate.
-        betas: decay of the averages of the gradient and of its square.
-        eps: keeps the division by the latter finite.
-        schedule: what the rate is multiplied with as training goes on.
-        beta2_end: to which the second of the betas goes along half a cosine (Huang et al. 2024); None leaves it.
+        betas: decay rates of the moving averages of the gradient and of its square.
+        eps: number added to the denominator for numerical stability.
+        schedule: factor of the learning rate over training.
+        beta2_end: final value of the second beta, which changes along half a cosine (Huang et al. 2024); None keeps it
+            constant.
     """
 
     table: ClassVar[str] = "gansmith.optimizers:OPTIMIZERS"
@@ -40,10 +41,10 @@ class Optimizer(Component):
 
     @abstractmethod
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """A fresh optimizer of these parameters, fused where PyTorch has it."""
+        """Create a fused optimizer of these parameters."""
 
     def set_rates(self, optimizer: torch.optim.Optimizer, fraction: float) -> None:
-        """Give the optimizer the rate and the decays that are due after this fraction of training."""
+        """Set the learning rate and the betas for this fraction of training."""
         beta1, beta2 = self.betas
         if self.beta2_end is not None:
             beta2 = self.beta2_end + (beta2 - self.beta2_end) * Cosine().factor(fraction)
@@ -61,7 +62,11 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Optimizer):
-    """Adam with weight decay apart from the gradient (Loshchilov and Hutter 2019)."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+
+    Args:
+        weight_decay: weight decay per step, as a factor of the learning rate.
+    """
 
     weight_decay: NonNegative = 0.01
 

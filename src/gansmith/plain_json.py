@@ -1,6 +1,6 @@
-"""JSON in files: what is written has a digest, by which damage is noticed when it is read.
+"""JSON files with a digest that detects damage on reading.
 
-All errors of reading are ``OSError`` or ``ValueError``. What has no digest, as in earlier versions, is read as it is.
+Errors on reading are ``OSError`` or ``ValueError``. A file without a digest, from an earlier version, is accepted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gansmith.errors import GansmithError, RunError, tell
-from gansmith.files import open_without_link, replacing
+from gansmith.files import open_without_link, replace_file
 
 __all__ = [
     "CHECKSUM",
@@ -26,22 +26,22 @@ __all__ = [
     "read_json",
     "read_lines",
     "rewrite_json",
-    "sealed",
-    "unsealed",
+    "seal",
+    "unseal",
     "write_json",
 ]
 
 T = TypeVar("T")
 
-MOST_DEPTH = 100  # of lists and objects in each other; what gansmith writes has less than twenty
+MOST_DEPTH = 100  # levels of nesting; files of gansmith have fewer than twenty
 LARGEST_BYTES = 1_000_000_000
-LONGEST_REASON = 200  # characters of an error that is quoted in another
-SEAL = "seal"  # the field of a file that holds the digest of the others
-CHECKSUM = "crc"  # likewise of a line: CRC-32, as a number
+LONGEST_REASON = 200  # characters of an error that another error quotes
+SEAL = "seal"  # the field with the digest of a file's other fields
+CHECKSUM = "crc"  # the field with the CRC-32 of a line's other fields, as a number
 
 
 class Altered(ValueError):
-    """What was read is not what was written; the message says what, and the caller adds where."""
+    """Content has changed since it was written. The message says what; the caller adds the file."""
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -71,55 +71,55 @@ def read_json(path: Path) -> Any:
         ValueError: it is not JSON, is nested too deeply, or is too large.
     """
     if path.stat().st_size > LARGEST_BYTES:
-        raise ValueError(f"{path.stat().st_size:,} bytes are too many")
+        raise ValueError(f"{path.stat().st_size:,} bytes, expected at most {LARGEST_BYTES:,}")
     text = path.read_bytes()
     plain = parse_json(text)
     return _without_seal(plain) if isinstance(plain, dict) and SEAL in plain else plain
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON, all of it or nothing; an object with its digest."""
-    text = sealed(value) if isinstance(value, Mapping) else json.dumps(value, indent=1) + "\n"
-    with replacing(path) as unfinished:
+    """Write JSON atomically; add a digest to an object."""
+    text = seal(value) if isinstance(value, Mapping) else json.dumps(value, indent=1) + "\n"
+    with replace_file(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 
 def rewrite_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write an object as ``write_json`` does; where the disk is full, in the place of what the file holds now."""
+    """Write an object like ``write_json``; if the disk is full, overwrite the existing file in place."""
     try:
         write_json(path, value)
     except OSError:
         if not path.exists():
             raise
         with open(path, "r+", encoding="utf-8", opener=open_without_link) as file:
-            file.write(sealed(value))
+            file.write(seal(value))
             file.truncate()
 
 
-def sealed(plain: Mapping[str, Any]) -> str:
-    """Return plain values as JSON, with the digest of that JSON as the last of them."""
-    plain = {name: value for name, value in plain.items() if name != SEAL}  # that of what was changed
+def seal(plain: Mapping[str, Any]) -> str:
+    """Return plain values as JSON, with the digest of this JSON as the last field."""
+    plain = {name: value for name, value in plain.items() if name != SEAL}  # an outdated digest
     return json.dumps({**plain, SEAL: _seal(plain)}, indent=1) + "\n"
 
 
-def unsealed(text: str) -> dict[str, Any]:
-    """Read what ``sealed`` has written.
+def unseal(text: str) -> dict[str, Any]:
+    """Parse JSON from ``seal`` and check its digest.
 
     Raises:
-        Altered: it is no JSON, has no digest, or is another than was written.
+        Altered: it is not JSON, has no digest, or has changed since it was written.
     """
     try:
         plain = parse_json(text)
     except ValueError as error:
         raise Altered(f"not JSON: {error}") from error
     if not isinstance(plain, dict) or SEAL not in plain:
-        raise Altered("it has no digest, as files of earlier versions")
+        raise Altered("it has no digest, like files of earlier versions")
     return _without_seal(plain)
 
 
 def _without_seal(plain: dict[str, Any]) -> dict[str, Any]:
     if plain.pop(SEAL) != _seal(plain):
-        raise Altered(f'it differs from its own digest: bring it back from a copy; if you changed it, remove "{SEAL}"')
+        raise Altered(f'it differs from its digest: restore it from a copy, or remove "{SEAL}" if you edited it')
     return plain
 
 
@@ -127,21 +127,21 @@ def _seal(plain: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, indent=1).encode()).hexdigest()
 
 
-# --- a line each -------------------------------------------------------------------------------------------
+# --- JSON lines --------------------------------------------------------------------------------------------
 
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
-    """Add an object to a file of one a line, after mending a last line that has no end."""
+    """Append an object to a file of JSON lines, after repairing an incomplete last line."""
     _end_last_line(path)
     with open(path, "a", encoding="utf-8", opener=open_without_link) as file:
         file.write(_line(record))
 
 
 def keep_lines(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
-    """Write a file anew with those of its lines that are to be kept, all of it or nothing."""
+    """Rewrite a file of JSON lines atomically with only the lines for which ``keep`` is true."""
     if path.exists():
         lines = [_line(line) for line, kept in read_lines(path, lambda line: (line, keep(line))) if kept]
-        with replacing(path) as unfinished:
+        with replace_file(path) as unfinished:
             unfinished.write_text("".join(lines), encoding="utf-8")
 
 
@@ -154,7 +154,7 @@ def _checksum(record: Mapping[str, Any]) -> int:
 
 
 def _end_last_line(path: Path) -> None:
-    """Mend a file whose last line has no end, as a kill or a full disk leaves it: a half line is taken away."""
+    """Repair a last line without a newline, after a kill or a full disk: complete it, or remove a partial line."""
     if not path.exists():
         return
     with open(path, "r+b", opener=open_without_link) as file:
@@ -174,14 +174,14 @@ def _end_last_line(path: Path) -> None:
 
 
 def read_lines(path: Path, make: Callable[[dict[str, Any]], T]) -> Iterator[T]:
-    """Read a file of one JSON object a line; a damaged line, as a kill leaves one, is skipped with a note.
+    """Read a file of JSON lines; skip a damaged line with a note.
 
     Args:
-        path: may be missing, and then has no lines.
-        make: what becomes of each object.
+        path: the file; a missing file has no lines.
+        make: converts each object.
 
     Raises:
-        RunError: a line holds something else than an object, or ``make`` cannot use it.
+        RunError: a line is not an object, or ``make`` fails on it.
     """
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     for number, line in enumerate(text.split("\n"), start=1):
@@ -192,7 +192,7 @@ def read_lines(path: Path, make: Callable[[dict[str, Any]], T]) -> Iterator[T]:
             if isinstance(plain, dict) and CHECKSUM in plain and plain.pop(CHECKSUM) != _checksum(plain):
                 raise Altered("it differs from its checksum")
         except ValueError:
-            tell(f"{path}: line {number} was only half written or is damaged; it is skipped")
+            tell(f"{path}: line {number} is incomplete or damaged, and is skipped")
             continue
         yield _made(plain, make, f"{path}: line {number}")
 
@@ -203,10 +203,10 @@ def _made(plain: Any, make: Callable[[dict[str, Any]], T], where: str) -> T:
             raise ValueError("it is not an object")
         return make(plain)
     except KeyError as error:
-        raise RunError(f"{where}: has no field {error}; remove the line") from error
+        raise RunError(f"{where}: it has no field {error}; remove the line") from error
     except (GansmithError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:LONGEST_REASON]
-        raise RunError(f"{where}: cannot be used ({reason}); remove the line") from error
+        raise RunError(f"{where}: it cannot be used ({reason}); remove the line") from error
 
 
 def _parts(value: Any) -> Any:

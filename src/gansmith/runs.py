@@ -1,21 +1,21 @@
-"""A run folder: a public, documented format, and the only place that knows its file names.
+"""The run folder, a documented format; this module is the only one that knows its file names.
 
     config.json          the whole configuration
-    data.json            what the images are: size, classes, digest
+    data.json            facts about the images: size, classes, digest
     environment.json     the machine, the versions, and every downgrade (precision, device) with its reason
-    status.json          running, finished, stopped or failed, and how far it came
-    stats.jsonl          one line of statistics an interval
-    metrics.jsonl        one line a measurement: metric values with where they come from
-    events.jsonl         one line for each thing that the guard saw or did
-    images/              pictures of the way
-    progress.gif, .mp4   the same, moving
-    losses.png           the curves
-    nearest.png          generated images beside the training images that they are closest to
-    report.html          all of it on one page
-    best/                the generator when it was best by the tracked figure: *.safetensors and state.json
-    training_checkpoints/000500/   after step 500: *.safetensors and state.json
+    status.json          state (running, finished, stopped or failed) and progress
+    stats.jsonl          training statistics, one line per interval
+    metrics.jsonl        metric values, one line per measurement
+    events.jsonl         detections and actions of the guard, one line each
+    images/              sheets of samples during training
+    progress.gif, .mp4   an animation of the sheets
+    losses.png           the loss curves
+    nearest.png          generated images beside their nearest training images
+    report.html          a report of everything on one page
+    best/                the generator with the best tracked metric: *.safetensors and state.json
+    training_checkpoints/000500/   the checkpoint after step 500: *.safetensors and state.json
 
-Nothing in it is a pickle. Whatever is written is whole: a file or folder is made under another name first.
+No file is a pickle. Files and folders are written under another name first and then renamed, so they are complete.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = ["RunFolder", "set_aside", "write_json"]
 
 _STATE = "state.json"
 _LOCK = ".lock"
-_OF_OTHERS = ("wandb",)  # Weights & Biases keeps links there, which are never read or written here
+_OF_OTHERS = ("wandb",)  # Weights & Biases keeps links there; gansmith never reads or writes them
 _BEST, _FORMER_BEST = "best", ".former-best"
 _UNFINISHED = re.compile(r"\.(data|config)\.\w+\.unfinished\.json")
 
@@ -54,13 +54,13 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:
-        """Make a new, empty run folder.
+        """Create a new, empty run folder.
 
         Raises:
-            RunError: there is something in it already.
+            RunError: the folder is not empty.
         """
         if (path / "config.json").exists():
-            raise RunError(f"{path}: holds a run already; continue it with: {command('resume', path)}")
+            raise RunError(f"{path}: contains a run already; continue it with: {command('resume', path)}")
         if path.exists() and not (path.is_dir() and _is_unused(path)):
             raise RunError(f"{path}: is not empty; choose another folder with --run")
         path.mkdir(parents=True, exist_ok=True)
@@ -69,13 +69,13 @@ class RunFolder:
     @classmethod
     @contextmanager
     def begin(cls, *paths: Path) -> Iterator[RunFolder]:
-        """Make and claim the first of ``paths`` that is free; of several processes, exactly one gets it.
+        """Create and claim the first of ``paths`` that is free; of several processes, exactly one gets it.
 
         Raises:
             RunError: none is free, or another process has claimed it.
         """
         absent = [folder for folder in (paths[-1], *paths[-1].parents) if not folder.exists()]
-        for path in paths[:-1]:  # of several, only one that is new
+        for path in paths[:-1]:  # all but the last must be new
             with suppress(FileExistsError):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.mkdir()
@@ -83,34 +83,34 @@ class RunFolder:
                 break
         else:
             path = paths[-1]
-        with cls.create(path).claimed():
-            folder = cls.create(path)  # looked at again: another process may have trained here in between
+        with cls.create(path).claim():
+            folder = cls.create(path)  # checked again, since another process may have trained here in between
             try:
                 yield folder
             finally:
-                if path.is_dir() and _is_unused(path):  # nothing has come of it
+                if path.is_dir() and _is_unused(path):  # no run was written
                     _remove_all(path.iterdir())
                     _remove_empty(absent)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """An existing run.
+        """Open an existing run.
 
         Raises:
-            RunError: no run is there, or something in it is a link, which could lead out of it.
+            RunError: there is no run, or it contains a link, which could point outside.
         """
         if not (path / "config.json").is_file():
             near = sorted(str(found.parent) for found in path.glob("*/config.json"))[:3] if path.is_dir() else []
-            hint = f"did you mean {' or '.join(near)}?" if near else "expected a folder that gansmith train has made"
-            raise RunError(f"{path}: no run is there (no config.json); {hint}")
+            hint = f"did you mean {' or '.join(near)}?" if near else "expected a folder that gansmith train has written"
+            raise RunError(f"{path}: not a run (no config.json); {hint}")
         refuse_links(path, except_in=_OF_OTHERS)
         return cls(path)
 
     def discard_beginning(self, others: Iterable[Path]) -> None:
-        """Remove what a training writes before its first step; all else that lies in the folder stays.
+        """Remove the files that training writes before its first step; other files in the folder stay.
 
         Args:
-            others: what pictures and loggers have written.
+            others: files that sample sheets and loggers have written.
         """
         for path in (self.checkpoint_folder, *others):
             if path.is_dir():
@@ -119,7 +119,7 @@ class RunFolder:
         _remove_empty([self.images])
 
     @property
-    def config(self) -> Path:  # the plain file names, in the order of the docstring above
+    def config(self) -> Path:  # paths of files, in the order of the docstring above
         return self.path / "config.json"
 
     @property
@@ -155,7 +155,7 @@ class RunFolder:
         return self.path / "training_checkpoints"
 
     def animation(self, suffix: str) -> Path:
-        """progress.gif or progress.mp4."""
+        """Return the path of progress.gif or progress.mp4."""
         return self.path / f"progress.{suffix}"
 
     @property
@@ -173,42 +173,40 @@ class RunFolder:
     # --- checkpoints ---------------------------------------------------------------------------------------
 
     def checkpoints(self, *, damaged: bool = False) -> list[Path]:
-        """The checkpoints, oldest first; without ``damaged``, only those that have a state.json."""
+        """Return the checkpoints, oldest first; without ``damaged``, only those with a state.json."""
         found = [path for path in self.checkpoint_folder.glob("*") if path.name.isdecimal() and path.name.isascii()]
         return sorted((path for path in found if damaged or (path / _STATE).exists()), key=lambda path: int(path.name))
 
     def set_damaged_aside(self, step: int) -> None:
-        """Rename the checkpoints of later steps, which are damaged."""
+        """Rename the checkpoints after this step, which are damaged."""
         for checkpoint in self.checkpoints(damaged=True):
             if int(checkpoint.name) > step:
                 set_aside(checkpoint)
 
     def latest_checkpoint(self) -> Path:
-        """The newest whole checkpoint.
+        """Return the newest complete checkpoint.
 
         Raises:
             RunError: there is none.
         """
         checkpoints = self.checkpoints()
         if not checkpoints:
-            raise RunError(
-                f"{self.path}: has no checkpoint yet; train longer, or save more often with --checkpoint_every"
-            )
+            raise RunError(f"{self.path}: no checkpoint yet; train longer, or save more often with --checkpoint_every")
         return checkpoints[-1]
 
     @property
     def best(self) -> Path | None:
-        """The folder of the best generator, if one was kept; it may be damaged."""
-        for folder in (self.path / _BEST, self.path / _FORMER_BEST):  # the former, if a kill fell between the two
+        """The folder of the best generator, which may be damaged; None if there is none."""
+        for folder in (self.path / _BEST, self.path / _FORMER_BEST):  # the former after a kill between two renames
             if folder.is_dir():
                 return folder
         return None
 
     def keep_best(self, write: Callable[[Path], None]) -> None:
-        """Replace the best generator, all of it or nothing.
+        """Replace the best generator atomically.
 
         Args:
-            write: fills the folder it is given; ``state.json`` must be among what it writes.
+            write: writes the files, including ``state.json``, into the folder that it is given.
         """
         for leftover in self.path.glob(f".unfinished-{_BEST}-*"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -221,20 +219,20 @@ class RunFolder:
         shutil.rmtree(former, ignore_errors=True)
 
     def add_checkpoint(self, step: int, write: Callable[[Path], None], keep: int, spared: Path | None = None) -> Path:
-        """Save a checkpoint under its step, all of it or nothing, and drop the oldest beyond ``keep``.
+        """Save a checkpoint atomically and remove the oldest beyond ``keep``; return its folder.
 
         Args:
-            step: names the folder.
-            write: fills the folder it is given; ``state.json`` must be among what it writes.
-            keep: how many remain.
-            spared: one that remains beside them.
+            step: the step, which is the name of the folder.
+            write: writes the files, including ``state.json``, into the folder that it is given.
+            keep: number of checkpoints that remain.
+            spared: a further checkpoint that is not removed.
         """
         target = self.checkpoint_folder / f"{step:06d}"
         self.checkpoint_folder.mkdir(exist_ok=True)
         for leftover in self.checkpoint_folder.glob(".unfinished-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         unfinished = _filled(self.checkpoint_folder, ".unfinished-", write)
-        if target.exists():  # the same step again: state.json, written last, is what makes a checkpoint whole
+        if target.exists():  # the same step again: state.json is moved last, since it marks a complete checkpoint
             for path in sorted(unfinished.iterdir(), key=lambda path: path.name == _STATE):
                 path.replace(target / path.name)
             unfinished.rmdir()
@@ -246,7 +244,7 @@ class RunFolder:
         return target
 
     def drop_checkpoints_after(self, step: int) -> None:
-        """Remove the checkpoints of later steps, the newest first."""
+        """Remove the checkpoints after this step, the newest first."""
         for checkpoint in reversed(self.checkpoints()):
             if int(checkpoint.name) > step:
                 _remove(checkpoint)
@@ -254,39 +252,40 @@ class RunFolder:
     # --- statistics ----------------------------------------------------------------------------------------
 
     def append_stats(self, record: Mapping[str, Any]) -> None:
-        """Add a line to stats.jsonl."""
+        """Append a line to stats.jsonl."""
         append_line(self.stats, record)
 
     def read_stats(self) -> list[dict[str, Any]]:
-        """The lines of stats.jsonl; a line that was cut off is left out.
+        """Read the lines of stats.jsonl; skip an incomplete line.
 
         Raises:
-            RunError: a line holds no statistics.
+            RunError: a line is not one of statistics.
         """
         return list(read_lines(self.stats, _statistics))
 
     def append_measurement(self, measurement: Mapping[str, Any]) -> None:
-        """Add a line to metrics.jsonl."""
+        """Append a line to metrics.jsonl."""
         append_line(self.metrics, measurement)
 
     def read_measurements(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, as ``metrics.measurement.Measurement.from_plain`` takes them."""
+        """Read the lines of metrics.jsonl, as ``metrics.measurement.Measurement.from_plain`` takes them."""
         return list(read_lines(self.metrics, dict))
 
     def append_event(self, event: Mapping[str, Any]) -> None:
-        """Add a line to events.jsonl."""
+        """Append a line to events.jsonl."""
         append_line(self.events, event)
 
     def read_events(self) -> list[dict[str, Any]]:
-        """The lines of events.jsonl, as ``guard.journal.Event.from_plain`` takes them."""
+        """Read the lines of events.jsonl, as ``guard.journal.Event.from_plain`` takes them."""
         return list(read_lines(self.events, dict))
 
     def forget_after(self, nimg: int, num_events: int) -> None:
-        """Drop the lines that training will write again when it goes on from a checkpoint.
+        """Remove the lines that training writes again when it continues from a checkpoint.
 
         Args:
-            nimg: of the checkpoint.
-            num_events: the lines of events.jsonl that it knows. Images do not tell: a rollback turns them back.
+            nimg: number of images at the checkpoint.
+            num_events: number of lines of events.jsonl at the checkpoint. The number of images does not determine it,
+                because a rollback decreases that number.
         """
         keep_lines(self.stats, lambda record: _statistics(record)["progress/nimg"] <= nimg)
         keep_lines(self.metrics, lambda line: line["kind"] != "tracking" or line["generated"]["nimg"] <= nimg)
@@ -296,29 +295,29 @@ class RunFolder:
     # --- status and notes ----------------------------------------------------------------------------------
 
     def set_status(self, state: str, **details: Any) -> None:
-        """Say in status.json how the run is ("running", "finished", "stopped", "failed") and how often it went back."""
+        """Write status.json: state ("running", "finished", "stopped", "failed"), details, and number of rollbacks."""
         rollbacks = sum(event.get("what") == "rollback" for event in self.read_events())
         rewrite_json(self.status, {"state": state, "pid": os.getpid(), **details, "rollbacks": rollbacks})
 
     def is_claimed(self) -> bool | None:
-        """Whether a process trains here now; None if that cannot be told."""
+        """Return whether a process is training here now; None if unknown."""
         try:
-            with self.claimed():
+            with self.claim():
                 return False
         except RunError as error:
             return True if isinstance(error.__cause__, Timeout) else None
 
     def add_note(self, sentence: str) -> None:
-        """Add to the notes of environment.json what was downgraded on the way."""
+        """Append a sentence about a downgrade during training to the notes of environment.json."""
         about = read_json(self.environment)
         write_json(self.environment, {**about, "notes": [*about["notes"], sentence]})
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Keep a second training out of this folder; the system lets go of it however this process ends.
+    def claim(self) -> Iterator[None]:
+        """Lock the folder against other training processes until the block or the process ends.
 
         Raises:
-            RunError: another process trains here.
+            RunError: another process is training here.
         """
         lock = FileLock(self.path / _LOCK)
         try:
@@ -335,27 +334,27 @@ class RunFolder:
 
 
 def set_aside(folder: Path) -> None:
-    """Rename a damaged folder, so that it counts no more and can still be looked at."""
+    """Rename a damaged folder to NAME.damaged, so that it is ignored and can still be inspected."""
     aside = folder.with_name(f"{folder.name}.damaged")
     shutil.rmtree(aside, ignore_errors=True)
     folder.rename(aside)
 
 
 def _filled(parent: Path, prefix: str, write: Callable[[Path], None]) -> Path:
-    """Make a folder with a random name and the permissions that the umask gives, and fill it; all of it or nothing."""
+    """Create a folder with a random name, fill it by ``write``, and return it; remove it after an exception."""
     path = parent / f"{prefix}{secrets.token_hex(8)}"
     path.mkdir()
     try:
         write(path)
         _flush_folder(path)
-    except BaseException:  # a full disk, say: half of a checkpoint would keep it full
+    except BaseException:  # for example a full disk, which half of a checkpoint would keep full
         shutil.rmtree(path, ignore_errors=True)
         raise
     return path
 
 
 def _remove(checkpoint: Path) -> None:
-    """Remove a checkpoint; who reads beside us finds all of it or nothing."""
+    """Remove a checkpoint in one step for other processes: rename it, then delete it."""
     unfinished = checkpoint.with_name(f".unfinished-{secrets.token_hex(8)}")
     checkpoint.rename(unfinished)
     shutil.rmtree(unfinished)
@@ -367,22 +366,22 @@ def _remove_all(files: Iterable[Path]) -> None:
 
 
 def _remove_empty(folders: Iterable[Path]) -> None:
-    with suppress(OSError):  # something lies in it
+    with suppress(OSError):  # it is not empty
         for folder in folders:
             folder.rmdir()
 
 
 def _is_unused(folder: Path) -> bool:
-    """Whether there is nothing but what a training that was killed before it wrote config.json has left."""
+    """Return whether the folder has only files of a training process that was killed before it wrote config.json."""
     return all(path.name in (_LOCK, "data.json") or _UNFINISHED.fullmatch(path.name) for path in folder.iterdir())
 
 
 def _statistics(line: dict[str, Any]) -> dict[str, Any]:
-    """A line of stats.jsonl, if it is one.
+    """Return a line of stats.jsonl after a check.
 
     Raises:
-        KeyError: it does not say when.
-        TypeError: something is not a number.
+        KeyError: it has no progress.
+        TypeError: a value is not a number.
     """
     for name, value in {"progress/nimg": line["progress/nimg"], **line}.items():
         if isinstance(value, bool) or not isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""How far training has come, how long things last, and values that change on the way."""
+"""Training progress, durations, and values that change during training."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _SPELLINGS: dict[str, Unit] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far training has come.
+    """Training progress.
 
     Args:
-        nimg: real images that the discriminator has seen; the clock that everything else follows.
-        step: generator updates.
-        seconds: time spent in training, over all sittings.
-        epoch_size: images in the data set.
+        nimg: number of real images that the discriminator has seen, by which progress is measured.
+        step: number of generator updates.
+        seconds: training time, over all sessions.
+        epoch_size: number of images in the data set.
     """
 
     nimg: int
@@ -41,7 +41,7 @@ class Progress:
 
     @property
     def epoch(self) -> float:
-        """Passes over the data, with the fraction of the current one."""
+        """Number of passes over the data, including the fraction of the current one."""
         return self.nimg / self.epoch_size
 
 
@@ -49,7 +49,7 @@ class Progress:
 class Duration:
     """A length or an interval: "50 epochs", "3000 steps", "500 kimg", "10 min", "90 s", "2 h", "5 %".
 
-    A percentage is one of the whole training, and no length by itself.
+    A percentage refers to the whole training, so it can be an interval but not the length of training.
     """
 
     amount: float
@@ -58,14 +58,14 @@ class Duration:
     def __post_init__(self) -> None:
         object.__setattr__(self, "amount", float(self.amount))
         if not (self.amount > 0 and math.isfinite(self.amount)):
-            raise ConfigError(f"duration: {self.amount} {self.unit} is no length of time; expected more than 0")
+            raise ConfigError(f"duration: got {self.amount} {self.unit}, expected a finite amount above 0")
 
     @classmethod
     def from_text(cls, text: str, where: str = "duration") -> Duration:
-        """Read "10 min".
+        """Parse a text such as "10 min".
 
         Raises:
-            ConfigError: not a positive number with a known unit.
+            ConfigError: the text is not a positive number with a known unit.
         """
         match = re.fullmatch(r"\s*([0-9_.]+(?:e[-+]?[0-9]+)?)\s*([a-z%]+)\s*", text.lower())
         try:
@@ -75,7 +75,7 @@ class Duration:
             pass
         example = 'write "50 epochs", "3000 steps", "500 kimg", "10 min" or "2 h"'
         if text.lower() in ("never", "off", "no", "none"):
-            example += ', or as an interval "100 %", which is once, at the end'
+            example += '; for an interval that happens only at the end, "100 %"'
         raise ConfigError(f"{where}: {text!r} is not a duration; {example}")
 
     def __str__(self) -> str:
@@ -84,40 +84,40 @@ class Duration:
 
     @property
     def timed(self) -> bool:
-        """Whether it is measured by the clock."""
+        """Whether the unit is one of time."""
         return self.unit in _SECONDS
 
     def count(self, progress: Progress) -> float:
-        """How much of this duration's unit has passed."""
+        """Return the progress in this duration's unit."""
         if self.timed:
             return progress.seconds / _SECONDS[self.unit]
         counts = {"epochs": progress.epoch, "steps": progress.step, "kimg": progress.nimg / 1000}
         return float(counts[cast(str, self.unit)])
 
     def fraction(self, progress: Progress) -> float:
-        """How much of this length has passed, in [0, 1]."""
+        """Return the fraction of this length that has passed, in [0, 1]."""
         return min(1.0, self.count(progress) / self.amount)
 
     def reached(self, progress: Progress) -> bool:
-        """Whether this length has passed."""
+        """Return whether this length has passed."""
         return self.count(progress) >= self.amount
 
     def due(self, before: Progress, now: Progress, length: Duration) -> bool:
-        """Whether a multiple of this interval lies in (before, now]; ``length`` is what percentages refer to."""
+        """Return whether a multiple of this interval lies in (before, now]; percentages refer to ``length``."""
         every = Duration(length.amount * self.amount / 100, length.unit) if self.unit == "%" else self
-        # A hair's breadth is forgiven: 9.999999 epochs, a rounding error, is the tenth.
+        # Tolerate rounding errors: 9.9999999999 epochs count as 10.
         passed = [math.floor(every.count(moment) / every.amount + 1e-9) for moment in (before, now)]
         return passed[1] > passed[0]
 
 
 class _Absolute:
-    """What a length must be: not a share of a length."""
+    """The condition on a length of training: not a percentage."""
 
     def __contains__(self, duration: Duration) -> bool:
         return duration.unit != "%"
 
     def __str__(self) -> str:
-        return 'a length of its own, such as "10 min"'
+        return 'a length that is not a percentage, such as "10 min"'
 
 
 Length = Annotated[Duration, _Absolute()]
@@ -125,18 +125,18 @@ Length = Annotated[Duration, _Absolute()]
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(Component):
-    """A factor that changes as training goes on."""
+    """A factor that changes during training."""
 
     table: ClassVar[str] = "gansmith.schedules:SCHEDULES"
 
     @abstractmethod
     def factor(self, fraction: float) -> float:
-        """The factor after this fraction of training, in [0, 1]."""
+        """Return the factor after this fraction of training, which is in [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
-    """Always 1."""
+    """A factor that is always 1."""
 
     def factor(self, fraction: float) -> float:
         return 1.0
@@ -144,30 +144,42 @@ class Constant(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Linear(Schedule):
-    """From ``begin`` in a straight line to ``end``, setting out after the fraction ``start`` of training."""
+    """A factor that changes linearly from ``begin`` to ``end``.
+
+    Args:
+        begin: the factor at the beginning.
+        end: the factor at the end of training.
+        start: the fraction of training after which the change starts.
+    """
 
     begin: NonNegative = 1.0
     end: NonNegative = 0.0
     start: NonNegative = 0.0
 
     def factor(self, fraction: float) -> float:
-        return self.begin + (self.end - self.begin) * _stretched(fraction, self.start)
+        return self.begin + (self.end - self.begin) * _rescale(fraction, self.start)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Schedule):
-    """From ``begin`` along half a cosine to ``end``, setting out after the fraction ``start`` of training."""
+    """A factor that changes along half a cosine from ``begin`` to ``end``.
+
+    Args:
+        begin: the factor at the beginning.
+        end: the factor at the end of training.
+        start: the fraction of training after which the change starts.
+    """
 
     begin: NonNegative = 1.0
     end: NonNegative = 0.0
     start: NonNegative = 0.0
 
     def factor(self, fraction: float) -> float:
-        passed = (1.0 - math.cos(math.pi * _stretched(fraction, self.start))) / 2
+        passed = (1.0 - math.cos(math.pi * _rescale(fraction, self.start))) / 2
         return self.begin + (self.end - self.begin) * passed
 
 
-def _stretched(fraction: float, start: float) -> float:
+def _rescale(fraction: float, start: float) -> float:
     return min(1.0, max(0.0, (fraction - start) / max(1e-9, 1.0 - start)))
 
 

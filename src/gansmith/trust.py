@@ -1,7 +1,7 @@
-"""The one gate before code that a text names: "package.module:name" is imported only if the text is trusted.
+"""Decides whether code that a text names as "package.module:name" may be imported.
 
-A text is trusted if the user wrote it: on the command line, in Python, or by listing its package in the environment
-variable GANSMITH_TRUST. What stands in a file is not trusted, because somebody else may have written the file.
+It may if the user wrote the text on the command line or in Python, or listed the package in the environment variable
+GANSMITH_TRUST. Text from a file is not trusted, because another person may have written the file.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any
 
 from gansmith.errors import ConfigError
 
-__all__ = ["from_the_user", "import_path", "import_trusted", "is_from_the_user", "trusting"]
+__all__ = ["import_path", "import_trusted", "is_user_input", "trust_paths", "trust_user_input"]
 
 
 def import_trusted(path: str, where: str) -> Any:
-    """Import "module:name", which is refused unless it is trusted.
+    """Import "module:name" if it is trusted.
 
     Args:
-        path: of which the package is listed in GANSMITH_TRUST (separated by commas), or which is trusted by an
-            enclosing ``from_the_user`` or ``trusting``.
+        path: the text. It is trusted if GANSMITH_TRUST lists its package (separated by commas), or an enclosing
+            ``trust_user_input`` or ``trust_paths`` trusts it.
         where: the field's dotted path, for the message.
 
     Raises:
@@ -31,7 +31,7 @@ def import_trusted(path: str, where: str) -> Any:
     """
     module, _, name = path.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
-        raise ConfigError(f"{where}: '{path}' names nothing to import; write it as package.module:name")
+        raise ConfigError(f"{where}: '{path}' cannot be imported; write it as package.module:name")
     package = module.partition(".")[0]
     if path not in _TRUSTED.get() and package not in os.environ.get("GANSMITH_TRUST", "").split(","):
         raise ConfigError(
@@ -41,7 +41,7 @@ def import_trusted(path: str, where: str) -> Any:
 
 
 def import_path(path: str, where: str) -> Any:
-    """Import "module:name" without asking; only for what stands in gansmith's own tables.
+    """Import "module:name" without a check; only for entries of gansmith's own tables.
 
     Raises:
         ConfigError: it cannot be imported.
@@ -54,24 +54,24 @@ def import_path(path: str, where: str) -> Any:
 
 
 @contextmanager
-def from_the_user() -> Iterator[None]:
-    """Trust every path while the block lasts.
+def trust_user_input() -> Iterator[None]:
+    """Trust every path until the block ends.
 
-    Only for blocks that turn what the user typed, or wrote in Python, into components. Nothing that comes from a
-    file may be read inside: whoever wrote the file would choose which code runs here.
+    Use it only around code that turns the user's command line or Python values into components. Nothing from a file may
+    be read inside, since the author of the file could then choose which code runs.
     """
-    with trusting(_Everything()):
+    with trust_paths(_Everything()):
         yield
 
 
-def is_from_the_user() -> bool:
-    """Return whether a block of ``from_the_user`` encloses the caller."""
+def is_user_input() -> bool:
+    """Return whether a block of ``trust_user_input`` encloses the caller."""
     return isinstance(_TRUSTED.get(), _Everything)
 
 
 @contextmanager
-def trusting(paths: Container[str]) -> Iterator[None]:
-    """Trust these paths, and no others, while the block lasts."""
+def trust_paths(paths: Container[str]) -> Iterator[None]:
+    """Trust these paths and no others until the block ends."""
     token = _TRUSTED.set(paths)
     try:
         yield

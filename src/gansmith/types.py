@@ -1,7 +1,7 @@
-"""Tensor aliases with shape and range, and the few values that every room shares.
+"""Tensor aliases with shape and range, and the few values that all packages share.
 
-Axis letters, fixed once: n images, c channels, h height, w width, z latent, k classes, d features.
-Shapes are checked at run time under pytest only.
+Axis letters: n images, c channels, h height, w width, z latent, k classes, d features. Shapes are checked at run time
+under pytest only.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ __all__ = [
     "Logits",
     "PixelArray",
     "Pixels",
-    "oblong",
+    "explain_sides",
     "parse_size",
     "send",
     "size_text",
 ]
 
 Images: TypeAlias = Float[Tensor, "n c h w"]  # in the model's range, [-1, 1] unless it says otherwise
-Pixels: TypeAlias = UInt8[Tensor, "n c h w"]  # memory laid out n h w c (channels last)
+Pixels: TypeAlias = UInt8[Tensor, "n c h w"]  # in channels-last memory, n h w c
 Labels: TypeAlias = Int64[Tensor, "n"]  # in [0, k)
 Latents: TypeAlias = Float[Tensor, "n z"]  # standard normal unless the model says otherwise
 Logits: TypeAlias = Float[Tensor, "n"]  # float32 in training; higher means "real"
-PixelArray: TypeAlias = NDArray[np.uint8]  # [n h w c], as stores and files keep images
+PixelArray: TypeAlias = NDArray[np.uint8]  # [n h w c], as in stores and files
 
 
 def size_text(*sizes: tuple[int, int]) -> str:
-    """Sizes as people read them: "32x32", or "48x64 (width x height)" where a side differs from the other.
+    """Return sizes as text: "32x32", or "48x64 (width x height)" if a size is not square.
 
     Args:
-        sizes: height and width of each; several are joined by commas.
+        sizes: (height, width) of each; several are joined by commas.
     """
     text = ", ".join(f"{width}x{height}" for height, width in sizes)
-    return text + oblong(sizes)
+    return text + explain_sides(sizes)
 
 
 def parse_size(text: str, where: str = "size") -> tuple[int, int]:
-    """Height and width from text as people write image sizes: "64" is a square, "48x64" is 48 wide and 64 high.
+    """Parse an image size: "64" is a square, "48x64" is 48 pixels wide and 64 high; return (height, width).
 
     Raises:
-        ConfigError: the text is neither.
+        ConfigError: the text has neither form.
     """
     found = re.fullmatch(r"\s*([1-9][0-9]{0,4})(?:\s*[xX\u00d7]\s*([1-9][0-9]{0,4}))?\s*", text)
     if found is None:
@@ -66,20 +66,20 @@ def parse_size(text: str, where: str = "size") -> tuple[int, int]:
     return int(height), int(width)
 
 
-def oblong(sizes: Iterable[tuple[int, int]]) -> str:
-    """What is said once behind sizes: which side comes first, where one is no square."""
+def explain_sides(sizes: Iterable[tuple[int, int]]) -> str:
+    """Return " (width x height)", to follow several sizes, if one of them is not square; else ""."""
     return " (width x height)" if any(height != width for height, width in sizes) else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSpec:
-    """What a network is to produce: the image's shape and how many classes it knows.
+    """The shape of images and the number of classes.
 
     Args:
-        height: pixels, at least 1.
-        width: pixels, at least 1.
+        height: height in pixels, at least 1.
+        width: width in pixels, at least 1.
         channels: 1 gray, 3 RGB, 4 RGBA.
-        num_classes: 0 for an unconditional model.
+        num_classes: number of classes; 0 for an unconditional model.
     """
 
     height: int
@@ -95,13 +95,13 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class Batch:
-    """Real images and, for labelled data, their classes."""
+    """A batch of real images, and their labels if the data has labels."""
 
     images: Pixels
     labels: Labels | None
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on another device."""
+        """Return the batch on another device."""
         return Batch(send(self.images, device), None if self.labels is None else send(self.labels, device))
 
 
@@ -136,5 +136,5 @@ class DiscriminatorOutput:
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the processor's on the device that trains; a GPU is not waited for."""
+    """Copy a CPU tensor to a device; do not wait for a GPU."""
     return tensor.to(device, non_blocking=device.type == "cuda")

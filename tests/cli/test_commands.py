@@ -277,7 +277,7 @@ def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "digits", "--tracking.every", "never"], "the end; to switch it off: --tracking none"),
         (["train", "digits", "--tracking", "off"], "to switch it off: --tracking none"),
         (["train", "digits", "--guard", "false"], "to switch it off: --guard none"),
-        (["train", "digits", "--no-tracking"], "what can be left out is switched off by --tracking none"),
+        (["train", "digits", "--no-tracking"], "to switch an optional part off, use --tracking none"),
         (["train", "digits", "--preparation.size", "48,64"], "expected a size such as 64 or 48x64 (width x height in"),
         (["train", "digits", "--batch-size", "many"], "--batch_size: expected a whole number, got 'many'"),
         (["train", "digits", "--steps", "9", "--length", "9 min"], "--length and --steps: say the same"),
@@ -297,8 +297,8 @@ def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
         (["list", "loses"], "gansmith list: nothing is called 'loses'; did you mean 'losses'?"),
         (["train", "mnist", "--root", ".", "--run", "run"], "mnist"),
         (["train", "digits", "--size", "3", "--model.depth", "3", "--run", "run"], "--model.depth: 3 stages"),
-        (["resume", "nowhere"], "nowhere: no run is there"),
-        (["sample", "nowhere"], "nowhere: no run is there"),
+        (["resume", "nowhere"], "nowhere: not a run"),
+        (["sample", "nowhere"], "nowhere: not a run"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_do(

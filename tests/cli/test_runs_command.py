@@ -47,7 +47,7 @@ def test_each_run_is_summarized_once_in_order(runs: Path, capsys: pytest.Capture
 def test_a_killed_run_is_told_from_one_that_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("alive", "killed"):
         write_run(tmp_path / name, config={"preset": "auto"}, status={"state": "running", "nimg": 1000})
-    with RunFolder(tmp_path / "alive").claimed():
+    with RunFolder(tmp_path / "alive").claim():
         assert main(["runs", str(tmp_path), "--json"]) == 0
     states = [run["state"] for run in json.loads(capsys.readouterr().out)]
     assert states == ["running", "interrupted"]

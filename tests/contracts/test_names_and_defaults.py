@@ -94,7 +94,8 @@ KINDS = {  # kind, whether pixels only change places, whether they leave their r
     "mirror": (PLACES, True, False, None, False), "quarter-turn": (PLACES, True, True, None, False),
     "shift": (PLACES, True, False, None, False), "scale": (PLACES, False, False, None, False),
     "stretch": (PLACES, False, False, None, False), "rotation": (PLACES, False, True, None, False),
-    "fractional-shift": (PLACES, False, False, None, False), "translation": (PLACES, True, False, "mask_outside", False),
+    "fractional-shift": (PLACES, False, False, None, False),
+    "translation": (PLACES, True, False, "mask_outside", False),
     "cutout": (COVER, False, False, "mask_boxes", False),
 }  # fmt: skip
 

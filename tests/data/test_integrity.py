@@ -21,7 +21,7 @@ from gansmith.data.npz import Npz
 from gansmith.data.source import Record, Records, Size, Source
 from gansmith.data.store import Store, prepare
 from gansmith.errors import DataError
-from gansmith.plain_json import Altered, sealed, unsealed
+from gansmith.plain_json import Altered, seal, unseal
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), np.uint8)
 
@@ -222,11 +222,11 @@ def test_a_digest_depends_on_every_byte(tmp_path: Path, size: int) -> None:
 
 def test_what_is_sealed_is_read_back_and_any_change_is_noticed() -> None:
     plain = {"a": [1, 2.5, None], "ü": {"b": "c\ud800"}}
-    text = sealed(plain)
-    assert unsealed(text) == plain
+    text = seal(plain)
+    assert unseal(text) == plain
     for wrong in (text.replace("2.5", "2.6"), text.replace('"a"', '"d"'), text[:-9], "{}", "[]", "[" * 10**5):
         with pytest.raises(Altered):
-            unsealed(wrong)
+            unseal(wrong)
 
 
 def test_the_digest_of_tensors_depends_on_names_types_shapes_and_values() -> None:

@@ -17,7 +17,7 @@ from gansmith.data.folder import Folder
 from gansmith.data.idx import Mnist
 from gansmith.data.npz import Npz
 from gansmith.errors import ConfigError, DataError, GansmithError
-from gansmith.trust import from_the_user
+from gansmith.trust import trust_user_input
 from gansmith.types import parse_size
 
 
@@ -32,7 +32,7 @@ def test_a_root_reaches_the_source(tmp_path: Path) -> None:
 
 
 def test_a_class_from_outside_is_a_source() -> None:
-    with from_the_user():
+    with trust_user_input():
         assert resolve("gansmith.data.digits:Digits") == Digits()
 
 
@@ -94,7 +94,7 @@ def test_files_of_no_kind_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused(text: str, root: str | None, message: str) -> None:
-    with from_the_user(), pytest.raises(ConfigError) as caught:
+    with trust_user_input(), pytest.raises(ConfigError) as caught:
         resolve(text, None if root is None else Path(root))
     assert message in str(caught.value)
 

@@ -26,7 +26,7 @@ from gansmith.data.source import Record, Records, Size, Source, cache_folder
 from gansmith.data.store import Preparation, Store, prepare
 from gansmith.data.survey import Facts, inspect_image, propose_channels, propose_size
 from gansmith.errors import ConfigError, DataError, UnreadableImage
-from gansmith.plain_json import sealed, unsealed
+from gansmith.plain_json import seal, unseal
 
 NOISE = np.random.default_rng(0).integers(0, 256, (50, 6, 8, 3), np.uint8)
 
@@ -351,8 +351,8 @@ def test_a_missing_or_damaged_store_is_refused_in_a_line(tmp_path: Path) -> None
 
 def test_a_store_of_another_format_is_refused(tmp_path: Path) -> None:
     path = prepare(Noise(), cache=tmp_path).path
-    about = unsealed((path / "store.json").read_text()) | {"format": 1}
-    (path / "store.json").write_text(sealed(about))
+    about = unseal((path / "store.json").read_text()) | {"format": 1}
+    (path / "store.json").write_text(seal(about))
     with pytest.raises(DataError, match="format 1, expected 2"):
         Store.open(path)
 

@@ -140,7 +140,7 @@ def _keep_samples(reader: Reader, where: Path, bad: list[Any]) -> None:
 
 
 def _try_all(reader: Reader, where: Path, rng: random.Random, log: Path) -> None:
-    from gansmith.cli.failures import one_line
+    from gansmith.cli.failures import format_failure
 
     os.environ["GANSMITH_CACHE"] = str(where / "cache")
     silent = os.open(os.devnull, os.O_WRONLY)
@@ -161,7 +161,7 @@ def _try_all(reader: Reader, where: Path, rng: random.Random, log: Path) -> None
                 reader.read(folder)
                 line = ["survived", ""]
             except Exception as error:
-                words = one_line(error)
+                words = format_failure(error)
                 line = ["refused", words] if words else ["traceback", f"input {i}: {traceback.format_exc()}"]
             signal.setitimer(signal.ITIMER_PROF, 0)
             file.write(json.dumps([*line, round(time.monotonic() - began, 2)]) + "\n"), file.flush()
@@ -395,12 +395,12 @@ def _run(folder: Path) -> object:
 
 def _attempted(verb: Callable[[], object]) -> list[Exception]:
     """Run a verb; an error that is no line ends all."""
-    from gansmith.cli.failures import one_line
+    from gansmith.cli.failures import format_failure
 
     try:
         verb()
     except Exception as error:
-        if one_line(error) is None:
+        if format_failure(error) is None:
             raise
         return [error]
     return []
@@ -452,11 +452,11 @@ def _in_zip(target: str, data: bytes, files: dict[str, bytes]) -> dict[str, byte
 
 
 def _sealed(target: str, data: bytes, files: dict[str, bytes]) -> dict[str, bytes]:
-    from gansmith.plain_json import sealed
+    from gansmith.plain_json import seal
 
     try:
         plain = json.loads(data)
-        return {**files, target: sealed({name: value for name, value in plain.items() if name != "seal"}).encode()}
+        return {**files, target: seal({name: value for name, value in plain.items() if name != "seal"}).encode()}
     except (ValueError, AttributeError, RecursionError):
         return files
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from gansmith.errors import ConfigError, MissingExtra
 from gansmith.images import video
-from gansmith.images.video import HOLD_SECONDS, can_write_mp4, thinned, write_animation
+from gansmith.images.video import HOLD_SECONDS, can_write_mp4, thin_frames, write_animation
 from gansmith.types import PixelArray
 
 
@@ -96,8 +96,8 @@ def test_what_cannot_be_written_is_refused(name: str, frames: list[PixelArray], 
 @pytest.mark.parametrize(("num", "most"), [(3, 5), (5, 5), (6, 5), (1000, 7)])
 def test_thinning_keeps_the_ends_and_spaces_evenly(num: int, most: int) -> None:
     items = [[Path(f"{i}.png")] for i in range(num)]
-    kept = [int(item[0].stem) for item in thinned(items, most)]
+    kept = [int(item[0].stem) for item in thin_frames(items, most)]
     gaps = np.diff(kept)
     assert len(kept) == min(num, most) and (kept[0], kept[-1]) == (0, num - 1)
     assert gaps.min() > 0 and gaps.max() - gaps.min() <= 1
-    assert video.thinned(items, most) is not items
+    assert video.thin_frames(items, most) is not items

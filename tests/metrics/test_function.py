@@ -18,7 +18,7 @@ from gansmith.errors import ConfigError, MetricError
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork, extract_store
 from gansmith.training.tracking import Tracking
-from gansmith.trust import from_the_user
+from gansmith.trust import trust_user_input
 from gansmith.types import ImageSpec
 
 STORE = Store(
@@ -77,7 +77,7 @@ def extractor(function: str, version: str | None = None) -> Extractor:
 
 def extractor_at(path: str, version: str | None = None) -> Extractor:
     plain = {"name": "function", "path": path, "version": version}
-    with from_the_user():
+    with trust_user_input():
         made: Extractor = from_plain(Extractor, plain, "extractor")
     return made
 
@@ -234,9 +234,9 @@ def test_a_text_that_the_user_did_not_write_is_not_trusted_with_what_he_did(
 ) -> None:
     monkeypatch.delenv("GANSMITH_TRUST", raising=False)
     from_a_file = from_plain(Tracking, {"extractor": {"name": "inception", "path": "users_features:means"}}, "tracking")
-    with from_the_user(), pytest.raises(ConfigError, match="GANSMITH_TRUST=users_features"):
+    with trust_user_input(), pytest.raises(ConfigError, match="GANSMITH_TRUST=users_features"):
         override(from_a_file, {"extractor.name": "function"})
     assert not own.with_name("imported").exists()
-    with from_the_user():
+    with trust_user_input():
         changed = override(from_a_file, {"extractor.name": "function", "extractor.path": "users_features:means"})
     assert override(changed, {"num": 7}).extractor == changed.extractor

@@ -174,7 +174,7 @@ def test_the_command_writes_it(run: RunFolder, capsys: pytest.CaptureFixture[str
     assert main(["report", str(run.path), "--out", str(tmp_path)]) == 2
     assert "is a folder" in capsys.readouterr().err
     assert main(["report", str(tmp_path)]) == 2
-    assert "no run is there" in capsys.readouterr().err
+    assert "not a run" in capsys.readouterr().err
 
 
 # --- what is missing ---------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def test_it_says_how_a_run_stands(run: RunFolder, status: dict[str, object], sen
 
 def test_a_run_that_is_trained_now_is_under_way(run: RunFolder) -> None:
     write_json(run.status, {"state": "running", "nimg": 0})
-    with run.claimed():
+    with run.claim():
         assert run_page(run).verdict[0].startswith("Running; so far")
     (run.path / ".lock").unlink(missing_ok=True)
     (run.path / ".lock").mkdir()
@@ -391,7 +391,7 @@ def test_a_best_generator_that_cannot_be_asked_gives_way_to_the_newest_samples(r
 
 def test_missing_config_is_one_line(run: RunFolder) -> None:
     shutil.move(run.config, run.path / "gone.json")
-    with pytest.raises(RunError, match="no run is there"):
+    with pytest.raises(RunError, match="not a run"):
         write_report(run.path)
 
 

@@ -167,7 +167,7 @@ def test_a_second_ctrl_c_ends_everything_at_once(
 
 def test_a_second_command_is_kept_out(begun: tuple[Record, StudyFolder], file: Path) -> None:
     _, folder = begun
-    with folder.claimed():
+    with folder.claim():
         assert main(["study", str(file), "--out", str(folder.path)]) == 2
 
 

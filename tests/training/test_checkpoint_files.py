@@ -142,7 +142,7 @@ def test_without_a_whole_checkpoint_there_is_one_line(run: RunFolder) -> None:
         assert str(run.path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def unsealed(folder: Path) -> None:
+def unseal(folder: Path) -> None:
     """Make a checkpoint one of an earlier version."""
     plain = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     (folder / "state.json").write_text(json.dumps({k: v for k, v in plain.items() if k not in ("seal", "files")}))
@@ -150,12 +150,12 @@ def unsealed(folder: Path) -> None:
 
 def test_a_checkpoint_of_an_earlier_version_is_read(run: RunFolder) -> None:
     for folder in run.checkpoints():
-        unsealed(folder)
+        unseal(folder)
     assert api.resume(run.path, length="7 steps").status()["step"] == 7
 
 
 def test_an_earlier_version_without_its_averaged_generator_is_damaged(run: RunFolder) -> None:
-    unsealed(run.latest_checkpoint())
+    unseal(run.latest_checkpoint())
     (run.latest_checkpoint() / "generator_ema.safetensors").unlink()
     assert newest_checkpoint(run)[0].state["step"] == 5
 
@@ -163,7 +163,7 @@ def test_an_earlier_version_without_its_averaged_generator_is_damaged(run: RunFo
 @pytest.mark.parametrize("change", ["missing", "extra", "dtype"])
 def test_the_tensors_of_an_optimizer_are_complete(change: str, run: RunFolder) -> None:
     newest = run.latest_checkpoint()
-    unsealed(newest)
+    unseal(newest)
     tensors = load_file(newest / "optimizers.safetensors")
     name = next(name for name in tensors if ".exp_avg." in name)
     value = tensors.pop(name)

@@ -22,7 +22,7 @@ from gansmith.metrics.backbone import BackboneNetwork
 from gansmith.metrics.measurement import Measurement
 from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 from gansmith.metrics.random_conv import RandomConv
-from gansmith.plain_json import sealed, unsealed
+from gansmith.plain_json import seal, unseal
 from gansmith.runs import RunFolder
 from gansmith.training import stages
 from gansmith.training.data_facts import DataFacts
@@ -113,10 +113,10 @@ def test_the_best_generator_of_the_first_version_is_compared_with(scripted: tupl
     tracker.measure(state)
     assert tracker.run.best is not None
     path = tracker.run.best / "state.json"
-    old = unsealed(path.read_text())
+    old = unseal(path.read_text())
     old["figure"], old["seen"] = old.pop("metric"), old.pop("extractor")
     old["seen"]["extractor"] = old["seen"].pop("name")
-    path.write_text(sealed(old))
+    path.write_text(seal(old))
     for nimg, best in ((8, 2.0), (16, 3.0)):
         state.nimg = nimg
         tracker.measure(state)

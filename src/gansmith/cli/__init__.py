@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from gansmith import __version__
-from gansmith.cli.failures import one_line, output_may_close
+from gansmith.cli.failures import allow_closed_output, format_failure
 from gansmith.errors import GansmithError, did_you_mean
 
 __all__ = ["COMMANDS", "main"]
@@ -36,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status: 0, 2 for an error that the user can correct, 130 if interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        with output_may_close():
+        with allow_closed_output():
             _run(*words)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        line = one_line(error, words[0])
+        line = format_failure(error, words[0])
         if line is None:  # a bug: show the whole traceback
             raise
         print(f"error: {line}", file=sys.stderr)

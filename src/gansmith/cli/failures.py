@@ -1,4 +1,4 @@
-"""The one door for failures of the system: a full disk, a forbidden folder, no memory, a closed output."""
+"""Formats errors for the command line, and handles a closed standard output."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 
 from gansmith.errors import GansmithError, explain
 
-__all__ = ["one_line", "output_may_close"]
+__all__ = ["allow_closed_output", "format_failure"]
 
-_WITH_FIELDS = ("data", "demo", "resume", "train")  # verbs whose options are fields of the configuration
+_WITH_FIELDS = ("data", "demo", "resume", "train")  # commands whose options are fields of the configuration
 _FIELD = re.compile(r"(?<![\w./\\])config\.(?!json\b|toml\b)([a-z_]\w*(?:\.\w+|\[\d+\])*)")
 
 
-def one_line(error: Exception, verb: str = "") -> str | None:
-    """Return the line that the command line prints of an error; None for an unexpected one, which is a bug.
+def format_failure(error: Exception, verb: str = "") -> str | None:
+    """Return the line that the command line prints for an error; None for an unexpected one, which is a bug.
 
     Args:
-        error: what stopped the command.
-        verb: of the command; where it takes the configuration's fields as options, they are named as they are typed.
+        error: the exception that stopped the command.
+        verb: the command's name. If its options are fields of the configuration, the line names them as options.
     """
     text = str(error) if isinstance(error, GansmithError) else explain(error)
     if text is None:
@@ -32,13 +32,13 @@ def one_line(error: Exception, verb: str = "") -> str | None:
 
 
 def _with_options(line: str) -> str:
-    """``config.penalties[0].gamma`` is typed as ``--penalties.0.gamma``."""
+    """Replace fields by options: ``config.penalties[0].gamma`` becomes ``--penalties.0.gamma``."""
     return _FIELD.sub(lambda found: "--" + re.sub(r"\[(\d+)\]", r".\1", found[1]), line)
 
 
 @contextmanager
-def output_may_close() -> Iterator[None]:
-    """Go on quietly when the reader of standard output has gone, as in ``gansmith train DATA | head -1``.
+def allow_closed_output() -> Iterator[None]:
+    """Ignore that the reader of standard output has closed it, as in ``gansmith train DATA | head -1``.
 
     Raises:
         OSError: the rest of the output cannot be written for another reason.
@@ -56,7 +56,7 @@ def output_may_close() -> Iterator[None]:
 
 
 class _Output:
-    """Standard output, of which a closed pipe is no failure."""
+    """A wrapper of standard output that ignores a closed pipe."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -65,12 +65,12 @@ class _Output:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Write text, or drop it once the pipe is closed."""
+        """Write text; drop it if the pipe is closed."""
         self._attempt(lambda: self.stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        """Write what is buffered, or drop it once the pipe is closed."""
+        """Flush the buffer; drop it if the pipe is closed."""
         self._attempt(self.stream.flush)
 
     def _attempt(self, write: Callable[[], object]) -> None:
@@ -79,12 +79,12 @@ class _Output:
         except BrokenPipeError:
             _discard(self.stream)
         except OSError as error:
-            _discard(self.stream)  # or the interpreter fails once more when it ends
+            _discard(self.stream)  # otherwise the interpreter fails again at exit
             raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def _discard(stream: Any) -> None:
-    """Send all that is still to be written to nowhere."""
+    """Redirect everything still to be written to the null device."""
     try:
         number = stream.fileno()
     except (io.UnsupportedOperation, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how arguments are read: by tyro, and any field of the configuration."""
+"""Options that several commands share, and the parsing of arguments: tyro's, and any field of the configuration."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 RunPath: TypeAlias = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help_behavior_hint="")]
 DataName: TypeAlias = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA", help_behavior_hint="")]
 FilePath: TypeAlias = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
-# The help text of each option says what happens by default.
+# The help text of each option states the default.
 Text: TypeAlias = Annotated[str | None, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
 OptionalPath: TypeAlias = Annotated[str | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 Count: TypeAlias = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
@@ -50,15 +50,15 @@ Rate: TypeAlias = Annotated[float | None, tyro.conf.arg(metavar="X", help_behavi
 
 
 def parse(options: type[T], verb: str, arguments: Sequence[str]) -> T:
-    """Read a command's options into its dataclass; exit with 0 after help, with 2 after a usage error."""
+    """Parse a command's options into its dataclass; exit with 0 after help, with 2 after a usage error."""
     return tyro.cli(options, prog=f"gansmith {verb}", args=list(arguments))
 
 
 def parse_with_overrides(options: type[T], verb: str, arguments: Sequence[str]) -> tuple[T, dict[str, Any]]:
-    """Read a command's options as ``parse`` does, and any other ``--some.field value`` as a field to change.
+    """Parse a command's options like ``parse``, and every other ``--some.field value`` as an override.
 
     Raises:
-        ConfigError: an option without a value.
+        ConfigError: an option has no value.
     """
     fields = get_type_hints(options)
     switches = {"help", *(form for name in fields if fields[name] is bool for form in (name, f"no_{name}"))}
@@ -78,7 +78,7 @@ def parse_with_overrides(options: type[T], verb: str, arguments: Sequence[str]) 
         if not equals:
             if not queue or queue[0].startswith("--"):
                 part = name.removeprefix("no-").removeprefix("no_")
-                off = "" if part == name else f"; what can be left out is switched off by --{part} none"
+                off = "" if part == name else f"; to switch an optional part off, use --{part} none"
                 raise ConfigError(f"--{name}: needs a value, as in --{name} VALUE{off}")
             value = queue.pop(0)
         overrides[path] = _read(value)
@@ -93,7 +93,7 @@ def _read(text: str) -> Any:
 
 
 def quiet_if(only_json: bool) -> contextlib.AbstractContextManager[object]:
-    """Redirect standard output to standard error within the context, so that standard output holds only JSON."""
+    """Redirect standard output to standard error in the block if ``only_json``, so that it contains only JSON."""
     return contextlib.redirect_stdout(sys.stderr) if only_json else contextlib.nullcontext()
 
 

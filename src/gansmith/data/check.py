@@ -24,7 +24,7 @@ from gansmith.data.store import Preparation, note_crops, note_frames, propose_sp
 from gansmith.data.survey import CLIPPED, Facts, cut_record, inspect_image
 from gansmith.data.writer import Progress
 from gansmith.errors import DataError, UnreadableImage
-from gansmith.types import ImageSpec, oblong
+from gansmith.types import ImageSpec, explain_sides
 
 __all__ = ["Findings", "check"]
 
@@ -188,7 +188,9 @@ def _size_lines(sizes: Mapping[Size, int]) -> Iterator[str]:
         for name, sides in (("width", widths), ("height", heights)):
             yield f"{name} {min(sides)} to {max(sides)}, median {statistics.median_low(sides)}"
     if sizes:
-        yield _tally({f"{width}x{height}": count for (height, width), count in sizes.items()}, most=5) + oblong(sizes)
+        yield _tally({f"{width}x{height}": count for (height, width), count in sizes.items()}, most=5) + explain_sides(
+            sizes
+        )
 
 
 def _class_lines(classes: Mapping[str, int]) -> list[str]:

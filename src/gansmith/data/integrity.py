@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from gansmith.data.parallel import map_in_order
-from gansmith.plain_json import Altered, sealed, unsealed
+from gansmith.plain_json import Altered, seal, unseal
 
 __all__ = ["check_files", "hash_file", "hash_tensors"]
 
@@ -86,7 +86,7 @@ def _identity(path: Path, digest: str) -> list[Any]:
 
 def _known(folder: Path) -> dict[str, Any]:
     try:
-        return unsealed((folder / CHECKED).read_text("utf-8"))
+        return unseal((folder / CHECKED).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
 
@@ -94,5 +94,5 @@ def _known(folder: Path) -> dict[str, Any]:
 def _remember(folder: Path, found: Mapping[str, Any]) -> None:
     unfinished = folder / f".{CHECKED}.{uuid.uuid4().hex[:8]}"
     with contextlib.suppress(OSError):  # in a read-only cache, files are checked every time
-        unfinished.write_text(sealed(found), "utf-8")
+        unfinished.write_text(seal(found), "utf-8")
         unfinished.replace(folder / CHECKED)

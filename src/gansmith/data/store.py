@@ -29,7 +29,7 @@ from gansmith.data.survey import Facts, propose_channels, propose_size, survey
 from gansmith.data.writer import Progress, Written, write_folder_atomically, write_images
 from gansmith.errors import DataError
 from gansmith.files import free_disk
-from gansmith.plain_json import Altered, sealed, unsealed
+from gansmith.plain_json import Altered, seal, unseal
 from gansmith.types import ImageSpec, PixelArray, parse_size, size_text
 
 __all__ = ["Preparation", "Store", "note_crops", "note_frames", "prepare", "propose_spec"]
@@ -123,7 +123,7 @@ _UNUSABLE = (OSError, ValueError, KeyError, TypeError, EOFError, DataError)
 
 def _open(path: Path, key: str | None = None) -> Store:
     """Open a store; raise ``Altered`` if its key is another."""
-    about = unsealed((path / "store.json").read_text("utf-8"))
+    about = unseal((path / "store.json").read_text("utf-8"))
     if about["format"] != FORMAT:
         raise Altered(f"format {about['format']}, expected {FORMAT}")
     if key is not None and about["key"] != key:
@@ -206,7 +206,7 @@ def _make(
         with write_folder_atomically(path, replacing=flaw is not None) as unfinished:
             about = _build(unfinished, source, records, preparation, spec, progress)
             files = {file.name: hash_file(file) for file in sorted(unfinished.iterdir())}
-            (unfinished / "store.json").write_text(sealed({**about, "key": key, "files": files}), "utf-8")
+            (unfinished / "store.json").write_text(seal({**about, "key": key, "files": files}), "utf-8")
     except OSError as error:
         remedy = "free some disk space, or set GANSMITH_CACHE to another folder"
         reason = f"{error}; the store there is not usable: {flaw}" if flaw else str(error)

@@ -21,7 +21,7 @@ from gansmith.metrics import list_metrics
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.metric import Metric
 from gansmith.training.snapshots import Which
-from gansmith.trust import from_the_user
+from gansmith.trust import trust_user_input
 
 __all__ = ["FIRST_SEED", "EvaluationOptions"]
 
@@ -88,7 +88,7 @@ class EvaluationOptions(Component):
         if root is not None and against is None:
             raise ConfigError("evaluate.root: says where the data set of --against lies; name that too")
         sources: dict[str, Any] = {}
-        with from_the_user():
+        with trust_user_input():
             if against is not None:
                 sources["against"] = resolve(str(against), None if root is None else Path(root))
             if held_out is not None:

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from gansmith.errors import ConfigError
-from gansmith.files import replacing
+from gansmith.files import replace_file
 from gansmith.types import PixelArray, Pixels
 
 __all__ = [
@@ -100,7 +100,7 @@ def save_png(image: PixelArray, path: Path, **texts: str) -> Path:
     for key, text in texts.items():
         info.add_text(key, text)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
+    with replace_file(path) as unfinished:
         to_pillow(image).save(unfinished, format="PNG", pnginfo=info)
     return path
 

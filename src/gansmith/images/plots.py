@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from gansmith.files import replacing
+from gansmith.files import replace_file
 
 __all__ = ["plot_losses"]
 
@@ -42,6 +42,6 @@ def plot_losses(records: Sequence[dict[str, Any]], path: Path) -> Path:
         axes.set(title=title, xlabel="thousand images")
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
-    with replacing(path) as unfinished:
+    with replace_file(path) as unfinished:
         figure.savefig(unfinished, dpi=110, format="png")
     return path

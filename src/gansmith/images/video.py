@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 
 from gansmith.errors import ConfigError, MissingExtra
-from gansmith.files import replacing
+from gansmith.files import replace_file
 from gansmith.images.pixels import file_kind, on_white
 from gansmith.types import PixelArray
 
-__all__ = ["can_write_mp4", "thinned", "write_animation"]
+__all__ = ["can_write_mp4", "thin_frames", "write_animation"]
 
 HOLD_SECONDS = 1.5  # the last frame is what people want to see
 GIF_PIXELS = 20_000_000  # over all frames: larger ones are reduced, as a GIF compresses samples hardly at all
@@ -45,7 +45,7 @@ def write_animation(frames: Iterable[PixelArray], path: Path, fps: float = 10.0)
     if len({picture.shape for picture in pictures}) > 1:
         raise ConfigError(f"{path}: the frames differ in size; they must come from one run with one grid")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
+    with replace_file(path) as unfinished:
         writers[kind](pictures, unfinished, fps)
     return path
 
@@ -55,7 +55,7 @@ def can_write_mp4() -> bool:
     return importlib.util.find_spec("imageio_ffmpeg") is not None
 
 
-def thinned(items: Sequence[list[Path]], most: int = 150) -> list[list[Path]]:
+def thin_frames(items: Sequence[list[Path]], most: int = 150) -> list[list[Path]]:
     """At most so many items, evenly spaced, with the first and the last."""
     if len(items) <= most:
         return list(items)

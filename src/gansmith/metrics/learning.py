@@ -28,7 +28,7 @@ from gansmith.devices import choose_compute
 from gansmith.errors import DataError
 from gansmith.metrics.backbone import Backbone, BackboneNetwork
 from gansmith.metrics.extractor import Extractor
-from gansmith.plain_json import sealed, unsealed
+from gansmith.plain_json import seal, unseal
 from gansmith.types import Batch
 
 __all__ = ["LEARNING_SEED", "Progress", "fit", "split_validation", "train_once"]
@@ -86,7 +86,7 @@ def _teach(path: Path, backbone: Backbone, about: Mapping[str, Any], teach: Call
 def _load(path: Path, backbone: Backbone) -> str | None:
     """Give a backbone the weights that are kept, and return what is known of them; None if they cannot be used."""
     try:
-        about = unsealed((path / "about.json").read_text(encoding="utf-8"))
+        about = unseal((path / "about.json").read_text(encoding="utf-8"))
         if about["name"] != path.name:
             return None
         check_files(path, about["files"])
@@ -110,7 +110,7 @@ def _keep(path: Path, backbone: Backbone, about: Mapping[str, Any]) -> None:
         with write_folder_atomically(path, replacing=True) as unfinished:
             save_file(weights, unfinished / WEIGHTS)
             kept = {**about, "name": path.name, "files": {WEIGHTS: hash_file(unfinished / WEIGHTS)}}
-            (unfinished / "about.json").write_text(sealed(kept), encoding="utf-8")
+            (unfinished / "about.json").write_text(seal(kept), encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise _unwritable(path, error) from error
 

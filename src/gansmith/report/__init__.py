@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gansmith import __version__
 from gansmith.errors import RunError
-from gansmith.files import replacing
+from gansmith.files import replace_file
 from gansmith.report.run_page import run_page
 from gansmith.report.study_page import study_page
 from gansmith.runs import RunFolder
@@ -53,7 +53,7 @@ def _write(path: Path, template: str, page: Any) -> Path:
     now = datetime.now(UTC)
     text = environment.get_template(template).render(page=page, version=__version__, now=now)
     try:
-        with replacing(path) as unfinished:
+        with replace_file(path) as unfinished:
             unfinished.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error}); choose another file with --out") from error

@@ -85,8 +85,8 @@ def _spelled(value: Any) -> str:
 
 def _shown(path: str, value: Any) -> str:
     """Return a field's value as the page shows it; of a size, with the order of its sides."""
-    oblong = path == "preparation.size" and isinstance(value, list) and len(set(value)) > 1
-    return f"{_spelled(value)} (height, width)" if oblong else _spelled(value)
+    is_oblong = path == "preparation.size" and isinstance(value, list) and len(set(value)) > 1
+    return f"{_spelled(value)} (height, width)" if is_oblong else _spelled(value)
 
 
 def bars(facts: DataFacts) -> list[Bar]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gansmith.data.class_names import find_class
 from gansmith.devices import require_bytes
 from gansmith.errors import ConfigError
-from gansmith.files import replacing
+from gansmith.files import replace_file
 from gansmith.images.pixels import file_kind, png_bytes, save_png, to_array, to_uint8
 from gansmith.images.sheets import grid, labelled_rows, shown_classes
 from gansmith.models.model import GeneratorNetwork, Model
@@ -88,7 +88,7 @@ class Samples:
             path.parent.mkdir(parents=True, exist_ok=True)
             arrays = {"images": self.images} if self.labels is None else {"images": self.images, "labels": self.labels}
             # To a path, numpy would add ".npz" where the ending has capitals.
-            with replacing(path) as unfinished, unfinished.open("wb") as file:
+            with replace_file(path) as unfinished, unfinished.open("wb") as file:
                 np.savez_compressed(file, allow_pickle=False, **arrays)
             return path
         if kind:

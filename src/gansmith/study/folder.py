@@ -71,7 +71,7 @@ class StudyFolder:
         return self.runs / f"{cell}.log"
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
+    def claim(self) -> Iterator[None]:
         """Lock this folder against a second command; the system releases the lock however this process ends.
 
         Raises:

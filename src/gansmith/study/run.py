@@ -55,7 +55,7 @@ def run_study(
     study, cuts = shortened(begun.study if begun else read_study(Path(file)), length=length, seeds=seeds, root=root)
     record = planned(study, (*(begun.shortened if begun else ()), *cuts), folder)
     console = Console()
-    with folder.claimed(), displayed(record.cells, console) as display:
+    with folder.claim(), displayed(record.cells, console) as display:
         write_record(record, folder)
         record = run_cells(record, folder, display, workers=workers or len(devices) or 1, devices=devices)
     return _finish(record, folder, console)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gansmith.files import replacing
+from gansmith.files import replace_file
 from gansmith.numerals import number
 from gansmith.study.conclusions import TITLES
 from gansmith.study.results import Interval, Measure, PairedComparison, SettingResults, StudyResults, Summary
@@ -36,7 +36,7 @@ def show_results(results: StudyResults, console: Console) -> None:
 def write_csv(results: StudyResults, path: Path) -> None:
     """Write one row per run: variant, seed, outcome, and every measure; empty if it could not be measured."""
     keys = list(dict.fromkeys(measure.key for setting in results.settings for measure in setting.measures))
-    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+    with replace_file(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["data", "variant", "seed", "state", "reason", "path", *keys])
         for setting in results.settings:

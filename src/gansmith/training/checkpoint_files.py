@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from gansmith.errors import DamagedCheckpoint, RunError
-from gansmith.plain_json import SEAL, parse_json, read_json, sealed, unsealed
+from gansmith.plain_json import SEAL, parse_json, read_json, seal, unseal
 from gansmith.runs import RunFolder
 
 __all__ = [
@@ -59,7 +59,7 @@ def write_files(folder: Path, files: Mapping[str, Mapping[str, Tensor]], plain: 
         content = save(dict(tensors))
         (folder / f"{stem}.safetensors").write_bytes(content)
         digests[f"{stem}.safetensors"] = hashlib.sha256(content).hexdigest()
-    (folder / STATE).write_text(sealed({**plain, "files": digests}), encoding="utf-8")
+    (folder / STATE).write_text(seal({**plain, "files": digests}), encoding="utf-8")
 
 
 def open_checkpoint(folder: Path, needed: Collection[str] | None = None) -> Checkpoint:
@@ -135,7 +135,7 @@ def read_state(folder: Path) -> Mapping[str, Any]:
         text = _read(path).decode("utf-8")
         plain = parse_json(text)
         if SEAL in plain or "files" in plain:  # absent from both in checkpoints of earlier versions
-            plain = unsealed(text)
+            plain = unseal(text)
         return _checked({**_ABSENT_IN_OLD_CHECKPOINTS, **plain})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedCheckpoint(f"{path}: the checkpoint is damaged ({error})") from error

@@ -19,7 +19,7 @@ from PIL import Image
 
 from gansmith.component import Component, member_name
 from gansmith.errors import ConfigError, GansmithError, MissingExtra, RunError, explain
-from gansmith.files import replacing
+from gansmith.files import replace_file
 from gansmith.metrics.measurement import Measurement
 from gansmith.runs import RunFolder
 from gansmith.training.listeners import Listener, Training
@@ -196,7 +196,7 @@ def _identifier(run: RunFolder) -> str:
     path = run.path / "wandb" / "run_id"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        with replacing(path) as unfinished:
+        with replace_file(path) as unfinished:
             unfinished.write_text(os.urandom(4).hex(), encoding="utf-8")
     return path.read_text(encoding="utf-8").strip()
 

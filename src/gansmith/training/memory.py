@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from gansmith import dist
-from gansmith.devices import Compute, out_of_memory, require_bytes
+from gansmith.devices import Compute, is_out_of_memory, require_bytes
 from gansmith.errors import ConfigError
 from gansmith.training.config import Config
 from gansmith.types import ImageSpec
@@ -44,7 +44,7 @@ def retry_in_smaller_parts(state: TrainState, scored_by: nn.Module, compute: Cal
         try:
             return compute()
         except RuntimeError as error:
-            if not out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         halve_micro_batch(state, scored_by)  # outside the handler, whose traceback keeps the tensors alive
 

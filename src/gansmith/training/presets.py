@@ -26,7 +26,7 @@ from gansmith.schedules import Duration
 from gansmith.training.callbacks import LossLine
 from gansmith.training.config import Config, differences
 from gansmith.training.sample_sheets import SampleFiles, SampleGrid
-from gansmith.trust import from_the_user
+from gansmith.trust import trust_user_input
 
 __all__ = ["DEFAULT_PRESET", "PRESETS", "Preset", "build_config", "configure", "find_set_fields", "preset"]
 
@@ -74,7 +74,7 @@ def configure(
         ConfigError: an unknown name or field, or a value that does not fit.
         DataError: neither a source nor a path.
     """
-    with from_the_user():
+    with trust_user_input():
         return build_config(data, root=root, preset=preset, overrides=overrides)
 
 

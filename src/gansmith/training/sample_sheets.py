@@ -21,7 +21,7 @@ from gansmith.errors import ConfigError, tell
 from gansmith.images.pixels import on_white, save_png
 from gansmith.images.plots import plot_losses
 from gansmith.images.sheets import SheetRows, grid, num_present, shown_classes
-from gansmith.images.video import can_write_mp4, thinned, write_animation
+from gansmith.images.video import can_write_mp4, thin_frames, write_animation
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.schedules import Duration, Progress
@@ -184,7 +184,7 @@ def write_final_pictures(run: RunFolder, samples: PictureWriter) -> None:
     records = run.read_stats()
     if records:
         plot_losses(records, run.curves)
-    frames = thinned(samples.frames(run))
+    frames = thin_frames(samples.frames(run))
     if frames:
         for suffix in ("gif", "mp4") if can_write_mp4() else ("gif",):
             write_animation(read_frames(frames), run.animation(suffix))

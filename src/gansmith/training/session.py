@@ -12,7 +12,7 @@ from gansmith.augment import SAFE_OPERATIONS
 from gansmith.component import override_as_user, to_plain
 from gansmith.console import print_lines, stop_on_signal
 from gansmith.devices import Compute, choose_compute
-from gansmith.errors import GansmithError, RunError, explain, in_words
+from gansmith.errors import GansmithError, RunError, describe_failure, explain
 from gansmith.metrics.mirror_asymmetry import choose_operations
 from gansmith.plain_json import write_json
 from gansmith.runs import RunFolder
@@ -157,7 +157,7 @@ def finish_run(folder: RunFolder, state: TrainState, finished: bool) -> None:
 def _claimed(folder: RunFolder) -> Iterator[None]:
     with ExitStack() as stack:
         if dist.is_main():
-            stack.enter_context(folder.claimed())
+            stack.enter_context(folder.claim())
         yield
 
 
@@ -189,7 +189,7 @@ def _failure_recorded(folder: RunFolder, state: TrainState, made: Sequence[Path]
                     pictures = [path for moment in state.config.samples.frames(folder) for path in moment]
                     folder.discard_beginning([*made, *pictures])
                 else:
-                    folder.set_status("failed", step=state.step, nimg=state.nimg, reason=in_words(error))
+                    folder.set_status("failed", step=state.step, nimg=state.nimg, reason=describe_failure(error))
         if isinstance(error, OSError) and folder.config.exists():
             raise RunError(explain(error, folder.path)) from error
         raise
