@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from gansmith.cli import main
 from gansmith.component import to_plain
-from gansmith.errors import GansmithError, RunError
+from gansmith.errors import RunError
 from gansmith.images.pixels import save_png
 from gansmith.images.sheets import SheetRows
 from gansmith.report import write_report
@@ -369,14 +369,22 @@ def test_sheets_of_earlier_versions_are_shown_as_they_are(run: RunFolder) -> Non
         assert (shown.width, shown.height) == (factor * width, factor * height)
 
 
-@pytest.mark.parametrize(
-    "layout", ["[]", "{", '{"height": 16}', '{"height": 4096, "width": 4096, "columns": 9, "rows": [[0, 0]]}']
-)
-def test_a_layout_that_does_not_fit_is_said(run: RunFolder, layout: str) -> None:
+LAYOUTS = {
+    "a list": "[]",
+    "no JSON": "{",
+    "incomplete": '{"height": 16}',
+    "wrong types": '{"height": "a", "width": 16, "columns": 8, "scale": 1, "rows": [[0, 0]], "classes": []}',
+    "too large": '{"height": 4096, "width": 4096, "columns": 9, "scale": 1, "rows": [[0, 0]], "classes": []}',
+    "too many": json.dumps({"height": 40, "width": 40, "columns": 1, "scale": 1, "rows": [[0, 0]] * 999, "classes": []}),
+}
+
+
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_a_layout_that_does_not_fit_is_said(run: RunFolder, kind: str) -> None:
     newest = sorted(run.images.glob("fakes_*"))[-1]
-    save_png(read_picture(newest), newest, layout=layout)
+    save_png(read_picture(newest), newest, layout=LAYOUTS[kind])
     pictures = RunPictures(folder=run, config=json.loads(run.config.read_text()), facts=FACTS)
-    with pytest.raises(GansmithError, match="layout"):
+    with pytest.raises(RunError, match="its layout cannot be read"):
         pictures.samples()
     assert len(pictures.strip().unreadable) == 1
 

@@ -21,7 +21,7 @@ from gansmith.schedules import Duration
 from gansmith.study import queue
 from gansmith.study.folder import StudyFolder
 from gansmith.study.plan import Cell, read_study
-from gansmith.study.progress import displayed, how_far
+from gansmith.study.progress import how_far, show_progress
 from gansmith.study.queue import run_cells
 from gansmith.study.record import Record, planned, read_record
 from gansmith.study.results import read_results
@@ -73,7 +73,7 @@ def begun(file: Path, tmp_path: Path) -> tuple[Record, StudyFolder]:
 def run(record: Record, folder: StudyFolder, **options: int) -> tuple[Record, str]:
     """Run the cells, and what was said meanwhile."""
     text = io.StringIO()
-    with displayed(record.cells, Console(file=text, width=200)) as display:
+    with show_progress(record.cells, Console(file=text, width=200)) as display:
         return run_cells(record, folder, display, **options), text.getvalue()  # type: ignore[arg-type]
 
 

@@ -159,7 +159,7 @@ def test_the_terminal_shows_a_table_and_what_can_be_concluded(results: StudyResu
     for expected in (
         "Digits: 5 kimg",
         "tracked FID at best",
-        "B minus A",
+        "tracked FID, end to best *",
         "Quality: ",
         "Shortened: 3 of 5 seeds.",
         "made up",

@@ -6,33 +6,29 @@ import functools
 import json
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 
-from gansmith.component import Between, Component, PositiveInt, Side, from_plain, to_plain
-from gansmith.errors import ConfigError
 from gansmith.images.pixels import on_white, save_png, to_pillow
-from gansmith.plain_json import parse_json
-from gansmith.types import PixelArray, size_text
+from gansmith.types import PixelArray
 
 __all__ = [
     "GAP",
     "LAYOUT",
-    "SheetLayout",
     "SheetRows",
     "choose_scale",
+    "cut_sheet",
     "enlarge",
     "grid",
     "labelled_rows",
     "num_present",
-    "read_layout",
     "shown_classes",
 ]
 
@@ -43,44 +39,6 @@ VISIBLE = 256  # a smaller sheet is enlarged to about as many pixels as a square
 MOST_CLASSES = 100  # named rows of one sheet; of more classes so many are shown
 LONGEST_NAME = 32  # letters of a class's name on a sheet
 FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"  # the same on every machine
-
-
-@dataclass(frozen=True, kw_only=True)
-class SheetLayout(Component):
-    """Where the images of a sheet lie, in pixels.
-
-    Args:
-        height: of each image, before it is enlarged.
-        width: of each image, before it is enlarged.
-        columns: images a row.
-        rows: top and left of each row's first image.
-        classes: the number of each row's class; empty if rows are not classes.
-        scale: side of the square on the sheet that shows one pixel of an image.
-    """
-
-    height: Side
-    width: Side
-    columns: PositiveInt
-    rows: tuple[tuple[Annotated[int, Between(0, 10**6)], Annotated[int, Between(0, 10**6)]], ...]
-    classes: tuple[Annotated[int, Between(0, 10**6)], ...] = ()
-    scale: Annotated[int, Between(1, VISIBLE)] = 1
-
-    def cut(self, sheet: PixelArray) -> PixelArray:
-        """Return the images of a sheet, uint8 [rows columns h w c].
-
-        Raises:
-            ConfigError: the sheet is too small for this layout.
-        """
-        height, width = self.height * self.scale, self.width * self.scale
-        step = width + GAP
-        bottom, right = (max((row[axis] for row in self.rows), default=0) for axis in (0, 1))
-        needed = bottom + height, right + self.columns * step - GAP
-        if not self.rows or needed[0] > sheet.shape[0] or needed[1] > sheet.shape[1]:
-            raise ConfigError(f"{LAYOUT}: these images do not fit on a sheet of {size_text(sheet.shape[:2])} pixels")
-        strips = [sheet[top : top + height, left : left + self.columns * step - GAP] for top, left in self.rows]
-        padded = np.pad(np.stack(strips), ((0, 0), (0, 0), (0, GAP), (0, 0)))
-        tiles = padded.reshape(len(strips), height, self.columns, step, -1).transpose(0, 2, 1, 3, 4)
-        return np.ascontiguousarray(tiles[:, :, :: self.scale, : width : self.scale])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,8 +63,8 @@ class SheetRows:
             return grid(self.images.reshape(-1, *self.images.shape[2:]), self.images.shape[1])
         return labelled_rows(list(self.images), self.class_names, self.classes, self.num_present)
 
-    def layout(self) -> SheetLayout:
-        """Return where the images lie on the sheet."""
+    def layout(self) -> dict[str, Any]:
+        """Return where the images lie on the sheet: see ``cut_sheet``."""
         rows, columns, height, width = self.images.shape[:4]
         if self.classes:
             scale = _scale_of_rows(self.class_names, self.classes, columns, height, width)
@@ -115,24 +73,35 @@ class SheetRows:
         else:
             scale = choose_scale(rows * (height + GAP) - GAP, columns * (width + GAP) - GAP)
             places = tuple((row * (height * scale + GAP), 0) for row in range(rows))
-        return SheetLayout(height=height, width=width, columns=columns, rows=places, classes=self.classes, scale=scale)
+        facts = {"height": height, "width": width, "columns": columns, "scale": scale}
+        return {**facts, "rows": places, "classes": self.classes}
 
     def save(self, path: Path) -> Path:
-        """Write the sheet as PNG, with its layout in a text field."""
-        return save_png(self.pixels(), path, **{LAYOUT: json.dumps(to_plain(self.layout()))})
+        """Write the sheet as PNG, with its layout as JSON in a text field."""
+        return save_png(self.pixels(), path, **{LAYOUT: json.dumps(self.layout())})
 
 
-def read_layout(text: str) -> SheetLayout:
-    """Read the layout of a sheet from its text field.
+def cut_sheet(sheet: PixelArray, layout: Mapping[str, Any]) -> PixelArray:
+    """Return the images of a sheet, uint8 [rows columns h w c].
+
+    Args:
+        sheet: uint8 [H W c].
+        layout: ``height`` and ``width`` of an image, the ``scale`` by which it is enlarged on the sheet, images a row
+            (``columns``), top and left of each of the ``rows``.
 
     Raises:
-        ConfigError: the text is no layout.
+        ValueError: the images do not fit on the sheet.
     """
-    try:
-        layout: SheetLayout = from_plain(SheetLayout, parse_json(text), LAYOUT)
-    except ValueError as error:
-        raise ConfigError(f"{LAYOUT}: not JSON ({error})") from error
-    return layout
+    columns, rows, scale = layout["columns"], layout["rows"], layout["scale"]
+    height, width = layout["height"] * scale, layout["width"] * scale
+    length = columns * (width + GAP) - GAP
+    strips = [sheet[top : top + height, left : left + length] for top, left in rows]
+    too_many = len(rows) * height * length > sheet.shape[0] * sheet.shape[1]
+    if not strips or too_many or any(strip.shape[:2] != (height, length) for strip in strips):
+        raise ValueError("its images do not fit on the sheet")
+    padded = np.pad(np.stack(strips), ((0, 0), (0, 0), (0, GAP), (0, 0)))
+    tiles = padded.reshape(len(strips), height, columns, width + GAP, -1).transpose(0, 2, 1, 3, 4)
+    return np.ascontiguousarray(tiles[:, :, ::scale, :width:scale])
 
 
 def choose_scale(height: int, width: int) -> int:

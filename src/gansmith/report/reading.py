@@ -19,6 +19,7 @@ from gansmith.training.guard.journal import Event
 from gansmith.types import PixelArray, size_text
 
 __all__ = [
+    "UNSOUND",
     "Section",
     "attempt",
     "pixels_of",

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from gansmith.errors import RunError
 from gansmith.images.pixels import on_white, png_bytes
-from gansmith.images.sheets import GAP, LAYOUT, SheetRows, read_layout
+from gansmith.images.sheets import GAP, LAYOUT, SheetRows, cut_sheet
 from gansmith.numerals import count, kimg
-from gansmith.report.reading import pixels_of, read_image, read_picture
+from gansmith.plain_json import parse_json
+from gansmith.report.reading import UNSOUND, pixels_of, read_image, read_picture
 from gansmith.runs import RunFolder
 from gansmith.training.sample_sheets import written
 from gansmith.types import PixelArray
@@ -72,15 +73,17 @@ class ShownSheet:
         """Read a sheet.
 
         Raises:
-            RunError: it cannot be read.
-            ConfigError: its layout does not fit it.
+            RunError: it cannot be read, or its layout does not fit it.
         """
         image = read_image(path)
         pixels, text = pixels_of(image), image.info.get(LAYOUT)
         if not isinstance(text, str):
             return cls(pixels=pixels)
-        layout = read_layout(text)
-        return cls(pixels=pixels, tiles=layout.cut(pixels), classes=layout.classes)
+        try:
+            layout = parse_json(text)
+            return cls(pixels=pixels, tiles=cut_sheet(pixels, layout), classes=tuple(layout["classes"]))
+        except UNSOUND as error:
+            raise RunError(f"{path.name} cannot be shown: its layout cannot be read ({error}).") from error
 
     def picture(self, alt: str, wanted: int, rows: Any = slice(None), columns: int | None = None) -> Picture:
         """Return some of its images side by side, or the whole sheet if it has no layout.

@@ -17,10 +17,10 @@ from gansmith.report.reading import Section, attempt, read_measurements, read_ob
 from gansmith.report.samples import RunPictures
 from gansmith.report.settings import environment
 from gansmith.report.sheets import Picture
-from gansmith.report.study_tables import ComparisonRow, MeasureRow, comparison_tables, measure_rows
 from gansmith.runs import RunFolder
 from gansmith.study.folder import StudyFolder
 from gansmith.study.results import RunResults, SettingResults, StudyResults, read_results
+from gansmith.study.tables import ComparisonRow, MeasureRow, comparison_tables, measure_rows
 from gansmith.training.data_facts import DataFacts
 
 __all__ = ["Setting", "StudyPage", "VariantSamples", "study_page"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,40 +18,67 @@ from gansmith.schedules import Progress
 from gansmith.study.plan import Cell
 from gansmith.study.results import State
 
-__all__ = ["Display", "displayed", "how_far"]
+__all__ = ["StudyProgress", "how_far", "show_progress"]
 
 
-class Display(ABC):
-    """Receives the progress of a study."""
+class StudyProgress:
+    """Prints a line for each event; on a terminal, draws bars of the running cells and of all.
 
-    @abstractmethod
+    Args:
+        console: where to print.
+        bars: None without a terminal.
+        all_cells: of the study, done or not.
+    """
+
+    def __init__(self, console: Console, bars: progress.Progress | None, all_cells: Sequence[Cell]) -> None:
+        self.console, self.bars = console, bars
+        self.done, self.total = sum(cell.done for cell in all_cells), len(all_cells)
+        self.tasks: dict[str, progress.TaskID] = {}
+        if bars is not None:
+            self.all = bars.add_task("all", total=self.total, completed=self.done, text=self._count())
+
     def begin(self, cell: Cell) -> None:
         """Show that a cell's process has started."""
+        if self.bars is None:
+            self._print(f"begins    {cell.title}")
+        else:
+            self.tasks[cell.title] = self.bars.add_task(cell.title, total=1.0, text="starting")
 
-    @abstractmethod
-    def progress(self, cell: Cell, run: Path) -> None:
+    def update(self, cell: Cell, run: Path) -> None:
         """Show how far a running cell is, from its folder."""
+        if self.bars is not None:
+            fraction, text = how_far(cell, run)
+            self.bars.update(self.tasks[cell.title], completed=fraction, text=text)
 
-    @abstractmethod
     def end(self, cell: Cell, state: State, reason: str) -> None:
         """Show that a cell's process has ended."""
+        self.done += state in ("finished", "diverged")
+        self._print(f"{state:9} {cell.title} ({self.done} of {self.total} done){': ' if reason else ''}{reason}")
+        if self.bars is not None:
+            self.bars.remove_task(self.tasks.pop(cell.title))
+            self.bars.update(self.all, completed=self.done, text=self._count())
 
-    @abstractmethod
     def stopping(self, running: int) -> None:
         """Show that a stop was requested and how many cells are saving."""
+        self._print(f"stopping: {running} running, saving first; press Ctrl-C again to end them at once")
+
+    def _count(self) -> str:
+        return f"{self.done} of {self.total} runs done"
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 @contextmanager
-def displayed(all_cells: tuple[Cell, ...], console: Console) -> Iterator[Display]:
+def show_progress(all_cells: Sequence[Cell], console: Console) -> Iterator[StudyProgress]:
     """Show progress while the block runs.
 
     Args:
         all_cells: of the study, done or not.
         console: where to print.
     """
-    done = sum(cell.done for cell in all_cells)
     if not console.is_terminal:
-        yield _Lines(console, done, len(all_cells))
+        yield StudyProgress(console, None, all_cells)
         return
     columns = [
         progress.TextColumn("{task.description}", markup=False),
@@ -62,52 +88,7 @@ def displayed(all_cells: tuple[Cell, ...], console: Console) -> Iterator[Display
         progress.TextColumn("{task.fields[text]}", markup=False),
     ]
     with progress.Progress(*columns, console=console, transient=True) as bars:
-        yield _Bars(bars, done, len(all_cells))
-
-
-class _Lines(Display):
-    def __init__(self, console: Console, done: int, total: int) -> None:
-        self.console, self.done, self.total = console, done, total
-
-    def begin(self, cell: Cell) -> None:
-        self._say(f"begins    {cell.title}")
-
-    def progress(self, cell: Cell, run: Path) -> None:
-        pass
-
-    def end(self, cell: Cell, state: State, reason: str) -> None:
-        self.done += state in ("finished", "diverged")
-        self._say(f"{state:9} {cell.title} ({self.done} of {self.total} done){': ' if reason else ''}{reason}")
-
-    def stopping(self, running: int) -> None:
-        self._say(f"stopping: {running} running, saving first; press Ctrl-C again to end them at once")
-
-    def _say(self, line: str) -> None:
-        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
-
-
-class _Bars(Display):
-    def __init__(self, bars: progress.Progress, done: int, total: int) -> None:
-        self.bars = bars
-        self.lines = _Lines(bars.console, done, total)
-        self.tasks: dict[str, progress.TaskID] = {}
-        self.all = bars.add_task("all", total=total, completed=done, text=f"{done} of {total} runs done")
-
-    def begin(self, cell: Cell) -> None:
-        self.tasks[cell.title] = self.bars.add_task(cell.title, total=1.0, text="starting")
-
-    def progress(self, cell: Cell, run: Path) -> None:
-        fraction, text = how_far(cell, run)
-        self.bars.update(self.tasks[cell.title], completed=fraction, text=text)
-
-    def end(self, cell: Cell, state: State, reason: str) -> None:
-        self.bars.remove_task(self.tasks.pop(cell.title))
-        self.lines.end(cell, state, reason)
-        done, total = self.lines.done, self.lines.total
-        self.bars.update(self.all, completed=done, text=f"{done} of {total} runs done")
-
-    def stopping(self, running: int) -> None:
-        self.lines.stopping(running)
+        yield StudyProgress(console, bars, all_cells)
 
 
 def how_far(cell: Cell, run: Path) -> tuple[float, str]:

@@ -17,7 +17,7 @@ from gansmith.console import stop_on_signal
 from gansmith.study.cell import Job, Outcome, work
 from gansmith.study.folder import StudyFolder
 from gansmith.study.plan import Cell
-from gansmith.study.progress import Display
+from gansmith.study.progress import StudyProgress
 from gansmith.study.record import Record, write_record
 
 __all__ = ["run_cells"]
@@ -35,7 +35,7 @@ class _Running:
 
 
 def run_cells(
-    record: Record, folder: StudyFolder, display: Display, *, workers: int = 1, devices: Sequence[str] = ()
+    record: Record, folder: StudyFolder, display: StudyProgress, *, workers: int = 1, devices: Sequence[str] = ()
 ) -> Record:
     """Run every cell that is not done, and update study.json after each.
 
@@ -67,7 +67,7 @@ def run_cells(
 class _Queue:
     """The waiting cells and the running processes."""
 
-    def __init__(self, record: Record, folder: StudyFolder, display: Display, slots: list[str | None]) -> None:
+    def __init__(self, record: Record, folder: StudyFolder, display: StudyProgress, slots: list[str | None]) -> None:
         self.record, self.folder, self.display = record, folder, display
         self.waiting = deque(cell for cell in record.cells if not cell.done)
         self.running: dict[int, _Running] = {}
@@ -86,7 +86,7 @@ class _Queue:
         for sentinel in [sentinel for sentinel in self.running if sentinel in ended]:
             self._end(self.running.pop(sentinel))
         for running in self.running.values():
-            self.display.progress(running.cell, self.folder.run(running.cell.title))
+            self.display.update(running.cell, self.folder.run(running.cell.title))
 
     def stop(self) -> None:
         """Start nothing more, and let running cells save and end."""

@@ -11,7 +11,7 @@ from gansmith.errors import ConfigError, command
 from gansmith.study.collect import collect
 from gansmith.study.folder import StudyFolder
 from gansmith.study.plan import read_study, shortened
-from gansmith.study.progress import displayed
+from gansmith.study.progress import show_progress
 from gansmith.study.queue import run_cells
 from gansmith.study.record import Record, planned, read_record, write_record
 from gansmith.study.results import StudyResults, write_results
@@ -55,7 +55,7 @@ def run_study(
     study, cuts = shortened(begun.study if begun else read_study(Path(file)), length=length, seeds=seeds, root=root)
     record = planned(study, (*(begun.shortened if begun else ()), *cuts), folder)
     console = Console()
-    with folder.claim(), displayed(record.cells, console) as display:
+    with folder.claim(), show_progress(record.cells, console) as display:
         write_record(record, folder)
         record = run_cells(record, folder, display, workers=workers or len(devices) or 1, devices=devices)
     return _finish(record, folder, console)

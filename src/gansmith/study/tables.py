@@ -1,4 +1,4 @@
-"""The tables of a study's page: measures of each variant, and comparisons of variants."""
+"""The tables of a study, for the terminal and its page: measures of each variant, comparisons of variants."""
 
 from __future__ import annotations
 
