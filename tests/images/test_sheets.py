@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ from gansmith.images.sheets import (
     _Label,
     _letters,
     choose_scale,
+    cut_sheet,
     enlarge,
-    read_layout,
     shown_classes,
 )
 from gansmith.types import PixelArray
@@ -95,15 +96,15 @@ def test_the_layout_says_where_the_images_are_and_how_large(
     names = tuple(f"class {i}" for i in range(5))
     rows = SheetRows(images=noise(*shape), classes=classes[: shape[0]], class_names=names, num_present=5)
     with Image.open(rows.save(tmp_path / "x.png")) as saved:
-        pixels, layout = np.asarray(saved), read_layout(saved.info["layout"])
+        pixels, layout = np.asarray(saved), json.loads(saved.info["layout"])
     assert np.array_equal(pixels.reshape(rows.pixels().shape), rows.pixels())
-    assert (layout.scale > 1) == (shape[2] < 40) and (layout.height, layout.width) == shape[2:4]
-    assert np.array_equal(layout.cut(rows.pixels()), on_white(rows.images))
+    assert (layout["scale"] > 1) == (shape[2] < 40) and (layout["height"], layout["width"]) == shape[2:4]
+    assert np.array_equal(cut_sheet(rows.pixels(), layout), on_white(rows.images))
 
 
 def test_a_layout_of_earlier_versions_is_of_images_as_they_are() -> None:
-    layout = read_layout('{"height": 2, "width": 3, "columns": 2, "rows": [[0, 0]]}')
-    assert layout.scale == 1 and layout.cut(np.zeros((2, 8, 3), np.uint8)).shape == (1, 2, 2, 3, 3)
+    layout = {"height": 2, "width": 3, "columns": 2, "rows": [[0, 0]]}
+    assert cut_sheet(np.zeros((2, 8, 3), np.uint8), layout).shape == (1, 2, 2, 3, 3)
 
 
 def place(sheet: PixelArray, part: PixelArray) -> tuple[int, int]:

@@ -375,7 +375,9 @@ LAYOUTS = {
     "incomplete": '{"height": 16}',
     "wrong types": '{"height": "a", "width": 16, "columns": 8, "scale": 1, "rows": [[0, 0]], "classes": []}',
     "too large": '{"height": 4096, "width": 4096, "columns": 9, "scale": 1, "rows": [[0, 0]], "classes": []}',
-    "too many": json.dumps({"height": 40, "width": 40, "columns": 1, "scale": 1, "rows": [[0, 0]] * 999, "classes": []}),
+    "too many": json.dumps(
+        {"height": 40, "width": 40, "columns": 1, "scale": 1, "rows": [[0, 0]] * 999, "classes": []}
+    ),
 }
 
 

@@ -86,7 +86,7 @@ def test_a_clear_difference_is_a_finding_whichever_variant_comes_first() -> None
 def test_an_unclear_difference_stays_open_and_says_what_could_have_been_seen() -> None:
     text = said(setting([FID], {"fid": UNCLEAR}), "quality")
     assert text.startswith("It remains open which is better in FID at best. ")
-    assert "5 pairs of seeds show a true difference of 14.2 with a probability of 80%." in text
+    assert "5 pairs of seeds show a true difference of 14.2 with a probability of 80 %." in text
     for overreach in ("no difference", "equal", "the same", "as good as"):
         assert overreach not in text
 

@@ -160,7 +160,7 @@ def test_the_terminal_shows_a_table_and_what_can_be_concluded(results: StudyResu
         "Digits: 5 kimg",
         "tracked FID at best",
         "tracked FID, end to best *",
-        "Quality: ",
+        "Quality:\n",
         "Shortened: 3 of 5 seeds.",
         "made up",
     ):

@@ -92,7 +92,7 @@ def cut_sheet(sheet: PixelArray, layout: Mapping[str, Any]) -> PixelArray:
     Raises:
         ValueError: the images do not fit on the sheet.
     """
-    columns, rows, scale = layout["columns"], layout["rows"], layout["scale"]
+    columns, rows, scale = layout["columns"], layout["rows"], layout.get("scale", 1)
     height, width = layout["height"] * scale, layout["width"] * scale
     length = columns * (width + GAP) - GAP
     strips = [sheet[top : top + height, left : left + length] for top, left in rows]

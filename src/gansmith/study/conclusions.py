@@ -76,7 +76,8 @@ def _open(measure: Measure, comparison: PairedComparison, summaries: Sequence[Su
     if comparison.detectable is None:
         return text
     size = f"{number(comparison.detectable)}{f' {measure.unit}' if measure.unit else ''}"
-    return f"{text} {comparison.num} pairs of seeds show a true difference of {size} with a probability of {POWER:.0%}."
+    chance = f"with a probability of {100 * POWER:g} %"
+    return f"{text} {comparison.num} pairs of seeds show a true difference of {size} {chance}."
 
 
 def _count(measure: Measure, comparison: PairedComparison, summaries: Sequence[Summary]) -> str:

@@ -61,8 +61,10 @@ def _table(results: StudyResults, setting: SettingResults) -> Table:
 
 
 def _sentences(setting: SettingResults) -> Iterator[str]:
+    pairs = {(entry.first, entry.second) for entry in setting.conclusions}
     for entry in setting.conclusions:
-        yield f"{TITLES[entry.group]}: {' '.join(entry.sentences)}"
+        pair = f", {entry.first} and {entry.second}" if len(pairs) > 1 else ""
+        yield "\n  ".join([f"{TITLES[entry.group]}{pair}:", *entry.sentences])
     yield from setting.notes
     for run in setting.runs:
         if run.state != "unfinished" and run.reason:
