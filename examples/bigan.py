@@ -1,4 +1,4 @@
-"""gansmith train mnist --recipe bigan:BiGAN, from this folder or with it on PYTHONPATH.
+"""PYTHONPATH=examples gansmith train mnist --preset dcgan-mnist --recipe bigan:BiGAN
 
 Trains an encoder beside the generator and the discriminator (BiGAN, Donahue et al. 2017): the discriminator tells
 pairs (real image, its code) from pairs (generated image, its latent), so the encoder learns to invert the generator.

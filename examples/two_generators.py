@@ -1,4 +1,4 @@
-"""gansmith train mnist --recipe two_generators:TwoGenerators, from this folder or with it on PYTHONPATH.
+"""PYTHONPATH=examples gansmith train mnist --recipe two_generators:TwoGenerators
 
 Trains two generators against one discriminator, each of half of the latents (after MGAN, Hoang et al. 2018, without
 its classifier).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import textwrap
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,9 +53,14 @@ def load(path: Path) -> ModuleType:
     return module
 
 
+def read_prose(page: Path) -> str:
+    """Return a page without its blocks of code."""
+    return re.sub(r"```.*?```", "\n\n", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
 def read_sentences(page: Path) -> list[str]:
     """Return the sentences of a Markdown page, without code, tables, headings and pictures; inline code is one word."""
-    text = re.sub(r"```.*?```", "\n\n", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = read_prose(page)
     text = re.sub(r"^(\||#|!\[).*$", "\n", text, flags=re.MULTILINE)
     text = re.sub(r"^\s*([-*]|\d+\.)\s", "\n\n", text, flags=re.MULTILINE)
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
@@ -148,14 +154,14 @@ def test_the_readme_names_every_command_and_preset() -> None:
     "page", [*PAGES, ROOT / "CHANGELOG.md", *(ROOT / "docs" / name for name in GENERATED)], ids=lambda page: page.name
 )
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+    for target in re.findall(r"\]\(([^)#]+)\)", read_prose(page)):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
 def test_links_into_a_page_lead_to_a_heading(page: Path) -> None:
-    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text(encoding="utf-8")):
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", read_prose(page)):
         file = page.parent / target if target else page
         headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
         assert anchor in map(anchor_of, headings), f"{page.name}: {target}#{anchor}"
@@ -183,6 +189,15 @@ def test_only_the_page_of_requirements_names_the_source_documents(page: Path) ->
 def test_the_readme_leads_to_every_page(page: Path) -> None:
     path = page.relative_to(ROOT)
     assert f"]({path.as_posix()})" in README or f"]({path.parent.as_posix()}/)" in README
+
+
+def test_the_tutorials_code_is_that_of_the_example() -> None:
+    page = (ROOT / "docs" / "tutorials" / "recipe.md").read_text(encoding="utf-8")
+    example = (ROOT / "examples" / "bigan.py").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        assert textwrap.indent(block, "    ") in example
 
 
 def test_the_log_has_dated_entries_newest_first() -> None:
