@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-import textwrap
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -189,15 +188,6 @@ def test_only_the_page_of_requirements_names_the_source_documents(page: Path) ->
 def test_the_readme_leads_to_every_page(page: Path) -> None:
     path = page.relative_to(ROOT)
     assert f"]({path.as_posix()})" in README or f"]({path.parent.as_posix()}/)" in README
-
-
-def test_the_tutorials_code_is_that_of_the_example() -> None:
-    page = (ROOT / "docs" / "tutorials" / "recipe.md").read_text(encoding="utf-8")
-    example = (ROOT / "examples" / "bigan.py").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 3
-    for block in blocks:
-        assert textwrap.indent(block, "    ") in example
 
 
 def test_the_log_has_dated_entries_newest_first() -> None:
