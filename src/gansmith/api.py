@@ -14,7 +14,7 @@ from gansmith.errors import ConfigError, RunError
 from gansmith.evaluation import evaluate
 from gansmith.metrics.measurement import Measurement
 from gansmith.plain_json import read_json, read_lines
-from gansmith.report import write_report
+from gansmith.report import ReportPath, write_report
 from gansmith.runs import RunFolder
 from gansmith.sampling import walks
 from gansmith.sampling.generator import Samples, TrainedGenerator
@@ -82,7 +82,7 @@ class Run:
         """Measure its images against what it was trained on, or other images; see ``gansmith.evaluate``."""
         return evaluate(self.path, against, **options)
 
-    def report(self, out: Path | None = None) -> Path:
+    def report(self, out: Path | None = None) -> ReportPath:
         """Write one self-contained HTML page about it, report.html in its folder if not told otherwise."""
         return write_report(self.path, out)
 

@@ -386,6 +386,8 @@ def test_a_run_displays_itself_in_a_notebook(trained: Path) -> None:
     run = api.open_run(trained)
     assert "data:image/gif;base64," in run._repr_html_()
     assert run.generator().sample(4)._repr_png_().startswith(b"\x89PNG")
+    assert repr(run.generator().sample(4)) == "<Samples: 4 images, 16x16>"
+    assert run.report()._repr_html_().startswith('<a href="')
 
 
 def test_the_module_can_be_run(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import os
+import urllib.parse
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +19,18 @@ from gansmith.report.study_page import study_page
 from gansmith.runs import RunFolder
 from gansmith.study.folder import StudyFolder
 
-__all__ = ["write_report"]
+__all__ = ["ReportPath", "write_report"]
 
 
-def write_report(path: Path, out: Path | None = None) -> Path:
+class ReportPath(type(Path())):  # type: ignore[misc]
+    """The path of a report, which shows a link to it in a notebook."""
+
+    def _repr_html_(self) -> str:
+        beside_the_notebook = urllib.parse.quote(os.path.relpath(self).replace(os.sep, "/"))
+        return f'<a href="{beside_the_notebook}" target="_blank">{html.escape(str(self))}</a>'
+
+
+def write_report(path: Path, out: Path | None = None) -> ReportPath:
     """Write the page of a run or a study.
 
     Args:
@@ -39,7 +50,7 @@ def write_report(path: Path, out: Path | None = None) -> Path:
     return _write(out or folder.report, "run.html.j2", run_page(folder))
 
 
-def _write(path: Path, template: str, page: Any) -> Path:
+def _write(path: Path, template: str, page: Any) -> ReportPath:
     if path.is_dir():
         raise RunError(f"{path}: is a folder; name a file with --out page.html")
     environment = Environment(
@@ -57,4 +68,4 @@ def _write(path: Path, template: str, page: Any) -> Path:
             unfinished.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error}); choose another file with --out") from error
-    return path
+    return ReportPath(path)

@@ -22,7 +22,7 @@ from gansmith.files import replace_file
 from gansmith.images.pixels import file_kind, png_bytes, save_png, to_array, to_uint8
 from gansmith.images.sheets import grid, labelled_rows, shown_classes
 from gansmith.models.model import GeneratorNetwork, Model
-from gansmith.types import ImageSpec, Labels, Latents, PixelArray
+from gansmith.types import ImageSpec, Labels, Latents, PixelArray, size_text
 
 __all__ = ["Samples", "TrainedGenerator"]
 
@@ -51,6 +51,9 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __repr__(self) -> str:
+        return f"<Samples: {len(self)} images, {size_text(self.images.shape[1:3])}>"
 
     def class_name(self) -> str | None:
         """Return the name of the class that all of them have; None if they are of several, or of none."""

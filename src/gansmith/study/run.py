@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gansmith.console import make_console
 from gansmith.errors import ConfigError, command
 from gansmith.study.collect import collect
 from gansmith.study.folder import StudyFolder
@@ -54,7 +55,7 @@ def run_study(
     begun = read_record(StudyFolder.open(Path(file))) if Path(file).is_dir() else None
     study, cuts = shortened(begun.study if begun else read_study(Path(file)), length=length, seeds=seeds, root=root)
     record = planned(study, (*(begun.shortened if begun else ()), *cuts), folder)
-    console = Console()
+    console = make_console()
     with folder.claim(), show_progress(record.cells, console) as display:
         write_record(record, folder)
         record = run_cells(record, folder, display, workers=workers or len(devices) or 1, devices=devices)

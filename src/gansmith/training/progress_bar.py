@@ -1,4 +1,4 @@
-"""The progress of a training on a terminal: a bar, or lines at intervals elsewhere than on a terminal."""
+"""The progress of a training: a bar on a terminal or in a notebook, lines at intervals elsewhere."""
 
 from __future__ import annotations
 
@@ -11,31 +11,36 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from gansmith import dist
-from gansmith.console import print_plain, work_progress
+from gansmith import dist, schedules
+from gansmith.console import make_console, open_notebook_line, print_plain, work_progress
 from gansmith.metrics.measurement import Measurement
 from gansmith.schedules import Duration
 from gansmith.training.listeners import Listener, Training
 
 __all__ = ["learning_progress", "open_console", "open_progress"]
 
+BAR_WIDTH = 24  # characters
 WORTH_SAYING = 1.0  # seconds of learning after which its expected length is printed
 
 
 def open_console() -> Console:
     """Return a console that prints in the main process only."""
-    return Console(quiet=not dist.is_main())
+    return make_console(quiet=not dist.is_main())
 
 
 @contextmanager
 def open_progress(length: Duration, console: Console | None = None) -> Iterator[Listener]:
     """Yield a listener that shows the progress of a training until the block ends."""
-    console = console or Console()
-    if not (console.is_terminal or console.is_jupyter):
+    console = console or make_console()
+    with open_notebook_line() as update:
+        if update is not None:
+            yield _NotebookBar(update, length, console)
+            return
+    if not console.is_terminal:
         yield _Lines(console, length)
         return
     columns = [
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=BAR_WIDTH),
         TaskProgressColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.description}", markup=False),
@@ -65,16 +70,16 @@ def learning_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
         yield tell
 
 
-class _Bar(Listener):
-    def __init__(self, bar: Progress, length: Duration) -> None:
-        self.bar, self.length = bar, length
-        self.task: TaskID = bar.add_task("starting", total=1.0)
+class _Summary(Listener):
+    """Keeps what was reported last, for one line."""
+
+    def __init__(self, length: Duration, console: Console) -> None:
+        self.length, self.console = length, console
         self.losses = self.values = self.last_picture = ""
 
-    def step(self, training: Training) -> None:
-        progress = training.progress
-        text = f"step {progress.step}, {progress.nimg / 1000:.0f} kimg{self.losses}{self.values}{self.last_picture}"
-        self.bar.update(self.task, completed=self.length.fraction(progress), description=text)
+    def describe(self, progress: schedules.Progress) -> str:
+        """Return counts, losses, metric values and the path of the last picture."""
+        return f"step {progress.step}, {progress.nimg / 1000:.0f} kimg{self.losses}{self.values}{self.last_picture}"
 
     def statistics(self, training: Training, record: Mapping[str, float]) -> None:
         self.losses = f" · {_losses(record)}"
@@ -86,7 +91,30 @@ class _Bar(Listener):
         self.values = f" · {_values(measurement)}"
 
     def notice(self, training: Training, sentence: str) -> None:
-        print_plain(self.bar.console, sentence)
+        print_plain(self.console, sentence)
+
+
+class _Bar(_Summary):
+    def __init__(self, bar: Progress, length: Duration) -> None:
+        super().__init__(length, bar.console)
+        self.bar = bar
+        self.task: TaskID = bar.add_task("starting", total=1.0)
+
+    def step(self, training: Training) -> None:
+        fraction = self.length.fraction(training.progress)
+        self.bar.update(self.task, completed=fraction, description=self.describe(training.progress))
+
+
+class _NotebookBar(_Summary):
+    def __init__(self, update: Callable[[str], None], length: Duration, console: Console) -> None:
+        super().__init__(length, console)
+        self.update = update
+
+    def step(self, training: Training) -> None:
+        fraction, left = _fraction_and_left(self.length, training.progress)
+        done = round(BAR_WIDTH * fraction)
+        bar = "━" * done + "╌" * (BAR_WIDTH - done)
+        self.update(f"{bar} {fraction:4.0%} {left} left · {self.describe(training.progress)}")
 
 
 class _Lines(Listener):
@@ -95,10 +123,9 @@ class _Lines(Listener):
 
     def statistics(self, training: Training, record: Mapping[str, float]) -> None:
         progress = training.progress
-        fraction = self.length.fraction(progress)
-        left = progress.seconds * (1 - fraction) / max(fraction, 1e-9)
+        fraction, left = _fraction_and_left(self.length, progress)
         done = f"{fraction:4.0%} step {progress.step}, {progress.nimg / 1000:.0f} kimg"
-        line = f"{done}, {_losses(record)}, {_clock(left)} left"
+        line = f"{done}, {_losses(record)}, {left} left"
         print_plain(self.console, line)
 
     def picture(self, training: Training, path: Path) -> None:
@@ -109,6 +136,12 @@ class _Lines(Listener):
 
     def notice(self, training: Training, sentence: str) -> None:
         print_plain(self.console, f"     {sentence}")
+
+
+def _fraction_and_left(length: Duration, progress: schedules.Progress) -> tuple[float, str]:
+    """Return the share of the training that is done, and the time left."""
+    fraction = length.fraction(progress)
+    return fraction, _clock(progress.seconds * (1 - fraction) / max(fraction, 1e-9))
 
 
 def _losses(record: Mapping[str, float]) -> str:
