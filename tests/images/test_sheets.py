@@ -19,10 +19,10 @@ from gansmith.images.sheets import (
     _font_with,
     _Label,
     _letters,
+    choose_classes,
     choose_scale,
     cut_sheet,
     enlarge,
-    shown_classes,
 )
 from gansmith.types import PixelArray
 
@@ -180,11 +180,11 @@ def test_each_row_has_a_name() -> None:
 
 
 def test_of_many_classes_some_are_shown_evenly_chosen_and_it_is_said() -> None:
-    assert shown_classes(43) == list(range(43))
-    shown = shown_classes(250)
+    assert choose_classes(43) == list(range(43))
+    shown = choose_classes(250)
     assert len(shown) == 100 and shown[0] == 0 and shown[-1] == 249 and set(np.diff(shown)) == {2, 3}
-    assert shown_classes(4, [3, 0, 1, 0]) == [0, 2] and shown_classes(3, [0, 0, 0]) == [0, 1, 2]
-    most = shown_classes(300, [number % 2 for number in range(300)])
+    assert choose_classes(4, [3, 0, 1, 0]) == [0, 2] and choose_classes(3, [0, 0, 0]) == [0, 1, 2]
+    most = choose_classes(300, [number % 2 for number in range(300)])
     assert len(most) == 100 and most[0] == 1 and most[-1] == 299 and all(number % 2 for number in most)
     rows, names = list(noise(2, 3, 16, 12, 1)), ["stop", "yield", "x" * 20]
     all_there, some_there = labelled_rows(rows, names[:2]), labelled_rows(rows, names, [0, 1])

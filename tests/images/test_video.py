@@ -79,11 +79,11 @@ def test_mp4_without_its_package_names_the_command(tmp_path: Path, monkeypatch: 
     [
         ("x.avi", [flat(0)], "cannot write .avi files; expected x.gif or x.mp4"),
         ("x", [flat(0)], "cannot write such files; expected x.gif or x.mp4"),
-        ("x.gif", [], "there is no frame to write"),
+        ("x.gif", [], "no frames, expected at least one"),
         (
             "x.gif",
             [flat(0), flat(0, height=8)],
-            "the frames differ in size; they must come from one run with one grid",
+            "the frames differ in size; use frames of one run with one grid",
         ),
     ],
 )

@@ -108,7 +108,7 @@ def test_a_label_without_classes_is_refused(small_generator: TrainedGenerator) -
     assert small_generator.sample(2).labels is None
     with pytest.raises(ConfigError) as caught:
         small_generator.sample(1, label=0)
-    assert str(caught.value) == "label: 0 was asked for, but this model was trained without labels; leave it out"
+    assert str(caught.value) == "label: got 0, but this model was trained without labels; omit it"
 
 
 # --- truncation --------------------------------------------------------------------------------------------
@@ -279,7 +279,7 @@ def test_where_nothing_is_known_of_the_classes(class_generator: TrainedGenerator
 def test_a_class_that_was_not_in_training_is_refused(class_generator: TrainedGenerator) -> None:
     with pytest.raises(ConfigError) as caught:
         class_generator.sample(1, label="go")
-    assert str(caught.value) == "label: class go had no image in training, so its images mean nothing"
+    assert str(caught.value) == "label: class go had no training images; choose another class"
 
 
 def test_samples_carry_names_labels_and_seeds(class_generator: TrainedGenerator) -> None:

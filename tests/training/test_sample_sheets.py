@@ -13,7 +13,7 @@ from PIL import Image
 from gansmith.component import from_plain, member, to_plain
 from gansmith.errors import ConfigError
 from gansmith.images.pixels import save_png
-from gansmith.images.sheets import grid, labelled_rows, shown_classes
+from gansmith.images.sheets import choose_classes, grid, labelled_rows
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.schedules import Progress
@@ -84,7 +84,7 @@ def test_a_sheet_without_classes_is_a_grid(run: RunFolder, small_generator: Trai
 def test_with_classes_it_has_a_named_row_each_and_one_latent_a_column(class_generator: TrainedGenerator) -> None:
     z, _ = class_generator.draw(range(4))
     rows = []
-    for label in range(2):  # the third had no image in training, and its samples mean nothing
+    for label in range(2):  # the third had no training images, and its samples mean nothing
         labels = class_generator.draw(range(4), label)[1]
         rows.append(class_generator.images(z, labels))
     expected = labelled_rows(rows, class_generator.class_names, [0, 1], 2)
@@ -97,7 +97,7 @@ def test_of_very_many_classes_some_have_a_row(small_generator: TrainedGenerator)
     names = tuple(map(str, range(150)))
     network = small_generator.model.generator(spec)
     generator = dataclasses.replace(small_generator, network=network, spec=spec, class_names=names)
-    shown = shown_classes(150)
+    shown = choose_classes(150)
     rows = [generator.images(generator.draw([0])[0], torch.tensor([label])) for label in shown]
     sheet, expected = SampleGrid(columns=1).draw_rows(generator).pixels(), labelled_rows(rows, names, shown)
     assert sheet.shape == expected.shape and np.abs(sheet.astype(int) - expected).max() <= 1

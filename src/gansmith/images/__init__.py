@@ -1,4 +1,4 @@
-"""Pixels and pictures: uint8 and float, sheets, plots, video."""
+"""Images: conversion of pixels, sheets, plots and animations."""
 
 from __future__ import annotations
 

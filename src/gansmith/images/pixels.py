@@ -1,4 +1,4 @@
-"""Pixels: uint8 to float and back (the only two places), PNG files."""
+"""Conversion between uint8 and float pixels, which happens only here, and PNG files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SIGNED: ValueRange = (-1.0, 1.0)
 UNIT: ValueRange = (0.0, 1.0)
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-# Endings that a person means as one file's, written here or not.
+# Suffixes that name a file, whether gansmith can write it or not.
 FILE_KINDS = {
     *("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "svg", "pdf"),
     *("gif", "apng", "mp4", "avi", "mov", "webm", "mkv", "npz", "npy", "zip", "tar", "json", "html"),
@@ -45,31 +45,31 @@ FILE_KINDS = {
 
 
 def to_float(pixels: UInt8[Tensor, "*shape"], value_range: ValueRange = SIGNED) -> Float32[Tensor, "*shape"]:
-    """uint8 in [0, 255] to float32 in the range that the networks work in; keeps the memory format.
+    """Convert uint8 pixels to float32 in the networks' range; keep the memory format.
 
     Args:
         pixels: uint8, any shape.
-        value_range: what 0 and 255 become.
+        value_range: the values for 0 and 255.
     """
     low, high = value_range
     return pixels.to(torch.float32).mul_((high - low) / 255).add_(low)
 
 
 def to_uint8(images: Float[Tensor, "*shape"], value_range: ValueRange = SIGNED) -> UInt8[Tensor, "*shape"]:
-    """Float in the networks' range to the nearest uint8; what lies outside is clipped."""
+    """Convert floats in the networks' range to the nearest uint8; clip values outside."""
     low, high = value_range
     scaled = images.detach().to(torch.float32).sub(low).mul_(255 / (high - low))
     return scaled.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def to_array(pixels: Pixels) -> PixelArray:
-    """uint8 [n c h w] on any device to a NumPy array [n h w c]."""
+    """Convert uint8 [n c h w] on any device to a NumPy array [n h w c]."""
     array: PixelArray = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return array
 
 
 def on_white(images: PixelArray) -> PixelArray:
-    """Return images uint8 [... h w c] without alpha: RGBA becomes RGB on white, gray and RGB stay as they are."""
+    """Remove alpha from images uint8 [... h w c]: composite RGBA on white, return gray and RGB unchanged."""
     if images.shape[-1] != 4:
         return images
     alpha = images[..., 3:].astype(np.float32) / 255
@@ -78,10 +78,10 @@ def on_white(images: PixelArray) -> PixelArray:
 
 
 def file_kind(path: Path | str) -> str:
-    """Return the kind of file that a path to write asks for: "png", in lower case; "" for a folder.
+    """Return the lower-case suffix of an output path without the dot, such as "png"; "" for a folder.
 
-    A known ending in any case is a file. Anything else ("out_psi0.7", "fakes.v2"), an existing folder and a path with
-    a slash at its end is a folder.
+    A path with a known suffix in any case is a file. Any other path ("out_psi0.7", "fakes.v2"), an existing folder, and
+    a path that ends in a slash is a folder.
     """
     kind = Path(path).suffix[1:].lower()
     is_folder = str(path).endswith(("/", os.sep)) or Path(path).is_dir()
@@ -89,12 +89,12 @@ def file_kind(path: Path | str) -> str:
 
 
 def save_png(image: PixelArray, path: Path, **texts: str) -> Path:
-    """Write one image, uint8 [h w c], as PNG, completely or not at all; create the folder if needed.
+    """Write one image, uint8 [h w c], as PNG, atomically; create the folder if needed.
 
     Args:
         image: the pixels.
         path: the file.
-        texts: text fields of the file.
+        texts: text fields of the PNG.
     """
     info = PngInfo()
     for key, text in texts.items():
@@ -106,14 +106,14 @@ def save_png(image: PixelArray, path: Path, **texts: str) -> Path:
 
 
 def png_bytes(image: PixelArray) -> bytes:
-    """One image, uint8 [h w c], as the bytes of a PNG file."""
+    """Return one image, uint8 [h w c], as the bytes of a PNG file."""
     buffer = io.BytesIO()
     to_pillow(image).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
 def to_pillow(image: PixelArray) -> Image.Image:
-    """One image, uint8 [h w c], as Pillow has it: L, RGB or RGBA."""
+    """Convert one image, uint8 [h w c], to a Pillow image of mode L, RGB or RGBA."""
     channels = image.shape[2]
     if channels not in _MODES:
         raise ConfigError(f"image: {channels} channels cannot be drawn; expected 1 (gray), 3 (RGB) or 4 (RGBA)")

@@ -1,4 +1,4 @@
-"""Curves of a run."""
+"""Plots of a run's losses and logits."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _GENERATOR, _DISCRIMINATOR = "#d1495b", "#2e6f95"
 
 
 def plot_losses(records: Sequence[dict[str, Any]], path: Path) -> Path:
-    """Losses and logits over images, from the lines of stats.jsonl, as a PNG.
+    """Plot losses and logits against images seen, write the plot as PNG, and return its path.
 
     Args:
-        records: as ``RunFolder.read_stats`` gives them; at least one.
-        path: x.png.
+        records: lines of ``RunFolder.read_stats``, at least one.
+        path: the PNG file.
     """
     kimg = [record["progress/nimg"] / 1000 for record in records]
     figure = Figure(figsize=(9, 3.4), layout="constrained")

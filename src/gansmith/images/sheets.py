@@ -1,4 +1,4 @@
-"""Sheets: grids of images, and rows of images beside their classes' names."""
+"""Sheets: grids of images, and rows of images with class names."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ __all__ = [
     "GAP",
     "LAYOUT",
     "SheetRows",
+    "choose_classes",
     "choose_scale",
     "cut_sheet",
     "enlarge",
     "grid",
     "labelled_rows",
     "num_present",
-    "shown_classes",
 ]
 
 GAP = 2  # pixels between the images of a grid
-LAYOUT = "layout"  # the text field of a sheet's PNG that holds its layout as JSON
+LAYOUT = "layout"  # name of the text field of a sheet's PNG with its layout as JSON
 PAPER = 255
-VISIBLE = 256  # a smaller sheet is enlarged to about as many pixels as a square of this side
-MOST_CLASSES = 100  # named rows of one sheet; of more classes so many are shown
-LONGEST_NAME = 32  # letters of a class's name on a sheet
+VISIBLE = 256  # a sheet with fewer pixels than a square of this side is enlarged to about as many
+MOST_CLASSES = 100  # limit of named rows on a sheet
+LONGEST_NAME = 32  # characters of a class name on a sheet
 FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"  # the same on every machine
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SheetRows:
-    """Images in rows, and the sheet that shows them: on white, and enlarged if it would be small.
+    """Images in rows and the sheet that shows them, on white, and enlarged if they are small.
 
     Args:
         images: uint8 [rows columns h w c].
-        classes: the number of each row's class; empty if rows are not classes.
-        class_names: of all classes.
-        num_present: classes that have images; the sheet says so if some of them have no row.
+        classes: class number of each row; empty if rows are not classes.
+        class_names: names of all classes.
+        num_present: number of classes with images; a line on the sheet says so if some of them have no row.
     """
 
     images: PixelArray
@@ -58,13 +58,13 @@ class SheetRows:
     num_present: int = 0
 
     def pixels(self) -> PixelArray:
-        """Return the sheet, uint8 [H W c]: a grid, or a named row for each class."""
+        """Return the sheet, uint8 [H W c]: a grid, or one named row per class."""
         if not self.classes:
             return grid(self.images.reshape(-1, *self.images.shape[2:]), self.images.shape[1])
         return labelled_rows(list(self.images), self.class_names, self.classes, self.num_present)
 
     def layout(self) -> dict[str, Any]:
-        """Return where the images lie on the sheet: see ``cut_sheet``."""
+        """Return the positions of the images on the sheet: see ``cut_sheet``."""
         rows, columns, height, width = self.images.shape[:4]
         if self.classes:
             scale = _scale_of_rows(self.class_names, self.classes, columns, height, width)
@@ -86,8 +86,8 @@ def cut_sheet(sheet: PixelArray, layout: Mapping[str, Any]) -> PixelArray:
 
     Args:
         sheet: uint8 [H W c].
-        layout: ``height`` and ``width`` of an image, the ``scale`` by which it is enlarged on the sheet, images a row
-            (``columns``), top and left of each of the ``rows``.
+        layout: ``height`` and ``width`` of an image, the ``scale`` by which it is enlarged on the sheet, ``columns``
+            (images per row), and ``rows`` (top and left of each).
 
     Raises:
         ValueError: the images do not fit on the sheet.
@@ -105,22 +105,22 @@ def cut_sheet(sheet: PixelArray, layout: Mapping[str, Any]) -> PixelArray:
 
 
 def choose_scale(height: int, width: int) -> int:
-    """Return the whole factor that enlarges a sheet of this size to about 256 x 256 pixels; 1 for a larger one."""
+    """Return the whole factor that enlarges a sheet to about 256 x 256 pixels; 1 if it is larger."""
     return max(1, round(VISIBLE / math.sqrt(height * width)))
 
 
 def enlarge(images: PixelArray, scale: int) -> PixelArray:
-    """Repeat each pixel of images uint8 [... h w c] ``scale`` times in both directions."""
+    """Repeat each pixel of images, uint8 [... h w c], ``scale`` times in both directions."""
     return images.repeat(scale, axis=-3).repeat(scale, axis=-2)
 
 
 def grid(images: PixelArray, columns: int | None = None, *, scale: int | None = None) -> PixelArray:
-    """Lay images side by side, row by row, with a thin gap. RGBA is shown on white.
+    """Arrange images in a grid, row by row, with a narrow gap; composite RGBA on white.
 
     Args:
         images: uint8 [n h w c].
-        columns: images a row; default: about as many as rows.
-        scale: enlarges each image; default: see ``choose_scale``.
+        columns: images per row; None makes the grid about square.
+        scale: factor of enlargement; None takes that of ``choose_scale``.
 
     Returns:
         uint8 [H W c], gray or RGB.
@@ -138,12 +138,12 @@ def grid(images: PixelArray, columns: int | None = None, *, scale: int | None = 
     return sheet
 
 
-def shown_classes(num_classes: int, counts: Sequence[int] = ()) -> list[int]:
-    """The numbers of the classes that have a row on a sheet: all with images, or ``MOST_CLASSES``, evenly chosen.
+def choose_classes(num_classes: int, counts: Sequence[int] = ()) -> list[int]:
+    """Return the numbers of the classes that get a row: those with images, at most ``MOST_CLASSES``, evenly spaced.
 
     Args:
-        num_classes: how many there are.
-        counts: images of each; none if it is not known.
+        num_classes: number of classes.
+        counts: number of images of each class; empty if unknown.
     """
     present = _present(num_classes, counts)
     places = np.linspace(0, len(present) - 1, min(len(present), MOST_CLASSES)).round().astype(int)
@@ -151,7 +151,7 @@ def shown_classes(num_classes: int, counts: Sequence[int] = ()) -> list[int]:
 
 
 def num_present(num_classes: int, counts: Sequence[int] = ()) -> int:
-    """How many classes have images; the arguments are those of ``shown_classes``."""
+    """Return the number of classes with images; the arguments are those of ``choose_classes``."""
     return len(_present(num_classes, counts))
 
 
@@ -167,16 +167,16 @@ def labelled_rows(
     *,
     scale: int | None = None,
 ) -> PixelArray:
-    """Draw one named row of images per class, in as many blocks side by side as make the sheet about square.
+    """Draw one named row of images per class, in blocks side by side that make the sheet about square.
 
-    The places of the images depend on the names, never on the fonts of this machine. RGBA is shown on white.
+    The positions of the images depend on the names, not on the fonts of the machine. RGBA is composited on white.
 
     Args:
-        rows: one uint8 [n h w c] a class, all of one shape.
-        names: of all classes, shown or not.
-        shown: the classes' numbers; default: all. A line below says so if some are missing.
-        num_present: how many classes have images; default: all. Classes without images count as shown.
-        scale: enlarges each image; default: see ``choose_scale``.
+        rows: one uint8 [n h w c] per class, all of one shape.
+        names: names of all classes, shown or not.
+        shown: class numbers of the rows; None means all. If some classes are not shown, a line below says so.
+        num_present: number of classes with images; None means all. Classes without images do not count as missing.
+        scale: factor of enlargement; None takes that of ``choose_scale``.
 
     Returns:
         uint8 [H W c], gray or RGB.
@@ -212,7 +212,7 @@ def _labels(names: Sequence[str], shown: Sequence[int], height: int) -> list[_La
 
 
 def _places(labels: Sequence[_Label], height: int, width: int) -> tuple[tuple[tuple[int, int], ...], tuple[int, int]]:
-    """Return top and left of each row, and width and height of the sheet, for rows of a height and width."""
+    """Return (top, left) of each row, and (width, height) of the sheet, for rows of a height and width."""
     margin = math.ceil(max(label.width for label in labels)) + 8
     step = max(height, _font_size(height) + 2) + GAP
     blocks = max(1, round(math.sqrt(len(labels) * step / (margin + width))))
@@ -224,12 +224,12 @@ def _places(labels: Sequence[_Label], height: int, width: int) -> tuple[tuple[tu
 
 @dataclass(frozen=True)
 class _Label:
-    """A name as it is drawn.
+    """A class name as drawn.
 
     Args:
-        text: the name, or its class's number where no font has its letters; what cannot be printed is left out.
-        font: made small enough for the width.
-        width: in pixels, the same on every machine.
+        text: the name without unprintable characters, or the class number if no font has its letters.
+        font: the font, at a size that fits the width.
+        width: width in pixels, the same on every machine.
     """
 
     text: str
@@ -255,10 +255,10 @@ _font = functools.cache(ImageFont.truetype)
 
 @functools.cache
 def _font_with(letters: frozenset[str]) -> Path | None:
-    """A font that has all these letters."""
+    """Return the path of a font that has all these letters, or None."""
     if _letters(FONT) >= letters:
         return FONT
-    from matplotlib.font_manager import findSystemFonts  # slow to import, and seldom needed
+    from matplotlib.font_manager import findSystemFonts  # imported here because it is slow and rarely needed
 
     regular_first = sorted(findSystemFonts(), key=lambda path: ("regular" not in path.lower(), path))
     return next((Path(path) for path in regular_first if _letters(Path(path)) >= letters), None)
@@ -269,5 +269,5 @@ def _letters(path: Path) -> frozenset[str]:
     try:
         ImageFont.truetype(path, 9)
         return frozenset(map(chr, FT2Font(str(path)).get_charmap()))
-    except (OSError, RuntimeError):  # damaged, or of coloured pictures
+    except (OSError, RuntimeError):  # a damaged font, or one of coloured bitmaps
         return frozenset()

@@ -1,4 +1,4 @@
-"""Moving pictures: GIF always, MP4 where imageio-ffmpeg is installed."""
+"""Animations: GIF, and MP4 if imageio-ffmpeg is installed."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from gansmith.types import PixelArray
 
 __all__ = ["can_write_mp4", "thin_frames", "write_animation"]
 
-HOLD_SECONDS = 1.5  # the last frame is what people want to see
-GIF_PIXELS = 20_000_000  # over all frames: larger ones are reduced, as a GIF compresses samples hardly at all
+HOLD_SECONDS = 1.5  # the last frame stays longer
+GIF_PIXELS = 20_000_000  # limit over all frames, which are reduced beyond it, because GIF compresses samples badly
 
 
 def write_animation(frames: Iterable[PixelArray], path: Path, fps: float = 10.0) -> Path:
-    """Write frames as a GIF or an MP4, by the file's ending; the last one is held.
+    """Write frames as GIF or MP4, by the file's suffix, and return the path; the last frame is held for 1.5 s.
 
     Args:
         frames: uint8 [H W 1|3|4] of one size.
-        path: x.gif or x.mp4.
-        fps: frames a second.
+        path: a path that ends in .gif or .mp4.
+        fps: frames per second, more than 0.
 
     Raises:
-        ConfigError: another kind of file, no frames, frames of several sizes, or a speed that is none.
-        MissingExtra: MP4 without imageio-ffmpeg.
+        ConfigError: another suffix, no frames, frames of several sizes, or ``fps`` is not positive.
+        MissingExtra: for MP4, imageio-ffmpeg is not installed.
     """
     writers = {"gif": _write_gif, "mp4": _write_mp4}
     kind = file_kind(path)
     if kind not in writers:
         raise ConfigError(f"{path}: cannot write {f'.{kind}' if kind else 'such'} files; expected x.gif or x.mp4")
     if not fps > 0:
-        raise ConfigError(f"fps: {fps} is no speed; expected more than 0")
+        raise ConfigError(f"fps: got {fps}, expected more than 0")
     pictures = [_rgb(frame) for frame in frames]
     if not pictures:
-        raise ConfigError(f"{path}: there is no frame to write")
+        raise ConfigError(f"{path}: no frames, expected at least one")
     if len({picture.shape for picture in pictures}) > 1:
-        raise ConfigError(f"{path}: the frames differ in size; they must come from one run with one grid")
+        raise ConfigError(f"{path}: the frames differ in size; use frames of one run with one grid")
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as unfinished:
         writers[kind](pictures, unfinished, fps)
@@ -51,12 +51,12 @@ def write_animation(frames: Iterable[PixelArray], path: Path, fps: float = 10.0)
 
 
 def can_write_mp4() -> bool:
-    """Whether imageio-ffmpeg is installed."""
+    """Return whether imageio-ffmpeg is installed."""
     return importlib.util.find_spec("imageio_ffmpeg") is not None
 
 
 def thin_frames(items: Sequence[list[Path]], most: int = 150) -> list[list[Path]]:
-    """At most so many items, evenly spaced, with the first and the last."""
+    """Return at most ``most`` items, evenly spaced, including the first and the last."""
     if len(items) <= most:
         return list(items)
     return [items[round(i)] for i in np.linspace(0, len(items) - 1, most)]
@@ -75,7 +75,7 @@ def _write_mp4(frames: list[PixelArray], path: Path, fps: float) -> None:
     if not can_write_mp4():
         raise MissingExtra("imageio-ffmpeg", "mp4", "to write MP4 files")
     held = frames + [frames[-1]] * round(HOLD_SECONDS * fps)
-    even = [frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2] for frame in held]  # the codec wants it
+    even = [frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2] for frame in held]  # required by the codec
     iio.imwrite(path, np.stack(even), extension=".mp4", plugin="FFMPEG", fps=fps, macro_block_size=1)
 
 

@@ -1,4 +1,4 @@
-"""What a trained generator makes: one seed, one image; walks between them."""
+"""Sampling from a trained generator: one seed is one image; walks between latents."""
 
 from __future__ import annotations
 

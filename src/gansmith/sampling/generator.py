@@ -1,7 +1,7 @@
-"""The one path for samples: grids, videos, metrics, reports and exports all consume these batches.
+"""Samples of a trained generator, which grids, videos, metrics, reports and exports share.
 
-One seed is one image, whatever else is sampled beside it: each seed has its own random stream, from which its
-class, where none is asked for, and its latent are drawn.
+One seed is one image, whatever the batch: each seed has its own random stream, from which the latent is drawn, and the
+class too unless it is given.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gansmith.devices import require_bytes
 from gansmith.errors import ConfigError
 from gansmith.files import replace_file
 from gansmith.images.pixels import file_kind, png_bytes, save_png, to_array, to_uint8
-from gansmith.images.sheets import grid, labelled_rows, shown_classes
+from gansmith.images.sheets import choose_classes, grid, labelled_rows
 from gansmith.models.model import GeneratorNetwork, Model
 from gansmith.types import ImageSpec, Labels, Latents, PixelArray, size_text
 
@@ -29,7 +29,7 @@ __all__ = ["Samples", "TrainedGenerator"]
 BATCH_SIZE = 64
 MOST_IMAGES = 10_000_000
 MOST_SEED = 2**63 - 1
-LONGEST_NAME = 40  # letters of a class's name in a file's
+LONGEST_NAME = 40  # characters of a class name in a file name
 NO_LETTERS = re.compile(r"[^\w.-]+")
 
 
@@ -40,7 +40,7 @@ class Samples:
     Args:
         images: uint8 [n h w c].
         labels: int64 [n], or None for an unconditional model.
-        seeds: the seed of each, or empty where they are not one seed's.
+        seeds: the seed of each image; empty if the images have no seeds.
         class_names: names of the labels.
     """
 
@@ -56,16 +56,16 @@ class Samples:
         return f"<Samples: {len(self)} images, {size_text(self.images.shape[1:3])}>"
 
     def class_name(self) -> str | None:
-        """Return the name of the class that all of them have; None if they are of several, or of none."""
+        """Return the class name if all images have one class, else None."""
         numbers = [] if self.labels is None else sorted(set(self.labels.tolist()))
         return self.class_names[numbers[0]] if len(numbers) == 1 and self.class_names else None
 
     def sheet(self) -> PixelArray:
-        """All of them on one sheet, uint8 [H W c]; a named row a class where there are several of several classes."""
+        """Return a sheet of all images, uint8 [H W c], with named rows for several images of several classes."""
         classes = [] if self.labels is None else sorted(set(self.labels.tolist()))
         if self.labels is None or not 1 < len(classes) <= len(self) // 2:
             return grid(self.images)
-        classes = [classes[i] for i in shown_classes(len(classes))]
+        classes = [classes[i] for i in choose_classes(len(classes))]
         rows = [self.images[self.labels == label] for label in classes]
         longest = min(max(len(row) for row in rows), 16)
         blank = np.full_like(self.images[:1], 255)
@@ -73,16 +73,13 @@ class Samples:
         return labelled_rows(padded, self.class_names, classes)
 
     def save(self, path: Path | str) -> Path:
-        """Write them: one sheet (``x.png``), arrays (``x.npz``), or one PNG each (a folder).
+        """Write a sheet (``x.png``), arrays (``x.npz``), or one PNG per image (a folder).
 
         Args:
-            path: decides by ``file_kind`` what is written.
+            path: the file or folder; ``file_kind`` of it decides the format.
 
         Returns:
-            what was written.
-
-        Raises:
-            ConfigError: a kind of file that is not written here.
+            The path.
         """
         kind, path = file_kind(path), Path(path)
         if kind == "png":
@@ -90,7 +87,7 @@ class Samples:
         if kind == "npz":
             path.parent.mkdir(parents=True, exist_ok=True)
             arrays = {"images": self.images} if self.labels is None else {"images": self.images, "labels": self.labels}
-            # To a path, numpy would add ".npz" where the ending has capitals.
+            # Given a path with a suffix such as ".NPZ", numpy would append ".npz".
             with replace_file(path) as unfinished, unfinished.open("wb") as file:
                 np.savez_compressed(file, allow_pickle=False, **arrays)
             return path
@@ -114,14 +111,14 @@ class Samples:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainedGenerator:
-    """A generator with what is needed to sample from it.
+    """A generator with everything needed to sample from it.
 
     Args:
-        network: on its device.
-        model: the hyper-parameters that it was made from.
-        spec: what its images are.
-        class_names: names of its labels; empty if unconditional.
-        class_counts: images of each class in its training data, which decide how often a class is drawn.
+        network: the generator, on its device.
+        model: its hyper-parameters.
+        spec: image shape and number of classes.
+        class_names: names of the classes; empty if unconditional.
+        class_counts: number of training images of each class; classes are drawn in proportion.
     """
 
     network: GeneratorNetwork
@@ -133,16 +130,17 @@ class TrainedGenerator:
     def sample(
         self, num: int = 64, *, seed: int = 0, label: int | str | None = None, truncation: float = 1.0
     ) -> Samples:
-        """Images of the seeds seed, seed + 1, ...
+        """Generate the images of the seeds ``seed``, ``seed`` + 1, ...
 
         Args:
-            num: how many.
-            seed: the first one's seed.
-            label: a class's number or name; None draws each image's class as often as the training data have it.
-            truncation: factor on the latent, in (0, 1]: less is more typical and less varied.
+            num: number of images.
+            seed: seed of the first image.
+            label: class number or name; None draws classes in the data's proportions.
+            truncation: factor of the latents, in (0, 1]; lower values give more typical and less varied images.
 
         Raises:
-            ConfigError: no such class, a label for an unconditional model, or a truncation out of range.
+            ConfigError: the class is unknown, the model is unconditional and ``label`` is given, or a number is out of
+                range.
         """
         if not 1 <= num <= MOST_IMAGES:
             raise ConfigError(f"num: {num} images cannot be sampled; expected 1 to {MOST_IMAGES:,}")
@@ -163,7 +161,7 @@ class TrainedGenerator:
         truncation: float = 1.0,
         batch_size: int = BATCH_SIZE,
     ) -> Iterator[Samples]:
-        """One image a seed, in batches; the arguments are those of ``sample``."""
+        """Yield the images of seeds in batches; the arguments are those of ``sample``."""
         if not 0 < truncation <= 1:
             raise ConfigError(f"truncation: {truncation} is out of range; expected more than 0 and at most 1")
         number = self.class_number(label)
@@ -173,7 +171,7 @@ class TrainedGenerator:
             yield self._samples(self.images(z * truncation, labels), labels, chosen)
 
     def draw(self, seeds: Sequence[int], label: int | None = None) -> tuple[Latents, Labels | None]:
-        """The latents [n z] and labels [n] of these seeds, on the CPU."""
+        """Draw the latents [n z] and labels [n] of seeds, on the CPU."""
         streams = [torch.Generator().manual_seed(seed) for seed in seeds]
         z = torch.cat([self.model.draw_latents(1, stream) for stream in streams])
         if not self.spec.num_classes:
@@ -183,15 +181,15 @@ class TrainedGenerator:
     def _draw_labels(self, streams: Sequence[torch.Generator]) -> Labels:
         if not self.class_counts:
             return torch.zeros(len(streams), dtype=torch.int64)
-        # Exponential waiting times: a class is the first of all with a probability in proportion to its count. It is
-        # what torch.multinomial does, for all images at once.
+        # Exponential waiting times: the probability that a class is first is proportional to its count. This is the
+        # algorithm of torch.multinomial, for all images at once.
         counts = torch.tensor(self.class_counts, dtype=torch.float64)
         waits = torch.stack([torch.empty_like(counts).exponential_(generator=stream) for stream in streams])
         return (counts / waits).argmax(dim=1)
 
     @torch.no_grad()
     def images(self, z: Latents, labels: Labels | None) -> PixelArray:
-        """uint8 [n h w c] of latents [n z] and labels [n]; any number of them, a batch at a time."""
+        """Generate images, uint8 [n h w c], from any number of latents [n z] and labels [n], batch by batch."""
         device = next(self.network.parameters()).device
         was_training = self.network.training
         self.network.eval()
@@ -204,21 +202,19 @@ class TrainedGenerator:
         return np.concatenate(made)
 
     def class_number(self, label: int | str | None) -> int | None:
-        """The number of a class given by its name, or by its number where no class has a number for its name.
+        """Return the number of the class with a name or number; see ``data.class_names``.
 
         Raises:
-            ConfigError: no such class, or the model knows none.
+            ConfigError: the class is unknown or had no training images, or the model is unconditional.
         """
         if label is None:
             return None
         if not self.spec.num_classes:
-            raise ConfigError(
-                f"label: {label!r} was asked for, but this model was trained without labels; leave it out"
-            )
+            raise ConfigError(f"label: got {label!r}, but this model was trained without labels; omit it")
         names = self.class_names or tuple(map(str, range(self.spec.num_classes)))
         number = find_class(names, label)
         if self.class_counts and not self.class_counts[number]:
-            raise ConfigError(f"label: class {names[number]} had no image in training, so its images mean nothing")
+            raise ConfigError(f"label: class {names[number]} had no training images; choose another class")
         return number
 
     def _samples(self, images: PixelArray, labels: Labels | None, seeds: Sequence[int]) -> Samples:

@@ -27,17 +27,17 @@ Method: TypeAlias = Literal["slerp", "lerp"]
 def walk(
     start: Float[Tensor, "z"], end: Float[Tensor, "z"], steps: int, method: Method = "slerp"
 ) -> Float32[Tensor, "{steps} z"]:
-    """Latents from one to another, both included.
+    """Return latents from one latent to another, both included.
 
     Args:
-        start: where it begins.
-        end: where it ends.
-        steps: how many, at least 2.
-        method: "slerp" turns about the origin (Shoemake 1985), so that lengths in between stay what normal latents
-            have; "lerp" goes straight.
+        start: the first latent.
+        end: the last latent.
+        steps: number of latents, at least 2.
+        method: "slerp" rotates about the origin (Shoemake 1985), which keeps the lengths typical of normal latents;
+            "lerp" is a straight line.
 
     Raises:
-        ConfigError: fewer than 2 steps, or too many.
+        ConfigError: ``steps`` is out of range.
     """
     if not 2 <= steps <= MOST_STEPS:
         raise ConfigError(f"steps: {steps} is out of range; expected 2, the two ends, to {MOST_STEPS:,}")
@@ -45,7 +45,7 @@ def walk(
     a, b = start.double(), end.double()
     cosine = torch.dot(a, b) / (a.norm() * b.norm()).clamp_min(1e-12)
     angle = torch.arccos(cosine.clamp(-1, 1))
-    if method == "lerp" or torch.sin(angle) < 1e-6:  # (anti)parallel: no plane to turn in
+    if method == "lerp" or torch.sin(angle) < 1e-6:  # parallel latents define no plane of rotation
         return ((1 - t) * a + t * b).float()
     return ((torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)).float()
 
@@ -59,15 +59,15 @@ def interpolate(
     method: Method = "slerp",
     label: int | str | None = None,
 ) -> Samples:
-    """Images on the way from one seed's latent to another's.
+    """Generate images on a walk from one seed's latent to another's.
 
     Args:
-        generator: what makes them.
-        from_seed: whose image comes first, and whose class all have unless ``label`` says another.
-        to_seed: whose latent comes last.
-        steps: images, both ends included.
-        method: as in ``walk``.
-        label: the class of all.
+        generator: the generator.
+        from_seed: seed of the first image, and of the class unless ``label`` is given.
+        to_seed: seed of the last latent.
+        steps: number of images, both ends included.
+        method: the method of ``walk``.
+        label: number or name of the class of all images; None takes the class of ``from_seed``.
     """
     z, labels = generator.draw([from_seed, to_seed], generator.class_number(label))
     if labels is not None:
@@ -78,10 +78,10 @@ def interpolate(
 
 
 def save_walk(samples: Samples, path: Path | str, fps: float = 10.0) -> Path:
-    """Write a walk: x.png in one row, x.gif or x.mp4 to and fro, or a folder of numbered PNGs."""
+    """Write a walk and return its path: x.png is one row, x.gif or x.mp4 goes back and forth, a folder gets PNGs."""
     kind = file_kind(path)
     if kind in ("gif", "mp4"):
-        frames = [grid(image[None]) for image in samples.images]  # of one image: on white and large enough to see
+        frames = [grid(image[None]) for image in samples.images]  # grids of one image: on white and enlarged
         return write_animation(_to_and_fro(frames), Path(path), fps)
     if kind == "png":
         return save_png(grid(samples.images, columns=len(samples)), Path(path))

@@ -20,7 +20,7 @@ from gansmith.component import (
 from gansmith.errors import ConfigError, tell
 from gansmith.images.pixels import on_white, save_png
 from gansmith.images.plots import plot_losses
-from gansmith.images.sheets import SheetRows, grid, num_present, shown_classes
+from gansmith.images.sheets import SheetRows, choose_classes, grid, num_present
 from gansmith.images.video import can_write_mp4, thin_frames, write_animation
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
@@ -88,7 +88,7 @@ class SampleGrid(PictureWriter):
         if not num_classes:
             images = generator.sample(self.rows * self.columns).images
             return SheetRows(images=images.reshape(self.rows, self.columns, *images.shape[1:]))
-        shown = shown_classes(num_classes, generator.class_counts)
+        shown = choose_classes(num_classes, generator.class_counts)
         z, _ = generator.draw(range(self.columns))
         labels = torch.tensor(shown).repeat_interleave(self.columns)
         images = generator.images(z.repeat(len(shown), 1), labels)

@@ -14,7 +14,7 @@ from torch import Tensor
 from gansmith.data.store import Store
 from gansmith.devices import choose_compute
 from gansmith.errors import DamagedCheckpoint, RunError, tell
-from gansmith.images.sheets import SheetRows, num_present, shown_classes
+from gansmith.images.sheets import SheetRows, choose_classes, num_present
 from gansmith.models.model import GeneratorNetwork
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
@@ -146,7 +146,7 @@ def real_rows(store: Store, spec: ImageSpec, columns: int = 8) -> SheetRows:
         white = np.full((-len(images) % columns, *images.shape[1:]), 255, np.uint8)
         return SheetRows(images=np.concatenate([images, white]).reshape(-1, columns, *images.shape[1:]))
     counts = np.bincount(store.labels, minlength=spec.num_classes).tolist()
-    rows, shown = [], shown_classes(spec.num_classes, counts)
+    rows, shown = [], choose_classes(spec.num_classes, counts)
     for label in shown:
         chosen = order[store.labels[order] == label][:columns]
         row = np.full((columns, *store.images.shape[1:]), 255, np.uint8)

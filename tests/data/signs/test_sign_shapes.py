@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gansmith.data.signs.shapes import REACH, Drawing, disc, mirrored, placed, polygon, rasterize, repaint, stroke
+from gansmith.data.signs.shapes import (
+    REACH,
+    Drawing,
+    disc,
+    flip_horizontally,
+    polygon,
+    rasterize,
+    repaint,
+    stroke,
+    transform,
+)
 
 RESOLUTION = 212  # one pixel is one hundredth of the plate's radius
 
@@ -46,15 +56,15 @@ def test_a_strokes_joint_is_round() -> None:
 
 
 def test_placed_turns_clockwise_then_scales_then_moves() -> None:
-    assert centre(placed(disc(0, -40, 10, "black"), 5, 30, scale=0.5, turn=90)) == pytest.approx((25, 30), abs=0.3)
+    assert centre(transform(disc(0, -40, 10, "black"), 5, 30, scale=0.5, turn=90)) == pytest.approx((25, 30), abs=0.3)
 
 
 def test_placed_scales_the_pen() -> None:
-    assert coverage(placed(stroke("M -40 0 L 40 0", 20, "black"), scale=0.5)).sum() == pytest.approx(400, rel=0.05)
+    assert coverage(transform(stroke("M -40 0 L 40 0", 20, "black"), scale=0.5)).sum() == pytest.approx(400, rel=0.05)
 
 
 def test_mirrored_exchanges_left_and_right() -> None:
-    assert centre(mirrored(disc(30, 10, 10, "black"))) == pytest.approx((-30, 10), abs=0.3)
+    assert centre(flip_horizontally(disc(30, 10, 10, "black"))) == pytest.approx((-30, 10), abs=0.3)
 
 
 def test_later_shapes_cover_earlier_ones() -> None:

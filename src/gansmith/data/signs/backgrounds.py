@@ -1,4 +1,4 @@
-"""What is behind the signs: sky, leaves, trunks, buildings, roads, as noise of few parts."""
+"""Backgrounds of signs: sky, leaves, trunks, buildings and roads, composed of noise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Colour: TypeAlias = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Background:
-    """A pattern, and two pairs of a dark and a light colour between which its tone chooses."""
+    """A pattern, and two pairs of a dark and a light colour, between which the tone interpolates."""
 
     pattern: Callable[[np.random.Generator, Size], Field]
     first: tuple[Colour, Colour]
@@ -29,14 +29,14 @@ class Background:
 
 
 def paint(background: Background, tone: float, detail: float, size: Size, generator: np.random.Generator) -> Planes:
-    """A background.
+    """Paint a background.
 
     Args:
-        background: which.
-        tone: in [0, 1], from its first pair of colours to its second.
-        detail: 0 leaves the mean of dark and light, 1 shows the pattern in full.
+        background: the background.
+        tone: from 0, its first pair of colours, to 1, its second.
+        detail: from 0, the mean of dark and light, to 1, the full pattern.
         size: height and width in pixels.
-        generator: of what the pattern leaves to chance.
+        generator: source of random numbers for the pattern.
     """
     first, second = (np.array(pair, np.float32) / 255 for pair in (background.first, background.second))
     dark, light = (first + tone * (second - first))[..., None, None]
@@ -55,7 +55,7 @@ def _noise(
     across: float,
     resampling: Image.Resampling = Image.Resampling.BICUBIC,
 ) -> Field:
-    """Uniform noise of so many cells per shorter side, down and across, enlarged to the picture."""
+    """Return uniform noise with numbers of cells per shorter side, down and across, enlarged to the image."""
     height, width = size
     rows, columns = (max(1, round(cells / min(size))) for cells in (down * height, across * width))
     grid = Image.fromarray(generator.random((rows, columns), dtype=np.float32))
@@ -63,7 +63,7 @@ def _noise(
 
 
 def _fall(size: Size) -> Field:
-    """0 at the top to 1 at the bottom."""
+    """Return a gradient from 0 at the top to 1 at the bottom."""
     return np.linspace(0, 1, size[0], dtype=np.float32)[:, None]
 
 

@@ -1,4 +1,4 @@
-"""The faces of GTSRB's 43 signs, in its order."""
+"""The faces of GTSRB's 43 signs, in the order of its classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from PIL import Image
 
 from gansmith.data.signs import pictograms as pictograms
 from gansmith.data.signs.pictograms import BLACK, RED, WHITE, YELLOW, lettering
-from gansmith.data.signs.shapes import Drawing, disc, mirrored, placed, polygon, rasterize, stroke
+from gansmith.data.signs.shapes import Drawing, disc, flip_horizontally, polygon, rasterize, stroke, transform
 
 __all__ = ["FACES", "face"]
 
@@ -23,7 +23,7 @@ _BARS = stroke("M -73 59 L 59 -73 M -66 66 L 66 -66 M -59 73 L 73 -59", 7, "#3c3
 
 
 def _triangle(radius: float, colour: str) -> Drawing:
-    """An upright triangle around its centroid, from which its corners are that far before they are rounded."""
+    """Return an upright triangle around its centroid; ``radius`` is the distance of its corners before rounding."""
     half, low = 0.866 * radius, 0.5 * radius
     return polygon(f"M 0 {-radius} L {half} {low} L {-half} {low}", colour, 6)
 
@@ -37,7 +37,7 @@ def _limit(text: str) -> Drawing:
 
 
 def _warning(pictogram: Drawing) -> Drawing:
-    return placed(_TRIANGLE + placed(pictogram, scale=1.06), 0, 28)
+    return transform(_TRIANGLE + transform(pictogram, scale=1.06), 0, 28)
 
 
 def _end(pictogram: Drawing) -> Drawing:
@@ -45,7 +45,7 @@ def _end(pictogram: Drawing) -> Drawing:
 
 
 def _pair(left: Drawing, right: Drawing) -> Drawing:
-    return placed(left, -32, 4) + placed(right, 32, 4)
+    return transform(left, -32, 4) + transform(right, 32, 4)
 
 
 def _diamond(radius: float, colour: str) -> Drawing:
@@ -64,7 +64,7 @@ def _octagon(radius: float, colour: str) -> Drawing:
 _CURVE_LEFT = _warning(pictograms.CURVE_LEFT)
 _TURN_RIGHT = _MANDATORY + pictograms.TURN_RIGHT
 _STRAIGHT_OR_RIGHT = _MANDATORY + pictograms.STRAIGHT_OR_RIGHT
-_KEEP_RIGHT = _MANDATORY + placed(pictograms.AHEAD, turn=135)
+_KEEP_RIGHT = _MANDATORY + transform(pictograms.AHEAD, turn=135)
 
 FACES: tuple[Drawing, ...] = (
     _limit("20"),
@@ -80,14 +80,14 @@ FACES: tuple[Drawing, ...] = (
     _PROHIBITION + _pair(pictograms.lorry(RED), pictograms.car(BLACK)),
     _warning(pictograms.RIGHT_OF_WAY),
     _diamond(96, BLACK) + _diamond(91, WHITE) + _diamond(54, YELLOW),
-    placed(_triangle(108, WHITE) + _triangle(101, RED) + _triangle(62, WHITE), 0, -27, turn=180),
+    transform(_triangle(108, WHITE) + _triangle(101, RED) + _triangle(62, WHITE), 0, -27, turn=180),
     _octagon(100, WHITE) + _octagon(93, RED) + lettering("STOP", 50, 42, 11, WHITE),
     _PROHIBITION,
     _PROHIBITION + pictograms.LORRY_SIDE,
     disc(0, 0, 100, WHITE) + disc(0, 0, 96, RED) + polygon("M -72 -17 L 72 -17 L 72 17 L -72 17", WHITE),
     _warning(pictograms.CAUTION),
     _CURVE_LEFT,
-    mirrored(_CURVE_LEFT),
+    flip_horizontally(_CURVE_LEFT),
     _warning(pictograms.DOUBLE_CURVE),
     _warning(pictograms.BUMPS),
     _warning(pictograms.SKIDDING_CAR),
@@ -101,12 +101,12 @@ FACES: tuple[Drawing, ...] = (
     _warning(pictograms.DEER),
     _end(()),
     _TURN_RIGHT,
-    mirrored(_TURN_RIGHT),
+    flip_horizontally(_TURN_RIGHT),
     _MANDATORY + pictograms.AHEAD,
     _STRAIGHT_OR_RIGHT,
-    mirrored(_STRAIGHT_OR_RIGHT),
+    flip_horizontally(_STRAIGHT_OR_RIGHT),
     _KEEP_RIGHT,
-    mirrored(_KEEP_RIGHT),
+    flip_horizontally(_KEEP_RIGHT),
     _MANDATORY + pictograms.ROUNDABOUT,
     _end(_pair(pictograms.car(_GRAY), pictograms.car(_GRAY))),
     _end(_pair(pictograms.lorry(_GRAY), pictograms.car(_GRAY))),
@@ -115,5 +115,5 @@ FACES: tuple[Drawing, ...] = (
 
 @functools.lru_cache(maxsize=len(FACES))
 def face(label: int, resolution: int) -> Image.Image:
-    """A sign's face as ``sign_shapes.draw`` paints it; kept, so not to be written to."""
+    """Return a sign's face, painted by ``shapes.rasterize``; it is cached, so do not write to it."""
     return rasterize(FACES[label], resolution)

@@ -1,4 +1,4 @@
-"""What varies from one picture of a sign to the next, and how far."""
+"""The random factors of an image of a sign, and their ranges."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ __all__ = ["FACTORS", "Free", "Scene", "Widening", "draw_factors"]
 
 @dataclass(frozen=True)
 class Widening:
-    """A range around ``rest`` that widens with the difficulty: ``rest + [low, high]`` at difficulty 1."""
+    """A range that grows with the difficulty from the value ``rest`` at 0 to ``rest + [low, high]`` at 1."""
 
     low: float
     high: float
     rest: float = 0
-    floor: float = -math.inf  # what falls below is raised to it, so that a share of the images has none of it
+    floor: float = -math.inf  # lower values are raised to it, so that some images do not have the effect
 
     def at(self, uniform: NDArray[np.float64], difficulty: float) -> NDArray[Any]:
-        """The factor's values for numbers uniform in [0, 1)."""
+        """Return the factor's values for uniform numbers in [0, 1)."""
         value = self.rest + difficulty * (self.low + uniform * (self.high - self.low))
         return np.maximum(value, self.floor)
 
 
 @dataclass(frozen=True)
 class Free:
-    """A range that is the same at any difficulty; ``whole`` takes the whole numbers below ``high``."""
+    """A range that is the same at any difficulty; with ``whole``, the whole numbers from low to below high."""
 
     low: float
     high: float
     whole: bool = False
 
     def at(self, uniform: NDArray[np.float64], difficulty: float) -> NDArray[Any]:
-        """The factor's values for numbers uniform in [0, 1)."""
+        """Return the factor's values for uniform numbers in [0, 1)."""
         value = self.low + uniform * (self.high - self.low)
         return value.astype(np.int64) if self.whole else value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """The factors of one picture; lengths are fractions of the picture's shorter side, angles clockwise."""
+    """The factors of one image; lengths are fractions of the image's shorter side, angles are clockwise."""
 
     rotation_degrees: Annotated[float, Widening(-20, 20)]
     yaw_degrees: Annotated[float, Widening(-50, 50)]  # the plate's right edge recedes where positive
@@ -80,6 +80,6 @@ FACTORS: dict[str, Widening | Free] = {
 
 
 def draw_factors(num: int, seed: int, difficulty: float) -> dict[str, NDArray[Any]]:
-    """The factors of the first ``num`` pictures, an array of [num] each; more pictures leave these as they are."""
+    """Draw the factors of ``num`` images, arrays [num] by name; a larger ``num`` does not change the first ones."""
     uniform = np.random.default_rng(seed).random((num, len(FACTORS)))
     return {name: span.at(uniform[:, column], difficulty) for column, (name, span) in enumerate(FACTORS.items())}

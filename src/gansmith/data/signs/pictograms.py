@@ -1,8 +1,8 @@
-"""What stands on the plates: lettering, arrows, vehicles, people, animals."""
+"""The pictograms of signs: lettering, arrows, vehicles, people, animals."""
 
 from __future__ import annotations
 
-from gansmith.data.signs.shapes import Drawing, disc, mirrored, placed, polygon, stroke
+from gansmith.data.signs.shapes import Drawing, disc, flip_horizontally, polygon, stroke, transform
 
 __all__ = [
     "AHEAD",
@@ -39,7 +39,7 @@ RED, YELLOW, GREEN = "#c0141f", "#f2b01c", "#149060"
 
 # --- lettering -----------------------------------------------------------------------------------------------
 
-# The pen's way through a box of 50 by 100, after the narrow upright capitals of road signs.
+# Paths of a pen in a box of 50 by 100, modelled on the narrow upright capitals of road signs.
 _GLYPHS = {
     "0": "M 0 50 L 0 30 C 0 -10 50 -10 50 30 L 50 70 C 50 110 0 110 0 70 L 0 50",
     "1": "M 0 26 L 26 2 L 26 107",
@@ -57,20 +57,20 @@ _GLYPHS = {
 
 
 def lettering(text: str, height: float, advance: float, width: float, colour: str = BLACK) -> Drawing:
-    """A word, centred.
+    """Draw a centred word.
 
     Args:
         text: characters of ``_GLYPHS``.
-        height: of the pen's way, in hundredths of the plate's radius.
-        advance: from one character to the next.
-        width: the pen's.
-        colour: the pen's.
+        height: height of the characters, in hundredths of the plate's radius.
+        advance: distance from one character to the next.
+        width: width of the pen.
+        colour: colour of the pen.
     """
     drawing: Drawing = ()
     scale = height / 100
-    for place, character in enumerate(text):
-        x = (place - (len(text) - 1) / 2) * advance - 25 * scale
-        drawing += placed(stroke(_GLYPHS[character], width / scale, colour), x, -50 * scale, scale)
+    for index, character in enumerate(text):
+        x = (index - (len(text) - 1) / 2) * advance - 25 * scale
+        drawing += transform(stroke(_GLYPHS[character], width / scale, colour), x, -50 * scale, scale)
     return drawing
 
 
@@ -78,25 +78,27 @@ def lettering(text: str, height: float, advance: float, width: float, colour: st
 
 _HEAD = polygon("M 0 -34 L 44 8 L 31 21 L 0 -8 L -31 21 L -44 8", WHITE) + polygon("M 0 -30 L 27 4 L -27 4", WHITE)
 
-AHEAD = placed(_HEAD, 0, -40) + stroke("M 0 -45 L 0 76", 22, WHITE)
-TURN_RIGHT = placed(_HEAD, 38, -28, turn=90) + stroke("M -36 70 L -36 12 C -36 -20 -16 -28 0 -28 L 42 -28", 24, WHITE)
+AHEAD = transform(_HEAD, 0, -40) + stroke("M 0 -45 L 0 76", 22, WHITE)
+TURN_RIGHT = transform(_HEAD, 38, -28, turn=90) + stroke(
+    "M -36 70 L -36 12 C -36 -20 -16 -28 0 -28 L 42 -28", 24, WHITE
+)
 STRAIGHT_OR_RIGHT = (
-    placed(_HEAD, -22, -48, 0.84)
+    transform(_HEAD, -22, -48, 0.84)
     + stroke("M -22 -50 L -22 76", 21, WHITE)
-    + placed(_HEAD, 47, 10, 0.8, turn=90)
+    + transform(_HEAD, 47, 10, 0.8, turn=90)
     + stroke("M -22 42 C -22 18 -6 10 12 10 L 48 10", 20, WHITE)
 )
-_ARC = mirrored(
+_ARC = flip_horizontally(
     stroke("M 44.1 23.5 C 34.2 42.1 13.9 52.4 -7 49.5", 18, WHITE)
-    + placed(polygon("M 0 -30 L 27 8 L -27 8", WHITE), -11, 48, turn=-75)
+    + transform(polygon("M 0 -30 L 27 8 L -27 8", WHITE), -11, 48, turn=-75)
 )
-ROUNDABOUT = _ARC + placed(_ARC, turn=120) + placed(_ARC, turn=240)
+ROUNDABOUT = _ARC + transform(_ARC, turn=120) + transform(_ARC, turn=240)
 
 # --- vehicles ------------------------------------------------------------------------------------------------
 
 
 def car(colour: str) -> Drawing:
-    """A car from behind."""
+    """Draw a car from behind."""
     return (
         polygon("M -27 12 L -27 -7 L -21 -10 L -15 -25 L 15 -25 L 21 -10 L 27 -7 L 27 12", colour, 3)
         + polygon("M -23 12 L -12 12 L -12 25 L -23 25 M 12 12 L 23 12 L 23 25 L 12 25", colour)
@@ -105,7 +107,7 @@ def car(colour: str) -> Drawing:
 
 
 def lorry(colour: str) -> Drawing:
-    """A lorry from behind."""
+    """Draw a lorry from behind."""
     return polygon("M -25 -41 L 28 -41 L 28 10 L -25 10", colour, 2) + polygon(
         "M -22 10 L -8 10 L -8 25 L -22 25 M 10 10 L 24 10 L 24 25 L 10 25", colour
     )
@@ -121,7 +123,7 @@ LORRY_SIDE = (
     + disc(33, 22, 11, BLACK)
 )
 
-# --- warnings, around the triangle's centroid: 43 to either side at y = 0, down to 36 ------------------------
+# --- warnings, around the triangle's centroid, which leaves 43 to either side at y = 0, and 36 below ---------
 
 RIGHT_OF_WAY = polygon("M 0 -44 L 19 -19 L 19 37 L 0 30 L -19 37 L -19 -19", BLACK) + polygon(
     "M -37 0 L 0 -6 L 37 0 L 37 13 L 0 9 L -37 13", BLACK
@@ -133,7 +135,7 @@ BUMPS = polygon(
     "M -46 34 L -46 24 C -34 24 -36 4 -21 4 C -6 4 -10 21 0 21 C 10 21 6 4 21 4 C 36 4 34 24 46 24 L 46 34", BLACK
 )
 SKIDDING_CAR = (
-    placed(
+    transform(
         polygon("M -25 -5 L 25 -5 L 25 10 L -25 10", BLACK, 3)
         + polygon("M -22 9 L -12 9 L -12 20 L -22 20 M 12 9 L 22 9 L 22 20 L 12 20", BLACK)
         + stroke("M -21 -5 L -14 -22 L 14 -22 L 21 -5", 6, BLACK),
@@ -164,7 +166,7 @@ _RUNNER = (
     + stroke("M -3 3 L -12 20 L -26 26 M 4 3 L 12 19 L 9 38", 10, BLACK)
     + stroke("M 5 -18 L 24 -8 M -4 -18 L -20 -4", 8, BLACK)
 )
-CHILDREN = placed(_RUNNER, -23, 15, 0.6) + placed(_RUNNER, 13, 4, 0.88)
+CHILDREN = transform(_RUNNER, -23, 15, 0.6) + transform(_RUNNER, 13, 4, 0.88)
 BICYCLE = (
     disc(-24, 17, 19, BLACK)
     + disc(24, 17, 19, BLACK)
@@ -174,7 +176,7 @@ BICYCLE = (
     + stroke("M 24 17 L 12 -19 L 22 -19 M -21 -16 L -7 -16", 5, BLACK)
 )
 _BRANCH = stroke("M 0 0 L 0 -36 M -10 -35 L 0 -25 L 10 -35", 8, BLACK)
-SNOWFLAKE = tuple(shape for turn in range(0, 360, 60) for shape in placed(_BRANCH, 0, 2, 0.93, turn))
+SNOWFLAKE = tuple(shape for turn in range(0, 360, 60) for shape in transform(_BRANCH, 0, 2, 0.93, turn))
 _LEAPING = (
     polygon("M -20 -20 L -8 -14 C 4 -8 18 -6 24 0 C 30 8 30 14 24 16 L 10 12 L -8 6 C -14 2 -14 -6 -16 -10", BLACK)
     + polygon("M -33 -17 L -22 -29 L -13 -25 L -10 -10 L -20 -14 L -28 -12", BLACK)
@@ -182,4 +184,4 @@ _LEAPING = (
     + stroke("M -10 2 L -26 6 L -36 1 M -6 5 L -20 14 L -31 12", 5, BLACK)
     + stroke("M 22 10 L 34 20 L 38 34 M 18 12 L 26 24 L 27 36", 5, BLACK)
 )
-DEER = placed(_LEAPING, 5, 5, 0.9)
+DEER = transform(_LEAPING, 5, 5, 0.9)

@@ -1,4 +1,4 @@
-"""One picture of a sign: the face seen from somewhere, before something, in some light, through some lens."""
+"""Renders an image of a sign: the face in perspective, a background, light, blur and noise."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _FADED = np.array((0.72, 0.68, 0.62), np.float32)[:, None, None]
 
 
 def render(label: int, scene: Scene, size: Size, generator: np.random.Generator) -> PixelArray:
-    """Take the picture.
+    """Render an image of a sign.
 
     Args:
-        label: the sign's class.
+        label: class of the sign.
         scene: the factors.
-        size: height and width in pixels; the sign is scaled to the shorter.
-        generator: of the background's details and the noise.
+        size: height and width in pixels; the sign is scaled to the shorter side.
+        generator: source of random numbers for the background's details and the noise.
 
     Returns:
         uint8 [h w 3].
@@ -59,7 +59,7 @@ def _background(scene: Scene, size: Size, generator: np.random.Generator) -> Pla
 
 
 def _seen(label: int, scene: Scene, size: Size) -> Planes:
-    """The face in perspective, float32 [4 h w], its colours multiplied by alpha."""
+    """Return the face in perspective, float32 [4 h w], with colours premultiplied by alpha."""
     canvas = (size[1] * _SUPERSAMPLING, size[0] * _SUPERSAMPLING)
     resolution = min(_SUPERSAMPLING * min(size), _LARGEST_FACE)
     to_face = np.linalg.inv(_homography(scene, canvas) @ _plate(resolution))
@@ -73,13 +73,13 @@ def _seen(label: int, scene: Scene, size: Size) -> Planes:
 
 
 def _plate(resolution: int) -> NDArray[np.float64]:
-    """From a face's pixels to plate radii about its centre."""
+    """Return the matrix from a face's pixels to plate radii about its centre."""
     step = 2 * REACH / resolution
     return np.array(((step, 0, -REACH), (0, step, -REACH), (0, 0, 1)))
 
 
 def _homography(scene: Scene, canvas: tuple[int, int]) -> NDArray[np.float64]:
-    """From plate radii to the pixels of a canvas of that width and height."""
+    """Return the matrix from plate radii to the pixels of a canvas of a (width, height)."""
     side = min(canvas)
     x, y, focal = canvas[0] / 2 + scene.x * side, canvas[1] / 2 + scene.y * side, scene.scale * side / 2
     camera = np.array(((focal, 0, x / _CAMERA), (0, focal, y / _CAMERA), (0, 0, 1 / _CAMERA)))
@@ -90,7 +90,7 @@ def _homography(scene: Scene, canvas: tuple[int, int]) -> NDArray[np.float64]:
 
 
 def _turn(degrees: float, axis: int, towards: int) -> NDArray[np.float64]:
-    """A rotation in space: x right, y down, z away from the camera."""
+    """Return a rotation matrix in space: x right, y down, z away from the camera."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     rotation = np.eye(3)
     rotation[[axis, towards], [axis, towards]] = cos
@@ -102,7 +102,7 @@ def _turn(degrees: float, axis: int, towards: int) -> NDArray[np.float64]:
 
 
 def _light(scene: Scene, size: Size) -> Planes:
-    """What each pixel and channel is multiplied by, float32 [3 h w]."""
+    """Return the light, by which each pixel and channel is multiplied, float32 [3 h w]."""
     stops = scene.brightness_stops + scene.gradient * _along(scene.gradient_degrees, size)
     shade = np.clip((_along(scene.shadow_degrees, size) - scene.shadow_offset) * 8 + 0.5, 0, 1)
     warmth = np.array((1 + scene.warmth, 1, 1 - scene.warmth), np.float32)
@@ -111,7 +111,7 @@ def _light(scene: Scene, size: Size) -> Planes:
 
 
 def _along(degrees: float, size: Size) -> Field:
-    """How far each pixel lies from the middle in a direction, in shorter sides, float32 [h w]."""
+    """Return each pixel's distance from the centre along a direction, in shorter sides, float32 [h w]."""
     x, y = (np.arange(edge, dtype=np.float32) - (edge - 1) / 2 for edge in (size[1], size[0]))
     angle = math.radians(degrees)
     distance: Field = (x * math.cos(angle) + y[:, None] * math.sin(angle)) / min(size)
@@ -119,10 +119,10 @@ def _along(degrees: float, size: Size) -> Field:
 
 
 def _blurred(scene: Scene, picture: Planes) -> Planes:
-    """Out of focus (a Gaussian) and moved (a line), both at once in the frequency domain."""
+    """Apply defocus (a Gaussian) and motion blur (a line) in the frequency domain."""
     height, width = picture.shape[1:]
     sigma, length = (part * min(height, width) for part in (scene.blur_sigma, scene.motion_length))
-    pad = math.ceil(3 * sigma + length / 2)  # the transform is periodic; what wraps round falls into it
+    pad = math.ceil(3 * sigma + length / 2)  # the transform is periodic; the padding takes what wraps around
     padded = np.pad(picture, ((0, 0), (pad, pad), (pad, pad)), mode="symmetric")
     x, y = np.fft.rfftfreq(width + 2 * pad), np.fft.fftfreq(height + 2 * pad)[:, None]
     angle = math.radians(scene.motion_degrees)

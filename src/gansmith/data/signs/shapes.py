@@ -1,4 +1,4 @@
-"""Flat shapes as values: written like SVG paths, placed by transforms, drawn with Pillow.
+"""Flat shapes as values: written like SVG paths, transformed, and drawn with Pillow.
 
 Coordinates are hundredths of the plate's radius: x to the right and y down, the plate's centre at 0 0.
 """
@@ -14,11 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-__all__ = ["REACH", "Drawing", "Shape", "disc", "mirrored", "placed", "polygon", "rasterize", "repaint", "stroke"]
+__all__ = [
+    "REACH",
+    "Drawing",
+    "Shape",
+    "disc",
+    "flip_horizontally",
+    "polygon",
+    "rasterize",
+    "repaint",
+    "stroke",
+    "transform",
+]
 
 Points: TypeAlias = NDArray[np.float64]  # [m 2], x and y
 
-REACH = 1.06  # a drawing shows [-REACH, REACH] plate radii, so that resampling finds the edge's outside
+REACH = 1.06  # a drawing covers [-REACH, REACH] plate radii, so that resampling sees the outside of the edge
 _OVERSAMPLING = 4  # Pillow draws without antialiasing
 _CURVE_STEPS = np.linspace(0, 1, 17)[1:, None]
 _CIRCLE = np.exp(2j * np.pi * np.arange(72) / 72).view(np.float64).reshape(-1, 2)
@@ -30,8 +41,8 @@ class Shape:
 
     Args:
         lines: polylines.
-        colour: anything Pillow reads as a colour.
-        width: the pen's; 0 fills the lines as polygons.
+        colour: a colour in Pillow's notation.
+        width: width of the pen; 0 fills the lines as polygons.
     """
 
     lines: tuple[Points, ...]
@@ -43,23 +54,23 @@ Drawing: TypeAlias = tuple[Shape, ...]  # painted in order, the first one lowest
 
 
 def polygon(path: str, colour: str, rounding: float = 0) -> Drawing:
-    """A polygon, its corners rounded by a pen of that radius, which also makes it that much larger."""
+    """Draw a polygon; a pen of the radius ``rounding`` rounds its corners and enlarges it by this radius."""
     shape = Shape(_traced(path), colour)
     return (shape, replace(shape, lines=_closed(shape.lines), width=2 * rounding)) if rounding else (shape,)
 
 
 def stroke(path: str, width: float, colour: str) -> Drawing:
-    """A line with flat ends and round joints."""
+    """Draw a line with flat ends and round joints."""
     return (Shape(_traced(path), colour, width),)
 
 
 def disc(x: float, y: float, radius: float, colour: str) -> Drawing:
-    """A filled circle."""
+    """Draw a filled circle."""
     return (Shape((_CIRCLE * radius + (x, y),), colour),)
 
 
-def placed(drawing: Drawing, x: float = 0, y: float = 0, scale: float = 1, turn: float = 0) -> Drawing:
-    """The drawing turned clockwise by ``turn`` degrees about 0 0, scaled, then moved."""
+def transform(drawing: Drawing, x: float = 0, y: float = 0, scale: float = 1, turn: float = 0) -> Drawing:
+    """Rotate a drawing clockwise by ``turn`` degrees about the origin, scale it, then move it by (x, y)."""
     cos, sin = scale * np.cos(np.radians(turn)), scale * np.sin(np.radians(turn))
     matrix = np.array([[cos, sin], [-sin, cos]])
     return tuple(
@@ -68,13 +79,13 @@ def placed(drawing: Drawing, x: float = 0, y: float = 0, scale: float = 1, turn:
     )
 
 
-def mirrored(drawing: Drawing) -> Drawing:
-    """Left and right exchanged."""
+def flip_horizontally(drawing: Drawing) -> Drawing:
+    """Mirror a drawing left to right."""
     return tuple(replace(shape, lines=tuple(line * (-1, 1) for line in shape.lines)) for shape in drawing)
 
 
 def repaint(drawing: Drawing, colour: str) -> Drawing:
-    """All in one colour."""
+    """Return a drawing in one colour."""
     return tuple(replace(shape, colour=colour) for shape in drawing)
 
 
@@ -82,11 +93,11 @@ def rasterize(drawing: Drawing, resolution: int) -> Image.Image:
     """Paint a drawing, antialiased, on a transparent square.
 
     Args:
-        drawing: what to paint.
-        resolution: the square's side in pixels, which shows ``2 * REACH`` plate radii.
+        drawing: the drawing.
+        resolution: side of the square in pixels; it covers ``2 * REACH`` plate radii.
 
     Returns:
-        An image of mode RGBa: the colours are multiplied by alpha, ready for resampling and compositing.
+        An image of mode RGBa: colours are premultiplied by alpha, for resampling and compositing.
     """
     side = resolution * _OVERSAMPLING
     image = Image.new("RGBA", (side, side))
@@ -108,12 +119,12 @@ def _paint(pen: ImageDraw.ImageDraw, points: list[tuple[float, float]], colour: 
 
 
 def _closed(lines: Iterable[Points]) -> tuple[Points, ...]:
-    """Each line back at its start and one step further, so that the first corner is joined as well."""
+    """Extend each line to its start and one point further, so that the first corner gets a joint too."""
     return tuple(np.concatenate([line, line[:2]]) for line in lines)
 
 
 def _traced(path: str) -> tuple[Points, ...]:
-    """The polylines of a path of M (start, then straight on), C (cubic curves) and L (straight)."""
+    """Return the polylines of a path with the commands M (start, then lines), C (cubic curves) and L (lines)."""
     lines: list[Points] = []
     for command, numbers in re.findall(r"([MLC])([^MLC]*)", path):
         points = np.array(numbers.split(), np.float64).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""``signs``: 43 classes after GTSRB's traffic signs, drawn at any size; nothing to download."""
+"""``signs``: drawn traffic signs of GTSRB's 43 classes, at any size and without a download."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gansmith.types import PixelArray
 
 __all__ = ["GTSRB_COUNTS", "Signs"]
 
-# How many training images GTSRB has of each class.
+# Number of GTSRB's training images of each class.
 GTSRB_COUNTS: tuple[int, ...] = (
     *(210, 2220, 2250, 1410, 1980, 1860, 420, 1440, 1410, 1470, 2010, 1320, 2100, 2160, 780),
     *(630, 420, 1110, 1200, 210, 360, 330, 390, 510, 270, 1500, 600, 240, 540, 270),
@@ -37,13 +37,13 @@ _DRAWING_MODULES = (backgrounds, faces, factors, pictograms, scenes, shapes)
 
 @dataclass(frozen=True, kw_only=True)
 class Signs(Source):
-    """Traffic signs drawn by gansmith, each image a function of the seed, its index and the difficulty.
+    """Traffic signs drawn by gansmith; each image is a function of the seed, its index and the difficulty.
 
     Args:
-        num: how many images; more images leave the first ones as they are.
-        seed: of everything that varies.
-        frequencies: as many images of each class, or shares as in GTSRB's training set.
-        difficulty: 0 clean signs seen from the front before plain backgrounds, 1 as hard as GTSRB's worst.
+        num: number of images; a larger number does not change the first images.
+        seed: seed of all random factors.
+        frequencies: class frequencies: "equal", or "gtsrb" for those of GTSRB's training set.
+        difficulty: from 0 (clean signs from the front on plain backgrounds) to 1 (as hard as GTSRB's worst images).
     """
 
     kind: ClassVar[str] = "signs"
@@ -55,7 +55,7 @@ class Signs(Source):
     difficulty: Fraction = 0.5
 
     def records(self, size: Size | None = None) -> Records:
-        """The signs, each drawn when it is read, at ``size`` or else 32x32."""
+        """Return the signs, at ``size`` or else 32x32; each is drawn when it is read."""
         size = size or (32, 32)
         shares = GTSRB_COUNTS if self.frequencies == "gtsrb" else (1,) * len(GTSRB_CLASSES)
         return _DrawnSigns(
@@ -69,7 +69,7 @@ class Signs(Source):
         )
 
     def _fingerprint(self, size: Size) -> str:
-        """Of the fields and of everything that draws: a changed drawing is another data set."""
+        """Return a digest of the fields and of the drawing code, since changed drawings are another data set."""
         digest = hashlib.sha256(f"{self!r} {size} Pillow {PIL.__version__} NumPy {np.__version__}".encode())
         for module in _DRAWING_MODULES:
             digest.update(inspect.getsource(module).encode())
@@ -90,7 +90,7 @@ class _DrawnSigns(Records):
 
 
 def _labels(num: int, shares: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The first ``num`` labels of an endless sequence in which the classes take turns by their shares."""
+    """Return the first ``num`` labels of an endless sequence that interleaves the classes by their shares."""
     parts = shares / shares.sum()
     turns = [(np.arange(math.ceil(num * part) + 1) + 0.5) / part for part in parts]
     labels = np.repeat(np.arange(len(parts), dtype=np.int64), [len(turn) for turn in turns])
