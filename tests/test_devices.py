@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -144,3 +145,84 @@ def test_freed_memory_is_kept_for_the_next_step() -> None:
         done = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, **eager})
         faults[how] = int(done.stdout)
     assert faults["kept"] < 0.1 * faults["returned"]
+
+
+# --- free memory -------------------------------------------------------------------------------------------
+
+
+def write_files(root: Path, files: dict[str, str]) -> None:
+    for name, text in {"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable: 8000 kB\n", **files}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+
+
+V2 = "sys/fs/cgroup/job/step"
+V1 = "sys/fs/cgroup/memory/docker/a"
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, 8_192_000),
+        ({"proc/self/cgroup": "0::/\n"}, 8_192_000),
+        (
+            {
+                "proc/self/cgroup": "0::/job/step\n",
+                f"{V2}/memory.max": "5000000\n",
+                f"{V2}/memory.current": "3000000\n",
+                f"{V2}/memory.stat": "anon 9\ninactive_file 500000\n",
+            },
+            2_500_000,
+        ),
+        (
+            {  # the limit of a group above it
+                "proc/self/cgroup": "0::/job/step\n",
+                f"{V2}/memory.max": "max\n",
+                f"{V2}/memory.current": "3000000\n",
+                f"{V2}/memory.stat": "anon 9\n",
+                "sys/fs/cgroup/job/memory.max": "4000000\n",
+                "sys/fs/cgroup/job/memory.current": "3900000\n",
+                "sys/fs/cgroup/job/memory.stat": "anon 9\n",
+            },
+            100_000,
+        ),
+        (
+            {
+                "proc/self/cgroup": "9:cpu,cpuacct:/docker/a\n4:memory:/docker/a\n0::/\n",
+                f"{V1}/memory.limit_in_bytes": "6000000\n",
+                f"{V1}/memory.usage_in_bytes": "5000000\n",
+                f"{V1}/memory.stat": "cache 7\ninactive_file 1\ntotal_inactive_file 2000000\n",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+                "sys/fs/cgroup/memory/memory.usage_in_bytes": "7000000\n",
+                "sys/fs/cgroup/memory/memory.stat": "",
+            },
+            3_000_000,
+        ),
+        (
+            {  # from inside of a container the group's path is that outside: only the root is there
+                "proc/self/cgroup": "4:memory:/docker/a\n",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": "6000000\n",
+                "sys/fs/cgroup/memory/memory.usage_in_bytes": "7000000\n",
+                "sys/fs/cgroup/memory/memory.stat": "",
+            },
+            0,
+        ),
+    ],
+)
+def test_free_memory_is_what_the_system_and_the_limits_of_a_container_leave(
+    files: dict[str, str], free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(tmp_path, files)
+    monkeypatch.setattr(devices, "_ROOT", tmp_path)
+    assert devices.free_bytes(CPU) == free
+
+
+def test_free_memory_may_be_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_ROOT", tmp_path)
+    assert devices.free_bytes(CPU) is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")
+def test_free_memory_of_this_machine_is_a_number() -> None:
+    free = devices.free_bytes(CPU)
+    assert free is not None and free > 2**20

@@ -6,9 +6,11 @@ import contextlib
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -29,6 +31,11 @@ __all__ = [
 
 # Constants of glibc's mallopt: when freed memory is returned to the system, and which blocks are returned at once.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+_ROOT = Path("/")
+# Of a control group: its limit, what is used, and the entry of memory.stat for pages that can be dropped.
+_V1_FILES = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+_V2_FILES = "memory.max", "memory.current", "inactive_file"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +84,45 @@ def choose_compute(device: str, precision: str) -> Compute:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Return the free memory of a device in bytes; None if unknown."""
+    """Return the free memory of a device in bytes; None if unknown.
+
+    For the CPU, it is what the system has and what the limits of a container leave, whichever is less.
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    return min((*_free_in_system(), *_free_in_control_groups()), default=None)
+
+
+def _free_in_system() -> Iterator[int]:
+    with contextlib.suppress(OSError, ValueError), (_ROOT / "proc/meminfo").open(encoding="utf-8") as file:
+        yield from (int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+
+
+def _free_in_control_groups() -> Iterator[int]:
+    """Yield what each memory limit of this process leaves: of its control group and of those above.
+
+    File pages that the system can drop at once count as free, as in MemAvailable.
+    """
+    for folder, (limit, usage, droppable) in _control_groups():
+        with contextlib.suppress(OSError, ValueError):  # "max" is no limit; a folder may be invisible from inside
+            pages = dict(line.split() for line in (folder / "memory.stat").read_text("utf-8").splitlines())
+            used = int((folder / usage).read_text("utf-8")) - int(pages.get(droppable, 0))
+            yield max(0, int((folder / limit).read_text("utf-8")) - used)
+
+
+def _control_groups() -> Iterator[tuple[Path, tuple[str, str, str]]]:
+    """Yield the folders of this process's control groups for memory, with their files' names of version 1 or 2."""
     try:
-        with open("/proc/meminfo", encoding="utf-8") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return None
+        lines = (_ROOT / "proc/self/cgroup").read_text("utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        home = _ROOT / "sys/fs/cgroup" / ("memory" if controllers else "")
+        for part in (Path(path), *Path(path).parents):
+            yield home / part.relative_to("/"), _V1_FILES if controllers else _V2_FILES
 
 
 def require_bytes(num_bytes: int, device: torch.device, where: str, what: str) -> None:

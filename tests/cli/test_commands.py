@@ -152,6 +152,15 @@ def test_data_prepare_and_check(photos: Path, capsys: pytest.CaptureFixture[str]
     assert found["sizes"] == {"20x20": 12}
 
 
+def test_a_class_without_images_is_not_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.npz"
+    names = np.array(["cat", "dog", "owl"])
+    np.savez(path, images=np.zeros((4, 8, 8, 1), np.uint8), labels=np.array([0, 0, 2, 2]), class_names=names)
+    assert "4 images, 8x8 gray, 2 classes and 1 without images: " in said(["data", "prepare", str(path)], capsys)
+    np.savez(path, images=np.zeros((4, 8, 8, 1), np.uint8))
+    assert "4 images, 8x8 gray: " in said(["data", "prepare", str(path)], capsys)
+
+
 @pytest.mark.parametrize(
     ("topic", "name"),
     [

@@ -18,8 +18,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gansmith import api
+from gansmith.data.folder import Folder
+from gansmith.data.store import prepare
 from gansmith.errors import RunError
 from gansmith.runs import RunFolder
 from gansmith.training import checkpoint, session
@@ -142,6 +145,40 @@ def test_changed_data_are_refused(tmp_path: Path) -> None:
     np.savez(path, images=np.zeros((16, 8, 8, 1), np.uint8))
     run = api.train(path, length="2 steps", run=tmp_path / "run", overrides=small())
     np.savez(path, images=np.ones((16, 8, 8, 1), np.uint8))
+    with pytest.raises(RunError, match="digest differs"):
+        api.resume(run.path, length="4 steps")
+
+
+def test_labels_that_came_later_do_not_change_an_unlabelled_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, draw = tmp_path / "photos", np.random.default_rng(0)
+    photos.mkdir()
+    for i in range(24):
+        Image.fromarray(draw.integers(0, 256, (8, 8, 3), np.uint8)).save(photos / f"{i:02}.png")
+    options = small(held_out=0.25)
+    whole = api.train(photos, length="4 steps", run=tmp_path / "whole", overrides=options)
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "stop_on_signal", stop_after(2))
+        half = api.train(photos, length="4 steps", run=tmp_path / "half", overrides=options)
+    rows = [f"{i:02}.png,{'cat' if i % 3 else 'dog'}" for i in range(24)]
+    (photos / "labels.csv").write_text("\n".join(["file,label", *rows]))
+    assert prepare(Folder(path=photos)).class_names == ("cat", "dog")
+    api.resume(half.path)
+    assert "its labels are not used, for this run began without labels" in capsys.readouterr().out
+    assert record(half.folder) == record(whole.folder)
+    measured = half.evaluate(num=8, overrides={"metrics": "kid", "extractor": "random-conv"})
+    assert measured.reference.split == "training" and "kid" in measured.values
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(photos / "00.png")
+    with pytest.raises(RunError, match="digest differs"):
+        api.resume(half.path, length="6 steps")
+
+
+def test_other_labels_are_refused(tmp_path: Path) -> None:
+    path, images = tmp_path / "pictures.npz", np.zeros((16, 8, 8, 1), np.uint8)
+    np.savez(path, images=images, labels=np.arange(16) % 2)
+    run = api.train(path, length="2 steps", run=tmp_path / "run", overrides=small(use_labels=False))
+    np.savez(path, images=images, labels=np.arange(16) // 8)
     with pytest.raises(RunError, match="digest differs"):
         api.resume(run.path, length="4 steps")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import tyro
@@ -115,7 +115,10 @@ def _without_harmful_mirror(findings: Any, config: Any) -> Any:
 
 
 def _prepare(config: Any, *, only_json: bool) -> None:
+    import numpy as np
+
     from gansmith.console import work_progress
+    from gansmith.data.class_names import describe_classes
     from gansmith.data.store import prepare
 
     with quiet_if(only_json), work_progress("preparing images") as progress:
@@ -123,7 +126,10 @@ def _prepare(config: Any, *, only_json: bool) -> None:
     if only_json:
         print_json({"path": str(store.path), "num_images": len(store), "notes": store.notes, "skipped": store.skipped})
         return
-    print(f"{len(store):,} images, {store.spec}: {store.path}")
+    classes = ""
+    if store.labels is not None:
+        classes = f", {describe_classes(np.bincount(store.labels, minlength=len(store.class_names)).tolist())}"
+    print(f"{len(store):,} images, {replace(store.spec, num_classes=0)}{classes}: {store.path}")
     for note in store.notes:
         print(note)
     for name, reason in store.skipped[:SHOWN]:

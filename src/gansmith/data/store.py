@@ -32,7 +32,7 @@ from gansmith.files import free_disk
 from gansmith.plain_json import Altered, seal, unseal
 from gansmith.types import ImageSpec, PixelArray, parse_size, size_text
 
-__all__ = ["Preparation", "Store", "note_crops", "note_frames", "prepare", "propose_spec"]
+__all__ = ["Preparation", "Store", "note_crops", "note_frames", "prepare", "propose_spec", "without_labels"]
 
 FORMAT = 2  # a store of another format is written again
 KEY = 1  # increase it when the same source and preparation give other pixels
@@ -116,6 +116,19 @@ class Store:
             return _open(path)
         except _UNUSABLE as error:
             raise DataError(f"{path}: no usable store ({error}); delete it and prepare the data again") from error
+
+
+def without_labels(store: Store) -> Store:
+    """Return a store without its labels, with the digest that its images had without labels.
+
+    Images of more than 8 bits get another digest, as the levels are part of theirs.
+    """
+    digest, step = hashlib.sha256(), max(1, 2**24 // store.images[0].nbytes)
+    for start in range(0, len(store), step):
+        digest.update(store.images[start : start + step].tobytes())
+    digest.update(str(store.images.shape).encode())
+    spec = replace(store.spec, num_classes=0)
+    return replace(store, spec=spec, labels=None, class_names=(), digest=digest.hexdigest())
 
 
 _UNUSABLE = (OSError, ValueError, KeyError, TypeError, EOFError, DataError)

@@ -23,7 +23,7 @@ from gansmith.evaluation.options import EvaluationOptions
 from gansmith.metrics.measurement import Split
 from gansmith.runs import RunFolder
 from gansmith.training.config import load_config
-from gansmith.training.data_facts import DataFacts
+from gansmith.training.data_facts import DataFacts, match_trained_data
 from gansmith.types import ImageSpec, size_text
 
 __all__ = ["CHANNELS", "Real", "Subset", "open_other_images", "open_own_images", "prepare_images"]
@@ -71,7 +71,9 @@ def open_own_images(folder: RunFolder, options: EvaluationOptions, console: Cons
         store = prepare_images(config.data, config.preparation, console)
     except DataError as error:
         raise RunError(f"{folder.path}: the images that it was trained on cannot be had ({error}); {remedy}") from error
-    if DataFacts.read(folder.data).digest != store.digest:
+    facts = DataFacts.read(folder.data)
+    store = match_trained_data(store, facts)
+    if facts.digest != store.digest:
         raise RunError(
             f"{folder.path}: the images are not those that it was trained on (their digest differs); {remedy}"
         )

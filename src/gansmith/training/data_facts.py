@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gansmith.data.store import Store
+from gansmith.data.store import Store, without_labels
 from gansmith.devices import Compute, describe_environment
 from gansmith.errors import RunError
 from gansmith.plain_json import read_json, write_json
 from gansmith.runs import RunFolder
 from gansmith.types import ImageSpec, size_text
 
-__all__ = ["DataFacts", "machine_changes", "write_environment"]
+__all__ = ["DataFacts", "machine_changes", "match_trained_data", "write_environment"]
 
 LARGEST_SIDE = 2**14  # pixels; a file that says more is damaged or means harm
 
@@ -97,6 +97,21 @@ class DataFacts:
             raise ValueError("a name is no text")
         if len(self.class_counts) != len(self.class_names):
             raise ValueError(f"{len(self.class_names)} classes, but {len(self.class_counts)} counts")
+
+
+def match_trained_data(store: Store, facts: DataFacts) -> Store:
+    """Return a store as a run knows it: without labels that the same images got after the run had begun.
+
+    Args:
+        store: the run's data, as it is prepared now.
+        facts: what the run remembers of them.
+    """
+    if facts.class_names or store.labels is None or len(store) != facts.num_images:
+        return store
+    unlabelled = without_labels(store)
+    if unlabelled.digest != facts.digest:
+        return store
+    return replace(unlabelled, notes=(*store.notes, "its labels are not used, for this run began without labels"))
 
 
 def write_environment(folder: RunFolder, compute: Compute) -> None:

@@ -93,7 +93,7 @@ def _train(
     new: bool,
 ) -> None:
     """Go through the stages."""
-    prepared = prepare_data(config)
+    prepared = prepare_data(config, None if new else DataFacts.read(folder.data))
     if not new:
         refuse_other_data(folder, prepared.facts)
     chosen = choose_config(config, prepared, compute) if new else Chosen(config=config)

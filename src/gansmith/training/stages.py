@@ -25,7 +25,7 @@ from gansmith.training import auto
 from gansmith.training.checkpoint import load_state, set_damage_aside
 from gansmith.training.checkpoint_files import Checkpoint
 from gansmith.training.config import Config
-from gansmith.training.data_facts import DataFacts, machine_changes
+from gansmith.training.data_facts import DataFacts, machine_changes, match_trained_data
 from gansmith.training.guard.probes import LEAST_HELD_OUT
 from gansmith.training.progress_bar import learning_progress, open_console
 from gansmith.training.snapshots import make_sampler
@@ -55,8 +55,12 @@ class Prepared:
     mirror_asymmetry: Callable[[], Estimate | None]
 
 
-def prepare_data(config: Config) -> Prepared:
+def prepare_data(config: Config, trained_on: DataFacts | None = None) -> Prepared:
     """Read the images, or open the store of an earlier reading, and split them; the main process reads for all.
+
+    Args:
+        config: what to train with.
+        trained_on: what a run that is continued remembers of its data; see ``match_trained_data``.
 
     Raises:
         DataError: nothing to read, or too many images cannot be read.
@@ -65,6 +69,8 @@ def prepare_data(config: Config) -> Prepared:
     console = open_console()
     with dist.main_first(), work_progress("preparing images", console) as progress:
         store = prepare(config.data, config.preparation, progress=progress)
+        if trained_on is not None:
+            store = match_trained_data(store, trained_on)
     training, held_out = split(store, config.held_out, least=ENOUGH_HELD_OUT)
     _refuse_blind_augmentation(config, len(held_out))
 
