@@ -11,23 +11,20 @@ mistakes. Writes a JSON file and a Markdown table to benchmarks/results/.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corruptions import IMAGES, commit, prepared
+from corruptions import IMAGES, prepared
 from gansmith.data.batches import split
 from gansmith.data.store import Store
-from gansmith.devices import choose_compute, describe_environment
 from gansmith.metrics.classifier import Classifier
 from gansmith.metrics.features import Features, Selection, choose_subset, extract_store
 from gansmith.metrics.fidelity import ClassCoverage
 from gansmith.metrics.metric import Estimate, MetricInputs
+from record import write_results
 
 __all__ = ["found", "main", "measured", "table"]
 
@@ -47,12 +44,7 @@ def main() -> None:
     for name in options.only.split(","):
         results += measured(name, prepared(name, options.data_root), CLASSES[name])
         print(table(results), flush=True)
-    date, environment = datetime.date.today().isoformat(), describe_environment(choose_compute("auto", "auto"))
-    about = {"date": date, "commit": commit(), "processor": environment.get("processor"), "cores": os.cpu_count()}
-    path = HERE / "results" / f"{date}-classes"
-    path.with_suffix(".json").write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
-    header = "Classes found, " + ", ".join(f"{key} {value}" for key, value in about.items())
-    path.with_suffix(".md").write_text(f"{header}; mean of {DRAWS} draws.\n\n{table(results)}\n")
+    write_results("classes", f"Classes found, mean of {DRAWS} draws", results, table)
 
 
 def measured(

@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
-import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +27,12 @@ from gansmith.component import member
 from gansmith.data import resolve
 from gansmith.data.batches import Indices, split
 from gansmith.data.store import Preparation, Store, prepare
-from gansmith.devices import choose_compute, describe_environment
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork, Selection, extract
 from gansmith.metrics.frechet import Moments, frechet_distance
 from gansmith.metrics.kernel import kernel_distance
 from gansmith.types import PixelArray
+from record import merge_result, write_results
 
 HERE = Path(__file__).parent
 DATA = {
@@ -150,8 +147,8 @@ def main() -> None:
         for extractor in options.extractors.split(","):
             if name in LABELLED or extractor != "classifier":
                 measured = measure(name, store, extractor)
-                print(table(measured), flush=True)
-                write(measured)
+                merged, facts = merge_result("corruptions", measured, place), {"seeds": f"0 to {DRAWS - 1}"}
+                write_results("corruptions", "Corrupted images", merged, page, facts)
 
 
 def prepared(name: str, root: Path) -> Store:
@@ -242,23 +239,14 @@ def kid(real: Tensor, fake: Tensor) -> float:
 # --- writing -----------------------------------------------------------------------------------------------
 
 
-def write(measured: dict[str, Any]) -> None:
-    """The figures as JSON and as tables, beside the others of the same day."""
-    date = datetime.date.today().isoformat()
-    path = HERE / "results" / f"{date}-corruptions.json"
-    known = json.loads(path.read_text())["results"] if path.exists() else []
-    results = [result for result in known if place(result) != place(measured)] + [measured]
-    results.sort(key=place)
-    environment = describe_environment(choose_compute("auto", "auto"))
-    about = {"date": date, **{key: environment[key] for key in ("processor", "cores", "threads", "precision", "torch")}}
-    path.write_text(json.dumps({**about, "seeds": list(range(DRAWS)), "results": results}, indent=1) + "\n")
-    head = f"Spoilt images, {', '.join(f'{key} {value}' for key, value in about.items())}, seeds 0 to {DRAWS - 1}."
-    path.with_suffix(".md").write_text("\n\n".join([head, summary(results), *map(table, results)]) + "\n")
-
-
 def place(result: dict[str, Any]) -> tuple[int, int]:
     """Where a result stands among the others."""
     return list(DATA).index(result["data"]), EXTRACTORS.index(result["extractor"])
+
+
+def page(results: list[dict[str, Any]]) -> str:
+    """All tables, the summary first."""
+    return "\n\n".join([summary(results), *map(table, results)])
 
 
 def summary(results: list[dict[str, Any]]) -> str:
@@ -295,12 +283,6 @@ def table(result: dict[str, Any]) -> str:
 def listed(values: list[float]) -> str:
     """Figures in a row."""
     return " · ".join(f"{value:.3g}" for value in values)
-
-
-def commit() -> str:
-    """The commit that runs."""
-    asked = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(asked, capture_output=True, text=True, cwd=HERE, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

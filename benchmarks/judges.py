@@ -11,10 +11,7 @@ of other sets and networks, stays.
 from __future__ import annotations
 
 import argparse
-import datetime
 import itertools
-import json
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,9 +21,9 @@ from unittest.mock import patch
 import numpy as np
 from scipy.stats import spearmanr
 
-from corruptions import DATA, LABELLED, all_spoilt, commit, fid, looked_at, prepared
+from corruptions import DATA, LABELLED, all_spoilt, fid, looked_at, prepared
 from gansmith.data.store import Store
-from gansmith.devices import choose_compute, describe_environment
+from record import merge_result, write_results
 
 __all__ = ["agreement", "learnt_from", "main", "measured_by", "table"]
 
@@ -49,7 +46,8 @@ def main() -> None:
             for seed in options.seeds:
                 with learnt_from(seed):
                     rows.append(measured_by(name, store, extractor))
-            write({"data": name, "extractor": extractor, "seeds": options.seeds, **agreement(rows)})
+            result = {"data": name, "extractor": extractor, "seeds": options.seeds, **agreement(rows)}
+            write_results("judges", "FID by extractors of other seeds", merge_result("judges", result, _place), table)
 
 
 @contextmanager
@@ -95,21 +93,6 @@ def agreement(measured: list[tuple[str, dict[str, float]]]) -> dict[str, Any]:
         "largest at": kinds[int(factors.max(axis=0).argmax())],
         "fids": [{kind: float(f"{value:.4g}") for kind, value in found.items()} for _, found in measured],
     }
-
-
-def write(result: dict[str, Any]) -> None:
-    """As JSON and as a table, beside the others of the same day."""
-    date = datetime.date.today().isoformat()
-    path = HERE / "results" / f"{date}-judges.json"
-    known = json.loads(path.read_text())["results"] if path.exists() else []
-    results = [each for each in known if _place(each) != _place(result)] + [result]
-    results.sort(key=_place)
-    environment = describe_environment(choose_compute("auto", "auto"))
-    about = {"date": date, "commit": commit(), "processor": environment.get("processor"), "cores": os.cpu_count()}
-    path.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
-    header = "FID by judges of other seeds, " + ", ".join(f"{key} {value}" for key, value in about.items())
-    path.with_suffix(".md").write_text(f"{header}.\n\n{table(results)}\n")
-    print(table(results), flush=True)
 
 
 def _place(result: dict[str, Any]) -> tuple[str, int]:

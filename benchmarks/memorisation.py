@@ -11,10 +11,7 @@ benchmarks/results/.
 from __future__ import annotations
 
 import argparse
-import datetime
 import io
-import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,14 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from corruptions import commit
 from gansmith.data.store import Store
-from gansmith.devices import choose_compute, describe_environment
 from gansmith.metrics.copies import Originals
 from gansmith.metrics.features import Selection, choose_subset
 from gansmith.metrics.memorisation import ALARM, AMONG_TRAINING, copies_p_value
 from gansmith.types import PixelArray
 from mirror_asymmetry import opened
+from record import write_results
 
 __all__ = ["KINDS", "alarms", "main", "measured", "table"]
 
@@ -78,12 +74,7 @@ def main() -> None:
     for name, sizes in SIZES.items():
         results += measured(name, opened(name, options.data_root), sizes)
         print(table(results), flush=True)
-    date, environment = datetime.date.today().isoformat(), describe_environment(choose_compute("auto", "auto"))
-    about = {"date": date, "commit": commit(), "processor": environment.get("processor"), "cores": os.cpu_count()}
-    path = HERE / "results" / f"{date}-memorisation"
-    path.with_suffix(".json").write_text(json.dumps({**about, "results": results}, indent=2) + "\n")
-    header = "Copies noticed, " + ", ".join(f"{key} {value}" for key, value in about.items())
-    path.with_suffix(".md").write_text(f"{header}.\n\n{table(results)}\n")
+    write_results("memorisation", "Copies noticed", results, table)
 
 
 def measured(name: str, store: Store, sizes: tuple[int, ...], pool: int = POOL) -> list[dict[str, Any]]:

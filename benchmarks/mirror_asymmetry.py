@@ -9,20 +9,16 @@ benchmarks/results/.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from corruptions import commit
 from gansmith.data import resolve
 from gansmith.data.store import Preparation, Store, prepare
-from gansmith.devices import choose_compute, describe_environment
 from gansmith.metrics.mirror_asymmetry import measure_mirror_asymmetry
+from record import write_results
 
 __all__ = ["DATA", "SEEDS", "main", "measured", "table"]
 
@@ -52,13 +48,7 @@ def main() -> None:
             for seed in range(1 if num == len(store) else SEEDS):
                 results.append({"data": name, **measured(store, num, seed)})
                 print(results[-1], flush=True)
-    date, environment = datetime.date.today().isoformat(), describe_environment(choose_compute("auto", "auto"))
-    about = {"date": date, "commit": commit(), "processor": environment.get("processor"), "cores": os.cpu_count()}
-    path = HERE / "results" / f"{date}-mirror_asymmetry"
-    path.with_suffix(".json").write_text(json.dumps({**about, "results": results}, indent=2) + "\n")
-    header = "Told from their mirror images, " + ", ".join(f"{key} {value}" for key, value in about.items())
-    path.with_suffix(".md").write_text(f"{header}.\n\n{table(results)}\n")
-    print(table(results))
+    write_results("mirror-asymmetry", "Told from their mirror images", results, table)
 
 
 def opened(name: str, root: Path) -> Store:

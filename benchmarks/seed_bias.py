@@ -10,9 +10,6 @@ uses. Writes a JSON file and a Markdown table to benchmarks/results/.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,10 +18,9 @@ import numpy as np
 from scipy import stats
 
 import gansmith
-from corruptions import commit
-from gansmith.devices import choose_compute, describe_environment
 from gansmith.evaluation.options import FIRST_SEED
 from gansmith.training.snapshots import find_snapshot
+from record import write_results
 
 __all__ = ["main", "measured", "table"]
 
@@ -46,14 +42,7 @@ def main() -> None:
         for seed in range(options.runs):
             results.append(measured("mnist", options.data_root / "mnist", Path(folder) / str(seed), seed, options.kimg))
             print(results[-1], flush=True)
-    date, environment = datetime.date.today().isoformat(), describe_environment(choose_compute("auto", "auto"))
-    about = {"date": date, "commit": commit(), "processor": environment.get("processor"), "cores": os.cpu_count()}
-    path = HERE / "results" / f"{date}-seed-bias"
-    about |= {"data": "mnist", "kimg": options.kimg}
-    path.with_suffix(".json").write_text(json.dumps({**about, "results": results}, indent=2) + "\n")
-    header = "Selected and other seeds, " + ", ".join(f"{key} {value}" for key, value in about.items())
-    path.with_suffix(".md").write_text(f"{header}.\n\n{table(results)}\n")
-    print(table(results))
+    write_results("seed-bias", "Selected and other seeds", results, table, {"data": "mnist", "kimg": options.kimg})
 
 
 def measured(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
+import json
 import runpy
 import sys
 from collections.abc import Iterator
@@ -74,6 +75,30 @@ def _found(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def module(name: str) -> ModuleType:
     return importlib.import_module(name)
+
+
+# --- writing -----------------------------------------------------------------------------------------------
+
+
+def test_results_are_written_with_their_origin_and_merged_by_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = module("record")
+    monkeypatch.setattr(record, "find_commit", lambda: "abc1234")
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    for data, value in (("b", 1), ("a", 2), ("b", 3)):
+        merged = record.merge_result("tries", {"data": data, "value": value}, lambda result: result["data"])
+        record.write_results("tries", "Tries", merged, lambda results: f"| {len(results)} |", {"seeds": "0 to 2"})
+    written, page = sorted(tmp_path.iterdir())
+    found = json.loads(written.read_text())
+    assert written.name.endswith("-tries.json") and found["results"] == [
+        {"data": "a", "value": 2},
+        {"data": "b", "value": 3},
+    ]
+    assert list(found) == ["date", "commit", "processor", "cores", "seeds", "results"] and found["commit"] == "abc1234"
+    head, table = page.read_text().split("\n\n")
+    assert head.startswith(f"Tries, date {found['date']}, commit abc1234, ") and head.endswith(", seeds 0 to 2.")
+    assert table == "| 2 |\n" and capsys.readouterr().out.endswith("| 2 |\n")
 
 
 # --- help --------------------------------------------------------------------------------------------------
