@@ -85,11 +85,11 @@ def measured(name: str, store: Store, sizes: tuple[int, ...], pool: int = POOL) 
     originals = store.images[training]
 
     found_by = Originals.of(originals)
-    real = [found_by.copied(Selection(store.images, part)) for part in (fresh, held_out)]
+    real = [found_by.find_copies(Selection(store.images, part)) for part in (fresh, held_out)]
     twins = found_by.find_copies_within(choose_subset(np.arange(len(training)), AMONG_TRAINING))
     results = []
     for kind, change in KINDS.items():
-        found = found_by.copied(change(originals[:pool]))
+        found = found_by.find_copies(change(originals[:pool]))
         for num in sizes:
             for share in SHARES:
                 if share or kind == "exact":

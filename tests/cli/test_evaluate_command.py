@@ -90,13 +90,13 @@ def test_what_cannot_be_compared_is_said(run: Path, photos: Path, capsys: pytest
     with np.load(photos) as arrays:
         np.savez(few, images=arrays["images"][:20])
     text = " ".join(said([run, few, "--against", photos, *CHEAP], capsys).split())
-    assert "#1 and #2 cannot be compared side by side: the number of generated images differs (30 and 20)" in text
+    assert "#1 and #2 are not comparable: the number of generated images differs (30 and 20)" in text
 
 
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        ([], "gansmith evaluate: nothing to judge"),
+        ([], "gansmith evaluate: nothing to measure"),
         (["nowhere"], "nowhere: does not exist; expected a run's folder"),
         (["RUN", "--metrics", "fidd"], "evaluate.metrics[0]: no metric is called 'fidd'; did you mean 'fid'?"),
         (["RUN", "--extractor", "clasifier"], "evaluate.extractor: no extractor is called 'clasifier'; did you mean"),
@@ -105,9 +105,9 @@ def test_what_cannot_be_compared_is_said(run: Path, photos: Path, capsys: pytest
             "evaluate.metrics[0].neighbours: 0 is",
         ),
         (["RUN", "--num", "1"], "evaluate.num: 1 is out of range; expected from 2 to 1000000"),
-        (["RUN", "--out", "figures.csv"], "figures.csv: figures are written as JSON; name a file x.json"),
+        (["RUN", "--out", "figures.csv"], "figures.csv: measurements are written as JSON; name a file x.json"),
         (["RUN", "--root", "."], "evaluate.root: says where the data set of --against lies"),
-        (["RUN", "--size", "16"], "evaluate.preparation: a run's own images stay as it was trained on them"),
+        (["RUN", "--size", "16"], "evaluate.preparation: a run's training images keep their shape"),
         (["RUN", "--inception", "nowhere.pt"], "nowhere.pt"),
         (["RUN", "--against", "mnits"], "did you mean 'mnist'?"),
         (["PHOTOS"], "name the real images with --against DATA"),

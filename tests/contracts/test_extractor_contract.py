@@ -179,7 +179,7 @@ def test_another_recipe_makes_another_network(name: str) -> None:
 def test_images_of_another_shape_are_refused(name: str) -> None:
     made = network(name, store_of(SPECS["RGB"]))
     with pytest.raises(
-        MetricError, match=f"images are 10x24 .width x height. RGB, but {name} was made for 16x16 RGB; give it such"
+        MetricError, match=f"images are 10x24 .width x height. RGB, but {name} takes 16x16 RGB; pass images"
     ):
         made(pixels_of(store_of(SPECS["upright"])))
 

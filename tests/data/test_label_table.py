@@ -622,6 +622,30 @@ def test_the_command_line_reads_and_names_a_table(tmp_path: Path, capsys: pytest
     assert "--data.labels_table pets.csv reads it" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("partial", "words", "remedy"),
+    [
+        ("made", [], "complete the table, or move it elsewhere to measure the samples without labels"),
+        ("real", [], "skip these images with --against.labels table, or measure without labels: --against.labels none"),
+        (
+            "other",
+            ["--held-out", "other"],
+            "--held_out.labels table, or measure without labels: --held_out.labels none",
+        ),
+    ],
+)
+def test_an_evaluation_names_its_own_options_where_a_table_is_incomplete(
+    partial: str, words: list[str], remedy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for side in ("made", "real", "other"):
+        flat(tmp_path / side, "labels.csv", csv(("id", "label"), *(ROWS[:-1] if side == partial else ROWS)))
+    named = [str(tmp_path / word) if word == "other" else word for word in words]
+    command = ["evaluate", str(tmp_path / "made"), "--against", str(tmp_path / "real"), *named]
+    assert main([*command, "--metrics", "kid", "--extractor", "random-conv"]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / partial}: labels.csv has no row for 1 of" in said and remedy in said and "--data." not in said
+
+
 def test_evaluation_says_where_the_labels_of_its_reference_are_from(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -630,7 +654,8 @@ def test_evaluation_says_where_the_labels_of_its_reference_are_from(
     command = ["evaluate", str(samples), "--against", str(path), "--metrics", "sliced-wasserstein,intra-fid"]
     assert main([*command, "--extractor", "random-conv"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "note real: pets.csv may contain labels and is not read" in shown and "needs labels (intra-fid)" in shown
+    assert "note real: pets.csv may contain labels and is not read; --against.labels_table pets.csv reads it" in shown
+    assert "needs labels (intra-fid)" in shown
     assert main([*command, "--extractor", "random-conv", "--against.labels_table", "pets.csv"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "note real: labels are from pets.csv (columns id, label)" in shown and "needs labels" not in shown

@@ -362,7 +362,7 @@ def refused(error: type[GansmithError], *words: Any, **options: Any) -> str:
 
 def test_features_that_are_not_numbers(own_run: Path) -> None:
     message = refused(MetricError, own_run, num=20, extractor=QuarterColours(broken=True))
-    assert "features of 2 of 20 images are not numbers" in message
+    assert "features of 2 of 20 images contain NaN or infinity" in message
     assert "--extractor" in message
 
 

@@ -84,7 +84,7 @@ def test_data_without_classes_are_refused(digits: Store) -> None:
         dataclasses.replace(digits, labels=None, class_names=()),
         dataclasses.replace(digits, labels=np.zeros(len(digits), np.int64)),
     ):
-        with pytest.raises(MetricError, match="digits has no two classes to tell apart; use --extractor self-super"):
+        with pytest.raises(MetricError, match="digits has fewer than two classes; use --extractor self-super"):
             SMALL.network(store, np.arange(100))
 
 
@@ -96,7 +96,7 @@ def test_a_class_without_images_is_only_never_seen(digits: Store) -> None:
 def test_with_too_few_images_its_accuracy_is_unknown(digits: Store) -> None:
     assert digits.labels is not None
     two = np.array([np.flatnonzero(digits.labels == label)[0] for label in range(2)])
-    assert SMALL.network(digits, two).note == "too few images to judge its accuracy"
+    assert SMALL.network(digits, two).note == "too few images to measure its accuracy"
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ def counted(num: int, seed: int = 0) -> Confusion:
 def test_images_are_counted_by_their_class_and_by_what_is_seen() -> None:
     found = Confusion.of(np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 2, 0]), 2)
     np.testing.assert_array_equal(found.counts, [[1, 1, 0], [1, 1, 1]])
-    np.testing.assert_array_equal(Confusion.without_mistakes(2).counts, [[ALWAYS, 0, 0], [0, ALWAYS, 0]])
+    np.testing.assert_array_equal(Confusion.without_errors(2).counts, [[ALWAYS, 0, 0], [0, ALWAYS, 0]])
 
 
 def test_shares_are_those_of_the_greatest_likelihood() -> None:
@@ -36,15 +36,15 @@ def test_shares_are_those_of_the_greatest_likelihood() -> None:
         constraints=optimize.LinearConstraint([[1, 1]], 0, 1),
     )  # fmt: skip
     expected = np.append(found.x, 1 - found.x.sum())
-    np.testing.assert_allclose(confusion.shares(seen), expected, atol=0.02)
-    assert confusion.shares(seen).sum() == pytest.approx(1)
+    np.testing.assert_allclose(confusion.estimate_shares(seen), expected, atol=0.02)
+    assert confusion.estimate_shares(seen).sum() == pytest.approx(1)
 
 
 def test_a_class_that_the_others_explain_has_no_share() -> None:
     seen = np.array([700, 200, 50, 50])  # as of the first class alone
-    shares = counted(100_000).shares(seen)
+    shares = counted(100_000).estimate_shares(seen)
     assert shares[0] > 0.97 and shares[1:].max() < 0.03
-    np.testing.assert_allclose(Confusion.without_mistakes(3).shares(seen), seen[:3] / 950, atol=1e-3)
+    np.testing.assert_allclose(Confusion.without_errors(3).estimate_shares(seen), seen[:3] / 950, atol=1e-3)
 
 
 def test_chances_are_as_often_small_as_they_say() -> None:
@@ -59,7 +59,7 @@ def test_chances_are_as_often_small_as_they_say() -> None:
         seen = np.zeros(4, np.int64)
         seen[1] = draw.poisson(num * (shares[[0, 2]] @ rates))
         seen[3] = num - seen[1]
-        chances = confusion.chances(seen, shares, np.zeros(3))
+        chances = confusion.tail_probabilities(seen, shares, np.zeros(3))
         above.append(chances[0][1])
         below.append(chances[1][1])
     for found in (above, below):
@@ -70,9 +70,9 @@ def test_chances_are_as_often_small_as_they_say() -> None:
 
 
 def test_without_mistakes_one_image_shows_a_class() -> None:
-    confusion, seen = Confusion.without_mistakes(3), np.array([99, 1, 0, 0])
-    above, below = confusion.chances(seen, confusion.shares(seen), np.zeros(3))
+    confusion, seen = Confusion.without_errors(3), np.array([99, 1, 0, 0])
+    above, below = confusion.tail_probabilities(seen, confusion.estimate_shares(seen), np.zeros(3))
     assert above[1] < 1e-6 and above[2] == pytest.approx(1)
-    above, below = confusion.chances(seen, confusion.shares(seen), np.full(3, 0.05))
+    above, below = confusion.tail_probabilities(seen, confusion.estimate_shares(seen), np.full(3, 0.05))
     assert below[1] == pytest.approx(stats.poisson.cdf(1, 5), rel=1e-3)
     assert above[1] == pytest.approx(stats.poisson.sf(0, 5), rel=1e-3)

@@ -98,12 +98,12 @@ def test_intervals_are_about_as_wide_as_chance() -> None:
 
 def test_real_images_that_are_all_alike_cannot_be_compared_with() -> None:
     for alike in (torch.ones(30, 4), drawn(15, 4, 0).repeat(2, 1)):
-        with pytest.raises(MetricError, match="the real images repeat each other in these features; choose another"):
+        with pytest.raises(MetricError, match="the features of the real images are all equal; choose another"):
             estimates(alike, drawn(30, 4, 1))
 
 
 def test_too_few_images_are_one_clear_line() -> None:
     assert all(math.isfinite(estimate.value) for estimate in estimates(drawn(20, 4, 0), drawn(20, 4, 1)).values())
     for real, fake in ((19, 40), (40, 19)):
-        with pytest.raises(MetricError, match="19 images are too few to see how varied they are; expected at least 20"):
+        with pytest.raises(MetricError, match="19 images are too few to measure their diversity; expected at least 20"):
             estimates(drawn(real, 4, 0), drawn(fake, 4, 1))

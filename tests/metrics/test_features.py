@@ -126,16 +126,18 @@ def test_unlabelled_images_and_networks_without_logits_have_none() -> None:
 
 def test_no_images_are_one_clear_line() -> None:
     for batches in ([], [noise(0)]):
-        with pytest.raises(MetricError, match="there are no images to look at; expected at least 1"):
+        with pytest.raises(MetricError, match="there are no images; expected at least 1"):
             extract(Looking(), batches)
 
 
 def test_features_that_are_no_numbers_are_one_clear_line() -> None:
     images = noise(10)
     images[[2, 5, 6]] //= 4
-    with pytest.raises(MetricError, match=r"features of 3 of 10 images are not numbers;.* choose another --extractor"):
+    with pytest.raises(
+        MetricError, match=r"features of 3 of 10 images contain NaN or infinity;.* choose another --extractor"
+    ):
         extract_batches(Broken(), [(images, None)])
-    with pytest.raises(MetricError, match="features of 1 of 2 images are not numbers"):
+    with pytest.raises(MetricError, match="features of 1 of 2 images contain NaN or infinity"):
         Features(values=torch.tensor([[0.0, 1.0], [torch.inf, 0.0]]), logits=None, labels=None, images=images[:2])
 
 

@@ -70,9 +70,11 @@ def test_both_need_a_classifier_of_these_classes(metric: LabelFidelity | ClassCo
     with pytest.raises(MetricError, match=r"^needs a classifier: .*; choose --extractor classifier$"):
         metric.measure(comparison(labelled, bare))
     broken = Features(values=labelled.values, logits=labelled.values / 0, labels=labelled.labels, images=bare.images)
-    with pytest.raises(MetricError, match="logits of the generated images are not all numbers"):
+    with pytest.raises(MetricError, match="logits of the generated images contain NaN or infinity"):
         metric.measure(comparison(labelled, broken))
-    with pytest.raises(MetricError, match="tells 4 classes apart; expected the 2 of the data: choose --extractor"):
+    with pytest.raises(
+        MetricError, match="feature extractor classifies 4 classes; expected the 2 of the data: choose --extractor"
+    ):
         metric.measure(MetricInputs(real=labelled, fake=labelled, class_names=("stop", "yield")))
 
 
@@ -156,7 +158,7 @@ def test_where_images_are_too_few_to_tell_the_interval_says_so() -> None:
 def test_without_images_that_it_has_not_learnt_from_it_says_what_mistakes_are_known_from() -> None:
     labels = np.arange(400) % 4
     note = ClassCoverage().measure(comparison(seen(labels, labels), seen(labels)))["classes_covered"].note
-    assert note == "of 4; mistakes are those on images that it may have learnt from"
+    assert note == "of 4; the error rates are from images that it may have been trained on"
 
 
 def test_images_in_which_no_class_is_clear_count_for_none() -> None:
@@ -185,5 +187,5 @@ def test_the_interval_of_the_entropy_holds() -> None:
 
 
 def test_one_class_has_no_entropy_to_compare_with() -> None:
-    with pytest.raises(MetricError, match="all real images are seen as one class; expected several"):
+    with pytest.raises(MetricError, match="all real images are predicted as one class; expected several"):
         ClassCoverage().measure(comparison(seen([1, 1, 1]), seen([0, 1, 2])))

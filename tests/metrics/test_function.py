@@ -176,7 +176,7 @@ def test_the_digest_does_not_depend_on_the_number_of_threads() -> None:
 
 @pytest.mark.usefixtures("own")
 def test_a_function_that_is_random_is_refused() -> None:
-    with pytest.raises(MetricError, match="users_features:random: returned other features of the same images when"):
+    with pytest.raises(MetricError, match="users_features:random: returned different features for the same images on"):
         network("random")
 
 
@@ -199,9 +199,9 @@ def test_other_values_are_refused(function: str, found: str) -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("users_features", "'users_features' names no function; write it as package.module:function"),
+        ("users_features", "'users_features' is not the name of a function; write it as package.module:function"),
         ("users_features:nothing", r"cannot import 'users_features:nothing' \(.*\); write it as package.module:name"),
-        ("users_features:NUMBER", "'users_features:NUMBER' is no function; expected one that turns images into"),
+        ("users_features:NUMBER", "'users_features:NUMBER' is not a function; expected one that computes features"),
         ("no_such_module:f", r"cannot import 'no_such_module:f'"),
     ],
 )

@@ -158,16 +158,18 @@ def test_another_file_is_never_run(copy: Path, server: str, cache: Path, monkeyp
     pin(content, monkeypatch, server)
     monkeypatch.setattr(torch.jit, "load", never)
     copy.write_bytes(content[:-1] + b"x")
-    with pytest.raises(DataError, match=r"a copy\.pt: sha256 is \w+, expected \w+; name a good copy with --inception"):
+    with pytest.raises(
+        DataError, match=r"a copy\.pt: sha256 is \w+, expected \w+; name an intact copy with --inception"
+    ):
         network(copy)
     Handler.content = copy.read_bytes()
-    with pytest.raises(DataError, match=r"sha256 is \w+, expected \w+\); name a good copy with --inception, or"):
+    with pytest.raises(DataError, match=r"sha256 is \w+, expected \w+\); name an intact copy with --inception, or"):
         network()
     assert not list(cache.rglob("*.pt"))
 
 
 def test_a_path_without_a_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.pt: no file is there; expected a copy of inception-2015-12-05\.pt"):
+    with pytest.raises(DataError, match=r"none\.pt: no such file; expected a copy of inception-2015-12-05\.pt"):
         network(tmp_path / "none.pt")
 
 
@@ -179,5 +181,5 @@ def test_offline_it_says_what_to_do_in_one_line(copy: Path, monkeypatch: pytest.
         network()
     message = str(failed.value)
     assert message.startswith("inception: cannot download inception-2015-12-05.pt (offline? 127.0.0.1")
-    assert message.endswith("; name a good copy with --inception, or choose another --extractor")
+    assert message.endswith("; name an intact copy with --inception, or choose another --extractor")
     assert "\n" not in message and "--root" not in message

@@ -73,5 +73,5 @@ def test_the_sides_may_be_swapped() -> None:
 def test_one_image_cannot_be_paired() -> None:
     assert KID().measure(comparison(drawn(2, 4, 0), drawn(2, 4, 1)))["kid"].interval == "asymptotic variance"
     for real, fake, whose in ((1, 2, "real"), (2, 1, "generated")):
-        with pytest.raises(MetricError, match=f"1 {whose} image cannot be paired; expected at least 2"):
+        with pytest.raises(MetricError, match=f"1 {whose} image has no pair; expected at least 2"):
             KID().measure(comparison(drawn(real, 4, 0), drawn(fake, 4, 1)))

@@ -132,7 +132,7 @@ def test_a_network_in_the_place_of_another_is_not_taken_for_it(cache: Path) -> N
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("GANSMITH_CACHE", str(tmp_path / "file"))
-    with pytest.raises(DataError, match=r"cannot be written \(.*\); make room there, or set GANSMITH_CACHE to another"):
+    with pytest.raises(DataError, match=r"cannot be written \(.*\); free disk space, or set GANSMITH_CACHE to another"):
         SMALL.network(store_of(np.arange(60) % 3), np.arange(50))
 
 

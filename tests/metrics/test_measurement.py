@@ -27,7 +27,7 @@ JUDGEMENT = Measurement(
         "fid": Estimate(value=12.5, low=11.0, high=14.0, interval="bootstrap of 100"),
         "recall": Estimate(value=0.0, low=0.0, high=0.01, interval="Wilson", note="given the manifold"),
     },
-    failures={"memorisation": "needs real images that the generator never saw"},
+    failures={"memorisation": "needs real images held out of training"},
     gansmith="0.1.0",
 )
 
@@ -84,7 +84,7 @@ def test_it_prints_a_line_for_each_value_and_each_failure() -> None:
         "runs/one: 1,000 images against 10,000 of gtsrb; extractor classifier",
         "FID (classifier)     12.5 (11 to 14)",
         "Recall (classifier)  0 (0 to 0.01)",
-        "memorisation         not computed: needs real images that the generator never saw",
+        "memorisation         not computed: needs real images held out of training",
     ]
     assert str(dataclasses.replace(JUDGEMENT, values={}, failures={})).count("\n") == 0
 
@@ -97,7 +97,7 @@ def test_in_a_notebook_it_is_a_table() -> None:
         ["metric", "value", "95 % interval", "note"],
         ["FID (classifier)", "12.5", "11 to 14", ""],
         ["Recall (classifier)", "0", "0 to 0.01", "given the manifold"],
-        ["memorisation", "not computed", "", "needs real images that the generator never saw"],
+        ["memorisation", "not computed", "", "needs real images held out of training"],
     ]
 
 
@@ -171,8 +171,8 @@ def test_what_differs_in_the_images_alone_may_be_compared() -> None:
 @pytest.mark.parametrize(
     ("part", "change", "clause"),
     [
-        ("extractor", {"name": "random-conv"}, "the feature network differs (classifier {c} and random-conv {c})"),
-        ("extractor", {"digest": "e" * 64}, "the feature network differs (classifier {c} and classifier eeeeeeee)"),
+        ("extractor", {"name": "random-conv"}, "the feature extractor differs (classifier {c} and random-conv {c})"),
+        ("extractor", {"digest": "e" * 64}, "the feature extractor differs (classifier {c} and classifier eeeeeeee)"),
         ("reference", {"digest": "e" * 64}, "the reference data differs (aaaaaaaa and eeeeeeee)"),
         ("reference", {"split": "held-out"}, "the reference split differs (training and held-out)"),
         ("reference", {"selection": "e" * 64}, "the choice of real images differs (bbbbbbbb and eeeeeeee)"),

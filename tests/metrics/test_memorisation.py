@@ -278,7 +278,7 @@ def test_what_is_missing_and_how_to_get_it_is_said_in_one_line() -> None:
         ),
         (
             MetricInputs(real=some, fake=some, training=some),
-            r"^needs real images .* never saw: name some with --held-out DATA, or train with --held_out 0.05",
+            r"^needs real images held out of training: name some with --held-out DATA, or train with --held_out 0.05",
         ),
     ]
     for missing, message in cases:

@@ -44,7 +44,7 @@ def test_it_learns_to_know_images_again(patches: Store) -> None:
     known = {}
     for kimg in (0.06, 12):
         note = dataclasses.replace(SMALL, kimg=kimg).network(patches, np.arange(400)).note
-        found = re.fullmatch(r"knows ([\d.]+)% of 40 held-out images again", note)
+        found = re.fullmatch(r"matches ([\d.]+)% of 40 held-out images", note)
         assert found is not None
         known[kimg] = float(found[1])
     assert known[12] > known[0.06] + 20
@@ -57,6 +57,6 @@ def test_it_gives_features_and_no_logits(patches: Store) -> None:
 
 
 def test_one_image_is_not_enough(patches: Store) -> None:
-    with pytest.raises(MetricError, match="patches has no two images to tell apart"):
+    with pytest.raises(MetricError, match="patches has fewer than two images"):
         SMALL.network(patches, np.arange(1))
-    assert SMALL.network(patches, np.arange(2)).note == "too few images to judge it"
+    assert SMALL.network(patches, np.arange(2)).note == "too few images to measure its accuracy"

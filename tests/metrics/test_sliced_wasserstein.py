@@ -153,5 +153,5 @@ def test_the_interval_is_about_as_wide_as_chance() -> None:
 def test_too_few_images_are_one_clear_line() -> None:
     assert np.isfinite(measured(blobs(32, 0), blobs(32, 1)).value)
     for real, fake in ((31, 50), (50, 31)):
-        with pytest.raises(MetricError, match=r"31 images are too few for their patches' distance; .* at least 32"):
+        with pytest.raises(MetricError, match=r"31 images are too few for a distance between patches; .* at least 32"):
             measured(blobs(real, 0), blobs(fake, 1))

@@ -94,7 +94,7 @@ def test_it_shows_figures_with_interval_direction_failures_and_origin(run_report
     assert "5,000 images of the best generator at 30.7 kimg, averaged weights, seeds 0 to 4,999." in text
     assert "570 real images of signs, training images (data d1d1d1d1d1d1, selection 5e5e5e5e5e5e)" in text
     assert text.count("Values marked (classifier) are not comparable with published FIDs") == 1
-    assert text.count("A classifier that learnt from another seed moved FIDs by") == 1
+    assert text.count("A classifier trained from another seed changed FIDs by") == 1
     assert "classifier: held-out accuracy 98.7 % (weights c1c1c1c1c1c1)" in text
     assert "best at 25.6 kimg, 2026-01-02: the number of generated images differs (5,000 and 1,000)" in text
 

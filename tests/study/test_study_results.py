@@ -106,7 +106,7 @@ def test_figures_seen_through_another_network_are_found(
     odd = RunFolder(folder.run(record.cells[1].title))
     odd.metrics.write_text(json.dumps(measurement(1000, {"fid": 9.0}, network="other").to_plain()) + "\n", "utf-8")
     (setting,) = collect(record, folder).settings
-    assert setting.incomparable == ("the feature network differs (e d and e other)",)
+    assert setting.incomparable == ("the feature extractor differs (e d and e other)",)
     assert "not comparable" in setting.conclusions[0].sentences[0]
 
 

@@ -27,14 +27,14 @@ __all__ = ["main"]
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Judge the images that a run makes, or images in a folder, a zip or an .npz, by any number of figures.
+    """Measure the images that a run generates, or images in a folder, a zip or an .npz.
 
-    A run is measured against what it was trained on, unless --against names other images; the figures are added to
-    its metrics.jsonl, and its images that are closest to real ones are shown in nearest.png. For images in files,
-    --against is needed, and nothing is written without --out. Images of --against are brought to the samples' size;
-    the samples are never resized. Where several are judged, each has a column.
+    A run is compared with its training images, unless --against names other images. The values are appended to its
+    metrics.jsonl, and nearest.png shows the generated images that are closest to training images. Images in files
+    need --against, and nothing is written without --out. Real images of --against are resized to the samples' size;
+    samples are never resized. Several runs or files are shown side by side.
 
-    Fields of the metrics, of the feature network and of the real images can be given too: --metrics.0.neighbours 5,
+    Fields of metrics, feature extractor and real images are options too: --metrics.0.neighbours 5,
     --extractor.width 96, --against.roi true, --preparation.fit pad.
     """
 
@@ -43,34 +43,34 @@ class EvaluateOptions:
         tyro.conf.Positional,
         tyro.conf.arg(metavar="RUN|FOLDER|FILE.npz ...", help_behavior_hint=""),
     ]
-    """one or several"""
+    """what to measure; one or several"""
     against: OptionalPath = None
     """real images: a data set's name, or a path"""
     root: OptionalPath = None
-    """where a local copy lies of the data set named by --against"""
+    """folder with a local copy of the data set of --against"""
     size: Text = None
-    """of the images of --against, to enlarge them on purpose: 64, or 48x64 for width x height"""
+    """size of the images of --against; needed only to enlarge them: 64, or 48x64 for width x height"""
     held_out: OptionalPath = None
-    """real images that the generator never saw, if not those that the run held out; for images in files, it makes
-    those of --against the training images"""
+    """real images that the generator was not trained on; default: those that the run held out. For images in files,
+    --against then counts as the training images"""
     metrics: Text = None
-    """names separated by commas (gansmith list metrics); all if not given"""
+    """names separated by commas (gansmith list metrics); default: all"""
     extractor: Text = None
-    """the feature network (gansmith list extractors); the one that suits the data if not given"""
+    """feature extractor (gansmith list extractors); default: the one that suits the data"""
     inception: OptionalPath = None
-    """the file of the network that published figures use, which is then the feature network"""
+    """file of the Inception network of published values, which then is the feature extractor"""
     num: Whole = 10_000
-    """images to make, and real ones at most"""
+    """number of images to generate, and largest number of real images"""
     seed: Whole = 1_000_000
-    """the first image's; training selects its best generator by images of smaller seeds"""
+    """of the first image; training selects its best generator with smaller seeds"""
     snapshot: Literal["best", "last"] = "best"
-    """the best generator that training kept, or that of the newest checkpoint"""
+    """best: the generator that training kept as best; last: that of the newest checkpoint"""
     ema: Averaged = True
-    """with the averaged weights"""
+    """use the averaged weights"""
     out: OptionalPath = None
-    """x.json: also write all figures there, with where they come from"""
+    """x.json: also write the measurements to this file"""
     json: OnlyJson = False
-    """print them as JSON, for another program to read"""
+    """print the measurements as JSON only"""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -104,20 +104,20 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _out(options: EvaluateOptions) -> Path | None:
-    """Where to write, settled before any work is done."""
+    """Check and return the path of --out, before any work is done."""
     if not options.what:
-        raise ConfigError("gansmith evaluate: nothing to judge; name a run, a folder of images, or an .npz")
+        raise ConfigError("gansmith evaluate: nothing to measure; name a run, a folder of images, or an .npz")
     if options.out is None:
         return None
     path = Path(options.out)
     if path.suffix.lower() != ".json":
-        raise ConfigError(f"{path}: figures are written as JSON; name a file x.json")
+        raise ConfigError(f"--out {path}: measurements are written as JSON; name a file x.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def _named(options: EvaluateOptions) -> dict[str, Any]:
-    """The options under the paths of the fields that they set."""
+    """Return the options by the paths of the fields that they set."""
     from gansmith.types import parse_size
 
     given: dict[str, Any] = {name: getattr(options, name) for name in ("num", "seed", "snapshot", "ema", "metrics")}

@@ -1,4 +1,4 @@
-"""The real images that generated ones are measured against: a run's own, or any others in the samples' shape."""
+"""The real images of an evaluation: a run's training images, or any others in the shape of the samples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from gansmith import dist
-from gansmith.console import work_progress
+from gansmith.console import print_plain, work_progress
 from gansmith.data.batches import ENOUGH_HELD_OUT, Indices, split
 from gansmith.data.folder import Folder
 from gansmith.data.source import Source
@@ -29,7 +29,7 @@ from gansmith.types import ImageSpec, size_text
 __all__ = ["CHANNELS", "Real", "Subset", "open_other_images", "open_own_images", "prepare_images"]
 
 CHANNELS: dict[int, Literal["gray", "rgb", "rgba"]] = {1: "gray", 3: "rgb", 4: "rgba"}
-SURVEYED = 128  # images whose sizes are looked at
+SURVEYED = 128  # images whose sizes are read
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,13 +42,13 @@ class Subset:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Real(Subset):
-    """What samples are measured against, before ``num`` of it are drawn.
+    """The real images of an evaluation, before ``num`` of them are drawn.
 
     Args:
         split: which part of the store this is.
-        trained_on: whether the generator is known to have learned from exactly these images.
-        held_out: real images that it never saw, or None.
-        part: what was read of the data set where that is not all of it; see ``Reference``.
+        trained_on: whether the generator is known to have been trained on exactly these images.
+        held_out: real images that it was not trained on, or None.
+        part: which part of the data set was read; see ``Reference``.
     """
 
     split: Split
@@ -58,43 +58,43 @@ class Real(Subset):
 
 
 def open_own_images(folder: RunFolder, options: EvaluationOptions, console: Console) -> Real:
-    """What a run was trained on, and what it held out.
+    """Return a run's training images, and the images that it held out.
 
     Raises:
-        RunError: its images have gone or changed.
+        RunError: the images are missing or have changed.
     """
     if options.preparation != Preparation():
-        raise ConfigError("evaluate.preparation: a run's own images stay as it was trained on them; leave it out")
+        raise ConfigError("evaluate.preparation: a run's training images keep their shape; leave it out")
     config = load_config(folder.config)
-    remedy = "bring them back, or name other images with --against DATA"
+    remedy = "restore them, or name other images with --against DATA"
     try:
         store = prepare_images(config.data, config.preparation, console)
     except DataError as error:
-        raise RunError(f"{folder.path}: the images that it was trained on cannot be had ({error}); {remedy}") from error
+        raise RunError(f"{folder.path}: its training images cannot be read ({error}); {remedy}") from error
     facts = DataFacts.read(folder.data)
     store = match_trained_data(store, facts)
     if facts.digest != store.digest:
-        raise RunError(
-            f"{folder.path}: the images are not those that it was trained on (their digest differs); {remedy}"
-        )
+        raise RunError(f"{folder.path}: its training images have changed (their digest differs); {remedy}")
     training, rest = split(store, config.held_out, least=ENOUGH_HELD_OUT)
     held_out = Subset(store=store, indices=rest) if len(rest) else None
     if options.held_out is not None:
-        held_out = _in_shape(options.held_out, store.spec, options, console)
+        held_out = _read_in_shape("held_out", options.held_out, store.spec, options, console)
     return Real(store=store, indices=training, split="training", trained_on=True, held_out=held_out)
 
 
 def open_other_images(
     source: Source, spec: ImageSpec, options: EvaluationOptions, console: Console, *, trained_on: bool = False
 ) -> Real:
-    """All images of a source, in the shape of the samples.
+    """Return all images of a source in the shape of the samples.
 
     Raises:
-        MetricError: they cannot be brought to it, or only by enlarging them, which nobody has asked for.
+        MetricError: they cannot be converted to that shape, or only by enlarging them without ``--size``.
         DataError: they cannot be read.
     """
-    part = _in_shape(source, spec, options, console)
-    held_out = None if options.held_out is None else _in_shape(options.held_out, spec, options, console)
+    part = _read_in_shape("against", source, spec, options, console)
+    held_out = None
+    if options.held_out is not None:
+        held_out = _read_in_shape("held_out", options.held_out, spec, options, console)
     return Real(
         store=part.store,
         indices=part.indices,
@@ -106,7 +106,7 @@ def open_other_images(
 
 
 def _part_read(source: Source) -> str:
-    """Which split or sub-folder of a source is read, in words; empty if all of it is."""
+    """Return which split or sub-folder of a source is read, in words; "" if all of it is."""
     named = getattr(source, "split", "auto")
     if named != "auto":
         return "" if named == "all" else f"its split '{named}'"
@@ -117,23 +117,40 @@ def _part_read(source: Source) -> str:
 
 
 def prepare_images(source: Source, preparation: Preparation, console: Console) -> Store:
-    """``prepare``, by the main process first, with a bar."""
+    """Call ``prepare`` on the main process first; shows a progress bar."""
     with dist.main_first(), work_progress("preparing images", console) as progress:
         return prepare(source, preparation, progress=progress)
 
 
-def _in_shape(source: Source, spec: ImageSpec, options: EvaluationOptions, console: Console) -> Subset:
+def _read_in_shape(
+    option: str, source: Source, spec: ImageSpec, options: EvaluationOptions, console: Console
+) -> Subset:
+    """Read a source that an option names; messages name the fields of that option."""
+    try:
+        return _in_shape(option, source, spec, options, console)
+    except DataError as error:
+        raise DataError(_name_option(str(error), option)) from error
+
+
+def _name_option(message: str, option: str) -> str:
+    """Replace training's options in a message about a data set by those of an evaluation."""
+    return message.replace("train without labels", "measure without labels").replace("--data.", f"--{option}.")
+
+
+def _in_shape(option: str, source: Source, spec: ImageSpec, options: EvaluationOptions, console: Console) -> Subset:
     preparation = options.preparation
     if preparation.size is None:
         _refuse_to_enlarge(source, spec)
         preparation = dataclasses.replace(preparation, size=(spec.height, spec.width))
     store = prepare_images(source, preparation, console)
     for note in store.notes:
-        console.print(f"note  {store.title}: {note}", highlight=False, soft_wrap=True, markup=False)
+        print_plain(console, f"note  {store.title}: {_name_option(note, option)}")
     wanted, found = (dataclasses.replace(each, num_classes=0) for each in (spec, store.spec))
     if wanted != found:
         remedy = f"--size {spec.width}x{spec.height} --preparation.channels {CHANNELS[spec.channels]}"
-        raise MetricError(f"the samples are {wanted}, but {store.title} is {found}; bring both to one with {remedy}")
+        raise MetricError(
+            f"the samples are {wanted}, but {store.title} is {found}; convert the real images with {remedy}"
+        )
     return Subset(store=store, indices=np.arange(len(store)))
 
 
@@ -145,5 +162,5 @@ def _refuse_to_enlarge(source: Source, spec: ImageSpec) -> None:
         height, width = np.median([fact.size for fact in smaller], axis=0).astype(int).tolist()
         raise MetricError(
             f"the samples are {size_text((spec.height, spec.width))}, but most images of {source.title} are smaller, "
-            f"some {size_text((height, width))}; to enlarge them on purpose, say --size {spec.width}x{spec.height}"
+            f"some {size_text((height, width))}; to enlarge them on purpose, add --size {spec.width}x{spec.height}"
         )

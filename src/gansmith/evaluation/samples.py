@@ -82,8 +82,11 @@ def open_samples(path: Path, options: EvaluationOptions, console: Console) -> St
         DataError: a file cannot be read.
         MetricError: the samples have several sizes.
     """
-    source = resolve(str(path.absolute()))
-    records = source.records()
+    try:
+        source = resolve(str(path.absolute()))
+        records = source.records()
+    except DataError as error:
+        raise _without_options(error) from error
     facts, failed = survey(
         records, range(len(records))
     )  # all of them, since one of another size would be resized silently
@@ -101,6 +104,13 @@ def open_samples(path: Path, options: EvaluationOptions, console: Console) -> St
     if preparation.channels == "auto":
         preparation = dataclasses.replace(preparation, channels=CHANNELS[propose_channels(facts)])
     return prepare_images(source, preparation, console)
+
+
+def _without_options(error: DataError) -> DataError:
+    """Replace remedies that are options of training, which samples do not have."""
+    before, option, _ = str(error).partition("--data.")
+    remedy = "complete the table, or move it elsewhere to measure the samples without labels"
+    return DataError(f"{before.rpartition('; ')[0] or before}; {remedy}") if option else error
 
 
 def describe_samples(path: str, fake: Features, snapshot: Snapshot | None = None, seed: int = 0) -> Generated:

@@ -1,4 +1,4 @@
-"""Measurements as a person reads them: where the figures come from, the figures, and what must not be compared."""
+"""Prints measurements: where the values come from, the values, and which ones are not comparable."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from gansmith.metrics.metric import Estimate, Metric
 __all__ = ["show_measurements"]
 
 SPLITS = {"training": "the training part", "held-out": "the part held out", "all": "the whole set"}
-NEEDS = "needs "  # how a metric's error begins where it is not applicable, as "needs labels: the real images have none"
+NEEDS = "needs "  # start of a metric's error if it does not apply, as "needs labels: the real images have none"
 
 
 def show_measurements(
     measurements: Sequence[Measurement], metrics: Sequence[Metric], console: Console, took: str = ""
 ) -> None:
-    """Print measurements by the same metrics: one with intervals and notes, several side by side.
+    """Print measurements of the same metrics: one with intervals and notes, several side by side.
 
     Args:
         measurements: at least one.
-        metrics: what was measured.
-        console: where to.
-        took: how long it was measured, for the last line of where the figures come from; or empty.
+        metrics: the metrics that were measured.
+        console: where to print.
+        took: duration, for the last line of the origins; or "".
     """
     numbered = len(measurements) > 1
     called = {f"#{number}" if numbered else "": each for number, each in enumerate(measurements, start=1)}
@@ -52,11 +52,11 @@ def show_measurements(
 
 
 def _by(name: str) -> str:
-    """The name that one of several goes by; a single one needs none."""
+    """Return a prefix with the name of one of several measurements; "" for a single one."""
     return f"{name}: " if name else ""
 
 
-# --- where the figures come from ---------------------------------------------------------------------------
+# --- origins -----------------------------------------------------------------------------------------------
 
 
 def _origins(called: Mapping[str, Measurement]) -> Iterator[tuple[str, str]]:
@@ -66,7 +66,7 @@ def _origins(called: Mapping[str, Measurement]) -> Iterator[tuple[str, str]]:
 
 
 def _line(what: str, said: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """One line if the same is said of all, else one each."""
+    """Yield one line if all measurements have the same text, else one for each."""
     if len(set(said.values())) == 1:
         said = {"": next(iter(said.values()))}
     for name, text in said.items():
@@ -92,7 +92,7 @@ def _extractor(extractor: ExtractorFacts) -> str:
     return f"{extractor.name}{note}; digest {extractor.digest[:8]}"
 
 
-# --- the figures -------------------------------------------------------------------------------------------
+# --- values ------------------------------------------------------------------------------------------------
 
 
 def _single(measurement: Measurement, metrics: Sequence[Metric]) -> Table:
@@ -143,11 +143,11 @@ def _number(value: float, digits: int = 4) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
 
 
-# --- what is to be said beside them ------------------------------------------------------------------------
+# --- remarks -----------------------------------------------------------------------------------------------
 
 
 def _failures(called: Mapping[str, Measurement]) -> Iterator[str]:
-    """Each reason once, with the names of all that it holds for."""
+    """Yield each reason once, with the names of all measurements that it holds for."""
     found: dict[tuple[str, str], list[str]] = {}
     for name, measurement in called.items():
         for metric, why in measurement.failures.items():
@@ -158,7 +158,7 @@ def _failures(called: Mapping[str, Measurement]) -> Iterator[str]:
 
 
 def _skipped(called: Mapping[str, Measurement]) -> Iterator[str]:
-    """What is not applicable, by what is missing: "skipped: 2 metrics need labels (intra-fid, label-fidelity): why"."""
+    """Yield lines such as "skipped: 2 metrics need labels (intra-fid, label-fidelity): why"."""
     found: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
     for name, measurement in called.items():
         for what, (metrics, why) in _needs(measurement).items():
@@ -170,7 +170,7 @@ def _skipped(called: Mapping[str, Measurement]) -> Iterator[str]:
 
 
 def _needs(measurement: Measurement) -> dict[str, tuple[list[str], dict[str, None]]]:
-    """What is missing, with the metrics that need it and the reasons why it is."""
+    """Return what is missing, with the metrics that need it and the reasons."""
     found: dict[str, tuple[list[str], dict[str, None]]] = {}
     for metric, failure in measurement.failures.items():
         if failure.startswith(NEEDS):
@@ -182,7 +182,7 @@ def _needs(measurement: Measurement) -> dict[str, tuple[list[str], dict[str, Non
 
 
 def _unpublished(called: Mapping[str, Measurement], metrics: Sequence[Metric]) -> Iterator[str]:
-    """One line if a value has a published namesake that another feature network measures."""
+    """Yield a warning if papers report one of the values with another feature extractor."""
     published = {name for metric in metrics for name, quantity in metric.quantities.items() if quantity.published}
     own = [each for each in called.values() if each.extractor.name != PUBLISHED_EXTRACTOR]
     if any(published & each.values.keys() for each in own):
@@ -194,4 +194,4 @@ def _warnings(called: Mapping[str, Measurement]) -> Iterator[str]:
     for (one, first), (other, second) in itertools.combinations(called.items(), 2):
         reasons = list_differences(first, second)
         if reasons:
-            yield f"{one} and {other} cannot be compared side by side: {'; '.join(reasons)}"
+            yield f"{one} and {other} are not comparable: {'; '.join(reasons)}"

@@ -1,4 +1,4 @@
-"""The convolutional network behind our own extractors: small, for images of any size, and cheap on a processor."""
+"""The convolutional network of our own extractors: small, for images of any size, and fast on a CPU."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from gansmith.types import Images, ImageSpec, Pixels
 
 __all__ = ["Backbone", "BackboneNetwork", "seed_weights"]
 
-SIDE = 40  # pixels; the first layer thins out larger images, so that the cost stays bounded
+SIDE = 40  # pixels; for larger images the stride of the first layer grows, which bounds the cost
 WEIGHTS_SEED = 0
 
 
 @contextmanager
 def seed_weights() -> Iterator[None]:
-    """Networks made in this block get the same weights each time, and nobody else's random numbers change."""
+    """Give networks created in this block the same weights each time; other random numbers do not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(WEIGHTS_SEED)
         yield
 
 
 class Backbone(nn.Module):
-    """Images to features: three halvings, the mean of each map of the last layer, and logits where there are classes.
+    """Computes features: three halvings of the resolution and the mean of each channel of the last layer.
 
-    The first weights are always the same.
+    It also computes logits if there are classes. The initial weights are always the same.
 
     Args:
         spec: of the images; any height, width and number of channels.
-        width: maps of the second layer; the first has half as many, the fourth twice as many.
-        num_features: maps of the last layer, d.
-        num_classes: of the logits, k; 0 for none.
+        width: channels of the second layer; the first has half as many, the fourth twice as many.
+        num_features: channels of the last layer, d.
+        num_classes: number of logits, k; 0 for none.
     """
 
     def __init__(self, spec: ImageSpec, *, width: int, num_features: int, num_classes: int = 0) -> None:
@@ -50,7 +50,7 @@ class Backbone(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Images) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"] | None]:
-        """Features and logits, float32."""
+        """Return features and logits, float32."""
         features = self.layers(images).float().mean(dim=(2, 3))
         return features, None if self.head is None else self.head(features).float()
 
@@ -74,14 +74,14 @@ def _layer(channels: int, maps: int, kernel: int = 3, stride: int = 1) -> list[n
 
 
 class BackboneNetwork(FeatureNetwork):
-    """A backbone ready to be used, in float32, on a device.
+    """A trained backbone, in float32.
 
     Args:
         name: of the extractor.
-        backbone: the network; it is moved to the device and no longer learns.
-        spec: the images that it takes.
+        backbone: the network; it is moved to the device, and its parameters no longer require gradients.
+        spec: shape of the images that it takes.
         device: where it computes.
-        note: how good it is, in one clause.
+        note: its quality, in one clause.
     """
 
     def __init__(self, name: str, backbone: Backbone, spec: ImageSpec, device: torch.device, note: str) -> None:
@@ -92,10 +92,10 @@ class BackboneNetwork(FeatureNetwork):
         self.num_classes = 0 if backbone.head is None else backbone.head.out_features
 
     def __call__(self, pixels: Pixels) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"] | None]:
-        """Features and logits; see ``FeatureNetwork``."""
+        """Return features and logits; see ``FeatureNetwork``."""
         _, channels, height, width = pixels.shape
         given = ImageSpec(height=height, width=width, channels=channels)
         if given != self.spec:
-            raise MetricError(f"images are {given}, but {self.name} was made for {self.spec}; give it such images")
+            raise MetricError(f"images are {given}, but {self.name} takes {self.spec}; pass images of that shape")
         found: tuple[Tensor, Tensor | None] = self.backbone(to_float(pixels.to(self.device)))
         return found

@@ -1,4 +1,4 @@
-"""Classes as metrics see them: asked for, predicted by a classifier, and by their names in what is said about them."""
+"""Classes of images: requested, predicted by a classifier, and named in messages."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["name_classes", "predict_classes", "require_labels", "require_logits"
 
 
 def require_labels(features: Features, whose: str, class_names: Sequence[str], missing: str = "") -> NDArray[np.int64]:
-    """The classes that the images have or were made for, int64 [n].
+    """Return the classes that the images have or were generated for, int64 [n].
 
     Args:
         features: of the images.
         whose: "real" or "generated", for the message.
-        class_names: of the classes that there can be; empty where nobody knows them.
+        class_names: of all classes; empty if they are unknown.
         missing: why the images have no labels, for the message; a general reason if empty.
 
     Raises:
-        MetricError: they have none, or some that there cannot be.
+        MetricError: the images have no labels, or a label is out of range.
     """
     labels = features.labels
     if labels is None:
@@ -35,7 +35,7 @@ def require_labels(features: Features, whose: str, class_names: Sequence[str], m
     if class_names and not 0 <= labels.min() <= labels.max() < len(class_names):
         raise MetricError(
             f"labels of the {whose} images reach from {labels.min()} to {labels.max()}; expected 0 to "
-            f"{len(class_names) - 1}: judge them against the data that they were made from"
+            f"{len(class_names) - 1}: compare them with the data that the generator was trained on"
         )
     return labels
 
@@ -44,31 +44,31 @@ def require_logits(features: Features, whose: str, class_names: Sequence[str]) -
     """Return a classifier's logits of the images; the arguments are those of ``require_labels``.
 
     Raises:
-        MetricError: the feature network classifies nothing, or not these images.
+        MetricError: the feature extractor is no classifier, or its logits contain NaN or infinity.
     """
     logits = features.logits
     if logits is None:
         if class_names:
-            raise MetricError("needs a classifier: this feature network is none; choose --extractor classifier")
+            raise MetricError("needs a classifier: this feature extractor is none; choose --extractor classifier")
         raise MetricError("needs labels: the real images have none, so no classifier can be trained on them")
     if not bool(torch.isfinite(logits).all()):
         raise MetricError(
-            f"logits of the {whose} images are not all numbers; the feature network does not fit these images: "
+            f"logits of the {whose} images contain NaN or infinity; the feature extractor does not fit these images: "
             "choose another --extractor"
         )
     return logits
 
 
 def predict_classes(features: Features, whose: str, class_names: Sequence[str]) -> NDArray[np.int64]:
-    """The class that a classifier of these classes sees in each image, int64 [n].
+    """Return the class that the classifier predicts for each image, int64 [n].
 
     Raises:
-        MetricError: the feature network is no classifier, or one of other classes.
+        MetricError: the feature extractor is no classifier, or a classifier of other classes.
     """
     logits = require_logits(features, whose, class_names)
     if class_names and logits.shape[1] != len(class_names):
         raise MetricError(
-            f"the feature network tells {logits.shape[1]:,} classes apart; expected the {len(class_names):,} of the "
+            f"the feature extractor classifies {logits.shape[1]:,} classes; expected the {len(class_names):,} of the "
             "data: choose --extractor classifier"
         )
     found: NDArray[np.int64] = logits.argmax(1).numpy()
@@ -76,7 +76,7 @@ def predict_classes(features: Features, whose: str, class_names: Sequence[str]) 
 
 
 def name_classes(numbers: Sequence[int], class_names: Sequence[str], most: int = 3) -> str:
-    """Some classes in words: "stop, yield, go and 4 more"."""
+    """Return the names of some classes: "stop, yield, go and 4 more"."""
     words = [class_names[number] if class_names else f"class {number}" for number in numbers[:most]]
     rest = len(numbers) - len(words)
     return ", ".join(words) + (f" and {rest} more" if rest else "")

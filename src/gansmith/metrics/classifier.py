@@ -1,4 +1,4 @@
-"""A small network that learns to tell the data's own classes apart: the default where there are labels."""
+"""A small classifier of the data's own classes: the default extractor for labelled data."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from gansmith.types import Batch, Pixels
 
 __all__ = ["Classifier"]
 
-SHIFT = 1 / 16  # of a side; images are never mirrored, for digits and signs would become others
+SHIFT = 1 / 16  # of a side; images are never mirrored, which would change the class of digits and signs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier(Extractor):
-    """Features of a network that learnt to tell the data's classes apart, once; it gives logits too.
+    """Features and logits of a classifier that is trained once on the data's classes.
 
-    It does not learn from a tenth of the training images, whole groups of them, which judge it instead.
+    A tenth of the training images, in whole groups, is held out to measure its accuracy.
 
     Args:
-        width: maps of the second layer; see ``Backbone``.
-        num_features: d; metrics that estimate a covariance for each class want few.
-        kimg: thousands of images that it learns from, repetitions counted; small data sets are seen 30 times.
+        width: channels of the second layer; see ``Backbone``.
+        num_features: d; metrics that estimate a covariance per class need a small d.
+        kimg: length of training, in thousands of images with repetitions; at most 30 passes over the data.
     """
 
     width: Annotated[int, Between(1, 1024)] = 48
@@ -49,49 +49,49 @@ class Classifier(Extractor):
     def network(self, store: Store, training: Indices, progress: Progress | None = None) -> BackboneNetwork:
         """See ``Extractor.network``."""
         if store.labels is None or len(np.unique(store.labels[training])) < 2:
-            raise MetricError(
-                f"classifier: {store.title} has no two classes to tell apart; use --extractor self-supervised"
-            )
+            raise MetricError(f"classifier: {store.title} has fewer than two classes; use --extractor self-supervised")
         num_classes = len(store.class_names)
         backbone = Backbone(store.spec, width=self.width, num_features=self.num_features, num_classes=num_classes)
 
-        learnt, judged = split_validation(store, training)
+        learnt, validation = split_validation(store, training)
 
-        def teach(device: torch.device) -> str:
+        def train(device: torch.device) -> str:
             draw = torch.Generator().manual_seed(LEARNING_SEED)
 
             def loss(batch: Batch) -> Tensor:
                 assert batch.labels is not None
-                _, logits = backbone(to_float(_shifted(batch.images, draw).to(device)))
+                _, logits = backbone(to_float(_shift(batch.images, draw).to(device)))
                 return F.cross_entropy(logits, batch.labels.to(device))
 
             fit(backbone.to(device), loss, store, learnt, self.kimg, progress)
-            return _accuracy(BackboneNetwork("classifier", backbone, store.spec, device, ""), store, judged)
+            return _describe_accuracy(
+                BackboneNetwork("classifier", backbone, store.spec, device, ""), store, validation
+            )
 
-        network = train_once(self, store, training, backbone, teach)
-        network.validation = judged if len(judged) else None
+        network = train_once(self, store, training, backbone, train)
+        network.validation = validation if len(validation) else None
         return network
 
 
-def _shifted(pixels: Pixels, draw: torch.Generator) -> Pixels:
-    """Each image moved by up to a sixteenth of its sides; its edge is continued."""
+def _shift(pixels: Pixels, draw: torch.Generator) -> Pixels:
+    """Shift each image by up to a sixteenth of its sides; repeat its edge pixels."""
     n, _, height, width = pixels.shape
-    rows, columns = _moved(n, height, draw), _moved(n, width, draw)
+    rows, columns = _draw_shifts(n, height, draw), _draw_shifts(n, width, draw)
     images = pixels.permute(0, 2, 3, 1)
     moved = images[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
     return moved.permute(0, 3, 1, 2)
 
 
-def _moved(n: int, side: int, draw: torch.Generator) -> Int64[Tensor, "n side"]:
+def _draw_shifts(n: int, side: int, draw: torch.Generator) -> Int64[Tensor, "n side"]:
     most = round(side * SHIFT)
     shifts = torch.randint(-most, most + 1, (n, 1), generator=draw)
     return (torch.arange(side) + shifts).clamp(0, side - 1)
 
 
-def _accuracy(network: BackboneNetwork, store: Store, judged: Indices) -> str:
-    if not len(judged):
-        return "too few images to judge its accuracy"
-    _, logits = extract(network, Selection(store.images, judged).batches())
+def _describe_accuracy(network: BackboneNetwork, store: Store, validation: Indices) -> str:
+    if not len(validation):
+        return "too few images to measure its accuracy"
+    _, logits = extract(network, Selection(store.images, validation).batches())
     assert logits is not None and store.labels is not None
-    right = logits.argmax(dim=1).numpy() == store.labels[judged]
-    return f"held-out accuracy {right.mean():.1%}"
+    correct = logits.argmax(dim=1).numpy() == store.labels[validation]
+    return f"held-out accuracy {correct.mean():.1%}"

@@ -1,4 +1,4 @@
-"""How far each image is from being a copy of a training image that was shifted, mirrored, recoloured or compressed."""
+"""Find copies of training images, also if shifted, mirrored, recoloured or compressed."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from gansmith.types import PixelArray
 
 __all__ = ["COPY", "Originals"]
 
-COPY = 0.2  # of the training image's contrast: so little may a copy differ from it
+COPY = 0.2  # of the training image's contrast: largest difference of a copy
 MOST_SIDE = 64  # pixels: larger images are compared after averaging blocks of pixels
 FREQUENCIES = 8  # of the descriptor, in each direction
 CANDIDATES = 8  # training images that each image is compared with
 REACH = 8  # a copy is shifted by at most this part of a side
-RECOLOURED = 16.0  # of 255: how far a copy's colour may be off, but never by more than half of the contrast
+RECOLOURED = 16.0  # of 255: largest difference of a copy's mean colour, but at most half of the contrast
 BATCH_SIZE = 256
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Originals:
-    """Training images, and what finds those that an image may be a copy of.
+    """Training images with descriptors that find those that an image may be a copy of.
 
     Args:
-        images: what may have been copied.
-        descriptors: of each, the same for mirrored images and nearly so for shifted ones.
+        images: the training images.
+        descriptors: one of each, equal for mirrored images and nearly equal for shifted ones.
         most_side: pixels; larger images are compared after averaging blocks of pixels.
         num_candidates: training images that each image is compared with.
     """
@@ -44,13 +44,13 @@ class Originals:
 
     @classmethod
     def of(cls, images: ImageSequence, *, most_side: int = MOST_SIDE, num_candidates: int = CANDIDATES) -> Originals:
-        """Prepare these training images, at least one."""
+        """Compute the descriptors of these training images, at least one."""
         found = _descriptors(images, most_side)
         return cls(images=images, descriptors=found, most_side=most_side, num_candidates=num_candidates)
 
-    def copied(self, images: ImageSequence, neighbours: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
-        """Return which images differ from a training image by at most ``COPY``; see ``differences``."""
-        return self.differences(images, neighbours) <= COPY
+    def find_copies(self, images: ImageSequence, neighbours: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
+        """Return which images differ from a training image by at most ``COPY``; see ``measure_differences``."""
+        return self.measure_differences(images, neighbours) <= COPY
 
     def find_copies_within(self, which: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which of these training images are copies of another training image, bool [n].
@@ -67,7 +67,9 @@ class Originals:
         )
         return self._differences(images, others) <= COPY
 
-    def differences(self, images: ImageSequence, neighbours: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    def measure_differences(
+        self, images: ImageSequence, neighbours: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
         """Return the smallest difference of each image from a training image, relative to that image's contrast.
 
         Both are compared pixel by pixel where they overlap, after the best shift and mirroring and without the
@@ -75,11 +77,11 @@ class Originals:
         deviation about their channel's mean.
 
         Args:
-            images: what may be copies.
-            neighbours: a further candidate for each image, int64 [n], for example its neighbour in features.
+            images: the images that may be copies.
+            neighbours: one more candidate for each image, int64 [n], for example its nearest neighbour in features.
 
         Returns:
-            float64 [n]; 0 for an exact copy, infinity beside candidates without contrast.
+            float64 [n]; 0 for an exact copy, infinity if no candidate has contrast.
         """
         candidates = self._candidates(_descriptors(images, self.most_side))
         if neighbours is not None:
@@ -103,7 +105,7 @@ class Originals:
 
 @dataclass(frozen=True, eq=False)
 class _Chosen:
-    """Some of the images, by their numbers."""
+    """A subset of the images."""
 
     images: ImageSequence
     numbers: NDArray[np.int64]
@@ -116,14 +118,14 @@ class _Chosen:
 
 
 def _read(pictures: ImageSequence, which: NDArray[np.int64], most_side: int) -> Float32[Tensor, "n c h w"]:
-    """Pixels from 0 to 255, of at most so many a side."""
+    """Return pixels from 0 to 255, averaged to at most ``most_side`` pixels a side."""
     images = torch.from_numpy(np.ascontiguousarray(pictures[which])).permute(0, 3, 1, 2).float()
     factor = -(-max(images.shape[2:]) // most_side)
     return F.avg_pool2d(images, factor, ceil_mode=True) if factor > 1 else images
 
 
 def _descriptors(pictures: ImageSequence, most_side: int) -> Float32[Tensor, "n d"]:
-    """Low frequencies' amplitudes, the same for mirrored images and nearly so for shifted ones; of length 1."""
+    """Return amplitudes of low frequencies, normalised; equal for mirrored images, nearly equal for shifted ones."""
     found = []
     for start in range(0, len(pictures), BATCH_SIZE):
         images = _read(pictures, np.arange(start, min(start + BATCH_SIZE, len(pictures))), most_side)
@@ -135,24 +137,24 @@ def _descriptors(pictures: ImageSequence, most_side: int) -> Float32[Tensor, "n 
 
 
 def _window(images: Float32[Tensor, "n c h w"]) -> Float32[Tensor, "h w"]:
-    """Fade the edges, which shifts replace."""
+    """Return a window that fades the edges, which shifts replace."""
     rows, columns = (torch.hann_window(size + 2, periodic=False)[1:-1].sqrt() for size in images.shape[2:])
     return rows[:, None] * columns
 
 
 def _differences(images: Float32[Tensor, "n c h w"], originals: Float32[Tensor, "n c h w"]) -> Float32[Tensor, "n"]:
-    """The smaller of the differences as they are and mirrored."""
+    """Return the smaller of the differences of the image and of its mirror image."""
     return torch.minimum(_aligned(images, originals), _aligned(images.flip(-1), originals))
 
 
 def _aligned(images: Float32[Tensor, "n c h w"], originals: Float32[Tensor, "n c h w"]) -> Float32[Tensor, "n"]:
-    """The difference at the better of no shift and the shift at which the images correlate most."""
+    """Return the smaller of the differences without a shift and at the shift of highest correlation."""
     shifts = _best_shifts(images, originals)
     return torch.minimum(_relative(images, originals, torch.zeros_like(shifts)), _relative(images, originals, shifts))
 
 
 def _best_shifts(images: Float32[Tensor, "n c h w"], originals: Float32[Tensor, "n c h w"]) -> Int64[Tensor, "n 2"]:
-    """By how many rows and columns each original has to be moved."""
+    """Return by how many rows and columns each original has to be shifted, int64 [n 2]."""
     window = _window(images)
     spectra = [
         torch.fft.rfft2((side - side.mean(dim=(2, 3), keepdim=True)).mean(dim=1) * window)
@@ -169,7 +171,7 @@ def _best_shifts(images: Float32[Tensor, "n c h w"], originals: Float32[Tensor, 
 def _relative(
     images: Float32[Tensor, "n c h w"], originals: Float32[Tensor, "n c h w"], shifts: Int64[Tensor, "n 2"]
 ) -> Float32[Tensor, "n"]:
-    """The relative difference of each image from its original moved by so many rows and columns, where they overlap."""
+    """Return the relative difference of each image from its shifted original, where they overlap."""
     n, _, height, width = images.shape
     rows = torch.arange(height) - shifts[:, :1]
     columns = torch.arange(width) - shifts[:, 1:]
@@ -194,7 +196,7 @@ def _relative(
 def _moments(
     values: Float32[Tensor, "n c h w"], inside: Tensor, count: Tensor
 ) -> tuple[Float32[Tensor, "n c"], Float32[Tensor, "n c"]]:
-    """Mean and variance of each channel's values inside."""
+    """Return mean and variance of each channel inside the overlap."""
     mean = (values * inside).sum(dim=(2, 3), keepdim=True) / count
     variance = ((values - mean).square() * inside).sum(dim=(2, 3), keepdim=True) / count
     return mean[..., 0, 0], variance[..., 0, 0]

@@ -1,4 +1,4 @@
-"""How varied generated images are, next to real ones."""
+"""Diversity of generated images relative to real ones."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ REPLICATES = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Diversity(Metric):
-    """How varied the generated images are, as ratios to the real ones: 1 is as varied as the data.
+    """Diversity of the generated images as ratios to the real ones: 1 is as diverse as the data.
 
-    ``diversity`` is the mean distance of two images. It sees images that have shrunk towards each other, but hardly
-    whether kinds of images are missing. ``vendi`` is the Vendi score (Friedman and Dieng 2023), the effective number
-    of directions in which images differ: exp(-sum of p log p) over the eigenvalues p of the images' second moment,
-    each image being the unit vector from the centre of the real images. It sees missing kinds, and collapse.
-    ``uniqueness`` is the mean distance of an image to the nearest other one. It sees duplicates, exact or nearly so:
-    it falls by the share of images that have a twin.
+    ``diversity`` is the mean distance between two images. It detects images that contract towards each other, but
+    hardly any missing modes. ``vendi`` is the Vendi score (Friedman and Dieng 2023), the effective number of
+    directions in which images differ: exp(-sum of p log p) over the eigenvalues p of the images' second moment, where
+    each image is the unit vector from the mean of the real images. It detects missing modes and mode collapse.
+    ``uniqueness`` is the mean distance of an image to the nearest other image. It detects duplicates and near
+    duplicates: it falls by the share of images that have one.
 
-    The ratios are taken from equal numbers of images, of the larger set as many as the smaller has, chosen at random,
-    since the last two depend on the number. The intervals draw the images anew; each image has what it contributes to
-    the first order of a change (for the Vendi score -x·log(M)x, M being the second moment).
+    Both sets are reduced at random to the size of the smaller one, because the last two values depend on it. The
+    intervals are a bootstrap over images, where each image has its first-order contribution to the value (for the
+    Vendi score -x·log(M)x, with the second moment M).
     """
 
     quantities: ClassVar[Mapping[str, Quantity]] = {
@@ -45,18 +45,18 @@ class Diversity(Metric):
         "uniqueness": Quantity(title="Distance to the nearest other, generated to real", better="nearer 1"),
     }
 
-    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
-        real, fake = _equally_many(comparison)
+    def measure(self, inputs: MetricInputs) -> dict[str, Estimate]:
+        real, fake = _equally_many(inputs)
         centre = real.mean(dim=0, dtype=torch.float64)
         ours, theirs = _contributions(fake, centre), _contributions(real, centre)
         if not (theirs[:, [0, 2]].mean(axis=0) > 0).all():
-            raise MetricError("the real images repeat each other in these features; choose another --extractor")
+            raise MetricError("the features of the real images are all equal; choose another --extractor")
 
         def ratios(drawn_ours: NDArray[np.int64], drawn_theirs: NDArray[np.int64]) -> NDArray[np.float64]:
             return _ratios(drawn_ours @ ours / len(ours), drawn_theirs @ theirs / len(theirs))
 
         values = _ratios(ours.mean(axis=0), theirs.mean(axis=0))
-        errors = bootstrap(ratios, [len(ours), len(theirs)], seed=comparison.seed, replicates=REPLICATES)
+        errors = bootstrap(ratios, [len(ours), len(theirs)], seed=inputs.seed, replicates=REPLICATES)
         interval = f"bootstrap of {REPLICATES}"
         return {
             name: normal(float(value), float(error), interval, within=(0, np.inf))
@@ -64,32 +64,32 @@ class Diversity(Metric):
         }
 
 
-def _equally_many(comparison: MetricInputs) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
+def _equally_many(inputs: MetricInputs) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
     found = []
-    num = min(len(comparison.real), len(comparison.fake))
+    num = min(len(inputs.real), len(inputs.fake))
     if num < LEAST_IMAGES:
-        raise MetricError(f"{num} images are too few to see how varied they are; expected at least {LEAST_IMAGES}")
-    for features in (comparison.real, comparison.fake):
-        chosen = np.random.default_rng(comparison.seed).choice(len(features), num, replace=False, shuffle=False)
+        raise MetricError(f"{num} images are too few to measure their diversity; expected at least {LEAST_IMAGES}")
+    for features in (inputs.real, inputs.fake):
+        chosen = np.random.default_rng(inputs.seed).choice(len(features), num, replace=False, shuffle=False)
         found.append(features.values if len(features) == num else features.values[torch.from_numpy(chosen)])
     return found[0], found[1]
 
 
 def _ratios(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of mean distances, Vendi scores and mean distances to the nearest; the scores come as their logarithms."""
+    """Return the three ratios; ``ours`` and ``theirs`` hold the Vendi scores as logarithms."""
     return np.stack([ours[0] / theirs[0], np.exp(ours[1] - theirs[1]), ours[2] / theirs[2]])
 
 
 def _contributions(values: Float[Tensor, "n d"], centre: Float64[Tensor, "d"]) -> NDArray[np.float64]:
-    """Float64 [n 3], whose means are the images' mean distance, their Vendi score's logarithm, and their mean
-    distance to the nearest."""
+    """Return contributions, float64 [n 3]; their means are the mean distance, the logarithm of the Vendi score, and
+    the mean distance to the nearest other image."""
     to_nearest, _ = find_nearest(values, values, 1, among_themselves=True)
     columns = [_of_mean_distance(values), _of_entropy(values.double() - centre), to_nearest[:, 0]]
     return torch.stack(columns, dim=1).numpy()
 
 
 def _of_mean_distance(values: Float[Tensor, "n d"]) -> Float64[Tensor, "n"]:
-    """Twice each image's mean distance to the others less the mean of all (Hoeffding's projection)."""
+    """Return twice each image's mean distance to the others minus the mean of all (Hoeffding's projection)."""
     sums = []
     for start, block in squared_distances(values, values):
         block.diagonal(start).zero_()
@@ -99,10 +99,10 @@ def _of_mean_distance(values: Float[Tensor, "n d"]) -> Float64[Tensor, "n"]:
 
 
 def _of_entropy(directions: Float64[Tensor, "n d"]) -> Float64[Tensor, "n"]:
-    """-x·log(M)x of each direction x, of whatever length; M is the mean of x xᵀ over all."""
+    """Return -x·log(M)x of each direction x, which is normalised first; M is the mean of x xᵀ over all."""
     x = torch.nn.functional.normalize(directions, dim=1)
     eigenvalues, axes = torch.linalg.eigh(x.T @ x / len(x))
-    seen = eigenvalues > torch.finfo(torch.float64).eps * eigenvalues[-1]  # no image lies along the others
-    along = (x @ axes[:, seen]).square()
-    entropy: Tensor = along @ -eigenvalues[seen].log()
+    used = eigenvalues > torch.finfo(torch.float64).eps * eigenvalues[-1]  # the images do not vary along the others
+    along = (x @ axes[:, used]).square()
+    entropy: Tensor = along @ -eigenvalues[used].log()
     return entropy

@@ -1,4 +1,4 @@
-"""What an extractor is: a recipe for a feature network, which is made once for a data set and cached."""
+"""The interface of feature extractors: settings that create a feature network for a data set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Extractor", "default_extractor"]
 
 @dataclass(frozen=True, kw_only=True)
 class Extractor(Component):
-    """A recipe for a feature network."""
+    """Settings of a feature extractor; ``network`` creates it for a data set."""
 
     table: ClassVar[str] = "gansmith.metrics:EXTRACTORS"
 
@@ -27,16 +27,16 @@ class Extractor(Component):
     def network(
         self, store: Store, training: NDArray[np.int64], progress: Callable[[int, int], object] | None = None
     ) -> FeatureNetwork:
-        """The network for a data set: from the cache, else made now.
+        """Return the network for a data set, from the cache or newly trained.
 
         Args:
             store: the real images.
-            training: which of them it may learn from, int64 [n].
-            progress: called with the work done and all the work, while something is made or fetched.
+            training: indices of the images that it may be trained on, int64 [n].
+            progress: called with the work done and all the work, during training or a download.
 
         Raises:
-            MetricError: it cannot be made for these data; the message names another extractor.
-            DataError: a file that it needs cannot be had.
+            MetricError: it does not fit these data; the message names another extractor.
+            DataError: a file that it needs is missing, and cannot be downloaded.
         """
 
 

@@ -1,4 +1,4 @@
-"""Images as a feature network sees them: extracted in batches of any size, gathered over ranks, cached if real."""
+"""Features of images: extracted in batches, gathered over ranks, and cached for real images."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ __all__ = [
     "extract_store",
 ]
 
-BATCH_SIZE = 128  # of the network, whatever comes in: so that no figure depends on how the images arrived
+BATCH_SIZE = 128  # of the network, for incoming batches of any size, so that values do not depend on them
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Some images of a memory map; none is read before it is asked for.
+    """Some images of a memory map; each is read when it is looked up.
 
     Args:
         images: uint8 [n h w c].
@@ -57,7 +57,7 @@ class Selection:
         return np.take(self.images.view(np.ndarray), self.indices[which], axis=0)
 
     def batches(self, size: int = BATCH_SIZE) -> Iterator[PixelArray]:
-        """All of them in their order, uint8 [m h w c] each."""
+        """Yield all of them in order, uint8 [m h w c] each."""
         for start in range(0, len(self), size):
             yield self[np.arange(start, min(start + size, len(self)))]
 
@@ -96,21 +96,20 @@ class Features:
         finite = torch.isfinite(self.values).all(dim=1)
         if not bool(finite.all()):
             raise MetricError(
-                f"features of {int((~finite).sum()):,} of {len(finite):,} images are not numbers; "
-                "the feature network does not fit these images: choose another --extractor"
+                f"features of {int((~finite).sum()):,} of {len(finite):,} images contain NaN or infinity; "
+                "the feature extractor does not fit these images: choose another --extractor"
             )
 
 
 class FeatureNetwork(ABC):
-    """A network ready to be used, with what a reader has to know to trust its figures.
+    """A feature extractor that is ready for use.
 
     Attributes:
         name: of the extractor, as on the command line.
-        digest: SHA-256 of its weights and of how it treats pixels.
-        note: how good it is, in one clause: "held-out accuracy 98.7 %".
-        num_classes: of its logits; 0 if it gives none.
-        validation: of the images that it could have learnt its classes from, the numbers of those that it did not learn
-            from, int64 [n]; None if unknown.
+        digest: SHA-256 of its weights and of its preprocessing.
+        note: its quality, in one clause: "held-out accuracy 98.7 %".
+        num_classes: number of logits; 0 if it has none.
+        validation: indices of the training images that it was not trained on, int64 [n]; None if unknown.
     """
 
     name: str
@@ -121,20 +120,20 @@ class FeatureNetwork(ABC):
 
     @abstractmethod
     def __call__(self, pixels: Pixels) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"] | None]:
-        """Features and logits, float32 on any device, of uint8 images [n c h w]; each image by itself.
+        """Return features and logits, float32 on any device, of uint8 images [n c h w]; images are independent.
 
         Raises:
-            MetricError: images of a size or number of channels that it does not take.
+            MetricError: it does not take images of this size or number of channels.
         """
 
 
 def extract(
     network: FeatureNetwork, batches: Iterable[PixelArray], done: Callable[[int], object] | None = None
 ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"] | None]:
-    """Features and logits of a stream of images, the same in whatever batches they come.
+    """Return features and logits of a stream of images; they do not depend on the sizes of the batches.
 
     Args:
-        network: what looks at them.
+        network: the feature extractor.
         batches: uint8 [n h w c] each.
         done: called with the number of images after each batch of the network.
 
@@ -151,7 +150,7 @@ def extract(
         if done:
             done(len(images))
     if not values:
-        raise MetricError("there are no images to look at; expected at least 1")
+        raise MetricError("there are no images; expected at least 1")
     return torch.cat(values), torch.cat(logits) if logits else None
 
 
@@ -202,7 +201,7 @@ def extract_batches(
 
 
 def choose_subset(indices: NDArray[np.int64], num: int) -> NDArray[np.int64]:
-    """At most ``num`` of some indices, in their order; always the same ones, so that figures can be compared."""
+    """Return at most ``num`` of the indices, in order; always the same ones, so that values are comparable."""
     if len(indices) <= num:
         return indices
     return np.sort(np.random.default_rng(0).choice(indices, num, replace=False))
@@ -214,9 +213,9 @@ def extract_store(
     indices: NDArray[np.int64],
     done: Callable[[int], object] | None = None,
 ) -> Features:
-    """Features of some images of a store: computed once, by the main process, then read from the cache.
+    """Return features of some images of a store, computed once by the main process, then read from the cache.
 
-    What the cache holds is checked; a file that is damaged, or is of other images, is made anew.
+    A cached file that is damaged or belongs to other images is replaced.
     """
     path = _cached_path(network, store, indices)
     selection = Selection(store.images, indices)
@@ -236,7 +235,7 @@ def _cached_path(network: FeatureNetwork, store: Store, indices: NDArray[np.int6
 
 
 def _read(path: Path, num: int) -> dict[str, Tensor] | None:
-    """What the file holds; None if it is not there, or is not what was written."""
+    """Return the tensors of a file; None if it is missing or damaged."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -251,7 +250,7 @@ def _read(path: Path, num: int) -> dict[str, Tensor] | None:
 
 
 def _metadata(path: Path, tensors: dict[str, Tensor]) -> dict[str, str]:
-    """What shows that a file is unchanged, and has its own name and not that of another."""
+    """Return name and digest, which show that a file is unchanged and was not renamed."""
     return {"name": path.name, "digest": hash_tensors(tensors)}
 
 

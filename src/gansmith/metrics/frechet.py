@@ -1,4 +1,4 @@
-"""Fréchet distances between Gaussians fitted to features: FID, its limit for endless samples, and FID by class."""
+"""Fréchet distances between Gaussians fitted to features: FID, its limit for infinitely many images, FID by class."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 
 __all__ = ["FID", "FIDInfinity", "IntraClassFID", "Moments", "frechet_distance"]
 
-BLOCK = 2048  # rows that are in float64 at a time: they stay in the processor's cache
+BLOCK = 2048  # rows converted to float64 at a time, which fit into the processor's cache
 INTERVAL = "delta method"
 MOST_PARTS = 10
-LEAST_RATIO = 2  # images a feature in the smallest part that is extrapolated from
+LEAST_RATIO = 2  # images per feature in the smallest part of the extrapolation
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Moments:
-    """Mean and covariance of rows that come in batches of any size; float64 throughout.
+    """Mean and covariance of rows that arrive in batches of any size; float64 throughout.
 
-    Sums of squares are kept about the mean, never about 0 (Chan, Golub and LeVeque 1979), so that features far from 0
-    lose no digits and the batches make no difference beyond the last.
+    Sums of squares are taken about the mean, not about 0 (Chan, Golub and LeVeque 1979). Features far from 0 therefore
+    lose no digits, and the batches change only the last digit.
 
     Args:
-        count: rows.
+        count: number of rows.
         mean: float64 [d]; zeros without rows.
         scatter: float64 [d d], the sum of (x - mean)(x - mean)'.
     """
@@ -45,13 +45,13 @@ class Moments:
 
     @classmethod
     def of(cls, values: Float[Tensor, "n d"]) -> Moments:
-        """The moments of these rows, of any floating dtype; there may be none."""
+        """Return the moments of these rows, of any floating dtype; there may be none."""
         features = values.shape[1]
         zeros = torch.zeros(features, features, dtype=torch.float64, device=values.device)
         return cls(count=0, mean=zeros.sum(0), scatter=zeros).add(values)
 
     def add(self, values: Float[Tensor, "n d"]) -> Moments:
-        """With more rows."""
+        """Return the moments with more rows added."""
         moments = self
         for start in range(0, len(values), BLOCK):
             rows = values[start : start + BLOCK].to(torch.float64)
@@ -61,7 +61,7 @@ class Moments:
         return moments
 
     def merge(self, other: Moments) -> Moments:
-        """With the rows of another."""
+        """Return the moments of the rows of both."""
         count = self.count + other.count
         apart = other.mean - self.mean
         between = torch.outer(apart, apart) * (self.count * other.count / max(count, 1))
@@ -69,7 +69,7 @@ class Moments:
         return Moments(count=count, mean=mean, scatter=self.scatter + other.scatter + between)
 
     def over_ranks(self) -> Moments:
-        """With the rows of all ranks, the same on each; a rank may have none."""
+        """Return the moments of the rows of all ranks, the same on each; a rank may have none."""
         count = int(dist.sum_over_ranks(torch.tensor(self.count, device=self.mean.device)))
         mean = dist.sum_over_ranks(self.mean * self.count) / max(count, 1)
         apart = self.mean - mean
@@ -85,14 +85,14 @@ class Moments:
 def frechet_distance(
     mean1: Float[Tensor, "d"], cov1: Float[Tensor, "d d"], mean2: Float[Tensor, "d"], cov2: Float[Tensor, "d d"]
 ) -> float:
-    """The squared Fréchet distance |m1 - m2|² + tr(S1 + S2 - 2 (S1 S2)^½) of two Gaussians (Dowson and Landau 1982).
+    """Return the squared Fréchet distance |m1 - m2|² + tr(S1 + S2 - 2 (S1 S2)^½) of two Gaussians.
 
-    The last trace is the sum of the roots of the eigenvalues of S1^½ S2 S1^½, which is symmetric: no complex number
-    comes up and no covariance has to be inverted. Computed in float64.
+    From Dowson and Landau (1982). The last trace is the sum of the roots of the eigenvalues of S1^½ S2 S1^½. That
+    matrix is symmetric, so no complex numbers occur and no covariance is inverted. Computed in float64.
 
     Args:
         mean1, mean2: of the Gaussians.
-        cov1, cov2: symmetric and positive semi-definite but for rounding.
+        cov1, cov2: symmetric and positive semi-definite, except for rounding.
     """
     mean1, cov1, mean2, cov2 = (moment.to(torch.float64) for moment in (mean1, cov1, mean2, cov2))
     eigenvalues, eigenvectors = torch.linalg.eigh(cov1)
@@ -107,16 +107,16 @@ def frechet_distance(
 class FID(Metric):
     """Fréchet distance between the real and the generated features (Heusel et al. 2017, eq. 6).
 
-    It is biased upward, the more so the fewer images there are: compare it only at equal numbers of images, or take
-    ``FIDInfinity``. The interval is about what other images of the same two kinds would have given at the same
-    numbers, to first order (delta method); it does not cover the bias. It errs on the wide side, the more so the fewer
-    images a feature there are: see docs/explain/precision.md.
+    It is biased upward, more so with fewer images: compare it only at equal numbers of images, or use
+    ``FIDInfinity``. The interval covers other draws of as many images from the same two distributions, to first order
+    (delta method); it does not cover the bias. It is too wide, more so with fewer images per feature: see
+    docs/explain/precision.md.
     """
 
     quantities: ClassVar[Mapping[str, Quantity]] = {"fid": Quantity(title="FID", better="lower", published=True)}
 
-    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
-        real, fake = comparison.real.values, comparison.fake.values
+    def measure(self, inputs: MetricInputs) -> dict[str, Estimate]:
+        real, fake = inputs.real.values, inputs.fake.values
         _require(real, fake, real.shape[1] + 1)
         value, error = _distance(real, fake), _standard_error(real, fake)
         return {"fid": normal(value, error, INTERVAL, within=(0, math.inf))}
@@ -124,27 +124,27 @@ class FID(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class FIDInfinity(Metric):
-    """What FID would be with endless images on both sides (after Chong and Forsyth 2020).
+    """FID extrapolated to infinitely many images on both sides (after Chong and Forsyth 2020).
 
-    FID's bias falls as 1/n. Both sides are parted at random into 1, 2, ... 10 equal parts; the mean distance between
-    parts is a line over the number of parts, and its value at 0 is the figure: near 0, and as often below as above,
-    for images of one kind. (The paper draws subsets of the generated images alone, which leaves the real ones' bias
-    in place; disjoint parts have the smaller spread.)
+    FID's bias falls as 1/n. Both sides are split at random into 1, 2, ... 10 equal parts. The mean distance between
+    parts is linear in the number of parts, and the line's value at 0 is the result. For images of one distribution it
+    scatters around 0. (The paper draws subsets of the generated images only, which keeps the bias of the real ones;
+    disjoint parts have a smaller variance.)
 
     Parts have at least twice as many images as features, so 4 times as many images as features are needed. The
-    interval is that of ``FID``: to first order, all parts of a sample together err as the whole sample does.
+    interval is that of ``FID``: to first order, the mean over all parts has the error of the whole sample.
     """
 
     quantities: ClassVar[Mapping[str, Quantity]] = {
         "fid_infinity": Quantity(title="FID∞", better="lower", published=True)
     }
 
-    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
-        real, fake = comparison.real.values, comparison.fake.values
+    def measure(self, inputs: MetricInputs) -> dict[str, Estimate]:
+        real, fake = inputs.real.values, inputs.fake.values
         features = real.shape[1]
         _require(real, fake, 2 * LEAST_RATIO * features)
         most = min(MOST_PARTS, min(len(real), len(fake)) // (LEAST_RATIO * features))
-        real, fake = _shuffled(real, comparison.seed), _shuffled(fake, comparison.seed + 1)
+        real, fake = _shuffled(real, inputs.seed), _shuffled(fake, inputs.seed + 1)
         numbers = range(1, most + 1)
         _, value = np.polyfit(numbers, [_mean_distance_of_parts(real, fake, number) for number in numbers], deg=1)
         note = f"extrapolated from 1 to {most} parts"
@@ -155,26 +155,26 @@ class FIDInfinity(Metric):
 class IntraClassFID(Metric):
     """The mean over classes of the FID between a class's real and generated images (Miyato and Koyama 2018).
 
-    Generated images belong to the class that they were asked for. A class counts if it has more images than there
-    are features on both sides; with few more, its FID is mostly bias (see ``FID``).
+    Generated images belong to the class that was requested. A class counts if it has more images than features on
+    both sides; with few more, its FID is mostly bias (see ``FID``).
     """
 
     quantities: ClassVar[Mapping[str, Quantity]] = {
         "intra_fid": Quantity(title="FID within classes", better="lower", published=True)
     }
 
-    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
-        pairs, note = _pairs_by_class(comparison)
+    def measure(self, inputs: MetricInputs) -> dict[str, Estimate]:
+        pairs, note = _pairs_by_class(inputs)
         value = float(np.mean([_distance(real, fake) for real, fake in pairs]))
         error = math.hypot(*(_standard_error(real, fake) for real, fake in pairs)) / len(pairs)
         return {"intra_fid": normal(value, error, INTERVAL, within=(0, math.inf), note=note)}
 
 
-def _pairs_by_class(comparison: MetricInputs) -> tuple[list[tuple[Tensor, Tensor]], str]:
-    """The real and the generated features of each class that has enough of both, and which classes those are."""
-    real, fake, names = comparison.real, comparison.fake, comparison.class_names
+def _pairs_by_class(inputs: MetricInputs) -> tuple[list[tuple[Tensor, Tensor]], str]:
+    """Return the real and generated features of each class with enough images, and a note on those classes."""
+    real, fake, names = inputs.real, inputs.fake, inputs.class_names
     real_labels = require_labels(real, "real", names)
-    fake_labels = require_labels(fake, "generated", names, comparison.unlabelled)
+    fake_labels = require_labels(fake, "generated", names, inputs.unlabelled)
     num_classes = len(names) or int(max(real_labels.max(), fake_labels.max())) + 1
     features = real.values.shape[1]
     pairs, left_out = [], []
@@ -218,16 +218,16 @@ def _mean_distance_of_parts(real: Tensor, fake: Tensor, number: int) -> float:
 
 
 def _shuffled(values: Tensor, seed: int) -> Tensor:
-    """In another order: images often come class by class."""
+    """Return the rows in random order: images are often sorted by class."""
     return values[torch.from_numpy(np.random.default_rng(seed).permutation(len(values)))]
 
 
 def _standard_error(real: Tensor, fake: Tensor) -> float:
-    """The error of the distance from the choice of images, by the delta method (the infinitesimal jackknife).
+    """Return the standard error of the distance over draws of images, by the delta method (infinitesimal jackknife).
 
-    To first order the distance is a sum of independent terms, one an image. It is what a bootstrap of endless
-    replicates tends to for many images, at the cost of one more distance; for few images a bootstrap is much too
-    wide, since it repeats images (measured: docs/explain/precision.md).
+    To first order the distance is a sum of independent terms, one per image. For many images it is the limit of a
+    bootstrap, at the cost of one more distance. For few images a bootstrap is much too wide, since it repeats images
+    (measured: docs/explain/precision.md).
     """
     one, other = Moments.of(real), Moments.of(fake)
     variances = (
@@ -238,10 +238,10 @@ def _standard_error(real: Tensor, fake: Tensor) -> float:
 
 
 def _influence(values: Tensor, own: Moments, other: Moments) -> Float[Tensor, "n"]:
-    """What each image adds to the distance, to first order and but for a constant.
+    """Return what each image adds to the distance, to first order and up to a constant.
 
     The distance's gradient is 2 (m1 - m2) in the mean and 1 - T in the covariance, where T = S1^-½ (S1^½ S2 S1^½)^½
-    S1^-½ transports the one Gaussian to the other; directions in which the images do not differ do not count.
+    S1^-½ transports one Gaussian to the other; directions in which the images do not vary are left out.
     """
     eigenvalues, axes = torch.linalg.eigh(own.covariance)
     kept = eigenvalues > eigenvalues[-1] * torch.finfo(torch.float64).eps * len(eigenvalues)

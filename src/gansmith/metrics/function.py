@@ -1,4 +1,4 @@
-"""Features of your own: any function that turns images into rows of numbers."""
+"""Features from a function of the user."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gansmith.types import Pixels
 
 __all__ = ["Function", "FunctionPath"]
 
-OWN = 16  # of the probes, taken from the data
+OWN = 16  # probes that are taken from the data
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,16 @@ class FunctionPath:
 
     @classmethod
     def from_text(cls, text: str, where: str = "path") -> FunctionPath:
-        """Import it.
+        """Import the function.
 
         Raises:
-            ConfigError: there is no such function, or it comes from outside and is not trusted.
+            ConfigError: there is no such function, or its module is not trusted.
         """
         if ":" not in text:
-            raise ConfigError(f"{where}: '{text}' names no function; write it as package.module:function")
+            raise ConfigError(f"{where}: '{text}' is not the name of a function; write it as package.module:function")
         function = import_trusted(text, where)
         if not callable(function):
-            raise ConfigError(f"{where}: '{text}' is no function; expected one that turns images into features")
+            raise ConfigError(f"{where}: '{text}' is not a function; expected one that computes features of images")
         return cls(text, function)
 
     def __str__(self) -> str:
@@ -56,18 +56,18 @@ class FunctionPath:
 
 @dataclass(frozen=True, kw_only=True)
 class Function(Extractor):
-    """Features made by a function of yours.
+    """Features from a function of the user.
 
-    Metrics are comparable, and features of real images are read from the cache, while its digest is the same: that of
-    its name, of the file that defines it, and of the features of 39 probe images in the shape of the data, 16 of them
-    real. So a change in a helper module or in weights is noticed if it changes any bit of these. Features that differ
-    in the last bits on another machine have another digest; so has a function that is not deterministic.
+    Metrics are comparable, and features of real images are cached, as long as the digest is the same. The digest
+    covers the function's name, the file that defines it, and its features of 39 probe images in the shape of the data,
+    16 of them real. A change in a helper module or in weights is noticed if it changes any bit of these features.
+    Features that differ in the last bits on another machine have another digest; so has a nondeterministic function.
 
     Args:
-        path: "package.module:function". It is given uint8 images [n c h w] on the CPU, any number of them, and
-            returns floating-point features [n d], those of an image whatever other images come with it.
-        version: takes the place of the probes' features in the digest. You then change it whenever the function
-            computes something else: without that, features of the former function are read from the cache.
+        path: "package.module:function". It receives uint8 images [n c h w] on the CPU, any number of them, and
+            returns floating-point features [n d]. The features of an image must not depend on the other images.
+        version: replaces the features of the probes in the digest. Change it whenever the function computes something
+            else; otherwise, features of the former function are read from the cache.
     """
 
     path: FunctionPath
@@ -83,13 +83,13 @@ class _FunctionNetwork(FeatureNetwork):
 
     def __init__(self, path: FunctionPath, version: str | None, store: Store) -> None:
         self.path, self.note = path, str(path)
-        source = _source(path)
-        computed = self._features_of_probes(store) if version is None else f"version {version}".encode()
+        source = _read_source(path)
+        computed = self._extract_probes(store) if version is None else f"version {version}".encode()
         self.digest = hashlib.sha256(b"\0".join([str(path).encode(), source, computed])).hexdigest()
 
-    def _features_of_probes(self, store: Store) -> bytes:
-        """What the function makes of the probes on one thread, for the number of threads may change the last bits."""
-        pixels, threads = _probes(store), torch.get_num_threads()
+    def _extract_probes(self, store: Store) -> bytes:
+        """Return features of the probes, computed on one thread because their number may change the last bits."""
+        pixels, threads = _make_probes(store), torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             with torch.no_grad():
@@ -98,22 +98,22 @@ class _FunctionNetwork(FeatureNetwork):
             torch.set_num_threads(threads)
         if first.shape != second.shape or not torch.allclose(first, second, rtol=1e-3, equal_nan=True):
             raise MetricError(
-                f"{self.path}: returned other features of the same images when called again; expected the same ones: "
-                "seed what is random in it, and set its networks to evaluation mode"
+                f"{self.path}: returned different features for the same images on a second call; expected equal ones: "
+                "seed its random numbers, and set its networks to evaluation mode"
             )
         return f"{list(first.shape)}".encode() + first.contiguous().numpy().tobytes()
 
     def __call__(self, pixels: Pixels) -> tuple[Float[Tensor, "n d"], None]:
         features = self.path.function(pixels)
         if not (isinstance(features, Tensor) and features.is_floating_point()):
-            raise MetricError(f"{self.path}: returned {_described(features)}; expected floating-point features [n d]")
+            raise MetricError(f"{self.path}: returned {_describe(features)}; expected floating-point features [n d]")
         if features.dim() != 2 or len(features) != len(pixels):
-            raise MetricError(f"{self.path}: returned {_described(features)}; expected [{len(pixels)} d]")
+            raise MetricError(f"{self.path}: returned {_describe(features)}; expected [{len(pixels)} d]")
         return features.to(torch.float32), None
 
 
-def _probes(store: Store) -> Pixels:
-    """Flat, structured, dark, bright and noisy images in the shape of a store's, and some of the store's own."""
+def _make_probes(store: Store) -> Pixels:
+    """Return flat, structured, dark, bright and noisy images in the shape of the data, and some of the data."""
     shape = height, width, channels = store.images.shape[1:]
     draw = np.random.default_rng(0)
     rows, columns = np.mgrid[:height, :width]
@@ -128,7 +128,7 @@ def _probes(store: Store) -> Pixels:
     tints = [np.where(np.arange(4)[:channels] == channel, 255, 64) for channel in range(4)]
     ranges = ((0, 256), (0, 32), (224, 256), (112, 144), (0, 2))
     noises = [draw.integers(low, high, shape) for low, high in ranges]
-    coarse = [_blocks(draw, shape, side) for side in (2, 4, 8)]
+    coarse = [_make_blocks(draw, shape, side) for side in (2, 4, 8)]
     made = [
         *(np.full(shape, level) for level in (0, 64, 128, 192, 255)),
         *(np.broadcast_to(plane[..., np.newaxis], shape) for plane in planes),
@@ -140,21 +140,21 @@ def _probes(store: Store) -> Pixels:
     return torch.from_numpy(np.concatenate([np.stack(made).astype(np.uint8), own])).permute(0, 3, 1, 2)
 
 
-def _blocks(draw: np.random.Generator, shape: tuple[int, ...], side: int) -> NDArray[np.int64]:
-    """Noise whose pixels are blocks of some pixels' side."""
+def _make_blocks(draw: np.random.Generator, shape: tuple[int, ...], side: int) -> NDArray[np.int64]:
+    """Return noise in blocks of ``side`` pixels."""
     height, width, channels = shape
     noise = draw.integers(0, 256, (-(-height // side), -(-width // side), channels))
     return noise.repeat(side, axis=0).repeat(side, axis=1)[:height, :width]
 
 
-def _source(path: FunctionPath) -> bytes:
+def _read_source(path: FunctionPath) -> bytes:
     try:
         return Path(inspect.getsourcefile(inspect.unwrap(path.function)) or "").read_bytes()
     except (TypeError, OSError) as error:
         raise MetricError(f"{path}: its source cannot be read ({error}); define it in a file of Python") from error
 
 
-def _described(value: Any) -> str:
+def _describe(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"{str(value.dtype).removeprefix('torch.')} [{' '.join(map(str, value.shape))}]"
     return f"a {type(value).__name__}"

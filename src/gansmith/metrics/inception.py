@@ -1,4 +1,4 @@
-"""The Inception network of published FIDs: the TensorFlow one of 2015-12-05, as NVIDIA exported it to TorchScript."""
+"""The Inception network of published FIDs: TensorFlow's of 2015-12-05, in NVIDIA's TorchScript export."""
 
 from __future__ import annotations
 
@@ -38,40 +38,40 @@ INCEPTION = RemoteFile(
 
 @dataclass(frozen=True, kw_only=True)
 class Inception(Extractor):
-    """2,048 features of the Inception-v3 that published FIDs are measured with (Heusel et al. 2017), and 1,008 logits.
+    """2,048 features of the Inception-v3 of published FIDs (Heusel et al. 2017), and 1,008 logits.
 
-    The file brings its own resizing to 299 pixels, that of TensorFlow 1, and its own scaling of [0, 255]. Its logits
-    are those before the bias, which the published Inception Score takes (Salimans et al. 2016). Gray images are given
-    to it three times; RGBA it does not take.
+    The file contains its own resizing to 299 pixels, that of TensorFlow 1, and its own scaling of [0, 255]. The logits
+    are without the bias, as in the published Inception Score (Salimans et al. 2016). Gray images are repeated in three
+    channels; RGBA images are refused.
 
     Args:
-        path: a copy of inception-2015-12-05.pt; it is downloaded once if not given (91 MiB). Nothing in the file is
-            run before its digest is found right.
+        path: a copy of inception-2015-12-05.pt; by default it is downloaded once (91 MiB). Its digest is checked
+            before any of its code runs.
     """
 
     path: Path | None = None
 
     def network(self, store: Store, training: Indices, progress: Progress | None = None) -> FeatureNetwork:
         """See ``Extractor.network``."""
-        return _InceptionNetwork(_checked(self.path, progress), choose_compute("auto", "auto").device)
+        return _InceptionNetwork(_find_file(self.path, progress), choose_compute("auto", "auto").device)
 
 
-def _checked(path: Path | None, progress: Progress | None) -> Path:
-    """Where the true file is.
+def _find_file(path: Path | None, progress: Progress | None) -> Path:
+    """Return the path of the file after its digest is checked.
 
     Raises:
-        DataError: it cannot be had, or another file is there.
+        DataError: the file is missing, cannot be downloaded, or is another one.
     """
     folder = cache_folder() / "inception" if path is None else path.parent
     file = INCEPTION if path is None else dataclasses.replace(INCEPTION, name=path.name)
     if path is not None and not path.is_file():
-        raise DataError(f"{path}: no file is there; expected a copy of {INCEPTION.name}, or leave --inception out")
+        raise DataError(f"{path}: no such file; expected a copy of {INCEPTION.name}, or leave --inception out")
     try:
         with dist.main_first():
             return fetch(file, folder, progress)
     except DataError as error:
-        reason = str(error).rpartition("; ")[0]  # its remedies are those of data sets
-        raise DataError(f"{reason}; name a good copy with --inception, or choose another --extractor") from error
+        reason = str(error).rpartition("; ")[0]  # without its remedies, which are for data sets
+        raise DataError(f"{reason}; name an intact copy with --inception, or choose another --extractor") from error
 
 
 class _InceptionNetwork(FeatureNetwork):
@@ -82,7 +82,7 @@ class _InceptionNetwork(FeatureNetwork):
         self.digest = INCEPTION.digest.removeprefix("sha256:")
         self.device = device
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is old, and the file is what it is
+            warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is deprecated, but the file uses it
             self.module: Any = torch.jit.load(path, map_location=device).eval()  # type: ignore[no-untyped-call]
         self.num_classes = len(self.module.output.weight)
 

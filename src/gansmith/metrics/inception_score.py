@@ -1,4 +1,4 @@
-"""Inception score: are generated images each of a clear class, and all classes among them?"""
+"""Inception score: does each generated image have a clear class, and do all classes occur?"""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = ["InceptionScore", "inception_score"]
 class InceptionScore(Metric):
     """The mean over splits of exp(mean KL(p(y|x) ‖ p(y))) of the generated images (Salimans et al. 2016, section 4).
 
-    From 1 to the number of classes; it never looks at real images, so the score of the real ones is its ceiling in
-    practice. p(y) is that of the split, hence splits of few images score too low. Images are put into splits at
-    random, for those of a folder come class by class. The interval is that of the mean of the splits.
+    It lies between 1 and the number of classes. It does not use real images; their own score is the practical maximum.
+    p(y) is estimated in each split, so splits of few images score too low. Images are assigned to splits at random,
+    since files are often sorted by class. The interval is that of the mean over splits.
 
     Args:
-        splits: how many parts; 10 in the literature.
+        splits: number of splits; 10 in the literature.
     """
 
     quantities: ClassVar[Mapping[str, Quantity]] = {
@@ -41,15 +41,15 @@ class InceptionScore(Metric):
 
     splits: Annotated[int, Between(2, 1000)] = 10
 
-    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
-        logits = require_logits(comparison.fake, "generated", comparison.class_names)
+    def measure(self, inputs: MetricInputs) -> dict[str, Estimate]:
+        logits = require_logits(inputs.fake, "generated", inputs.class_names)
         num, num_classes = logits.shape
         if num < 2 * self.splits:
             raise MetricError(
                 f"{num:,} generated images are too few for {self.splits} splits; expected at least "
                 f"{2 * self.splits:,}: take more images"
             )
-        order = np.random.default_rng(comparison.seed).permutation(num)
+        order = np.random.default_rng(inputs.seed).permutation(num)
         scores = [inception_score(logits[part]) for part in np.array_split(order, self.splits)]
         size = num // self.splits
         note = f"too low: splits of {size:,} images, but {num_classes:,} classes" if size < num_classes else ""
@@ -65,7 +65,7 @@ class InceptionScore(Metric):
 
 
 def inception_score(logits: Float[Tensor, "n k"]) -> float:
-    """exp(mean KL(p(y|x) ‖ p(y))) of all images together, in float64; p(y) is the mean of p(y|x).
+    """Return exp(mean KL(p(y|x) ‖ p(y))) of all images together, in float64; p(y) is the mean of p(y|x).
 
     Args:
         logits: of a classifier, at least 1 image.

@@ -1,4 +1,4 @@
-"""The few ways to a 95 % interval that all metrics share."""
+"""Ways to compute the 95 % intervals of metrics."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ CONFIDENCE = 0.95
 def bootstrap(
     statistic: Callable[..., ArrayLike], sizes: Sequence[int], *, seed: int, replicates: int
 ) -> NDArray[np.float64]:
-    """The standard error of one or more figures, by drawing the images anew with replacement (Efron 1979).
+    """Return the standard error of one or more values, by resampling images with replacement (Efron 1979).
 
     Args:
-        statistic: of how often each image was drawn, one array int64 [size] for each of ``sizes``; it gives a
-            number or several.
-        sizes: how many images each sample has; the samples are drawn independently of each other.
-        seed: of the draws; the first replicates are the same however many there are.
-        replicates: how often, at least 2.
+        statistic: takes the number of times that each image was drawn, one array int64 [size] for each of ``sizes``;
+            returns a number or an array.
+        sizes: number of images in each sample; the samples are drawn independently.
+        seed: of the draws; the first replicates do not depend on their number.
+        replicates: number of replicates, at least 2.
 
     Returns:
-        float64, in the shape of what ``statistic`` gives.
+        float64, in the shape that ``statistic`` returns.
     """
     draw = np.random.default_rng(seed)
     found = []
@@ -48,14 +48,14 @@ def normal(
     within: tuple[float, float] = (-math.inf, math.inf),
     note: str = "",
 ) -> Estimate:
-    """A figure with as many standard errors on both sides as Student's t distribution asks for.
+    """Return an estimate with a symmetric interval from Student's t distribution.
 
     Args:
-        value: the figure.
-        standard_error: at least 0.
-        interval: how the standard error was found, as "bootstrap of 100".
-        freedom: degrees of freedom that it was found with; without an end, 1.96 errors on both sides.
-        within: the least and the largest number that the figure can be; the interval ends there.
+        value: the estimated value.
+        standard_error: of the value, at least 0.
+        interval: the method of the standard error, for example "bootstrap of 100".
+        freedom: degrees of freedom of the standard error; if infinite, the interval is 1.96 errors on both sides.
+        within: smallest and largest possible value; the interval is clipped to them.
         note: see ``Estimate``.
     """
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * standard_error
@@ -64,7 +64,7 @@ def normal(
 
 
 def wilson(successes: int, total: int, *, note: str = "") -> Estimate:
-    """A share with Wilson's score interval (1927), which holds for shares of 0 and 1 and for few images too.
+    """Return a share with Wilson's score interval (1927), which also holds for few images and for 0 and 1.
 
     Args:
         successes: from 0 to ``total``.
@@ -76,10 +76,10 @@ def wilson(successes: int, total: int, *, note: str = "") -> Estimate:
 
 
 def average_shares(shares: Sequence[Estimate], *, note: str = "") -> Estimate:
-    """The unweighted mean of independent shares; their intervals' arms are added as squares (Zou and Donner 2008).
+    """Return the unweighted mean of independent shares, with the interval of Zou and Donner (2008).
 
     Args:
-        shares: at least one, as ``wilson`` gives them.
+        shares: at least one, from ``wilson``.
         note: see ``Estimate``.
     """
     value = sum(share.value for share in shares) / len(shares)

@@ -17,41 +17,39 @@ from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 
 __all__ = ["KID", "kernel_distance"]
 
-BLOCK = 512  # rows and columns of the kernel's matrix that are made at a time: they stay in the processor's cache
+BLOCK = 512  # rows and columns of the kernel matrix computed at a time, which fit into the processor's cache
 
 
 @dataclass(frozen=True, kw_only=True)
 class KID(Metric):
-    """Kernel distance of real and generated features (Bińkowski et al. 2018).
+    """Kernel distance between real and generated features (Bińkowski et al. 2018).
 
-    Unbiased at any number of images from 2 up, so figures of unequal numbers may be compared; near 0, and as often
-    below as above, for images of one kind. All pairs of images are looked at, not the usual random subsets of them,
-    so nothing is drawn at random. The interval is asymptotic, see ``kernel_distance``.
+    It is unbiased for any number of images from 2 up, so values of unequal numbers are comparable. For images of one
+    distribution it scatters around 0. All pairs of images are used instead of the usual random subsets, so nothing is
+    random. The interval is asymptotic; see ``kernel_distance``.
     """
 
     quantities: ClassVar[Mapping[str, Quantity]] = {"kid": Quantity(title="KID", better="lower", published=True)}
 
-    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
-        real, fake = comparison.real.values, comparison.fake.values
+    def measure(self, inputs: MetricInputs) -> dict[str, Estimate]:
+        real, fake = inputs.real.values, inputs.fake.values
         for whose, values in (("real", real), ("generated", fake)):
             if len(values) < 2:
-                raise MetricError(
-                    f"{len(values)} {whose} image cannot be paired; expected at least 2: take more images"
-                )
+                raise MetricError(f"{len(values)} {whose} image has no pair; expected at least 2: take more images")
         value, error = kernel_distance(real, fake)
         return {"kid": normal(value, error, "asymptotic variance")}
 
 
 def kernel_distance(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) -> tuple[float, float]:
-    """The unbiased estimate of the squared MMD under k(x, y) = (x·y / d + 1)³, and its standard error.
+    """Return the unbiased estimate of the squared MMD under k(x, y) = (x·y / d + 1)³, and its standard error.
 
-    The estimate is the mean of k over pairs of different real images, plus the same of generated ones, less twice the
-    mean over mixed pairs (Gretton et al. 2012, eq. 3). To first order it is a sum of independent terms, one an
-    image: how near the image is to its own kind less how near to the other. Their variance gives the error (ibid.,
-    section 6), somewhat too wide where both kinds are one.
+    The estimate is the mean of k over pairs of different real images, plus that of generated ones, minus twice the
+    mean over mixed pairs (Gretton et al. 2012, eq. 3). To first order it is a sum of independent terms, one per image:
+    the mean kernel with its own set minus that with the other set. Their variance gives the error (ibid., section 6),
+    which is slightly too large if both sets have one distribution.
 
     Args:
-        real: at least 2 rows; their dtype is that of the products, everything after these is float64.
+        real: at least 2 rows; products are computed in their dtype, everything else in float64.
         fake: at least 2 rows.
     """
     mixed_real, mixed_fake = _means_with_others(real, fake)
@@ -63,7 +61,7 @@ def kernel_distance(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) -> t
 
 
 def _means_among_themselves(rows: Float[Tensor, "n d"]) -> Float64[Tensor, "n"]:
-    """Each row's mean kernel with all other rows; each pair is computed once."""
+    """Return each row's mean kernel with all other rows; each pair is computed once."""
     blocks = torch.split(rows, BLOCK)
     sums = [torch.zeros(len(block), dtype=torch.float64) for block in blocks]
     for i, block in enumerate(blocks):
@@ -79,7 +77,7 @@ def _means_among_themselves(rows: Float[Tensor, "n d"]) -> Float64[Tensor, "n"]:
 def _means_with_others(
     rows: Float[Tensor, "n d"], columns: Float[Tensor, "m d"]
 ) -> tuple[Float64[Tensor, "n"], Float64[Tensor, "m"]]:
-    """Each row's mean kernel with all columns, and each column's with all rows."""
+    """Return each row's mean kernel with all columns, and each column's with all rows."""
     of_rows = torch.zeros(len(rows), dtype=torch.float64)
     of_columns = torch.zeros(len(columns), dtype=torch.float64)
     for block, row_sums in zip(torch.split(rows, BLOCK), torch.split(of_rows, BLOCK), strict=True):
@@ -91,6 +89,6 @@ def _means_with_others(
 
 
 def _kernel(rows: Float[Tensor, "n d"], columns: Float[Tensor, "m d"]) -> Float64[Tensor, "n m"]:
-    """Of all pairs; products are made in the features' own dtype, which keeps seven digits of each."""
+    """Return the kernel of all pairs; products are in the features' dtype, float32 keeps seven digits of each."""
     products = (rows @ columns.T).to(torch.float64).div_(rows.shape[1]).add_(1)
     return products.square().mul_(products)

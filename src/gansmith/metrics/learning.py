@@ -1,4 +1,4 @@
-"""How our own feature networks learn from a data set, once, and where they are kept afterwards."""
+"""Training of our own feature extractors, once per data set, and their cache."""
 
 from __future__ import annotations
 
@@ -35,31 +35,30 @@ __all__ = ["LEARNING_SEED", "Progress", "fit", "split_validation", "train_once"]
 
 Progress: TypeAlias = Callable[[int, int], object]
 
-RECIPE = 1  # raise it when anything here or in the backbone changes what is learnt: all is then learnt anew
+RECIPE = 1  # raise it when training or the backbone changes: cached extractors are then trained anew
 LEARNING_SEED = 0
 WEIGHTS = "weights.safetensors"
 BATCH_SIZE = 64
-MOST_EPOCHS = 30  # of a data set too small for the kimg asked for
+MOST_EPOCHS = 30  # of a data set that is too small for the requested kimg
 RATE, WARM_UP, WEIGHT_DECAY = 4e-3, 0.25, 0.05
-JUDGED = 0.1
-JUDGE_SEED = 1  # another than that of training and held-out images, lest both splits take the same groups
+HELD_OUT = 0.1
+SPLIT_SEED = 1  # differs from that of training and held-out images, so that the splits choose other groups
 
 
 def train_once(
-    extractor: Extractor, store: Store, training: Indices, backbone: Backbone, teach: Callable[[torch.device], str]
+    extractor: Extractor, store: Store, training: Indices, backbone: Backbone, train: Callable[[torch.device], str]
 ) -> BackboneNetwork:
-    """A backbone with what it has learnt: from the cache, else the main process teaches it now, for all.
+    """Return a trained backbone from the cache; if it is not there, the main process trains it for all ranks.
 
-    Of several programs that ask at the same time one teaches and the others wait.
-
-    What is damaged in the cache, or was kept by an earlier version, is learnt anew.
+    If several programs need it at the same time, one trains it and the others wait. A cached backbone that is damaged
+    or of an earlier version is replaced.
 
     Args:
-        extractor: the recipe.
+        extractor: the settings.
         store: the real images.
-        training: which of them it learns from.
+        training: indices of the images that it is trained on.
         backbone: changed in place.
-        teach: teaches it on a device, and says in one clause how good it has become.
+        train: trains it on a device and returns its quality in one clause.
 
     Raises:
         DataError: the cache cannot be written.
@@ -68,23 +67,23 @@ def train_once(
     with dist.main_first():
         note = _load(path, backbone)
         if note is None:
-            note = _teach(
-                path, backbone, {"extractor": to_plain(extractor), "data": store.title}, lambda: teach(device)
+            note = _train_alone(
+                path, backbone, {"extractor": to_plain(extractor), "data": store.title}, lambda: train(device)
             )
     return BackboneNetwork(member_name(extractor), backbone, store.spec, device, note)
 
 
-def _teach(path: Path, backbone: Backbone, about: Mapping[str, Any], teach: Callable[[], str]) -> str:
-    with _alone(path):
-        note = _load(path, backbone)  # another process may have taught it meanwhile
+def _train_alone(path: Path, backbone: Backbone, about: Mapping[str, Any], train: Callable[[], str]) -> str:
+    with _lock(path):
+        note = _load(path, backbone)  # another process may have trained it meanwhile
         if note is None:
-            note = teach()
-            _keep(path, backbone, {**about, "note": note})
+            note = train()
+            _save(path, backbone, {**about, "note": note})
         return note
 
 
 def _load(path: Path, backbone: Backbone) -> str | None:
-    """Give a backbone the weights that are kept, and return what is known of them; None if they cannot be used."""
+    """Load cached weights into a backbone and return the note on their quality; None if they cannot be used."""
     try:
         about = unseal((path / "about.json").read_text(encoding="utf-8"))
         if about["name"] != path.name:
@@ -96,7 +95,7 @@ def _load(path: Path, backbone: Backbone) -> str | None:
         return None
 
 
-def _alone(path: Path) -> contextlib.AbstractContextManager[object]:
+def _lock(path: Path) -> contextlib.AbstractContextManager[object]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(f"{path}.lock").acquire()
@@ -104,7 +103,7 @@ def _alone(path: Path) -> contextlib.AbstractContextManager[object]:
         raise _unwritable(path, error) from error
 
 
-def _keep(path: Path, backbone: Backbone, about: Mapping[str, Any]) -> None:
+def _save(path: Path, backbone: Backbone, about: Mapping[str, Any]) -> None:
     weights = {name: tensor.cpu().contiguous() for name, tensor in backbone.state_dict().items()}
     try:
         with write_folder_atomically(path, replacing=True) as unfinished:
@@ -116,7 +115,7 @@ def _keep(path: Path, backbone: Backbone, about: Mapping[str, Any]) -> None:
 
 
 def _unwritable(path: Path, error: Exception) -> DataError:
-    remedy = "make room there, or set GANSMITH_CACHE to another folder"
+    remedy = "free disk space, or set GANSMITH_CACHE to another folder"
     return DataError(f"{path.parent}: cannot be written ({error}); {remedy}")
 
 
@@ -128,13 +127,16 @@ def _cached_path(extractor: Extractor, store: Store, training: Indices) -> Path:
 
 
 def split_validation(store: Store, training: Indices) -> tuple[Indices, Indices]:
-    """What a network learns from, and what it is judged on: no group is parted, and no class goes unlearnt."""
-    judged = np.intersect1d(training, split(store, JUDGED, seed=JUDGE_SEED)[1])
-    learnt = np.setdiff1d(training, judged)
+    """Split the images into those that a network is trained on and a validation set.
+
+    Groups stay whole, and each class of the validation set is in the training set too.
+    """
+    validation = np.intersect1d(training, split(store, HELD_OUT, seed=SPLIT_SEED)[1])
+    learnt = np.setdiff1d(training, validation)
     if store.labels is None:
-        return learnt, judged
-    known = np.isin(store.labels[judged], store.labels[learnt])
-    return np.union1d(learnt, judged[~known]), judged[known]
+        return learnt, validation
+    known = np.isin(store.labels[validation], store.labels[learnt])
+    return np.union1d(learnt, validation[~known]), validation[known]
 
 
 def fit(
@@ -145,15 +147,15 @@ def fit(
     kimg: float,
     progress: Progress | None = None,
 ) -> None:
-    """Minimise a loss with AdamW (Loshchilov and Hutter 2019) and one cycle of the rate (Smith and Topin 2018).
+    """Minimise a loss with AdamW (Loshchilov and Hutter 2019) and a one-cycle learning rate (Smith and Topin 2018).
 
     Args:
-        network: what learns, on its device.
+        network: the network, on its device.
         loss: of a batch, which is on the CPU.
         store: the images.
-        chosen: which of them it learns from, at least one.
-        kimg: thousands of images to see, repetitions counted; fewer if that were too often each.
-        progress: called with the number of images seen and to be seen.
+        chosen: indices of the images to train on, at least one.
+        kimg: length of training, in thousands of images with repetitions; at most 30 passes over the data.
+        progress: called with the number of images so far and in all.
     """
     compute = choose_compute("auto", "auto")
     batches = Batches(store=store, batch_size=BATCH_SIZE, seed=LEARNING_SEED, subset=chosen)

@@ -1,4 +1,4 @@
-"""How generated and real images lie among each other: nearest neighbours, precision, recall, density, coverage."""
+"""Nearest neighbours in features: precision, recall, density and coverage."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 
 __all__ = ["DensityCoverage", "PrecisionRecall", "find_nearest", "squared_distances"]
 
-BLOCK = 2**22  # distances that are held at once: 32 MiB
-ROUNDING = 1e-12  # of the largest squared norm: what float32 features know of a squared distance near 0, no better
+BLOCK = 2**22  # distances in memory at a time: 32 MiB
+ROUNDING = 1e-12  # of the largest squared norm: the error of a small squared distance between float32 features
 REPLICATES = 200
 
 
@@ -30,13 +30,13 @@ REPLICATES = 200
 class PrecisionRecall(Metric):
     """Improved precision and recall (Kynkäänniemi et al. 2019, eq. 1 and 2).
 
-    The manifold of a set of images is made of one ball around each image, which reaches to its k-th nearest neighbour
-    in the set. Precision is the share of generated images on the real images' manifold: are they like real ones?
-    Recall is the share of real images on the generated images' manifold: is everything real within reach?
-    A generator that makes few things well has a high precision and a low recall.
+    The manifold of a set of images is a union of balls, one around each image, which reach to its k-th nearest
+    neighbour in the set. Precision is the share of generated images on the real images' manifold. Recall is the share
+    of real images on the generated images' manifold. A generator that generates few modes well has high precision and
+    low recall.
 
-    Both depend on how many images there are, and on k: compare figures of equal numbers. The intervals hold for
-    the manifold as it is; another draw of the images that span it is not among what they allow for.
+    Both depend on the number of images and on k: compare values of equal numbers. The intervals are conditional on the
+    manifold; they do not cover another draw of the images that define it.
 
     Args:
         neighbours: k.
@@ -49,10 +49,10 @@ class PrecisionRecall(Metric):
 
     neighbours: Annotated[int, Between(1, 1000)] = 3
 
-    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
-        real, fake = _values(comparison, self.neighbours)
-        realistic = _balls_around(fake, real, _radii(real, self.neighbours)) > 0
-        within_reach = _balls_around(real, fake, _radii(fake, self.neighbours)) > 0
+    def measure(self, inputs: MetricInputs) -> dict[str, Estimate]:
+        real, fake = _values(inputs, self.neighbours)
+        realistic = _count_balls(fake, real, _radii(real, self.neighbours)) > 0
+        within_reach = _count_balls(real, fake, _radii(fake, self.neighbours)) > 0
         return {
             "precision": _share(realistic, "given the manifold of the real images"),
             "recall": _share(within_reach, "given the manifold of the generated images"),
@@ -61,15 +61,15 @@ class PrecisionRecall(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class DensityCoverage(Metric):
-    """Density and coverage (Naeem et al. 2020, eq. 3 and 4), in which single outliers count for less.
+    """Density and coverage (Naeem et al. 2020, eq. 3 and 4), which are less sensitive to single outliers.
 
-    Density is in how many of the real images' balls (see ``PrecisionRecall``) a generated image lies on average,
-    divided by k: about 1 for real images, more for images that crowd where real ones are dense. Coverage is the share
-    of real images with a generated one in their ball.
+    Density is the mean number of real images' balls (see ``PrecisionRecall``) that contain a generated image, divided
+    by k: about 1 for real images, more for images concentrated where real ones are dense. Coverage is the share of
+    real images with a generated image in their ball.
 
-    Both depend on how many images there are, and on k. The authors' programs leave the ball's surface out; here it
-    belongs to the ball, as in their formula, so that images that are copies count however often they were copied.
-    The intervals hold for the manifold as it is: another draw of all images moves coverage further than its says.
+    Both depend on the number of images and on k. A ball includes its surface, as in the paper's formula, so that
+    copies count however often an image was copied; the authors' code excludes it. The intervals are conditional on
+    the manifold: another draw of all images changes coverage more than its interval says.
 
     Args:
         neighbours: k.
@@ -82,14 +82,14 @@ class DensityCoverage(Metric):
 
     neighbours: Annotated[int, Between(1, 1000)] = 5
 
-    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
-        real, fake = _values(comparison, self.neighbours)
+    def measure(self, inputs: MetricInputs) -> dict[str, Estimate]:
+        real, fake = _values(inputs, self.neighbours)
         radii = _radii(real, self.neighbours)
-        densities = (_balls_around(fake, real, radii).double() / self.neighbours).numpy()
+        densities = (_count_balls(fake, real, radii).double() / self.neighbours).numpy()
         error = bootstrap(
             lambda counts: counts @ densities / len(densities),
             [len(densities)],
-            seed=comparison.seed,
+            seed=inputs.seed,
             replicates=REPLICATES,
         )
         given = "given the manifold of the real images"
@@ -104,19 +104,19 @@ class DensityCoverage(Metric):
 def find_nearest(
     queries: Float[Tensor, "n d"], points: Float[Tensor, "m d"], num: int, *, among_themselves: bool = False
 ) -> tuple[Float64[Tensor, "n num"], Int64[Tensor, "n num"]]:
-    """The nearest points of each query, found among all, nearest first.
+    """Find the nearest points of each query by exhaustive search, nearest first.
 
-    They are found by products in float64; the distances to those that are found are then taken anew from the
-    differences, so that a copy is at distance 0.
+    They are found by products in float64. Their distances are then computed from the differences, so that a copy has
+    distance 0.
 
     Args:
-        queries: what looks for neighbours.
-        points: what is found.
-        num: how many neighbours, at most the number of points.
-        among_themselves: queries and points are the same, and nothing is its own neighbour.
+        queries: the points whose neighbours are wanted.
+        points: the possible neighbours.
+        num: number of neighbours, at most the number of points.
+        among_themselves: queries and points are the same, and no point is its own neighbour.
 
     Returns:
-        Euclidean distances, and the points' numbers.
+        Euclidean distances, and indices of the points.
     """
     distances, numbers = [], []
     for start, block in squared_distances(queries, points):
@@ -133,16 +133,16 @@ def find_nearest(
 def squared_distances(
     queries: Float[Tensor, "n d"], points: Float[Tensor, "m d"]
 ) -> Iterator[tuple[int, Float64[Tensor, "some m"]]]:
-    """Squared Euclidean distances of each query to all points, some queries at a time.
+    """Compute squared Euclidean distances of each query to all points, a block of queries at a time.
 
     Yields:
-        the number of the first of these queries, and their distances, which the next ones take the place of.
+        The index of the first query of the block, and its distances; the next block overwrites them.
     """
     centre = points.mean(dim=0, dtype=torch.float64)
     centred = points.double() - centre
     right = torch.cat([centred, torch.ones_like(centred[:, :1]), _squared_norms(centred)], dim=1).T
     size = max(1, BLOCK // len(points))
-    memory = centred.new_empty(size, len(points))  # once: blocks that come and go would leave holes between results
+    memory = centred.new_empty(size, len(points))  # allocated once: a new one for each block would fragment the memory
     for start in range(0, len(queries), size):
         rows = queries[start : start + size].double() - centre
         left = torch.cat([-2 * rows, _squared_norms(rows), torch.ones_like(rows[:, :1])], dim=1)
@@ -154,10 +154,10 @@ def _squared_norms(values: Float64[Tensor, "n d"]) -> Float64[Tensor, "n 1"]:
     return values.square().sum(dim=1, keepdim=True)
 
 
-def _values(comparison: MetricInputs, neighbours: int) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
-    for kind, features in (("real", comparison.real), ("generated", comparison.fake)):
+def _values(inputs: MetricInputs, neighbours: int) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
+    for kind, features in (("real", inputs.real), ("generated", inputs.fake)):
         _check_number(kind, features, neighbours + 1)
-    return comparison.real.values, comparison.fake.values
+    return inputs.real.values, inputs.fake.values
 
 
 def _check_number(kind: str, features: Features, needed: int) -> None:
@@ -172,10 +172,10 @@ def _radii(points: Float[Tensor, "n d"], neighbours: int) -> Float64[Tensor, "n"
     return find_nearest(points, points, neighbours, among_themselves=True)[0][:, -1]
 
 
-def _balls_around(
+def _count_balls(
     queries: Float[Tensor, "n d"], points: Float[Tensor, "m d"], radii: Float64[Tensor, "m"]
 ) -> Int64[Tensor, "n"]:
-    """In how many of the balls around the points each query lies."""
+    """Count the balls around the points that contain each query."""
     centre = points.mean(dim=0, dtype=torch.float64)
     largest = _squared_norms(points.double() - centre).max()
     reach = radii.square() + ROUNDING * largest

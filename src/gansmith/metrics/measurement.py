@@ -39,11 +39,11 @@ OLD_KEYS = {"figures": "values", "figure": "metric", "seen": "extractor"}
 PUBLISHED_EXTRACTOR = "inception"  # the feature network of published values
 MOVED = {  # benchmarks/judges.py
     "classifier": (
-        "a classifier that learnt from another seed moved FIDs by 5 to 12 % (medians of three data sets), at most 5.5 "
+        "a classifier trained from another seed changed FIDs by 5 to 12 % (medians of three data sets), at most 5.5 "
         "times, in nearly the same order (rank correlation at least 0.97)"
     ),
     "self-supervised": (
-        "a network that learnt from another seed moved FIDs by 5 to 9 % (medians of three data sets), at most 3.7 "
+        "a network trained from another seed changed FIDs by 5 to 9 % (medians of three data sets), at most 3.7 "
         "times, in nearly the same order (rank correlation at least 0.98)"
     ),
 }
@@ -55,14 +55,14 @@ class Generated:
 
     Args:
         path: the run folder, folder or file.
-        num: how many images.
+        num: number of images.
         snapshot: of a run, "best", "last", or "now" while it trains; None for a folder or file.
-        ema: whether the averaged weights made them; None for a folder or file.
+        ema: whether the averaged weights were used; None for a folder or file.
         seed: the first image's; None for a folder or file.
-        nimg: real images that the run had seen; None for a folder or file.
-        step: generator updates that the run had made; None for a folder or file.
-        seconds: of training that the run had had; None for a folder or file.
-        digest: SHA-256 of the images, or empty where it was not taken.
+        nimg: real images that the discriminator had processed; None for a folder or file.
+        step: generator updates so far; None for a folder or file.
+        seconds: training time so far; None for a folder or file.
+        digest: SHA-256 of the images; empty if it was not computed.
     """
 
     path: str
@@ -82,11 +82,11 @@ class Reference:
 
     Args:
         title: the data set's.
-        split: which part of it: "training" (what the run learned from), "held-out", or "all".
-        num: how many images of it.
+        split: "training" (the images that the run was trained on), "held-out" or "all".
+        num: number of images.
         digest: SHA-256 of the prepared data set: shape, pixels, labels.
-        selection: SHA-256 of which images were taken.
-        part: what was read of the data set where that is not all of it, as "its folder train/"; else empty.
+        selection: SHA-256 of the indices of the images.
+        part: which part of the data set was read, for example "its folder train/"; "" if all of it.
     """
 
     title: str
@@ -98,7 +98,7 @@ class Reference:
 
     @classmethod
     def of(cls, store: Store, split: Split, indices: NDArray[np.int64], part: str = "") -> Reference:
-        """Describe some images of a store."""
+        """Describe a choice of images from a store."""
         selection = hashlib.sha256(indices.tobytes()).hexdigest()
         return cls(
             title=store.title, split=split, num=len(indices), digest=store.digest, selection=selection, part=part
@@ -218,7 +218,7 @@ def list_differences(one: Measurement, other: Measurement) -> list[str]:
     """Return the reasons why two measurements must not be compared, a clause each; empty if they may be."""
     pairs = [
         (
-            "the feature network",
+            "the feature extractor",
             (one.extractor.name, one.extractor.digest),
             (other.extractor.name, other.extractor.digest),
         ),
@@ -232,7 +232,7 @@ def list_differences(one: Measurement, other: Measurement) -> list[str]:
 
 
 def describe_unpublished(extractor: str) -> str:
-    """Say that values in a feature network's features are not comparable with published ones, and how to get those."""
+    """Say that values of a feature extractor are not comparable with published ones, and how to get those."""
     return (
         f"values marked ({extractor}) are not comparable with published FIDs, which use Inception's features; "
         "for those: --inception FILE, or --extractor inception, which downloads the file"
@@ -240,12 +240,12 @@ def describe_unpublished(extractor: str) -> str:
 
 
 def describe_seed_effect(extractor: str) -> str:
-    """Say how far FID depends on the seed that a feature network learnt from; empty where it learns nothing here."""
+    """Say how much FID depends on the seed of a feature extractor's training; "" if it is not trained here."""
     return MOVED.get(extractor, "")
 
 
 def _check(value: Any, where: str) -> None:
-    """Whether a dataclass of plain values holds what its annotations say."""
+    """Check that the fields of a dataclass have the types of their annotations."""
     for name, annotation in typing.get_type_hints(type(value)).items():
         item, place = getattr(value, name), f"{where}: {name}"
         several = typing.get_origin(annotation) is Mapping

@@ -1,4 +1,4 @@
-"""What a metric is: real and generated images' features in, figures with intervals out."""
+"""The interface of metrics: features of real and generated images in, values with intervals out."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Better: TypeAlias = Literal["lower", "higher", "nearer 1", "nearer 0.5"]
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
-    """One figure that a metric gives.
+    """One of the values that a metric computes.
 
     Args:
-        title: as tables show it, with its unit if it has one.
-        better: which way is better; "nearer 1" for ratios of generated to real, "nearer 0.5" for chances that two
-            kinds of images rank alike.
-        published: whether papers report it in Inception's features; tables then name the feature network beside it.
+        title: heading in tables, with the unit if there is one.
+        better: which direction is better; "nearer 1" for ratios of generated to real, "nearer 0.5" for a probability
+            that is 0.5 if both sets have one distribution.
+        published: whether papers report it with Inception's features; tables then add the feature extractor.
     """
 
     title: str
@@ -40,20 +40,20 @@ class Quantity:
         return value if self.better == "lower" else -value
 
     def titled(self, extractor: str) -> str:
-        """Return the title with the feature network where published values use another: "FID (classifier)"."""
+        """Return the title with the feature extractor if published values use another: "FID (classifier)"."""
         return f"{self.title} ({extractor})" if self.published else self.title
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A figure with its 95 % interval.
+    """A value with its 95 % interval; prints as "0.268 (0.236 to 0.299)".
 
     Args:
-        value: the figure.
-        low: the interval's lower end.
-        high: its upper end.
-        interval: how the interval was found, in a few words, as "bootstrap of 100".
-        note: what a reader has to know about this figure, or empty.
+        value: the value.
+        low: lower end of the interval.
+        high: upper end.
+        interval: method of the interval, for example "bootstrap of 100".
+        note: a remark for the reader, or "".
     """
 
     value: float
@@ -64,29 +64,29 @@ class Estimate:
 
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, (self.value, self.low, self.high))):
-            raise MetricError(f"came out as {self.value} ({self.low} to {self.high}), which is no number")
+            raise MetricError(f"is {self.value} ({self.low} to {self.high}); expected finite numbers")
 
     def __str__(self) -> str:
         return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
 
     def to_plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return it as an object for JSON."""
         return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MetricInputs:
-    """What a metric may look at; all in the features of one network.
+    """The inputs of a metric; all features are of one feature extractor.
 
     Args:
-        real: the real images that the generated ones are measured against, a sample of the reference split.
-        fake: the generated images; their labels are the classes that were asked for.
+        real: the real images, a sample of the reference split.
+        fake: the generated images; their labels are the requested classes.
         training: all real images that the generator was trained on; None if unknown.
-        held_out: real images that it never saw, or None.
-        validation: labelled real images that the feature network did not learn from; None if unknown.
+        held_out: real images that it was not trained on, or None.
+        validation: labelled real images that the feature extractor was not trained on; None if unknown.
         class_names: k names; empty without labels.
-        unlabelled: why the generated images have no labels, with the remedy; empty if nothing more is known.
-        seed: of whatever a metric draws at random.
+        unlabelled: why the generated images have no labels, with the remedy; "" if unknown.
+        seed: of everything that a metric draws at random.
     """
 
     real: Features
@@ -101,13 +101,13 @@ class MetricInputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(Component):
-    """One or more figures about generated images.
+    """Computes one or more values of generated images.
 
     Class attributes:
-        quantities: what it measures, by the figure's name in metrics.jsonl.
-        needs_features: whether it reads features and not images alone.
-        needs_training: whether it looks at ``MetricInputs.training`` and ``held_out``, which are had only for such.
-        needs_validation: the same of ``MetricInputs.validation``.
+        quantities: the values that it computes, by their names in metrics.jsonl.
+        needs_features: whether it reads features; False if it reads pixels only.
+        needs_training: whether it reads ``MetricInputs.training`` and ``held_out``; they are None if no metric does.
+        needs_validation: whether it reads ``MetricInputs.validation``; likewise.
     """
 
     table: ClassVar[str] = "gansmith.metrics:METRICS"
@@ -117,9 +117,9 @@ class Metric(Component):
     needs_validation: ClassVar[bool] = False
 
     @abstractmethod
-    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
-        """The figures, under the names of ``quantities``.
+    def measure(self, inputs: MetricInputs) -> dict[str, Estimate]:
+        """Return the values under the names of ``quantities``.
 
         Raises:
-            MetricError: they cannot be had from these images; the message says what is missing and how to get it.
+            MetricError: they cannot be computed; the message says what is missing and how to provide it.
         """

@@ -1,4 +1,4 @@
-"""Whether images can be told from their mirror images: if so, mirroring makes others of them."""
+"""Test whether images can be told from their mirror images; if so, mirroring would change their meaning."""
 
 from __future__ import annotations
 
@@ -24,72 +24,72 @@ from gansmith.types import Batch, Images, ImageSpec, Pixels
 
 __all__ = ["choose_operations", "measure_mirror_asymmetry"]
 
-SIDE = 32  # pixels; larger images are looked at from further away, where the grain of a file format is not seen
-MARGIN = 8  # one part of so many of each side is cut off, here or there
+SIDE = 32  # pixels; larger images are downscaled, which removes compression artefacts
+MARGIN = 8  # a random margin of 1/8 of each side is cut off
 KIMG = 10.0
-LEAST_JUDGED, MOST_JUDGED = 20, 1000
-TOLD = 0.6  # of 1,000 images and more: 0.46 to 0.59 of photographs, 0.65 to 1 of letters, signs and digits
+LEAST_VALIDATION, MOST_VALIDATION = 20, 1000
+TOLD = 0.6  # with 1,000 images and more: 0.46 to 0.59 for photographs, 0.65 to 1 for letters, signs and digits
 WIDTH, NUM_FEATURES = 24, 32
 
 
 def measure_mirror_asymmetry(store: Store, training: Indices, progress: Progress | None = None) -> Estimate | None:
-    """The share of unseen images that a small network tells from their mirror images; half are told by guessing.
+    """Return the share of held-out images that a small network tells from their mirror images; chance is 0.5.
 
-    The network gives each image a number, and learns to give it a larger one than its mirror image; compare
-    Lin et al. 2020, "Visual Chirality". It sees parts of small copies, lest it learn how JPEG lays its blocks.
+    The network is trained to score each image higher than its mirror image; compare Lin et al. 2020, "Visual
+    Chirality". It sees crops of downscaled images, so that it does not learn the grid of JPEG blocks.
 
     Args:
         store: the images.
-        training: which of them there are; a tenth, whole groups, is not learnt from.
-        progress: called with the number of images seen and to be seen.
+        training: indices of the images to use; a tenth of them, in whole groups, is held out.
+        progress: called with the number of images processed and in all.
 
     Returns:
-        the share in [0, 1]; None where fewer than 20 images are left to judge by.
+        The share in [0, 1]; None if fewer than 20 images are held out.
     """
-    learnt, judged = split_validation(store, training)
-    if len(judged) < LEAST_JUDGED:
+    learnt, validation = split_validation(store, training)
+    if len(validation) < LEAST_VALIDATION:
         return None
     window = _Window(store.spec)
     device = choose_compute("auto", "auto").device
     backbone = Backbone(window.spec, width=WIDTH, num_features=NUM_FEATURES, num_classes=1).to(device)
 
-    def lead(pixels: Pixels) -> Tensor:
-        """By how much an image's number is larger than its mirror image's."""
+    def score_difference(pixels: Pixels) -> Tensor:
+        """Return the score of each image minus that of its mirror image."""
         parts = window(to_float(pixels.to(device)))
         _, numbers = backbone(torch.cat([parts, parts.flip(3)]).contiguous(memory_format=torch.channels_last))
         assert numbers is not None
         as_is, mirrored = numbers[:, 0].chunk(2)
-        by_how_much: Tensor = as_is - mirrored
-        return by_how_much
+        difference: Tensor = as_is - mirrored
+        return difference
 
     def loss(batch: Batch) -> Tensor:
-        return F.softplus(-lead(batch.images)).mean()
+        return F.softplus(-score_difference(batch.images)).mean()
 
     fit(backbone, loss, store, learnt, KIMG, progress)
     backbone.eval()
-    some = judged[np.linspace(0, len(judged) - 1, min(MOST_JUDGED, len(judged))).astype(np.int64)]
+    some = validation[np.linspace(0, len(validation) - 1, min(MOST_VALIDATION, len(validation))).astype(np.int64)]
     batches = Selection(store.images, some).batches()
     with torch.no_grad():
-        leads = torch.cat([lead(torch.from_numpy(pixels).permute(0, 3, 1, 2)) for pixels in batches])
-    return wilson(int((leads > 0).sum()), len(leads))
+        differences = torch.cat([score_difference(torch.from_numpy(pixels).permute(0, 3, 1, 2)) for pixels in batches])
+    return wilson(int((differences > 0).sum()), len(differences))
 
 
 def choose_operations(
     kind: str, channels: int, mirror_asymmetry: Callable[[], Estimate | None] | None, where: str = "augment.operations"
 ) -> tuple[tuple[str, ...], str]:
-    """Choose the operations that leave images' meaning alone: those of their kind, less "mirror" if it changes them.
+    """Choose augmentations that keep the meaning of images: those of their kind, without "mirror" if that changes it.
 
-    Everything that augments or proposes to, without being told how, asks this function.
+    Every default for augmentation comes from this function.
 
     Args:
-        kind: of the data, as ``Source.kind``.
+        kind: of the data, see ``Source.kind``.
         channels: of the images.
-        mirror_asymmetry: measures which share of these images can be told from their mirror images; called only if the
-            answer matters. None if it cannot be measured.
-        where: for messages.
+        mirror_asymmetry: measures which share of the images can be told from their mirror images; called only if the
+            result matters. None if it cannot be measured.
+        where: the field, for messages.
 
     Returns:
-        Names of ``gansmith.augment.OPERATIONS``, and why "mirror" is left out; "" if it is not.
+        Names from ``gansmith.augment.OPERATIONS``, and the reason if "mirror" is left out, else "".
 
     Raises:
         ConfigError: no operation is known to be safe for this kind.
@@ -103,7 +103,7 @@ def choose_operations(
 
 
 class _Window:
-    """A part of a small copy of each image, at another place each time, of one size."""
+    """Crops a downscaled copy of each image, at a random place."""
 
     def __init__(self, spec: ImageSpec) -> None:
         self.shrinkage = -(-max(spec.height, spec.width) // SIDE)

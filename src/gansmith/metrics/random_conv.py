@@ -1,4 +1,4 @@
-"""Features of a network that has learnt nothing: at once, and of little depth."""
+"""Features of an untrained network: available at once, but shallow."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["RandomConv"]
 
 @dataclass(frozen=True, kw_only=True)
 class RandomConv(Extractor):
-    """The network that the other extractors start from, with its first weights, the same for all data.
+    """The network of the other extractors with its initial weights, which are the same for all data.
 
-    It sees colours, edges and textures, and how they vary from image to image. It does not know what an image shows:
-    a wheel where a flower should be is as good to it, if the textures are right.
+    It represents colours, edges and textures, and how they vary between images. It does not represent what an image
+    shows: an object of the wrong kind with the right texture goes unnoticed.
 
     Args:
-        width: maps of the second layer; see ``Backbone``.
+        width: channels of the second layer; see ``Backbone``.
         num_features: d.
     """
 

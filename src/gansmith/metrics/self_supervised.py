@@ -1,4 +1,4 @@
-"""A small network that learns to know an image again in another view of it: the default where there are no labels."""
+"""A small network trained without labels (SimCLR): the default extractor for unlabelled data."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from gansmith.types import Batch, Images, Pixels
 __all__ = ["SelfSupervised"]
 
 TEMPERATURE = 0.2
-LEAST_SIDE = 0.5  # of an image's sides, that a view shows
-LIGHT = 0.2  # how much lighter or darker a view may be, on [-1, 1], and how much its contrast may differ
+LEAST_SIDE = 0.5  # of a view, relative to the image's sides
+LIGHT = 0.2  # largest change of brightness of a view, on [-1, 1], and largest relative change of contrast
 PROJECTION = 128
-MOST_JUDGED = 256
+MOST_VALIDATION = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelfSupervised(Extractor):
-    """Features of a network that learnt to know images again, once and without labels (SimCLR; Chen et al. 2020).
+    """Features of a network that is trained once without labels (SimCLR; Chen et al. 2020).
 
-    Of each image of a batch it is shown two views, other parts in other light, never mirrored, and learns to tell
-    which two views are of one image. A tenth of the training images, which it does not learn from, judge it.
+    It learns to match two views of each image in a batch: random crops with random brightness and contrast, never
+    mirrored. A tenth of the training images is held out to measure its accuracy.
 
     Args:
-        width: maps of the second layer; see ``Backbone``.
+        width: channels of the second layer; see ``Backbone``.
         num_features: d.
-        kimg: thousands of images that it learns from, repetitions counted; small data sets are seen 30 times.
+        kimg: length of training, in thousands of images with repetitions; at most 30 passes over the data.
     """
 
     width: Annotated[int, Between(1, 1024)] = 48
@@ -54,11 +54,11 @@ class SelfSupervised(Extractor):
     def network(self, store: Store, training: Indices, progress: Progress | None = None) -> BackboneNetwork:
         """See ``Extractor.network``."""
         if len(training) < 2:
-            raise MetricError(f"self-supervised: {store.title} has no two images to tell apart; add images")
+            raise MetricError(f"self-supervised: {store.title} has fewer than two images; add images")
         backbone = Backbone(store.spec, width=self.width, num_features=self.num_features)
 
-        def teach(device: torch.device) -> str:
-            learnt, judged = split_validation(store, training)
+        def train(device: torch.device) -> str:
+            learnt, validation = split_validation(store, training)
             network = _Projected(backbone, self.num_features).to(device)
             draw = torch.Generator().manual_seed(LEARNING_SEED)
 
@@ -66,13 +66,13 @@ class SelfSupervised(Extractor):
                 return _contrast(*network(*_two_views(batch.images, draw, device)))
 
             fit(network, loss, store, learnt, self.kimg, progress)
-            return _known_again(network.eval(), store, judged[:MOST_JUDGED], draw, device)
+            return _describe_accuracy(network.eval(), store, validation[:MOST_VALIDATION], draw, device)
 
-        return train_once(self, store, training, backbone, teach)
+        return train_once(self, store, training, backbone, train)
 
 
 class _Projected(nn.Module):
-    """A backbone with two layers above it that serve the loss alone."""
+    """A backbone with a projection head of two layers, which is used in training only."""
 
     def __init__(self, backbone: Backbone, num_features: int) -> None:
         super().__init__()
@@ -82,14 +82,14 @@ class _Projected(nn.Module):
             self.head = nn.Sequential(hidden, nn.ReLU(inplace=True), last)
 
     def forward(self, one: Images, other: Images) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n p"]]:
-        """Vectors of length 1 for two views of each image."""
+        """Return normalised projections of two views of each image."""
         features, _ = self.backbone(torch.cat([one, other]))
         left, right = F.normalize(self.head(features).float()).chunk(2)
         return left, right
 
 
 def _contrast(one: Float[Tensor, "n p"], other: Float[Tensor, "n p"]) -> Float[Tensor, ""]:
-    """How badly each view's other is found among all views of the batch (NT-Xent; Chen et al. 2020, eq. 1)."""
+    """Return the NT-Xent loss of matching views among all views of the batch (Chen et al. 2020, eq. 1)."""
     rows = torch.cat([one, other])
     likeness = (rows @ rows.T).float() / TEMPERATURE
     partners = torch.arange(len(rows), device=rows.device).roll(len(one))
@@ -97,15 +97,15 @@ def _contrast(one: Float[Tensor, "n p"], other: Float[Tensor, "n p"]) -> Float[T
 
 
 @torch.no_grad()
-def _known_again(
-    network: _Projected, store: Store, judged: Indices, draw: torch.Generator, device: torch.device
+def _describe_accuracy(
+    network: _Projected, store: Store, validation: Indices, draw: torch.Generator, device: torch.device
 ) -> str:
-    if len(judged) < 2:
-        return "too few images to judge it"
-    pixels = torch.from_numpy(Selection(store.images, judged)[np.arange(len(judged))]).permute(0, 3, 1, 2)
+    if len(validation) < 2:
+        return "too few images to measure its accuracy"
+    pixels = torch.from_numpy(Selection(store.images, validation)[np.arange(len(validation))]).permute(0, 3, 1, 2)
     one, other = network(*_two_views(pixels, draw, device))
-    right = (one @ other.T).argmax(dim=1).cpu() == torch.arange(len(judged))
-    return f"knows {right.float().mean():.1%} of {len(judged)} held-out images again"
+    right = (one @ other.T).argmax(dim=1).cpu() == torch.arange(len(validation))
+    return f"matches {right.float().mean():.1%} of {len(validation)} held-out images"
 
 
 def _two_views(pixels: Pixels, draw: torch.Generator, device: torch.device) -> tuple[Images, Images]:
@@ -114,7 +114,7 @@ def _two_views(pixels: Pixels, draw: torch.Generator, device: torch.device) -> t
 
 
 def _view(images: Images, draw: torch.Generator) -> Images:
-    """A part of each image, at least half as wide and half as high, at full size, in another light."""
+    """Return a crop of at least half of each side, at full size, with random brightness and contrast."""
     n = len(images)
     sides = LEAST_SIDE + (1 - LEAST_SIDE) * torch.rand(n, 2, generator=draw)
     corner = (1 - sides) * _signed(n, 2, draw)

@@ -1,4 +1,4 @@
-"""The sliced Wasserstein distance of small patches, scale by scale: on pixels, without a feature network."""
+"""The sliced Wasserstein distance between pixel patches at several scales, without a feature extractor."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from gansmith.types import size_text
 
 __all__ = ["Patches", "SlicedWasserstein", "level_distances", "pyramid_level", "pyramid_sizes"]
 
-LEAST_SIZE = 16  # pixels of the shorter side, on the smallest level too
+LEAST_SIZE = 16  # pixels of the shorter side, also on the smallest level
 PATCH = 7
 PATCHES = 64
 MOST_IMAGES = 2048
 LEAST_IMAGES = 32
 PARTS = 8
-FACTOR = 1000.0  # as the field prints it
-LEAST_CONTRAST = 0.01  # of 255: a channel with less is constant but for rounding, which must not be blown up
-BATCH_SIZE = 128  # images whose pyramids are held at once
-SLICES = 32  # directions whose projections are held at once, and that the interval comes from
+FACTOR = 1000.0  # as papers report it
+LEAST_CONTRAST = 0.01  # of 255: a channel with less is constant except for rounding, which must not be amplified
+BATCH_SIZE = 128  # images whose pyramids are in memory at a time
+SLICES = 32  # directions whose projections are in memory at a time; the interval uses as many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +41,16 @@ class SlicedWasserstein(Metric):
     """Sliced Wasserstein distance of patches of a Laplacian pyramid (Karras et al. 2018, section 5), times 1,000.
 
     Each level of the pyramid, from the whole size down to 16 pixels, gives patches of 7x7; each set's patches are
-    normalised channel by channel; both sets are projected on random directions, sorted and compared. The figure is
-    the mean over the levels, whose own figures are in the note: the first tells of detail, the last of large shapes.
+    normalised channel by channel; both sets are projected on random directions, sorted and compared. The value is
+    the mean over the levels. The note has the value of each level: the first is for detail, the last for large shapes.
 
-    Karras et al. take 128 patches of 16,384 images; here it is 64 of at most 2,048, so that figures are comparable
-    among themselves alone. The patches lie at the same random places in all images, so that the images' order changes
-    nothing. Two samples of one distribution are not at 0, but the nearer to it the more images there are. Each set is
-    normalised by itself, as there: a change of brightness or contrast alone is not seen.
+    Karras et al. use 128 patches of 16,384 images, this metric 64 of at most 2,048, so values are not comparable with
+    theirs. The patches are at the same random places in all images, so the order of images has no effect. Two samples
+    of one distribution have a distance above 0, which falls with the number of images. Each set is normalised by
+    itself, as in the paper: a change of brightness or contrast alone is not detected.
 
     Args:
-        projections: the number of directions.
+        projections: number of directions.
     """
 
     quantities: ClassVar[Mapping[str, Quantity]] = {
@@ -61,11 +61,11 @@ class SlicedWasserstein(Metric):
 
     projections: Annotated[int, Between(1, 65_536)] = 256
 
-    def measure(self, comparison: MetricInputs) -> dict[str, Estimate]:
-        real, fake = comparison.real.pixels, comparison.fake.pixels
-        ours, theirs = _equally_many(real, fake, comparison.seed)
+    def measure(self, inputs: MetricInputs) -> dict[str, Estimate]:
+        real, fake = inputs.real.pixels, inputs.fake.pixels
+        ours, theirs = _choose_equally(real, fake, inputs.seed)
         sizes = pyramid_sizes(*real[theirs[:1]].shape[1:3])
-        draw = torch.Generator().manual_seed(comparison.seed)
+        draw = torch.Generator().manual_seed(inputs.seed)
         found = []
         for level, size in enumerate(sizes):
             places = torch.stack([torch.randint(length - PATCH + 1, (PATCHES,), generator=draw) for length in size])
@@ -91,11 +91,11 @@ class Patches:
 
     @classmethod
     def of(cls, images: ImageSequence, which: NDArray[np.int64], level: int, places: Int64[Tensor, "2 p"]) -> Patches:
-        """Cut them out.
+        """Extract the patches.
 
         Args:
-            images: where the set is.
-            which: the numbers of its images.
+            images: the set.
+            which: indices of the images to use.
             level: of the pyramid; see ``pyramid_level``.
             places: row and column of each patch's upper left corner.
         """
@@ -130,7 +130,7 @@ class Patches:
 
 
 def pyramid_sizes(height: int, width: int) -> list[tuple[int, int]]:
-    """Height and width of each level of an image's pyramid, the whole size first; no side is under 16 pixels.
+    """Return height and width of each level of an image's pyramid, full size first; no side is under 16 pixels.
 
     Raises:
         MetricError: the image is too small for one level.
@@ -148,25 +148,25 @@ def pyramid_sizes(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def pyramid_level(images: Float32[Tensor, "n c h w"], level: int) -> Float32[Tensor, "n c H W"]:
-    """One level of the Laplacian pyramid (Burt and Adelson 1983): what the next one leaves out; the last, all of it.
+    """Return one level of the Laplacian pyramid (Burt and Adelson 1983): the difference from the next level.
 
     Args:
         images: in any range, at least 16 pixels each way.
-        level: 0 is of the whole size.
+        level: 0 is the full size; the last level is the downscaled image itself.
     """
     last = len(pyramid_sizes(*images.shape[2:])) - 1
     for _ in range(level):
-        images = _halved(images)
-    return images if level == last else images - _doubled(_halved(images), *images.shape[2:])
+        images = _halve(images)
+    return images if level == last else images - _double(_halve(images), *images.shape[2:])
 
 
 def level_distances(ours: Patches, theirs: Patches, directions: Float32[Tensor, "k c d"]) -> NDArray[np.float64]:
-    """The mean distance over the directions; then the same without each of some parts of the images.
+    """Return the mean distance over the directions; then the same without each of several parts of the images.
 
     Args:
         ours: patches of one set.
         theirs: as many of another.
-        directions: each of length 1 over channels and pixels together; without a part, the first ones alone.
+        directions: each of length 1 over channels and pixels together; the first ones are used without a part.
 
     Returns:
         float64 [1+PARTS].
@@ -178,17 +178,17 @@ def level_distances(ours: Patches, theirs: Patches, directions: Float32[Tensor, 
     return np.array([np.concatenate(whole, axis=1).mean(), *without.mean(axis=1)])
 
 
-def _equally_many(real: ImageSequence, fake: ImageSequence, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which generated and which real images are compared."""
+def _choose_equally(real: ImageSequence, fake: ImageSequence, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Choose equal numbers of generated and real images at random."""
     num = min(len(real), len(fake), MOST_IMAGES)
     if num < LEAST_IMAGES:
-        raise MetricError(f"{num} images are too few for their patches' distance; expected at least {LEAST_IMAGES}")
+        raise MetricError(f"{num} images are too few for a distance between patches; expected at least {LEAST_IMAGES}")
     ours, theirs = (np.random.default_rng(seed).choice(len(images), num, replace=False) for images in (fake, real))
     return ours, theirs
 
 
 def _estimate(distances: NDArray[np.float64], sizes: list[tuple[int, int]]) -> Estimate:
-    """Of the distances [levels 1+PARTS], of all images and without each part of them."""
+    """Return the estimate for distances [levels 1+PARTS], of all images and without each part of them."""
     whole, *without = distances.mean(axis=0)
     error = float(np.std(without)) * math.sqrt(PARTS - 1)
     each = [f"{width}x{height} px {level[0]:.3g}" for (height, width), level in zip(sizes, distances, strict=True)]
@@ -208,7 +208,7 @@ def _distances(
     directions: Float32[Tensor, "k c d"],
     choices: Sequence[slice | Int64[Tensor, "m"]],
 ) -> NDArray[np.float64]:
-    """The Wasserstein-1 distances along some directions of some choices of the images, float64 [choices k]."""
+    """Return Wasserstein-1 distances along directions for several choices of images, float64 [choices k]."""
     along = ours.along(directions), theirs.along(directions)
     found = []
     for kept in choices:
@@ -217,18 +217,18 @@ def _distances(
     return np.stack(found)
 
 
-def _halved(images: Float32[Tensor, "n c h w"]) -> Float32[Tensor, "n c H W"]:
+def _halve(images: Float32[Tensor, "n c h w"]) -> Float32[Tensor, "n c H W"]:
     down, across = (_blur(length)[::2] for length in images.shape[2:])
     return down @ images @ across.T
 
 
-def _doubled(images: Float32[Tensor, "n c h w"], height: int, width: int) -> Float32[Tensor, "n c H W"]:
-    down, across = (2 * _blur(length)[:, ::2] for length in (height, width))  # between the pixels lie zeros
+def _double(images: Float32[Tensor, "n c h w"], height: int, width: int) -> Float32[Tensor, "n c H W"]:
+    down, across = (2 * _blur(length)[:, ::2] for length in (height, width))  # there are zeros between the pixels
     return down @ images @ across.T
 
 
 def _blur(length: int) -> Float32[Tensor, "length length"]:
-    """The matrix that lays 1 4 6 4 1 sixteenths over a row of pixels, which is mirrored at its ends."""
+    """Return the matrix of the filter (1 4 6 4 1)/16 on a row of pixels, mirrored at its ends."""
     matrix = torch.zeros(length, length)
     for offset, weight in zip(range(-2, 3), (1, 4, 6, 4, 1), strict=True):
         mirrored = (torch.arange(length) + offset).abs()

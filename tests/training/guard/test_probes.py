@@ -143,7 +143,9 @@ def test_near_copies_are_copies_as_for_the_metric(store: Store, change: str) -> 
     figures = measured(store, lambda z, labels: changed[: len(z)])
     assert figures["guard/copies"] > 0.9 and figures["guard/copies_held_out"] == 0
     images = np.stack([to_array(to_uint8(image[None]))[0] for image in changed])
-    assert figures["guard/copies"] == pytest.approx(Originals.of(store.images[:NUM]).copied(images).mean(), abs=0.05)
+    assert figures["guard/copies"] == pytest.approx(
+        Originals.of(store.images[:NUM]).find_copies(images).mean(), abs=0.05
+    )
 
 
 def test_images_that_are_held_out_but_twins_of_training_images_are_counted(store: Store) -> None:

@@ -102,7 +102,7 @@ class Probes:
         return values
 
     def _copies(self, fakes: Pixels) -> dict[str, float]:
-        values = {"guard/copies": float(self.originals.copied(to_array(fakes)).mean())}
+        values = {"guard/copies": float(self.originals.find_copies(to_array(fakes)).mean())}
         if self.copied_held_out is not None:
             values["guard/copies_held_out"] = self.copied_held_out
         return values
@@ -130,7 +130,7 @@ def open_probes(num: int, store: Store, training: Indices, held_out: Indices, sa
         training=_batch(store, choose_subset(training, num), unlabelled),
         held_out=_batch(store, unseen, unlabelled) if enough else None,
         originals=originals,
-        copied_held_out=float(originals.copied(Selection(store.images, unseen)).mean()) if enough else None,
+        copied_held_out=float(originals.find_copies(Selection(store.images, unseen)).mean()) if enough else None,
     )
 
 
