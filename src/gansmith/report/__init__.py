@@ -26,8 +26,11 @@ class ReportPath(type(Path())):  # type: ignore[misc]
     """The path of a report, which shows a link to it in a notebook."""
 
     def _repr_html_(self) -> str:
-        beside_the_notebook = urllib.parse.quote(os.path.relpath(self).replace(os.sep, "/"))
-        return f'<a href="{beside_the_notebook}" target="_blank">{html.escape(str(self))}</a>'
+        try:
+            target = urllib.parse.quote(os.path.relpath(self).replace(os.sep, "/"))
+        except ValueError:  # on another drive of Windows
+            target = self.absolute().as_uri()
+        return f'<a href="{target}" target="_blank">{html.escape(str(self))}</a>'
 
 
 def write_report(path: Path, out: Path | None = None) -> ReportPath:

@@ -13,12 +13,14 @@ from gansmith.losses import Loss
 from gansmith.models.model import Model
 from gansmith.optimizers import Optimizer
 from gansmith.penalties import Penalty
+from gansmith.regularizers import Regularizer
 from gansmith.schedules import Duration
 from gansmith.training.callbacks import Callback
 from gansmith.training.config import flat
 from gansmith.training.guard.settings import Guard
 from gansmith.training.loggers import Logger
 from gansmith.training.presets import PRESETS
+from gansmith.training.recipe import Recipe
 from gansmith.training.sample_sheets import PictureWriter
 from gansmith.training.tracking import Tracking
 from gansmith.types import parse_size
@@ -39,9 +41,11 @@ class Fields(TypedDict, total=False):
     use_labels: bool
     balance: float
     held_out: float
+    recipe: Recipe | str | Plain
     model: Model | str | Plain
     loss: Loss | str | Plain
     penalties: Sequence[Penalty | str | Plain] | str
+    regularizers: Sequence[Regularizer | str | Plain] | str
     augment: Augment | str | Plain | None
     generator_optimizer: Optimizer | str | Plain
     discriminator_optimizer: Optimizer | str | Plain
