@@ -32,8 +32,8 @@ TRAINING = (
     ("guard.settings", "recipe", "config", "presets", "keywords"),
     ("statistics", "feedback", "memory", "state", "steps", "adversarial"),
     ("checkpoint_files", "checkpoint", "snapshots", "tracker"),
-    ("guard.journal", "guard.detectors", "guard.remedies", "guard.probes", "guard.guardian", "auto"),
-    ("loop", "progress_bar", "stages", "messages", "resuming", "session"),
+    ("guard.journal", "guard.detectors", "guard.lines", "guard.remedies", "guard.probes", "guard.guardian", "auto"),
+    ("loop", "progress_bar", "stages", "messages", "resuming", "preview", "session"),
 )
 ORDER = [room for block in STREET for room in block]
 ORDER_OF_TRAINING = [f"training.{module}" for block in TRAINING for module in block]

@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Config", "GansmithError", "Run", "configure", "evaluate", "open_run", "resume", "run_study", "train"]
+__all__ = [
+    "Config",
+    "GansmithError",
+    "Run",
+    "configure",
+    "evaluate",
+    "open_run",
+    "preview",
+    "resume",
+    "run_study",
+    "train",
+]
 
 if TYPE_CHECKING:
-    from gansmith.api import Run, open_run, resume, train
+    from gansmith.api import Run, open_run, preview, resume, train
     from gansmith.errors import GansmithError
     from gansmith.evaluation import evaluate
     from gansmith.study.run import run_study

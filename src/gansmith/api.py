@@ -23,8 +23,9 @@ from gansmith.training import session, snapshots
 from gansmith.training.config import Config, load_config
 from gansmith.training.keywords import UNITS, Fields, expand_short_names, refuse_unknown_fields
 from gansmith.training.presets import configure
+from gansmith.training.preview import Preview
 
-__all__ = ["Run", "open_run", "resume", "train"]
+__all__ = ["Run", "open_run", "preview", "resume", "train"]
 
 KEYWORDS = ("data", "root", "preset", "run", "length", *UNITS, "size", "resolution", "lr", "seed", "overrides")
 
@@ -167,13 +168,51 @@ def train(
         lr=lr,
     )
     changes = {**short, **({} if seed is None else {"seed": seed}), **fields, **(overrides or {})}
-    if not isinstance(data, Config):
-        config = configure(data, root=root, preset=preset, overrides=changes)
-    elif root is None and preset is None:
-        config = override_as_user(data, changes)
-    else:
-        raise ConfigError("train: a whole configuration has its data and preset; leave out root and preset")
+    config = _build_config("train", data, root, preset, changes)
     return Run(session.begin(config, Path(run) if run else None))
+
+
+def preview(
+    data: str | Path | Config | None = None,
+    *,
+    root: str | Path | None = None,
+    preset: str | None = None,
+    length: Duration | str | None = None,
+    size: str | int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    **fields: Unpack[Fields],
+) -> Preview:
+    """Return what ``train`` would do: the data, the configuration as chosen, memory and time. Only caches are written.
+
+    Args:
+        data: this and all other arguments are those of ``train``.
+        root: see ``train``.
+        preset: see ``train``.
+        length: see ``train``.
+        size: see ``train``.
+        overrides: see ``train``.
+        fields: see ``train``.
+
+    Raises:
+        GansmithError: the arguments or the data cannot be used.
+    """
+    refuse_unknown_fields("preview", fields, KEYWORDS)
+    changes = {**expand_short_names(length=length, size=size), **fields, **(overrides or {})}
+    return session.preview_training(_build_config("preview", data, root, preset, changes))
+
+
+def _build_config(
+    verb: str,
+    data: str | Path | Config | None,
+    root: str | Path | None,
+    preset: str | None,
+    changes: Mapping[str, Any],
+) -> Config:
+    if not isinstance(data, Config):
+        return configure(data, root=root, preset=preset, overrides=changes)
+    if root is None and preset is None:
+        return override_as_user(data, changes)
+    raise ConfigError(f"{verb}: a whole configuration has its data and preset; leave out root and preset")
 
 
 def resume(

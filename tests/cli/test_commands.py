@@ -283,7 +283,10 @@ def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "digits", "--seed", "x"], "--seed: expected a whole number, got 'x'"),
         (["train", "digits", "--length", "ten"], "--length: 'ten' is not a duration"),
         (["train", "digits", "--batch_size"], "--batch_size: needs a value"),
-        (["train", "digits", "--tracking.every", "never"], "the end; to switch it off: --tracking none"),
+        (
+            ["train", "digits", "--tracking.every", "never"],
+            'only at the end, "100 %"; to switch it off: --tracking none',
+        ),
         (["train", "digits", "--tracking", "off"], "to switch it off: --tracking none"),
         (["train", "digits", "--guard", "false"], "to switch it off: --guard none"),
         (["train", "digits", "--no-tracking"], "to switch an optional part off, use --tracking none"),

@@ -95,7 +95,7 @@ def test_a_study_survives_json(file: Path) -> None:
         (("12x8", "12y8"), "study.data 'Wide'.size: expected a size such as 64"),
         (("6 steps", "6"), "study.data[1].length: '6' is not a duration"),
         (('"Wide"', '"Digits 8"'), "two runs would be called digits-8-plain-net-seed0"),
-        (('source = "digits"', 'source = "digist"'), "data: no data set is called 'digist'"),
+        (('source = "digits"', 'source = "digist"'), "data: no data set, folder or file is called 'digist'"),
         (('name = "dense"', 'name = "os:system"'), "would run code from outside gansmith"),
         (("seeds = 2", "seeds = []"), "nothing to run"),
         (("seeds = 2", "seeds = "), "cannot read the study"),

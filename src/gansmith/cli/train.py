@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from gansmith.cli.options import Count, DataName, OptionalPath, Rate, Text, parse_with_overrides
+from gansmith.cli.options import (
+    Count,
+    DataName,
+    OnlyJson,
+    OptionalPath,
+    Rate,
+    Text,
+    parse_with_overrides,
+    print_json,
+    quiet_if,
+)
+from gansmith.data import SOURCES
+from gansmith.errors import ConfigError
 
 __all__ = ["main"]
+
+COUNTING_SECONDS = 0.3  # after which files are no longer counted
 
 
 @dataclass(frozen=True)
@@ -44,11 +63,19 @@ class TrainOptions:
     """the same as --size"""
     lr: Rate = None
     """the learning rate of both networks; one each with --generator_optimizer.lr and --discriminator_optimizer.lr"""
+    dry_run: OnlyJson = False
+    """print what would be done (data, configuration, memory, time), and stop; nothing is written but caches"""
+    json: OnlyJson = False
+    """with --dry-run: print it as JSON"""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Train."""
     options, overrides = parse_with_overrides(TrainOptions, "train", arguments)
+    if options.json and not options.dry_run:
+        raise ConfigError("--json: prints the result of a dry run; add --dry-run")
+    with quiet_if(options.json):
+        _announce_reading(options.data)
     from gansmith import api
     from gansmith.training.keywords import expand_short_names
 
@@ -56,4 +83,46 @@ def main(arguments: Sequence[str]) -> None:
     overrides = expand_short_names(**{name: getattr(options, name) for name in names}, prefix="--") | overrides
     if options.seed is not None:
         overrides["seed"] = int(options.seed) if options.seed.isdigit() else options.seed
+    if options.dry_run:
+        _preview(options, overrides)
+        return
     api.train(options.data, root=options.root, preset=options.preset, run=options.run, overrides=overrides)
+
+
+def _preview(options: TrainOptions, overrides: Mapping[str, Any]) -> None:
+    from gansmith import api, dist
+
+    with quiet_if(options.json):
+        preview = api.preview(options.data, root=options.root, preset=options.preset, overrides=overrides)
+    if not dist.is_main():
+        return
+    if options.json:
+        print_json(preview.to_plain())
+    else:
+        print("\n".join([*preview.lines(), "dry run: nothing was trained"]), flush=True)
+
+
+def _announce_reading(data: str) -> None:
+    """Print what will be read, and how many files it has, before anything slow is imported."""
+    path = Path(data).expanduser()
+    if os.environ.get("RANK", "0") != "0" or not (path.exists() or data in SOURCES):
+        return
+    num = _count_files(path)
+    print(f"reading {data}" if num is None else f"reading {num} files in {data}", flush=True)
+
+
+def _count_files(path: Path) -> str | None:
+    """Return the number of files in a folder or zip, as it is printed; None if it is neither or cannot be read."""
+    until = time.monotonic() + COUNTING_SECONDS
+    num = 0
+    try:
+        if path.is_file():
+            with zipfile.ZipFile(path) as archive:
+                return f"{sum(not entry.is_dir() for entry in archive.infolist()):,}"
+        for _, _, names in os.walk(path):
+            num += len(names)
+            if time.monotonic() > until:
+                return f"more than {num:,}"
+    except (OSError, zipfile.BadZipFile):
+        return None
+    return f"{num:,}" if num else None

@@ -75,7 +75,7 @@ class Config(Component):
         seed: decides the initial weights, the order of the data and all noise.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         precision: of the convolutions; "auto" is bfloat16 where the device has it natively.
-        log_every: how often statistics are written.
+        log_every: how often statistics are written; None takes 5 kimg or 2 % of the length, whichever is shorter.
         checkpoint_every: how often everything is saved.
         keep_checkpoints: how many of the last ones are kept.
         samples: which pictures are written, how often.
@@ -109,7 +109,7 @@ class Config(Component):
     seed: Seed = 0
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    log_every: Duration = Duration(5, "kimg")
+    log_every: Duration | None = None
     checkpoint_every: Duration = Duration(10, "%")
     keep_checkpoints: PositiveInt = 2
     samples: PictureWriter = SampleGrid()

@@ -57,7 +57,7 @@ class Fields(TypedDict, total=False):
     ema_ramp: float
     device: str
     precision: Literal["auto", "float32", "bfloat16"]
-    log_every: Duration | str
+    log_every: Duration | str | None
     checkpoint_every: Duration | str
     keep_checkpoints: int
     samples: PictureWriter | str | Plain

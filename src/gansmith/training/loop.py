@@ -11,7 +11,9 @@ from gansmith.errors import TrainingDiverged
 from gansmith.metrics.measurement import Measurement
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
+from gansmith.schedules import Duration, Progress
 from gansmith.training.checkpoint import save_state
+from gansmith.training.config import Config
 from gansmith.training.guard.guardian import Guardian
 from gansmith.training.guard.journal import Event
 from gansmith.training.listeners import Listener, Training
@@ -19,7 +21,9 @@ from gansmith.training.state import TrainState
 from gansmith.training.steps import train_step
 from gansmith.training.tracker import Tracker
 
-__all__ = ["run_loop"]
+__all__ = ["choose_log_interval", "run_loop"]
+
+LOG_KIMG, LOG_SHARE = 5, 2  # thousands of images and percent of the length between two lines of statistics
 
 
 def run_loop(
@@ -61,6 +65,20 @@ def run_loop(
     return not stopped
 
 
+def choose_log_interval(config: Config, now: Progress) -> Duration:
+    """Return the interval of statistics: the user's, else 5 kimg or 2 % of the length, whichever is shorter.
+
+    Args:
+        config: of the training.
+        now: by its speed so far, a length in time is one in images too.
+    """
+    if config.log_every is not None:
+        return config.log_every
+    nimg_of_length = now.nimg / max(config.length.fraction(now), 1e-9)
+    long = LOG_SHARE * nimg_of_length / 100 > LOG_KIMG * 1000
+    return Duration(LOG_KIMG, "kimg") if long else Duration(LOG_SHARE, "%")
+
+
 class _Loop:
     """The events of the loop, and the state that they share."""
 
@@ -98,7 +116,7 @@ class _Loop:
         self.listener.step(self.training)
         while state.notices:
             self.notice(state.notices.pop(0))
-        if config.log_every.due(before, now, config.length) or config.length.reached(now):
+        if choose_log_interval(config, now).due(before, now, config.length) or config.length.reached(now):
             self.write_statistics()
         if state.nimg < now.nimg:
             return self.is_asked_to_stop() or stop  # the guard went back
@@ -194,7 +212,8 @@ class _Loop:
             if any(value > 0 for key, value in record.items() if key.startswith("skipped/")):
                 raise self.diverged("a gradient contains NaN or infinity")
             return
-        events = dist.from_main(lambda: guardian.detect(record))
+        last = self.state.config.length.reached(self.state.progress)
+        events = dist.from_main(lambda: guardian.detect(record, last=last))
         for event in events:
             self.report(guardian, event)
         failures = [event for event in events if event.severity == "failure" and event.what != "over"]

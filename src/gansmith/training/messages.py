@@ -15,7 +15,9 @@ from gansmith.training.stages import Built, Chosen, Prepared
 from gansmith.training.state import TrainState
 from gansmith.types import ImageSpec
 
-__all__ = ["describe_data", "introduce", "say_goodbye"]
+__all__ = ["describe_data", "describe_duration", "introduce", "say_goodbye"]
+
+FEW = 0.8  # of the planned measurements; with fewer, the reason is printed
 
 
 def introduce(console: Console, folder: RunFolder, prepared: Prepared, chosen: Chosen, built: Built) -> None:
@@ -40,7 +42,8 @@ def describe_data(prepared: Prepared, *, use_labels: bool) -> str:
     store = prepared.store
     spec = ImageSpec(height=store.spec.height, width=store.spec.width, channels=store.spec.channels)
     held_out = f", {len(prepared.held_out):,} of them held out" if len(prepared.held_out) else ""
-    skipped = f", {len(store.skipped)} files skipped" if store.skipped else ""
+    num = len(store.skipped)
+    skipped = f", {num:,} file{'s' if num > 1 else ''} skipped" if num else ""
     return f"{store.title}: {len(store):,} images{held_out}, {spec}, {_describe_labels(store, use_labels)}{skipped}"
 
 
@@ -54,6 +57,13 @@ def _describe_labels(store: Store, use_labels: bool) -> str:
     return f"{describe_classes(counts)} ({', '.join(there[:3])}{', ...' if len(there) > 3 else ''})"
 
 
+def describe_duration(seconds: float) -> str:
+    """Return a duration in the unit that people use: "35 s", "12 min", "3.5 h"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def say_goodbye(console: Console, folder: RunFolder, state: TrainState, finished: bool) -> None:
     """Print how far training came, and the commands for what can be done next."""
     speed = state.nimg / max(state.seconds, 1e-9)
@@ -61,6 +71,7 @@ def say_goodbye(console: Console, folder: RunFolder, state: TrainState, finished
     again = "train on" if finished else "resume"
     longer = ' --length "..."' if finished else ""
     lines = [
+        *_explain_few_measurements(state),
         f"{verb} at step {state.step}, {state.nimg / 1000:.0f} kimg, {speed:.0f} img/s",
         f"look at    {folder.images}, {folder.animation('gif')}",
         f"sample     {command('sample', folder.path)}",
@@ -73,3 +84,18 @@ def _describe_sizes(state: TrainState) -> str:
     short = {"generator": "G", "discriminator": "D"}
     sizes = {name: sum(weight.numel() for weight in network.parameters()) for name, network in state.networks.items()}
     return ", ".join(f"{short.get(name, name)} {size / 1e6:.2f} M" for name, size in sizes.items())
+
+
+def _explain_few_measurements(state: TrainState) -> list[str]:
+    """Say why the tracked metric was measured clearly less often than its interval, if it was."""
+    tracking, progress = state.config.tracking, state.progress
+    if tracking is None or not state.num_tracked:
+        return []
+    every = tracking.every
+    passed = 100 * state.config.length.fraction(progress) if every.unit == "%" else every.count(progress)
+    planned = int(passed / every.amount)
+    if state.num_tracked >= FEW * planned:
+        return []
+    each = state.tracking_seconds / state.num_tracked
+    why = f"each takes {each:.1f} s, and tracking may take {tracking.max_share:.0%} of the time (--tracking.max_share)"
+    return [f"the metric was measured {state.num_tracked} times instead of {planned}: {why}"]

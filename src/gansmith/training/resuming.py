@@ -12,7 +12,7 @@ from gansmith.runs import RunFolder
 from gansmith.training.config import Config, differences
 from gansmith.training.data_facts import DataFacts
 
-__all__ = ["describe_finished", "refuse_other_data", "refuse_unnamed_changes"]
+__all__ = ["describe_finished", "describe_value", "refuse_other_data", "refuse_unnamed_changes"]
 
 
 def describe_finished(folder: RunFolder, config: Config, trained_with: Mapping[str, Any]) -> str:
@@ -65,12 +65,13 @@ def refuse_unnamed_changes(
     named = [path for path in changed if any(path == name or path.startswith(f"{name}.") for name in changes)]
     for path, (old, new) in changed.items():
         if path not in named:
+            on_purpose = command("resume", folder.path, f"--{path}", describe_value(new))
             raise RunError(
                 f"{folder.config}: {path} is {new}, but the run was trained with {old}; "
-                f"put it back, or change it on purpose: {command('resume', folder.path, f'--{path}', _as_typed(new))}"
+                f"put it back, or change it on purpose: {on_purpose}"
             )
 
 
-def _as_typed(value: Any) -> str:
-    """A value of a configuration as it is written on the command line."""
+def describe_value(value: Any) -> str:
+    """Return a plain value of a configuration as it is typed on the command line."""
     return "none" if value is None else value if isinstance(value, str) else json.dumps(value)

@@ -25,6 +25,7 @@ from gansmith.training.listeners import Broadcast, Listener
 from gansmith.training.loggers import check_loggers, open_logs
 from gansmith.training.loop import run_loop
 from gansmith.training.messages import introduce, say_goodbye
+from gansmith.training.preview import Preview, estimate_training
 from gansmith.training.progress_bar import open_console, open_progress
 from gansmith.training.resuming import describe_finished, refuse_other_data, refuse_unnamed_changes
 from gansmith.training.sample_sheets import write_final_pictures
@@ -32,7 +33,7 @@ from gansmith.training.snapshots import make_sampler, real_rows
 from gansmith.training.stages import Built, Chosen, Prepared, build_training, choose_config, prepare_data
 from gansmith.training.state import TrainState
 
-__all__ = ["begin", "finish_run", "go_on", "run_training"]
+__all__ = ["begin", "finish_run", "go_on", "preview_training", "run_training"]
 
 
 def begin(config: Config, path: Path | None) -> RunFolder:
@@ -53,6 +54,21 @@ def begin(config: Config, path: Path | None) -> RunFolder:
         folder = dist.from_main(lambda: stack.enter_context(RunFolder.begin(*paths)))
         _train(folder, config, compute, notes=notes, new=True)
     return folder
+
+
+def preview_training(config: Config) -> Preview:
+    """Return what ``begin`` would do. Nothing is written but caches: the store of images, a feature extractor.
+
+    Raises:
+        GansmithError: the data or the configuration cannot be used.
+    """
+    compute = choose_compute(config.device, config.precision)
+    with dist.process_group(compute.device):
+        dist.local_share(config.batch_size)
+        notes = dist.from_main(lambda: check_loggers(config.loggers))
+        prepared = prepare_data(config)
+        chosen = choose_config(config, prepared, compute)
+        return estimate_training(prepared, chosen, compute, notes)
 
 
 def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:

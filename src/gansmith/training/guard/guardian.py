@@ -19,6 +19,7 @@ from gansmith.training.checkpoint_files import open_checkpoint, read_state
 from gansmith.training.config import Config
 from gansmith.training.guard.detectors import chance_level_loss, detect, detect_not_finite
 from gansmith.training.guard.journal import Event, active_events, new_events
+from gansmith.training.guard.lines import average_lines, group_lines, is_guard_line
 from gansmith.training.guard.probes import Probes
 from gansmith.training.guard.remedies import Remedy, choose_remedy
 from gansmith.training.guard.settings import Guard
@@ -42,7 +43,9 @@ class Guardian:
         chance_loss: see ``chance_level_loss``.
         operations: returns those of augmentation, should it have to be added; called in the main process. Empty if
             none is known to be safe.
-        history: the lines of stats.jsonl.
+        every_line: look at every line of statistics, because the user has set their interval.
+        history: the lines of stats.jsonl, as ``guard.lines`` averages them.
+        lines: those since the last one of the history.
         journal: the lines of events.jsonl.
     """
 
@@ -51,19 +54,33 @@ class Guardian:
     run: RunFolder
     chance_loss: float
     operations: Callable[[], Sequence[str]]
+    every_line: bool = True
     history: list[Mapping[str, float]] = field(default_factory=list)
+    lines: list[Mapping[str, float]] = field(default_factory=list)
     journal: list[Event] = field(default_factory=list)
 
     def probe(self, state: TrainState) -> dict[str, float]:
         """Run the probes if their interval has elapsed; otherwise return {}."""
+        if not self._looks_at(state.nimg, last=state.config.length.reached(state.progress)):
+            return {}
         due = self.guard.every.due(self._last_progress(state), state.progress, state.config.length)
         if not due or self._images_since("guard/diversity", state) < SPACING * self.guard.num:
             return {}
         return self.probes.measure(state)
 
-    def detect(self, record: Mapping[str, float]) -> list[Event]:
-        """Append a line of statistics to the history and return the events to report."""
-        self.history.append(record)
+    def detect(self, record: Mapping[str, float], *, last: bool = False) -> list[Event]:
+        """Append a line of statistics to the history and return the events to report.
+
+        Args:
+            record: the line.
+            last: whether it is the last line of the training, which ends an interval of the guard early.
+        """
+        due = self._looks_at(int(record["progress/nimg"]), last=last)
+        self.lines.append(record)
+        if not due:
+            return []
+        self.history.append(average_lines(self.lines))
+        self.lines.clear()
         active = active_events(self.journal)
         detected = detect(self.guard, self.chance_loss, self.history, active)
         return new_events(detected, active, int(record["progress/nimg"]))
@@ -158,7 +175,14 @@ class Guardian:
         self.run.add_checkpoint(state.step, lambda folder: save_state(state, folder, statistics), keep)
         write_json(self.run.config, to_plain(state.config))
         self.run.forget_after(state.nimg, state.num_events)
+        if not self.every_line:
+            self.history[:], self.lines[:] = group_lines(self.run.read_stats())
         self.run.set_status("running", step=state.step, nimg=state.nimg)
+
+    def _looks_at(self, nimg: int, *, last: bool) -> bool:
+        """Whether the line after so many images ends one of the guard's intervals."""
+        before = int(next((lines[-1]["progress/nimg"] for lines in (self.lines, self.history) if lines), 0))
+        return self.every_line or last or is_guard_line(before, nimg)
 
     def _images_since(self, key: str, state: TrainState) -> int:
         """Return the images since the last line that has a key, or since the start if none has."""
@@ -184,9 +208,12 @@ def open_guardian(
         operations: returns those of augmentation, should it have to be added.
     """
     history: list[Mapping[str, float]] = []
+    lines: list[Mapping[str, float]] = []
     journal: list[Event] = []
+    every_line = state.config.log_every is not None
     if dist.is_main():
-        history += run.read_stats()
+        written: list[Mapping[str, float]] = [*run.read_stats()]
+        history, lines = (written, lines) if every_line else group_lines(written)
         journal += read_lines(run.events, Event.from_plain)
     return Guardian(
         guard=guard,
@@ -194,7 +221,9 @@ def open_guardian(
         run=run,
         chance_loss=chance_level_loss(state.config.loss),
         operations=operations,
+        every_line=every_line,
         history=history,
+        lines=lines,
         journal=journal,
     )
 
