@@ -25,7 +25,7 @@ from gansmith.data.folder import Folder
 from gansmith.data.store import prepare
 from gansmith.errors import RunError
 from gansmith.runs import RunFolder
-from gansmith.training import checkpoint, session
+from gansmith.training import checkpoint_files, session
 from gansmith.training.checkpoint_files import never_saved
 from gansmith.training.presets import PRESETS
 
@@ -303,7 +303,7 @@ def test_a_disk_that_is_full_at_a_checkpoint_is_one_line_that_names_the_run(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = api.train(pictures, length="4 steps", run=tmp_path / "whole", overrides=small())
-    run, write = tmp_path / "run", checkpoint.save
+    run, write = tmp_path / "run", checkpoint_files.save
 
     def full(tensors: Any, **options: Any) -> Any:
         if (run / "stats.jsonl").exists() and run.joinpath("training_checkpoints").exists():
@@ -311,7 +311,7 @@ def test_a_disk_that_is_full_at_a_checkpoint_is_one_line_that_names_the_run(
         return write(tensors, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", full)
+        patch.setattr(checkpoint_files, "save", full)
         with pytest.raises(RunError, match=rf"^{run}: no space left on device; .*: gansmith resume {run}$"):
             api.train(pictures, length="4 steps", run=run, overrides=small())
     assert api.open_run(run).status()["state"] == "failed"
