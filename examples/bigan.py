@@ -1,4 +1,4 @@
-"""PYTHONPATH=examples gansmith train mnist --preset dcgan-mnist --recipe bigan:BiGAN
+"""PYTHONPATH=examples gansmith train mnist --recipe bigan:BiGAN
 
 Trains an encoder beside the generator and the discriminator (BiGAN, Donahue et al. 2017): the discriminator tells
 pairs (real image, its code) from pairs (generated image, its latent), so the encoder learns to invert the generator.

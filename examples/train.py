@@ -118,7 +118,7 @@ def load_checkpoint(run: Path) -> TrainState:
     """Return both networks, both optimizers and all counts of a run's newest checkpoint."""
     trained = gansmith.open_run(run)
     config = trained.config
-    training, _ = split(prepare(config.data, config.preparation), config.held_out, least=ENOUGH_HELD_OUT)
+    training, _ = split(prepare(config.source, config.preparation), config.held_out, least=ENOUGH_HELD_OUT)
     state = TrainState.create(config, IMAGES, choose_compute(config.device, config.precision), len(training))
     load_state(state, trained.folder.latest_checkpoint())
     return state

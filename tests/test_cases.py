@@ -42,7 +42,7 @@ def test_an_empty_class_is_counted_apart_and_has_no_row(
     assert main(["train", str(from_one), "--run", str(tmp_path / "run"), "--preset", "dcgan-r1", *SMALL]) == 0
     assert "2 classes and 1 without images (1, 2)" in capsys.readouterr().out
     run = api.open_run(tmp_path / "run")
-    store = prepare(run.config.data, run.config.preparation)
+    store = prepare(run.config.source, run.config.preparation)
     generator = run.generator()
     sheet = real_rows(store, generator.spec).pixels()
     with Image.open(run.folder.images / "real.png") as real:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from gansmith import api
 from gansmith.cli import COMMANDS
@@ -202,3 +205,14 @@ def test_the_log_has_dated_entries_newest_first() -> None:
 
 def test_the_licence_is_mit() -> None:
     assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
+
+
+def test_parts_alone_run_and_the_tutorials_step_is_that_of_the_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    step, batches, loop = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert step in (ROOT / "examples" / "bigan.py").read_text(encoding="utf-8")
+    parts: dict[str, Any] = {}
+    exec(batches + loop, parts)
+    assert parts["images"].shape == (64, 1, 8, 8) and parts["state"].step == 2
+    second = list(itertools.islice(parts["batches"], 2))[1]
+    assert torch.equal(second.images, parts["batches"].batch(64).images)

@@ -355,7 +355,7 @@ def test_a_loaded_checkpoint_goes_on_exactly(train: ModuleType, signs: Path, tmp
     whole = trainer("whole").train("3 steps")
     trainer("halved").train("2 steps")
     state = train.load_checkpoint(tmp_path / "halved")
-    store = prepare(state.config.data, state.config.preparation)
+    store = prepare(state.config.source, state.config.preparation)
     loop.train_step(state, Batches(store=store, batch_size=4, seed=state.config.seed).batch)
     saved = train.save_checkpoint(state, tmp_path / "halved")
     assert saved.name == "000003"

@@ -156,7 +156,7 @@ def save_images(folder: Path, images: np.ndarray[Any, Any]) -> Path:
 
 def test_a_measurement_of_a_run_says_where_it_comes_from(own_run: Path, photos: Path) -> None:
     measurement = evaluate(own_run, num=20, overrides={"seed": 5}, **BY)
-    store = prepare(api.open_run(own_run).config.data)
+    store = prepare(api.open_run(own_run).config.source)
     training, _ = split(store, 0.2)
     sampled = api.open_run(own_run).generator().sample(20, seed=5).images
     generated, reference = measurement.generated, measurement.reference

@@ -177,7 +177,7 @@ def test_a_regularizer_acts_at_its_steps_with_its_weight_and_reaches_the_generat
         train_step(state, lambda *_: batch)
         state.statistics.collect()
         train_step(state, lambda *_: batch)
-    weights = [list(state.networks["generator"].parameters())[0] for state in (often, rare, plain)]
+    weights = [next(iter(state.networks["generator"].parameters())) for state in (often, rare, plain)]
     assert not torch.equal(weights[0], weights[2]) and not torch.equal(weights[0], weights[1])
     assert "regularizer/modeseeking" in often.statistics.collect()
     assert "regularizer/modeseeking" not in rare.statistics.collect()

@@ -174,3 +174,11 @@ def test_a_run_of_a_recipe_that_is_not_trusted_is_refused(
     for use in (lambda: api.resume(run.path, length="2 steps"), run.generator):
         with pytest.raises(ConfigError, match="'bigan:BiGAN' would run code from outside gansmith"):
             use()
+
+
+def test_auto_leaves_out_what_a_recipe_does_not_read(pictures: Path, tmp_path: Path) -> None:
+    changes = {**SMALL, "recipe": BIGAN}
+    run = gansmith.train(pictures, run=tmp_path / "run", length="2 steps", size=16, overrides=changes)
+    assert run.config.preset == "auto" and run.config.penalties == () and run.config.augment is None
+    with pytest.raises(ConfigError, match=r"config\.penalties: the recipe bigan:BiGAN does not read it"):
+        gansmith.train(pictures, run=tmp_path / "other", length="2 steps", overrides={**changes, "penalties": "r1"})

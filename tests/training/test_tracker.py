@@ -70,7 +70,7 @@ class Scripted(Metric):
 def scripted(pictures: Path, tmp_path: Path) -> tuple[Tracker, TrainState]:
     """A tracker of a fresh training, whose figures a test scripts."""
     config = configure(pictures, overrides=small())
-    store = prepare(config.data, config.preparation)
+    store = prepare(config.source, config.preparation)
     compute = Compute(device=torch.device("cpu"), precision="float32")
     state = TrainState.create(config, store.spec, compute, epoch_size=len(store))
     sampler = make_sampler(state.generator_ema, config, DataFacts.of(store))
@@ -182,7 +182,7 @@ def test_a_metric_is_shown_images_that_the_network_has_not_learnt_from(
 ) -> None:
     monkeypatch.setattr(Scripted, "needs_validation", needed)
     before, state = scripted
-    store = prepare(state.config.data, state.config.preparation)
+    store = prepare(state.config.source, state.config.preparation)
     tracking = Tracking(metric=Scripted(), extractor=Untaught(), num=16, num_real=5)
     Scripted.script = iter([1.0])
     open_tracker(tracking, store, np.arange(len(store)), before.run, before.sampler).measure(state)

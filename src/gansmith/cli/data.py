@@ -75,7 +75,7 @@ def _check(config: Any, *, only_json: bool) -> None:
     from gansmith.data.check import check
 
     with quiet_if(only_json), work_progress("preparing images") as progress:
-        findings = check(config.data, config.preparation, progress=progress)
+        findings = check(config.source, config.preparation, progress=progress)
     with quiet_if(only_json):
         findings = _without_harmful_mirror(findings, config)
     if only_json:
@@ -101,7 +101,7 @@ def _without_harmful_mirror(findings: Any, config: Any) -> Any:
 
     def measure() -> Any:
         try:
-            store = prepare(config.data, config.preparation)
+            store = prepare(config.source, config.preparation)
         except DataError:  # too few images can be read; the findings say so
             return None
         with work_progress("measuring mirror asymmetry") as progress:
@@ -109,7 +109,7 @@ def _without_harmful_mirror(findings: Any, config: Any) -> Any:
 
     if findings.spec is None:
         return findings
-    names, remark = choose_operations(config.data.kind, findings.spec.channels, measure)
+    names, remark = choose_operations(config.source.kind, findings.spec.channels, measure)
     notes = (*findings.notes, remark) if remark else findings.notes
     return dataclasses.replace(findings, augmentations=names, notes=notes)
 
@@ -122,7 +122,7 @@ def _prepare(config: Any, *, only_json: bool) -> None:
     from gansmith.data.store import prepare
 
     with quiet_if(only_json), work_progress("preparing images") as progress:
-        store = prepare(config.data, config.preparation, progress=progress)
+        store = prepare(config.source, config.preparation, progress=progress)
     if only_json:
         print_json({"path": str(store.path), "num_images": len(store), "notes": store.notes, "skipped": store.skipped})
         return

@@ -8,7 +8,8 @@ same after a resume and on any number of ranks.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -68,6 +69,11 @@ class Batches:
     def __len__(self) -> int:
         """Return the number of different images."""
         return len(self.store) if self.subset is None else len(self.subset)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield batches without end, each as ``batch`` returns it."""
+        for nimg in itertools.count(0, self.batch_size):
+            yield self.batch(nimg)
 
     def batch(self, nimg: int, rank: int = 0, world_size: int = 1) -> Batch:
         """Return the batch that follows the first ``nimg`` images, or a rank's part of it.

@@ -68,7 +68,7 @@ def open_own_images(folder: RunFolder, options: EvaluationOptions, console: Cons
     config = load_config(folder.config)
     remedy = "restore them, or name other images with --against DATA"
     try:
-        store = prepare_images(config.data, config.preparation, console)
+        store = prepare_images(config.source, config.preparation, console)
     except DataError as error:
         raise RunError(f"{folder.path}: its training images cannot be read ({error}); {remedy}") from error
     facts = DataFacts.read(folder.data)

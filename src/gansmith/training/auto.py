@@ -150,7 +150,7 @@ def choose(config: Config, situation: Situation, trials: Trials) -> tuple[Config
     Returns:
         The whole configuration, and a line for each choice with its reason.
     """
-    kept = find_set_fields(config)
+    kept = find_set_fields(config) | config.recipe.ignores
     if _touched("augment", kept):
         situation = dataclasses.replace(situation, mirror_asymmetry=None)  # whose measurement takes seconds
     reasons = []

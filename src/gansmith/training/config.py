@@ -48,7 +48,7 @@ class Config(Component):
 
     Args:
         preset: the name of the preset that this started from; for the reader.
-        data: where the images come from.
+        data: where the images come from; none only for steps in a loop of one's own.
         preparation: what they are brought to before training.
         use_labels: train class-conditionally where the data have labels.
         balance: 0 shows every image equally often, 1 every class; between, a class of n images is shown in proportion
@@ -86,7 +86,7 @@ class Config(Component):
     """
 
     preset: str = "custom"
-    data: Source
+    data: Source | None = None
     preparation: Preparation = Preparation()
     use_labels: bool = True
     balance: Fraction = 0.0
@@ -117,6 +117,17 @@ class Config(Component):
     guard: Guard | None = Guard()
     callbacks: tuple[Callback, ...] = ()
     loggers: tuple[Logger, ...] = ()
+
+    @property
+    def source(self) -> Source:
+        """Where the images come from.
+
+        Raises:
+            ConfigError: ``data`` is not set, as for steps in a loop of one's own.
+        """
+        if self.data is None:
+            raise ConfigError("config.data: missing; name a source, a folder, a zip or an .npz")
+        return self.data
 
 
 def differences(old: Component | Mapping[str, Any], new: Component) -> dict[str, tuple[Any, Any]]:

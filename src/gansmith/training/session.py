@@ -238,4 +238,4 @@ def _open_guard(folder: RunFolder, prepared: Prepared, state: TrainState) -> Gua
 
 
 def _default_paths(config: Config) -> list[Path]:
-    return [Path("runs") / f"{config.data.title}-{config.preset}-{i:03d}" for i in range(1, 10**4)]
+    return [Path("runs") / f"{config.source.title}-{config.preset}-{i:03d}" for i in range(1, 10**4)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 
 from gansmith import dist
 from gansmith.augment import AdaptiveAugment, resolve_operations
-from gansmith.component import override
+from gansmith.component import fields_set, override
 from gansmith.console import work_progress
 from gansmith.data.batches import ENOUGH_HELD_OUT, Batches, Indices, split
 from gansmith.data.resident import BatchAt, place_batches
@@ -68,7 +69,7 @@ def prepare_data(config: Config, trained_on: DataFacts | None = None) -> Prepare
     """
     console = open_console()
     with dist.main_first(), work_progress("preparing images", console) as progress:
-        store = prepare(config.data, config.preparation, progress=progress)
+        store = prepare(config.source, config.preparation, progress=progress)
         if trained_on is not None:
             store = match_trained_data(store, trained_on)
     training, held_out = split(store, config.held_out, least=ENOUGH_HELD_OUT)
@@ -109,7 +110,7 @@ def choose_config(config: Config, prepared: Prepared, compute: Compute) -> Chose
     Raises:
         ConfigError: augmentation without operations, for data of which no safe ones are known.
     """
-    reasons: tuple[str, ...] = ()
+    config, reasons = _reset_ignored(config), tuple[str, ...]()
     measure = functools.partial(dist.from_main, prepared.mirror_asymmetry)
     if config.preset == "auto":
         situation = _describe_situation(config, prepared, compute)
@@ -123,6 +124,13 @@ def choose_config(config: Config, prepared: Prepared, compute: Compute) -> Chose
         config = override(config, {"augment.operations": list(operations)})
     chosen = Chosen(config=config, reasons=reasons)
     return dist.from_main(lambda: chosen)
+
+
+def _reset_ignored(config: Config) -> Config:
+    """Return the configuration with defaults for what the recipe does not read, unless the user has set it."""
+    set_by_user = {path.partition(".")[0] for path in fields_set(config)}
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    return dataclasses.replace(config, **{name: defaults[name] for name in config.recipe.ignores - set_by_user})
 
 
 def _describe_situation(config: Config, prepared: Prepared, compute: Compute) -> auto.Situation:
