@@ -106,14 +106,15 @@ class BiGAN(Recipe):
         discriminate = functools.partial(state.networks["discriminator"], labels=batch.labels)
         real, z = to_float(batch.images, state.config.model.value_range), draw_latents(state, salt=0)
         fake, codes = generate(state, z, batch.labels), state.networks["encoder"](real)
-        on_real, on_fake = discriminate(real, codes.detach()), discriminate(fake.detach(), z)
-        loss_of_discriminator = loss.discriminator(on_real, on_fake)
+        real_logits, fake_logits = discriminate(real, codes.detach()), discriminate(fake.detach(), z)
+        loss_of_discriminator = loss.discriminator(real_logits, fake_logits)
         descend(state, loss_of_discriminator.mean(), ["discriminator"])
         state.nimg += state.config.batch_size
         with freeze(state.networks["discriminator"]):
-            loss_of_generator = loss.generator(z.new_empty(0), discriminate(fake, z))
-            loss_of_encoder = loss.generator(z.new_empty(0), -discriminate(real, codes))
+            on_real, on_fake = discriminate(real, codes), discriminate(fake, z)
+            loss_of_generator = loss.generator(on_real.detach(), on_fake)
+            loss_of_encoder = loss.generator(-on_fake.detach(), -on_real)  # wants its pairs to pass as generated
             descend(state, (loss_of_generator + loss_of_encoder).mean(), ["generator", "encoder"])
         losses = {"loss/generator": loss_of_generator, "loss/encoder": loss_of_encoder}
-        logits = {"logits/real": on_real, "logits/fake": on_fake}
+        logits = {"logits/real": real_logits, "logits/fake": fake_logits}
         state.statistics.add({"loss/discriminator": loss_of_discriminator, **losses, **logits})

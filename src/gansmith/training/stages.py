@@ -129,7 +129,7 @@ def choose_config(config: Config, prepared: Prepared, compute: Compute) -> Chose
 def _reset_ignored(config: Config) -> Config:
     """Return the configuration with defaults for what the recipe does not read, unless the user has set it."""
     set_by_user = {path.partition(".")[0] for path in fields_set(config)}
-    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(config)}
     return dataclasses.replace(config, **{name: defaults[name] for name in config.recipe.ignores - set_by_user})
 
 
