@@ -28,7 +28,7 @@ from flops import convolution_flops
 from gansmith.devices import choose_compute, describe_environment, keep_freed_memory
 from gansmith.models import matmul
 from gansmith.models.matmul import Geometry
-from speed import commit
+from record import find_commit
 
 __all__ = ["LAYERS", "main", "measured", "table"]
 
@@ -64,7 +64,7 @@ def main() -> None:
     results = [{"layer": name, **measured(*layer, rounds=options.rounds)} for name, layer in LAYERS.items()]
     environment = describe_environment(choose_compute("cpu", "auto"))
     about = {name: environment[name] for name in ("processor", "cores", "threads", "torch")}
-    about = {"date": datetime.date.today().isoformat(), "commit": commit(), **about, "rounds": options.rounds}
+    about = {"date": datetime.date.today().isoformat(), "commit": find_commit(), **about, "rounds": options.rounds}
     name = re.sub(r"\W+", "-", about["processor"].lower()).strip("-")
     path = HERE / "results" / f"{about['date']}-convolutions-{name}.json"
     path.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")

@@ -34,6 +34,7 @@ from gansmith.metrics.measurement import Measurement
 from gansmith.schedules import Duration
 from gansmith.training.presets import DEFAULT_PRESET
 from quality_tables import MACHINE, plot, tables
+from record import find_commit
 
 __all__ = ["TRIALS", "Trial", "main"]
 
@@ -129,7 +130,7 @@ def measured(trial: Trial, seed: int, root: Path, options: argparse.Namespace) -
     print(f"--- {path.name}", flush=True)
     of = of_tutorial if trial.contender == TUTORIAL else of_run
     found = of(trial, seed, root, path, options.num)
-    return {**trial.key(seed), "commit": commit(), "num": options.num, **machine(), **found}
+    return {**trial.key(seed), "commit": find_commit(), "num": options.num, **machine(), **found}
 
 
 def of_run(trial: Trial, seed: int, root: Path, path: Path, num: int) -> dict[str, Any]:
@@ -259,12 +260,6 @@ def suffix() -> str:
     """Return the suffix of result files: results on a GPU have their own."""
     device = machine()["device_name"]
     return "" if device == "CPU" else f"-{device.replace(' ', '-').lower()}"
-
-
-def commit() -> str:
-    """Return the current commit."""
-    asked = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(asked, capture_output=True, text=True, cwd=HERE, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from contenders import TRAININGS, WITHOUT
 from flops import flops_per_image
 from gansmith.devices import choose_compute, describe_environment
 from gansmith.models import MODELS
+from record import find_commit
 
 __all__ = ["Contender", "compete", "contenders_of", "main", "row", "table"]
 
@@ -176,7 +177,7 @@ def compete(contenders: Sequence[Contender], rounds: int, seconds: float) -> dic
 def row(part: str, contender: Contender, answers: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     """Return the values of one contender; speeds and ratios as [median, lowest, highest]."""
     found = answers[contender.name]
-    figures: dict[str, Any] = {"part": part, "contender": contender.name, "commit": commit(), **contender.about}
+    figures: dict[str, Any] = {"part": part, "contender": contender.name, "commit": find_commit(), **contender.about}
     figures.pop("ready", None)
     figures["rounds"] = len(found)
     for clock in ("images_per_second", "images_per_cpu_second"):
@@ -258,12 +259,6 @@ def ranged(figures: Sequence[float], form: str) -> str:
     """A median with its range."""
     median, lowest, highest = (form.format(figure) for figure in figures)
     return f"{median} ({lowest} to {highest})"
-
-
-def commit() -> str:
-    """Return the current commit."""
-    asked = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(asked, capture_output=True, text=True, cwd=HERE, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ from gansmith.component import to_plain
 from gansmith.errors import GansmithError
 from gansmith.training.config import flat
 from gansmith.training.presets import DEFAULT_PRESET
-from quality import DATA, METRICS, commit, figures, machine, read
+from quality import DATA, METRICS, figures, machine, read
 from quality_tables import MACHINE, markdown, ranged
+from record import find_commit
 
 __all__ = ["main", "tables", "variants"]
 
@@ -72,7 +73,7 @@ def compare(options: argparse.Namespace, out: Path, parser: argparse.ArgumentPar
         try:
             result = {**key, "changes": changes[name], **trained(key, changes[name], options)}
         except GansmithError as error:  # a loser, too
-            result = {**key, "changes": changes[name], "commit": commit(), "failed": str(error).partition("\n")[0]}
+            result = {**key, "changes": changes[name], "commit": find_commit(), "failed": str(error).partition("\n")[0]}
         results = [each for each in read(out) if not each.items() >= key.items()]
         about = {"date": datetime.date.today().isoformat(), **machine(), "results": [*results, result]}
         out.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n")
@@ -132,7 +133,7 @@ def trained(key: dict[str, Any], changes: dict[str, Any], options: argparse.Name
         "kimg": round(nimg / 1000, 1),
         "seconds": round(seconds, 1),
         "chosen": {word: config.get(path) for word, path in CHOSEN.items()},
-        "commit": commit(),
+        "commit": find_commit(),
         "num": options.num,
         **figures(measurement),
     }

@@ -22,6 +22,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from record import find_commit
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 
@@ -84,7 +86,7 @@ def run(job: Job, data_root: Path, path: Path, scale: float) -> dict[str, object
     publish(job.name, path)
     return {
         "job": job.name,
-        "commit": commit(),
+        "commit": find_commit(),
         "command": "gansmith " + " ".join(words).replace(str(data_root), "DATA").replace(str(path), "RUN"),
         "stopped_at_step": stopped["step"],
         "steps": status["step"],
@@ -111,12 +113,6 @@ def seconds_trained(path: Path) -> float:
     stats = path / "stats.jsonl"
     lines = stats.read_text().splitlines() if stats.exists() else []
     return float(json.loads(lines[-1])["progress/seconds"]) if lines else 0.0
-
-
-def commit() -> str:
-    """Return the current commit."""
-    asked = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(asked, capture_output=True, text=True, cwd=ROOT, check=True).stdout.strip()
 
 
 def publish(name: str, path: Path) -> None:

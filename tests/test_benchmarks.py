@@ -40,8 +40,8 @@ SCRIPTS = (
     "data",
     "mirror_asymmetry",
     "integrity",
-    "judges",
-    "judging",
+    "extractor_seeds",
+    "evaluation_cost",
     "memorisation",
     "quality",
     "seed_bias",
@@ -211,22 +211,22 @@ def test_classes_are_counted_with_and_without_regard_to_mistakes() -> None:
     assert "| x | good | 300 | 1 | 2.0 | 1.0 | 1.0 to 1.5 | 19 of 20 | 20 of 20 |" in classes.table([line])
 
 
-def test_judges_of_other_seeds_are_set_side_by_side() -> None:
-    judges = module("judges")
+def test_extractors_of_other_seeds_are_compared() -> None:
+    seeds = module("extractor_seeds")
     one = {"clean": 1.0, "noise 5": 2.0, "noise 10": 4.0, "dropped_classes 0.1": 3.0}
     other = dict(zip(one, (1.0, 4.0, 4.4, 2.0), strict=True))
-    found = judges.agreement([("net 0", one), ("net 1", other)])
+    found = seeds.agreement([("net 0", one), ("net 1", other)])
     assert found["fids"] == [one, other]
     assert found["rank_correlations"] == [0.8]
     assert found["factors"]["largest"] == 2 and found["factors"]["median"] == 1.3
-    line = judges.table([{"data": "mnist", "extractor": "classifier", "seeds": [0, 1], **found}]).splitlines()[-1]
+    line = seeds.table([{"data": "mnist", "extractor": "classifier", "seeds": [0, 1], **found}]).splitlines()[-1]
     assert line == "| mnist | classifier | 0, 1 | net 0; net 1 | 0.800 | x 1.30 | x 1.93 | x 2.00 | noise 5 |"
 
 
 def test_networks_of_another_seed_begin_elsewhere_and_are_kept_elsewhere() -> None:
-    judges, spec = module("judges"), ImageSpec(height=8, width=8, channels=1)
+    seeds, spec = module("extractor_seeds"), ImageSpec(height=8, width=8, channels=1)
     before = Backbone(spec, width=4, num_features=4).state_dict()["layers.0.weight"]
-    with judges.learnt_from(1):
+    with seeds.learnt_from(1):
         other = Backbone(spec, width=4, num_features=4).state_dict()["layers.0.weight"]
         assert (learning.LEARNING_SEED, classifier.LEARNING_SEED, learning.RECIPE) == (1, 1, "exp1")
     assert not torch.equal(before, other)

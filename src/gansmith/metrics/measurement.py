@@ -37,7 +37,7 @@ Split: TypeAlias = Literal["training", "held-out", "all"]
 
 OLD_KEYS = {"figures": "values", "figure": "metric", "seen": "extractor"}
 PUBLISHED_EXTRACTOR = "inception"  # the feature network of published values
-MOVED = {  # benchmarks/judges.py
+MOVED = {  # benchmarks/extractor_seeds.py
     "classifier": (
         "a classifier trained from another seed changed FIDs by 5 to 12 % (medians of three data sets), at most 5.5 "
         "times, in nearly the same order (rank correlation at least 0.97)"

@@ -1,10 +1,10 @@
-"""What judging costs: tracking while training, and a whole evaluation.
+"""Measure the time that tracking takes during training, and that of an evaluation.
 
-    python benchmarks/judging.py --gtsrb path/to/gtsrb [--length "2 min"]
+    python benchmarks/evaluation_cost.py --gtsrb path/to/gtsrb [--length "2 min"]
 
 Trains the default preset on GTSRB at 32 pixels in an empty cache, then evaluates 10,000 images against 10,000 real
 ones by all metrics, twice: as it comes, and with the real images' features in the cache. Writes
-benchmarks/results/DATE-judging.json.
+benchmarks/results/DATE-evaluation-cost.json.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import argparse
 import datetime
 import json
 import os
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 
 import gansmith
+from record import find_commit
 
 HERE = Path(__file__).parent
 NUM = 10_000
@@ -33,14 +33,12 @@ def main() -> None:
     parser.add_argument("--gtsrb", type=Path, required=True, help="a copy of GTSRB")
     parser.add_argument("--length", default="2 min", help="of the training")
     options = parser.parse_args()
-    asked = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(asked, capture_output=True, text=True, cwd=HERE, check=True).stdout.strip()
     date = datetime.date.today().isoformat()
-    about = {"date": date, "commit": commit, "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    about = {"date": date, "commit": find_commit(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GANSMITH_CACHE"] = str(Path(folder, "cache"))
         results = measured(options.gtsrb, options.length, Path(folder, "run"))
-    path = HERE / "results" / f"{date}-judging.json"
+    path = HERE / "results" / f"{date}-evaluation-cost.json"
     path.write_text(json.dumps({**about, "length": options.length, **results}, indent=2) + "\n")
     print(path.read_text())
 

@@ -1,11 +1,11 @@
-"""How much another judge would move FID: feature networks that learnt from other seeds, side by side.
+"""Measure how much the seed of a feature extractor's training changes FID.
 
-    python benchmarks/judges.py --data-root path/to/data [--only mnist,gtsrb] [--extractors classifier] [--seeds 0 1 2]
+    python benchmarks/extractor_seeds.py --data-root path/to/data [--only mnist] [--extractors classifier] [--seeds 0 1]
 
-Each network starts from other weights and sees other batches and views; all measure the spoilt images of
-corruptions.py. Writes the rank correlation of their FIDs over kinds and strengths (Spearman), and by which factor the
-FIDs of two networks differ, to a JSON file and a Markdown table in benchmarks/results/; what it has measured before,
-of other sets and networks, stays.
+Each extractor starts from other weights and is trained on other batches and views. All measure the corrupted images of
+corruptions.py. Writes the rank correlation of their FIDs over kinds and strengths (Spearman), and the ratio of the FIDs
+of two extractors, to a JSON file and a Markdown table in benchmarks/results/. Results of the same day for other data
+and extractors are kept.
 """
 
 from __future__ import annotations
@@ -47,7 +47,12 @@ def main() -> None:
                 with learnt_from(seed):
                     rows.append(measured_by(name, store, extractor))
             result = {"data": name, "extractor": extractor, "seeds": options.seeds, **agreement(rows)}
-            write_results("judges", "FID by extractors of other seeds", merge_result("judges", result, _place), table)
+            write_results(
+                "extractor-seeds",
+                "FID by extractors of other seeds",
+                merge_result("extractor-seeds", result, _place),
+                table,
+            )
 
 
 @contextmanager
