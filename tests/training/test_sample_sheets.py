@@ -25,6 +25,7 @@ from gansmith.training.sample_sheets import (
     filled,
     read_frame,
     read_frames,
+    write_final_pictures,
     written,
 )
 
@@ -209,3 +210,13 @@ def test_a_damaged_picture_is_left_out_of_the_animation_with_a_note(
     paths[2].write_bytes(b"")
     assert len(list(read_frames([path] for path in paths))) == 2
     assert [f"{path}: this picture is damaged" in line for path, line in zip(paths[1:3], caplog.messages, strict=True)]
+
+
+def test_smaller_sheets_of_earlier_versions_are_enlarged_in_the_animation(run: RunFolder) -> None:
+    writer = SampleGrid(at_start=False)
+    names = [writer.filename.format(step=step, nimg=step, kimg=step, epoch=step) for step in (1, 2)]
+    for name, side in zip(names, (8, 16), strict=True):
+        save_png(np.full((side, side, 3), side, np.uint8), run.images / name)
+    write_final_pictures(run, writer)
+    with Image.open(run.animation("gif")) as animation:
+        assert animation.size == (16, 16) and animation.n_frames >= 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -184,10 +184,20 @@ def write_final_pictures(run: RunFolder, samples: PictureWriter) -> None:
     records = run.read_stats()
     if records:
         plot_losses(records, run.curves)
-    frames = thin_frames(samples.frames(run))
+    frames = _resize_to_last(list(read_frames(thin_frames(samples.frames(run)))))
     if frames:
         for suffix in ("gif", "mp4") if can_write_mp4() else ("gif",):
-            write_animation(read_frames(frames), run.animation(suffix))
+            write_animation(frames, run.animation(suffix))
+
+
+def _resize_to_last(frames: Sequence[PixelArray]) -> list[PixelArray]:
+    """Return frames of one size: earlier versions did not enlarge the sheets of small images."""
+    return [
+        frame
+        if frame.shape == frames[-1].shape
+        else np.asarray(Image.fromarray(frame).resize(frames[-1].shape[1::-1], Image.Resampling.NEAREST))
+        for frame in frames
+    ]
 
 
 SAMPLES: dict[str, type[PictureWriter] | str] = {"grid": SampleGrid, "files": SampleFiles}
