@@ -77,7 +77,7 @@ def prepare_data(config: Config, trained_on: DataFacts | None = None) -> Prepare
 
     @functools.cache
     def measure_once() -> Estimate | None:
-        with work_progress("looking for left and right", console) as progress:
+        with work_progress("measuring mirror asymmetry", console) as progress:
             return measure_mirror_asymmetry(store, training, progress)
 
     return Prepared(
