@@ -18,7 +18,7 @@ import torch
 from gansmith import api
 from gansmith.cli import COMMANDS
 from gansmith.metrics import learning
-from gansmith.study.plan import cells, read_study
+from gansmith.study.plan import list_cells, read_study
 from gansmith.training.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -136,13 +136,13 @@ def test_the_metrics_of_two_arrays_run(
 def test_the_study_that_is_documented_can_be_read(tmp_path: Path) -> None:
     (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "study.md").read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "study.toml").write_text(block, encoding="utf-8")
-    assert len(list(cells(read_study(tmp_path / "study.toml")))) == 2 * 5
+    assert len(list(list_cells(read_study(tmp_path / "study.toml")))) == 2 * 5
 
 
 @pytest.mark.parametrize("file", sorted(ROOT.glob("studies/*.toml")), ids=lambda file: file.name)
 def test_the_studies_can_be_read(file: Path) -> None:
     study = read_study(file)
-    assert len(list(cells(study))) == len(study.variants) * len(study.data) * len(study.seed_numbers)
+    assert len(list(list_cells(study))) == len(study.variants) * len(study.data) * len(study.seed_numbers)
 
 
 def test_the_readme_names_every_command_and_preset() -> None:

@@ -350,9 +350,9 @@ def _tar(folder: Path) -> object:
 
 
 def _study(folder: Path) -> object:
-    from gansmith.study.plan import cells, read_study
+    from gansmith.study.plan import list_cells, read_study
 
-    return cells(read_study(folder / "x.toml"))
+    return list_cells(read_study(folder / "x.toml"))
 
 
 def _options(folder: Path) -> object:

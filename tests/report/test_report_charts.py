@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from gansmith.report.charts import Frame, Line, draw_chart, numbers
+from gansmith.report.charts import Frame, Line, draw_chart, to_numbers
 
 LINE = Line(x=[0, 1, 2], y=[100, 10, 20], low=[90, 9, 18], high=[110, 11, 22], marks=[(1, 10)])
 
@@ -41,7 +41,7 @@ def test_the_alternative_text_is_escaped() -> None:
 
 
 def test_what_is_no_number_leaves_a_gap() -> None:
-    values = numbers([1, 2.5, None, "3", True, math.nan, math.inf, 10**400, -1e40])
+    values = to_numbers([1, 2.5, None, "3", True, math.nan, math.inf, 10**400, -1e40])
     assert values[:2] == [1, 2.5] and all(map(math.isnan, values[2:]))
     assert draw_chart([Line(x=range(9), y=values)], name="a", alt="")
     assert draw_chart([Line(x=[0], y=[math.nan])], name="a", alt="")

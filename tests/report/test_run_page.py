@@ -24,7 +24,7 @@ from gansmith.images.pixels import save_png
 from gansmith.images.sheets import SheetRows
 from gansmith.report import write_report
 from gansmith.report.reading import attempt, read_measurements, read_picture
-from gansmith.report.run_page import RunPage, run_page
+from gansmith.report.run_page import RunPage, gather_run_page
 from gansmith.report.samples import RunPictures, show_nearest
 from gansmith.runs import RunFolder, write_json
 from gansmith.training.presets import configure
@@ -117,9 +117,9 @@ def test_it_tells_what_the_guard_saw_and_did(run: RunFolder, run_report: Path) -
     text = " ".join(Page(run_report.read_text(encoding="utf-8")).text.split())
     assert "after 15.4 kimg The discriminator has won. after 15.4 kimg Back to step 80: R1 is added." in text
     run.events.unlink()
-    assert run_page(run).guard.why == "The guard detected no problem."
+    assert gather_run_page(run).guard.why == "The guard detected no problem."
     write_json(run.config, json.loads(run.config.read_text()) | {"guard": None})
-    assert run_page(run).guard.why == "The guard was disabled."
+    assert gather_run_page(run).guard.why == "The guard was disabled."
 
 
 def test_it_tells_configuration_machine_and_commands(run_report: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
     write_json(run.config, to_plain(configure("signs")))
     FACTS.write(run.data)
     run.set_status("running", nimg=0)
-    said = words(run_page(run))
+    said = words(gather_run_page(run))
     for sentence in (
         "Interrupted, for example by a kill or a power failure; it can be resumed; so far 0\N{NO-BREAK SPACE}k",
         "Nothing was measured yet.",
@@ -214,23 +214,23 @@ def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
 )
 def test_it_says_how_a_run_stands(run: RunFolder, status: dict[str, object], sentence: str) -> None:
     write_json(run.status, status)
-    assert sentence in run_page(run).verdict[0].replace("\N{NO-BREAK SPACE}", " ")
+    assert sentence in gather_run_page(run).verdict[0].replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_a_run_that_is_trained_now_is_under_way(run: RunFolder) -> None:
     write_json(run.status, {"state": "running", "nimg": 0})
     with run.claim():
-        assert run_page(run).verdict[0].startswith("Running; so far")
+        assert gather_run_page(run).verdict[0].startswith("Running; so far")
     (run.path / ".lock").unlink(missing_ok=True)
     (run.path / ".lock").mkdir()
-    assert run_page(run).verdict[0].startswith("Running, or interrupted; so far")
+    assert gather_run_page(run).verdict[0].startswith("Running, or interrupted; so far")
 
 
 def test_without_an_evaluation_the_best_tracked_figure_is_said(run: RunFolder) -> None:
     run.metrics.write_text("")
     run.append_measurement(measurement(5120, 80.0).to_plain())
     run.append_measurement(measurement(10240, 90.0).to_plain())
-    verdict = run_page(run).verdict[1].replace("\N{NO-BREAK SPACE}", " ")
+    verdict = gather_run_page(run).verdict[1].replace("\N{NO-BREAK SPACE}", " ")
     assert verdict == "Best tracked FID 80.0 (95 % interval 76.0 to 84.0), at 5.12 kimg, on 1,000 images."
 
 
@@ -238,12 +238,12 @@ def test_why_nothing_was_tracked_is_said(run: RunFolder) -> None:
     run.metrics.write_text("")
     run.append_measurement(measurement(5120, 80.0, values={}, failures={"fid": "too few images"}).to_plain())
     run.append_measurement(measurement(5120, 80.0, kind="evaluation", failures={"kid": "another reason"}).to_plain())
-    assert "No metric was tracked during training: too few images." in words(run_page(run))
+    assert "No metric was tracked during training: too few images." in words(gather_run_page(run))
 
 
 def test_an_equivalent_command_where_none_was_recorded(run: RunFolder) -> None:
     write_json(run.environment, {"command": ["/usr/bin/gansmith", "resume", "x"]})
-    first = run_page(run).commands.needed()[0]
+    first = gather_run_page(run).commands.needed()[0]
     assert first.purpose == "The command was not recorded; an equivalent one"
     assert first.text.startswith("gansmith train signs --preset auto ")
     assert "--model.width 24" in first.text and "--length '30 kimg'" in first.text
@@ -302,7 +302,7 @@ def test_garbage_in_every_file_is_no_reason_to_fall(run: RunFolder, kind: str) -
         path.write_bytes(GARBAGE[kind])
     for path in (run.nearest, *run.images.iterdir()):
         path.write_bytes(GARBAGE[kind])
-    page = run_page(run)
+    page = gather_run_page(run)
     assert page.samples.content is None and page.samples.why
     assert page.evaluation.content is None and page.evaluation.why
     assert write_report(run.path).exists()
@@ -310,7 +310,7 @@ def test_garbage_in_every_file_is_no_reason_to_fall(run: RunFolder, kind: str) -
 
 def test_garbage_in_one_file_leaves_the_rest(run: RunFolder) -> None:
     run.metrics.write_text('{"kind": "evaluation"}\n')
-    page = run_page(run)
+    page = gather_run_page(run)
     assert "a line of metrics.jsonl cannot be read" in page.evaluation.why
     assert page.charts.content and page.samples.content and page.strip.content
 

@@ -13,7 +13,7 @@ from gansmith.cli import main
 from gansmith.errors import RunError
 from gansmith.plain_json import write_json
 from gansmith.report import write_report
-from gansmith.report.study_page import study_page
+from gansmith.report.study_page import gather_study_page
 from gansmith.study.folder import StudyFolder
 
 
@@ -57,7 +57,7 @@ def test_runs_origin_and_command_are_told(study_report: Path) -> None:
 
 
 def test_samples_are_those_of_the_median_run(study_report: Path, study: StudyFolder) -> None:
-    samples = study_page(study).settings[0].samples
+    samples = gather_study_page(study).settings[0].samples
     assert [sample.title for sample in samples] == ["plain, seed 0", "<b>normed</b>, seed 1", "Real images"]
     assert all(sample.shown.content for sample in samples)
 
@@ -73,7 +73,7 @@ def test_a_run_outside_the_study_is_not_looked_at(study: StudyFolder) -> None:
     for run in plain["settings"][0]["runs"]:
         run["path"] = "../elsewhere"
     write_json(study.results, plain)
-    page = study_page(study)
+    page = gather_study_page(study)
     assert "outside the study's folder" in page.settings[0].samples[0].shown.why
     assert page.settings[0].provenance.content is None
     assert page.environment.content is None
@@ -100,7 +100,7 @@ def test_what_must_not_be_compared_is_not_drawn_together(study: StudyFolder) -> 
     plain = json.loads(study.results.read_text())
     plain["settings"][0]["incomparable"] = ["the feature network differs"]
     write_json(study.results, plain)
-    page = study_page(study)
+    page = gather_study_page(study)
     assert page.settings[0].charts.why == "These curves are not comparable: the feature network differs."
     sentence = "Values of these runs are not comparable: the feature network differs."
     assert text_of(write_report(study.path)).count(sentence) == 2

@@ -10,13 +10,13 @@ import pytest
 from scipy import special, stats
 
 from gansmith.study.compare import (
+    compare_paired,
     detectable,
     hedges_g,
     holm,
     least_p_of_signs,
     mcnemar,
     mean_interval,
-    paired,
     share_interval,
     sign_flips,
 )
@@ -39,7 +39,7 @@ def test_a_share_of_none_leaves_room() -> None:
 
 
 def test_a_paired_comparison() -> None:
-    found = paired(FIRST, SECOND)
+    found = compare_paired(FIRST, SECOND)
     assert found["difference"] == mean_interval(DIFFERENCES.tolist())
     assert found["p_t"] == pytest.approx(stats.ttest_rel(SECOND, FIRST).pvalue)
     assert found["p_permutation"] == 0.0625
@@ -59,7 +59,7 @@ def test_sign_flips_try_all_signs() -> None:
     [([1, 2, 3], [2, 3, 4], None), ([1, 2], [1, 2], 1.0), ([1], [2], None)],
 )
 def test_differences_that_do_not_vary_have_no_test(first: list[float], second: list[float], p_t: float | None) -> None:
-    found = paired(first, second)
+    found = compare_paired(first, second)
     assert found.get("p_t") == p_t
     assert "effect" not in found and "detectable" not in found
 
@@ -78,7 +78,7 @@ def test_hedges_g_is_the_corrected_mean_by_deviation() -> None:
 
 def test_the_effects_interval_is_of_one_sign_where_the_t_test_is_significant() -> None:
     for second in (SECOND, [29.0, 29.5, 32.0, 31.0, 30.0]):
-        effect, p = (paired(FIRST, second)[key] for key in ("effect", "p_t"))
+        effect, p = (compare_paired(FIRST, second)[key] for key in ("effect", "p_t"))
         assert effect is not None and effect.low is not None and effect.high is not None and p is not None
         assert (p < 0.05) == (effect.low * effect.high > 0)
 

@@ -14,11 +14,11 @@ from gansmith.study.curves import (
     Curve,
     best_value,
     choose_thresholds,
-    curve_of,
     decline,
     log_cost,
     mean_over_way,
     oscillation,
+    read_curve,
     time_to,
 )
 
@@ -30,7 +30,7 @@ def curve(*values: float, step: int = 1000, seconds: float = 2.0) -> Curve:
 
 def test_the_curve_is_what_was_tracked_in_the_order_of_images(measurement: Callable[..., Measurement]) -> None:
     tracked = [measurement(200, {"fid": 3.0}), measurement(100, {"fid": 4.0}), measurement(300, {"kid": 1.0})]
-    assert curve_of([*tracked, measurement(200, {"fid": 9.0}, "last")], "fid") == [(100, 1.0, 4.0), (200, 2.0, 3.0)]
+    assert read_curve([*tracked, measurement(200, {"fid": 9.0}, "last")], "fid") == [(100, 1.0, 4.0), (200, 2.0, 3.0)]
 
 
 def test_a_lower_cost_is_better_whichever_way_the_figure_is() -> None:

@@ -21,9 +21,9 @@ from gansmith.schedules import Duration
 from gansmith.study import queue
 from gansmith.study.folder import StudyFolder
 from gansmith.study.plan import Cell, read_study
-from gansmith.study.progress import how_far, show_progress
+from gansmith.study.progress import read_progress, show_progress
 from gansmith.study.queue import run_cells
-from gansmith.study.record import Record, planned, read_record
+from gansmith.study.record import Record, prepare_record, read_record
 from gansmith.study.results import read_results
 from gansmith.training.callbacks import Callback
 from gansmith.training.listeners import Training
@@ -67,7 +67,7 @@ def file(noise: Path, tmp_path: Path) -> Path:
 def begun(file: Path, tmp_path: Path) -> tuple[Record, StudyFolder]:
     folder = StudyFolder(tmp_path / "out")
     folder.runs.mkdir(parents=True)
-    return planned(read_study(file), (), folder), folder
+    return prepare_record(read_study(file), (), folder), folder
 
 
 def run(record: Record, folder: StudyFolder, **options: int) -> tuple[Record, str]:
@@ -135,7 +135,7 @@ def test_a_crash_stops_nothing_and_a_stop_lets_everything_be_saved(
     stopped = RunFolder.open(folder.run("endless"))
     assert json.loads(stopped.status.read_text(encoding="utf-8"))["state"] == "stopped"
     assert stopped.checkpoints()
-    fraction, text = how_far(found.cells[1], stopped.path)
+    fraction, text = read_progress(found.cells[1], stopped.path)
     assert 0 < fraction < 0.01
     assert "kimg" in text
 

@@ -11,8 +11,8 @@ from gansmith.component import fields_set, from_plain, to_plain
 from gansmith.errors import ConfigError, RunError
 from gansmith.schedules import Duration
 from gansmith.study.folder import StudyFolder
-from gansmith.study.plan import Study, cells, read_study, shortened
-from gansmith.study.record import planned, read_record, write_record
+from gansmith.study.plan import Study, list_cells, read_study, shorten_study
+from gansmith.study.record import prepare_record, read_record, write_record
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
 
@@ -50,7 +50,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_cells_are_variants_by_data_by_seeds_with_complete_pairs_first(file: Path) -> None:
-    made = cells(read_study(file))
+    made = list_cells(read_study(file))
     assert [cell.title for cell in made[:4]] == [
         "digits-8-plain-net-seed0",
         "digits-8-dense-seed0",
@@ -62,7 +62,7 @@ def test_cells_are_variants_by_data_by_seeds_with_complete_pairs_first(file: Pat
 
 
 def test_a_variants_fields_come_after_the_datas_and_those_after_the_studys(file: Path) -> None:
-    plain, dense, wide, _ = (cell.config for cell in cells(read_study(file))[:4])
+    plain, dense, wide, _ = (cell.config for cell in list_cells(read_study(file))[:4])
     assert (plain.preset, plain.batch_size, plain.preparation.size) == ("dcgan-64", 4, (8, 8))
     assert to_plain(plain.model)["width"] == 4
     assert {key: to_plain(dense.model)[key] for key in ("name", "width")} == {"name": "dense", "width": 8}
@@ -73,7 +73,7 @@ def test_a_variants_fields_come_after_the_datas_and_those_after_the_studys(file:
 
 
 def test_cells_remember_which_fields_the_study_has_set(file: Path) -> None:
-    for cell in cells(read_study(file)):
+    for cell in list_cells(read_study(file)):
         assert fields_set(cell.config) > {"length"}
 
 
@@ -113,20 +113,20 @@ def test_a_mistake_names_the_file_and_the_field(change: tuple[str, str], error: 
 
 def test_a_study_is_shortened_and_says_so(file: Path) -> None:
     study = read_study(file)
-    short, cuts = shortened(study, length="2 steps", seeds=1)
-    assert {str(cell.config.length) for cell in cells(short)} == {"2 steps"}
-    assert len(cells(short)) == 4
+    short, cuts = shorten_study(study, length="2 steps", seeds=1)
+    assert {str(cell.config.length) for cell in list_cells(short)} == {"2 steps"}
+    assert len(list_cells(short)) == 4
     assert cuts == ("trainings of 2 steps instead of 8 steps, 6 steps", "1 of 2 seeds")
-    assert shortened(study, seeds=2) == (dataclasses.replace(study, seeds=(0, 1)), ())
+    assert shorten_study(study, seeds=2) == (dataclasses.replace(study, seeds=(0, 1)), ())
     with pytest.raises(ConfigError, match=r"--seeds: expected 1 to 2, which the study has, got 3"):
-        shortened(study, seeds=3)
+        shorten_study(study, seeds=3)
 
 
 def test_a_root_reaches_every_data_setting(file: Path) -> None:
     file.write_text(PLAN.replace('"digits"', '"mnist"'), encoding="utf-8")
-    study, cuts = shortened(read_study(file), root="there")
+    study, cuts = shorten_study(read_study(file), root="there")
     assert cuts == ()
-    assert {to_plain(cell.config.data)["root"] for cell in cells(study)} == {str(Path("there").absolute())}
+    assert {to_plain(cell.config.data)["root"] for cell in list_cells(study)} == {str(Path("there").absolute())}
 
 
 # --- going on with a study -----------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_a_root_reaches_every_data_setting(file: Path) -> None:
 
 def begun(file: Path) -> StudyFolder:
     folder = StudyFolder(file.parent / "out")
-    record = planned(read_study(file), (), folder)
+    record = prepare_record(read_study(file), (), folder)
     folder.path.mkdir()
     write_record(record.with_outcome("wide-dense-seed0", "diverged", "not a number"), folder)
     return folder
@@ -142,7 +142,7 @@ def begun(file: Path) -> StudyFolder:
 
 def test_a_study_remembers_what_came_of_its_cells(file: Path) -> None:
     folder = begun(file)
-    record = planned(read_study(file), (), folder)
+    record = prepare_record(read_study(file), (), folder)
     assert [cell.title for cell in record.cells if cell.done] == ["wide-dense-seed0"]
     assert read_record(folder).cells == record.cells
 
@@ -150,7 +150,7 @@ def test_a_study_remembers_what_came_of_its_cells(file: Path) -> None:
 def test_cells_may_be_added_to_a_study(file: Path) -> None:
     folder = begun(file)
     file.write_text(PLAN.replace("seeds = 2", "seeds = 3"), encoding="utf-8")
-    record = planned(read_study(file), (), folder)
+    record = prepare_record(read_study(file), (), folder)
     assert len(record.cells) == 12
     assert [cell.title for cell in record.cells if cell.done] == ["wide-dense-seed0"]
 
@@ -158,7 +158,7 @@ def test_cells_may_be_added_to_a_study(file: Path) -> None:
 def test_where_it_runs_may_change(file: Path) -> None:
     folder = begun(file)
     file.write_text(PLAN.replace("batch_size = 4", 'batch_size = 4\ndevice = "cpu"'), encoding="utf-8")
-    assert planned(read_study(file), (), folder).cells[0].config.device == "cpu"
+    assert prepare_record(read_study(file), (), folder).cells[0].config.device == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_any_other_change_is_refused(change: tuple[str, str], error: str, file: 
     folder = begun(file)
     file.write_text(PLAN.replace(*change), encoding="utf-8")
     with pytest.raises(RunError) as caught:
-        planned(read_study(file), (), folder)
+        prepare_record(read_study(file), (), folder)
     assert error in str(caught.value)
     assert "choose another folder with --out" in str(caught.value)
 
@@ -193,7 +193,7 @@ def test_a_damaged_record_is_an_error_of_one_line(file: Path) -> None:
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_document_002s_study_is_what_it_says(path: Path) -> None:
     study = read_study(path)
-    made = cells(study)
+    made = list_cells(study)
     sizes = ((32, 32),) if path.stem.endswith("-32") else ((32, 32), (64, 64))
     assert len(made) == 2 * len(sizes) * len(study.seed_numbers)
     assert {(cell.config.preset, cell.config.preparation.size) for cell in made} == {

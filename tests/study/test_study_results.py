@@ -19,7 +19,7 @@ from gansmith.runs import RunFolder
 from gansmith.study.collect import collect
 from gansmith.study.folder import StudyFolder
 from gansmith.study.plan import Study
-from gansmith.study.record import Record, planned
+from gansmith.study.record import Record, prepare_record
 from gansmith.study.results import StudyResults, read_results, write_results
 from gansmith.study.table import show_results, write_csv
 
@@ -42,7 +42,7 @@ STUDY = Study(
 def written(tmp_path: Path, measurement: Callable[..., Measurement]) -> tuple[Record, StudyFolder]:
     """A study of which one run diverged and one has not begun."""
     folder = StudyFolder(tmp_path)
-    record = planned(STUDY, ("3 of 5 seeds",), folder)
+    record = prepare_record(STUDY, ("3 of 5 seeds",), folder)
     for number, cell in enumerate(record.cells[:5]):
         run = RunFolder(folder.run(cell.title))
         run.path.mkdir(parents=True)
@@ -112,7 +112,7 @@ def test_figures_seen_through_another_network_are_found(
 
 def test_a_study_of_which_nothing_is_done_has_results_too(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path)
-    (setting,) = collect(planned(STUDY, (), folder), folder).settings
+    (setting,) = collect(prepare_record(STUDY, (), folder), folder).settings
     assert {run.state for run in setting.runs} == {"unfinished"}
     assert setting.summaries == ()
 

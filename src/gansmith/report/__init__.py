@@ -14,8 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from gansmith import __version__
 from gansmith.errors import RunError
 from gansmith.files import replace_file
-from gansmith.report.run_page import run_page
-from gansmith.report.study_page import study_page
+from gansmith.report.run_page import gather_run_page
+from gansmith.report.study_page import gather_study_page
 from gansmith.runs import RunFolder
 from gansmith.study.folder import StudyFolder
 
@@ -48,9 +48,9 @@ def write_report(path: Path, out: Path | None = None) -> ReportPath:
     """
     study = StudyFolder(path)
     if study.plan.exists() or study.results.exists():
-        return _write(out or study.report, "study.html.j2", study_page(study))
+        return _write(out or study.report, "study.html.j2", gather_study_page(study))
     folder = RunFolder.open(path)
-    return _write(out or folder.report, "run.html.j2", run_page(folder))
+    return _write(out or folder.report, "run.html.j2", gather_run_page(folder))
 
 
 def _write(path: Path, template: str, page: Any) -> ReportPath:

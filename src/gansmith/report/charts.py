@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from gansmith.numerals import number
 
-__all__ = ["HALF", "NUM_COLOURS", "SMALL", "TALL", "WIDE", "Chart", "Frame", "Line", "Size", "draw_chart", "numbers"]
+__all__ = ["HALF", "NUM_COLOURS", "SMALL", "TALL", "WIDE", "Chart", "Frame", "Line", "Size", "draw_chart", "to_numbers"]
 
 Size: TypeAlias = tuple[float, float]  # width and height in pixels, before the page scales it
 SMALL: Size = (380, 210)
@@ -99,7 +99,7 @@ class Chart:
     note: str = ""
 
 
-def numbers(values: Iterable[object]) -> list[float]:
+def to_numbers(values: Iterable[object]) -> list[float]:
     """Return plain values as floats; NaN for what cannot be drawn."""
     return [_number(value) for value in values]
 

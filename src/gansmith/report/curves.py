@@ -9,10 +9,10 @@ from typing import Any
 from gansmith.errors import RunError
 from gansmith.metrics.measurement import Measurement, list_differences
 from gansmith.numerals import between, kimg, number, precise
-from gansmith.report.charts import TALL, WIDE, Chart, Frame, Line, draw_chart, numbers
-from gansmith.report.metric_table import quantity, title_of
+from gansmith.report.charts import TALL, WIDE, Chart, Frame, Line, draw_chart, to_numbers
+from gansmith.report.metric_table import find_quantity, find_title
 
-__all__ = ["best_measurement", "statistics_charts", "tracked", "tracked_chart"]
+__all__ = ["best_measurement", "draw_statistics", "draw_tracked", "select_tracked"]
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -41,7 +41,7 @@ CHARTS: dict[str, tuple[str, tuple[tuple[str, str, int], ...]]] = {
 FRAMES = {"accuracy": Frame(bottom=0, top=1), "speed": Frame(bottom=0), "gradients": Frame(log=True)}
 
 
-def tracked(measurements: Sequence[Measurement]) -> tuple[str, list[Measurement]]:
+def select_tracked(measurements: Sequence[Measurement]) -> tuple[str, list[Measurement]]:
     """Return the name of the tracked metric, and all measurements of it that are comparable with the newest.
 
     Raises:
@@ -58,29 +58,29 @@ def tracked(measurements: Sequence[Measurement]) -> tuple[str, list[Measurement]
 
 def best_measurement(name: str, measurements: Sequence[Measurement]) -> Measurement | None:
     """Return the best measurement; None if it is unknown which way is better."""
-    known = quantity(name)
+    known = find_quantity(name)
     if known is None:
         return None
     return min(measurements, key=lambda one: known.cost(one.values[name].value))
 
 
-def tracked_chart(measurements: Sequence[Measurement]) -> Chart:
+def draw_tracked(measurements: Sequence[Measurement]) -> Chart:
     """Draw the tracked metric over images, with its interval, and mark the best value.
 
     Raises:
         RunError: nothing was tracked.
     """
-    name, found = tracked(measurements)
+    name, found = select_tracked(measurements)
     best = best_measurement(name, found)
     estimates = [measurement.values[name] for measurement in found]
     x = [(measurement.generated.nimg or 0) / 1000 for measurement in found]
-    value, low, high = (numbers([getattr(each, part) for each in estimates]) for part in ("value", "low", "high"))
+    value, low, high = (to_numbers([getattr(each, part) for each in estimates]) for part in ("value", "low", "high"))
     marks = [] if best is None else [((best.generated.nimg or 0) / 1000, best.values[name].value)]
     line = Line(x=x, y=value, low=low, high=high, marks=marks)
-    alt = f"{title_of(name)}: {number(value[0])} first, {number(value[-1])} last"
+    alt = f"{find_title(name)}: {number(value[0])} first, {number(value[-1])} last"
     wide = draw_chart([line], name="tracked", alt=alt, frame=Frame(size=WIDE, log=True))
     narrow = draw_chart([line], name="tracked-narrow", alt=alt, frame=Frame(size=TALL, log=True))
-    return Chart(title=f"{title_of(name)} during training", svg=wide, narrow=narrow, note=_about(name, found, best))
+    return Chart(title=f"{find_title(name)} during training", svg=wide, narrow=narrow, note=_about(name, found, best))
 
 
 def _about(name: str, found: Sequence[Measurement], best: Measurement | None) -> str:
@@ -98,9 +98,9 @@ def _about(name: str, found: Sequence[Measurement], best: Measurement | None) ->
     )
 
 
-def statistics_charts(records: Records) -> list[Chart]:
+def draw_statistics(records: Records) -> list[Chart]:
     """Draw the charts of stats.jsonl, without those that have no values."""
-    kimg_seen = [value / 1000 for value in numbers(record.get("progress/nimg") for record in records)]
+    kimg_seen = [value / 1000 for value in to_numbers(record.get("progress/nimg") for record in records)]
     charts = []
     for name, (title, curves) in CHARTS.items():
         lines = [(label, _line(records, kimg_seen, key, colour)) for key, label, colour in curves]
@@ -111,10 +111,10 @@ def statistics_charts(records: Records) -> list[Chart]:
 
 
 def _line(records: Records, x: Sequence[float], key: str, colour: int) -> Line:
-    mean = numbers(record.get(key) for record in records)
+    mean = to_numbers(record.get(key) for record in records)
     if key.startswith(("accuracy/", "speed/")):  # the mean determines the deviation of a yes or no
         return Line(x=x, y=mean, colour=colour)
-    deviation = numbers(record.get(f"{key}.std") for record in records)
+    deviation = to_numbers(record.get(f"{key}.std") for record in records)
     low = [value - spread for value, spread in zip(mean, deviation, strict=True)]
     high = [value + spread for value, spread in zip(mean, deviation, strict=True)]
     return Line(x=x, y=mean, colour=colour, low=low, high=high)

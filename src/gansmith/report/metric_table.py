@@ -21,12 +21,12 @@ from gansmith.numerals import between, count, kimg, plural, precise
 __all__ = [
     "EvaluationTable",
     "MetricRow",
-    "evaluation",
-    "main_value",
-    "provenance",
-    "quantity",
-    "title_of",
-    "value_in_words",
+    "describe_estimate",
+    "describe_main_value",
+    "describe_origin",
+    "find_quantity",
+    "find_title",
+    "make_evaluation_table",
 ]
 
 MOST_OLDER = 4  # evaluations beside the newest
@@ -79,45 +79,45 @@ def _quantities() -> dict[str, Quantity]:
     return found
 
 
-def quantity(name: str) -> Quantity | None:
+def find_quantity(name: str) -> Quantity | None:
     """Return the quantity behind a name; None for that of a metric from outside."""
     return _quantities().get(name)
 
 
-def title_of(name: str) -> str:
+def find_title(name: str) -> str:
     """Return a metric's name as tables show it."""
-    known = quantity(name)
+    known = find_quantity(name)
     return known.title if known else name
 
 
 def _title_in(name: str, extractor: str) -> str:
     """Return the title, with the feature extractor if published values use another."""
-    known = quantity(name)
+    known = find_quantity(name)
     return known.titled(extractor) if known else name
 
 
 def _better(name: str) -> str:
     """Return which way a metric is better, or empty if unknown."""
-    known = quantity(name)
+    known = find_quantity(name)
     return known.better if known else ""
 
 
-def value_in_words(name: str, estimate: Estimate) -> str:
+def describe_estimate(name: str, estimate: Estimate) -> str:
     """Return name, value and interval: "FID 12.3 (95 % interval 11.9 to 12.8)"."""
     value = precise(estimate.value, estimate.low, estimate.high)
-    return f"{title_of(name)} {value} (95 % interval {between(estimate.low, estimate.high)})"
+    return f"{find_title(name)} {value} (95 % interval {between(estimate.low, estimate.high)})"
 
 
-def main_value(measurement: Measurement) -> str:
+def describe_main_value(measurement: Measurement) -> str:
     """Return the first value of a measurement in a sentence."""
     name = _in_order(measurement.values)[0]
     generated = measurement.generated
     at = "" if generated.nimg is None else f" at {kimg(generated.nimg)}"
     source = f"the {generated.snapshot} generator{at}" if generated.snapshot else generated.path
-    return f"{value_in_words(name, measurement.values[name])} on {plural(generated.num, 'image')} of {source}."
+    return f"{describe_estimate(name, measurement.values[name])} on {plural(generated.num, 'image')} of {source}."
 
 
-def evaluation(measurements: Sequence[Measurement], path: str) -> EvaluationTable:
+def make_evaluation_table(measurements: Sequence[Measurement], path: str) -> EvaluationTable:
     """Return the table of metrics.
 
     Args:
@@ -141,7 +141,7 @@ def evaluation(measurements: Sequence[Measurement], path: str) -> EvaluationTabl
         rows=tuple(_row(name, [newest, *beside], method) for name in _in_order(newest.values)),
         failures=tuple((name, reason) for name, reason in newest.failures.items()),
         provenance=(
-            *provenance(newest),
+            *describe_origin(newest),
             *_not_published(newest),
             *([f"Method of the intervals: {method}, unless a note says otherwise."] if method else []),
         ),
@@ -150,7 +150,7 @@ def evaluation(measurements: Sequence[Measurement], path: str) -> EvaluationTabl
 
 
 def _not_published(measurement: Measurement) -> list[str]:
-    known = filter(None, map(quantity, measurement.values))
+    known = filter(None, map(find_quantity, measurement.values))
     if measurement.extractor.name == PUBLISHED_EXTRACTOR or not any(one.published for one in known):
         return []
     said = filter(None, (each(measurement.extractor.name) for each in (describe_unpublished, describe_seed_effect)))
@@ -189,7 +189,7 @@ def _moment(measurement: Measurement) -> tuple[str, str]:
     return f"{measurement.generated.snapshot or 'images'}{at}", measurement.when[:10]
 
 
-def provenance(measurement: Measurement) -> list[str]:
+def describe_origin(measurement: Measurement) -> list[str]:
     """Return the origin of a measurement's values, in sentences."""
     made, real, extractor = measurement.generated, measurement.reference, measurement.extractor
     weights = {True: ", averaged weights", False: ", last weights", None: ""}[made.ema]

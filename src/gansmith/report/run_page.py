@@ -10,17 +10,25 @@ from gansmith.data.class_names import describe_classes
 from gansmith.errors import RunError
 from gansmith.metrics.measurement import Measurement
 from gansmith.numerals import count, duration, kimg, plural
-from gansmith.report.charts import Chart, numbers
-from gansmith.report.curves import best_measurement, statistics_charts, tracked, tracked_chart
-from gansmith.report.metric_table import EvaluationTable, evaluation, main_value, value_in_words
+from gansmith.report.charts import Chart, to_numbers
+from gansmith.report.curves import best_measurement, draw_statistics, draw_tracked, select_tracked
+from gansmith.report.metric_table import EvaluationTable, describe_estimate, describe_main_value, make_evaluation_table
 from gansmith.report.reading import Section, attempt, read_events, read_measurements, read_object, read_stats
 from gansmith.report.samples import RunPictures, SampleSection, Strip, show_nearest
-from gansmith.report.settings import Bar, Command, Settings, bars, commands, environment, settings
+from gansmith.report.settings import (
+    Bar,
+    Command,
+    Settings,
+    describe_settings,
+    list_bars,
+    list_commands,
+    split_environment,
+)
 from gansmith.report.sheets import Picture
 from gansmith.runs import RunFolder
 from gansmith.training.data_facts import DataFacts
 
-__all__ = ["RunPage", "run_page"]
+__all__ = ["RunPage", "gather_run_page"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +65,7 @@ class _Files:
     machine: Section[dict[str, Any]]
 
 
-def run_page(folder: RunFolder) -> RunPage:
+def gather_run_page(folder: RunFolder) -> RunPage:
     """Gather a run's page."""
     files = _Files(
         folder=folder,
@@ -75,16 +83,18 @@ def run_page(folder: RunFolder) -> RunPage:
         summary=tuple(attempt(_summary, files, what="config.json").content or ()),
         samples=attempt(lambda: _pictures(files).samples(), what="The sheet of samples"),
         strip=attempt(lambda: _pictures(files).strip(), what="The samples during training"),
-        tracked=attempt(lambda: tracked_chart(files.measurements.needed()), what="The tracked metric"),
-        charts=attempt(lambda: statistics_charts(files.stats.needed()), what="stats.jsonl"),
+        tracked=attempt(lambda: draw_tracked(files.measurements.needed()), what="The tracked metric"),
+        charts=attempt(lambda: draw_statistics(files.stats.needed()), what="stats.jsonl"),
         guard=attempt(_guard, folder, config, what="events.jsonl"),
-        evaluation=attempt(lambda: evaluation(files.measurements.needed(), str(folder.path)), what="metrics.jsonl"),
+        evaluation=attempt(
+            lambda: make_evaluation_table(files.measurements.needed(), str(folder.path)), what="metrics.jsonl"
+        ),
         nearest=attempt(show_nearest, folder, what="nearest.png"),
         data=files.facts,
-        bars=tuple(bars(files.facts.content)) if files.facts.content else (),
-        settings=attempt(lambda: settings(files.config.needed()), what="config.json"),
-        environment=attempt(lambda: environment(files.machine.needed()), what="environment.json"),
-        commands=attempt(commands, str(folder.path), machine, config, what="config.json"),
+        bars=tuple(list_bars(files.facts.content)) if files.facts.content else (),
+        settings=attempt(lambda: describe_settings(files.config.needed()), what="config.json"),
+        environment=attempt(lambda: split_environment(files.machine.needed()), what="environment.json"),
+        commands=attempt(list_commands, str(folder.path), machine, config, what="config.json"),
     )
 
 
@@ -113,7 +123,7 @@ def _course(files: _Files) -> str:
     last: Mapping[str, Any] = records[-1] if records else {}
     nimg, step = (_counted(status.get(key), last.get(f"progress/{key}")) for key in ("nimg", "step"))
     done = f"{kimg(nimg)} ({plural(step, 'step')})"
-    seconds, seen = numbers([last.get("progress/seconds"), last.get("progress/nimg")])
+    seconds, seen = to_numbers([last.get("progress/seconds"), last.get("progress/nimg")])
     took = f" in {duration(seconds)}, {count(seen / seconds)} images per second" if seconds > 0 and seen > 0 else ""
     begin = {
         "finished": f"Finished after {done}{took}.",
@@ -126,7 +136,7 @@ def _course(files: _Files) -> str:
 
 def _counted(*values: object) -> int:
     """Return the first that is a number; 0 if none is."""
-    return next((int(value) for value in numbers(values) if value >= 0), 0)
+    return next((int(value) for value in to_numbers(values) if value >= 0), 0)
 
 
 def _best(files: _Files) -> str:
@@ -136,15 +146,15 @@ def _best(files: _Files) -> str:
         measurement for measurement in measurements if measurement.kind == "evaluation" and measurement.values
     ]
     if evaluations:
-        return main_value(evaluations[-1])
+        return describe_main_value(evaluations[-1])
     try:
-        name, found = tracked(measurements)
+        name, found = select_tracked(measurements)
     except RunError:
         return "Nothing was measured yet."
     best = best_measurement(name, found) or found[-1]
     at = kimg(best.generated.nimg or 0)
     images = plural(best.generated.num, "image")
-    return f"Best tracked {value_in_words(name, best.values[name])}, at {at}, on {images}."
+    return f"Best tracked {describe_estimate(name, best.values[name])}, at {at}, on {images}."
 
 
 def _guard(folder: RunFolder, config: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from gansmith.training.config import flat
 from gansmith.training.data_facts import DataFacts
 from gansmith.training.presets import preset
 
-__all__ = ["Bar", "Command", "Settings", "bars", "commands", "environment", "settings"]
+__all__ = ["Bar", "Command", "Settings", "describe_settings", "list_bars", "list_commands", "split_environment"]
 
 MOST_BARS = 1000
 NO_SUCH_FIELD = "\N{EN DASH}"
@@ -56,7 +56,7 @@ class Command:
     text: str
 
 
-def settings(config: Mapping[str, Any]) -> Settings:
+def describe_settings(config: Mapping[str, Any]) -> Settings:
     """Return the configuration and its differences from its preset."""
     name = config.get("preset")
     changes: tuple[tuple[str, str, str], ...] = ()
@@ -89,7 +89,7 @@ def _shown(path: str, value: Any) -> str:
     return f"{_spelled(value)} (height, width)" if is_oblong else _spelled(value)
 
 
-def bars(facts: DataFacts) -> list[Bar]:
+def list_bars(facts: DataFacts) -> list[Bar]:
     """Return the number of images of each class; nothing if there are too many classes to show."""
     if len(facts.class_names) > MOST_BARS:
         return []
@@ -100,7 +100,7 @@ def bars(facts: DataFacts) -> list[Bar]:
     ]
 
 
-def environment(plain: Mapping[str, Any]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+def split_environment(plain: Mapping[str, Any]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
     """Return the machine and the versions, and the downgrades, a sentence each."""
     notes = plain.get("notes", [])
     rows = tuple(
@@ -112,7 +112,7 @@ def environment(plain: Mapping[str, Any]) -> tuple[tuple[tuple[str, str], ...], 
 # --- commands ----------------------------------------------------------------------------------------------
 
 
-def commands(path: str, environment: Mapping[str, Any], config: Mapping[str, Any]) -> list[Command]:
+def list_commands(path: str, environment: Mapping[str, Any], config: Mapping[str, Any]) -> list[Command]:
     """Return the command that made the run, and commands to use it.
 
     Args:

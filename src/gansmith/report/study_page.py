@@ -11,19 +11,19 @@ import numpy as np
 
 from gansmith.errors import RunError, command
 from gansmith.metrics.measurement import Measurement
-from gansmith.report.charts import HALF, TALL, Chart, Frame, Line, draw_chart, numbers
-from gansmith.report.metric_table import provenance
+from gansmith.report.charts import HALF, TALL, Chart, Frame, Line, draw_chart, to_numbers
+from gansmith.report.metric_table import describe_origin
 from gansmith.report.reading import Section, attempt, read_measurements, read_object
 from gansmith.report.samples import RunPictures
-from gansmith.report.settings import environment
+from gansmith.report.settings import split_environment
 from gansmith.report.sheets import Picture
 from gansmith.runs import RunFolder
 from gansmith.study.folder import StudyFolder
 from gansmith.study.results import RunResults, SettingResults, StudyResults, read_results
-from gansmith.study.tables import ComparisonRow, MeasureRow, comparison_tables, measure_rows
+from gansmith.study.tables import ComparisonRow, MeasureRow, list_comparison_tables, list_measure_rows
 from gansmith.training.data_facts import DataFacts
 
-__all__ = ["Setting", "StudyPage", "VariantSamples", "study_page"]
+__all__ = ["Setting", "StudyPage", "VariantSamples", "gather_study_page"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class StudyPage:
     environment: Section[tuple[tuple[tuple[str, str], ...], tuple[str, ...]]]
 
 
-def study_page(folder: StudyFolder) -> StudyPage:
+def gather_study_page(folder: StudyFolder) -> StudyPage:
     """Gather a study's page.
 
     Raises:
@@ -103,9 +103,9 @@ def _setting(folder: StudyFolder, results: StudyResults, setting: SettingResults
         results=setting,
         samples=tuple(_samples(folder, setting, variants)),
         charts=attempt(_charts, setting, variants, name, what="The curves"),
-        quality=measure_rows(setting, variants, ("quality", "convergence")),
-        stability=measure_rows(setting, variants, ("stability",)),
-        comparisons=comparison_tables(setting),
+        quality=list_measure_rows(setting, variants, ("quality", "convergence")),
+        stability=list_measure_rows(setting, variants, ("stability",)),
+        comparisons=list_comparison_tables(setting),
         provenance=attempt(_provenance, folder, setting, what="The runs' metrics.jsonl"),
     )
 
@@ -185,7 +185,7 @@ def _chart(setting: SettingResults, variants: Sequence[str], axis: tuple[str, st
     for colour, variant in enumerate(variants):
         curves = [run.curve for run in setting.runs if run.variant == variant and run.curve]
         points = [
-            (numbers(point[column] / scale for point in curve), numbers(point[2] for point in curve))
+            (to_numbers(point[column] / scale for point in curve), to_numbers(point[2] for point in curve))
             for curve in curves
         ]
         lines += [Line(x=x, y=y, colour=colour, thin=True) for x, y in points]
@@ -222,7 +222,7 @@ def _provenance(folder: StudyFolder, setting: SettingResults) -> list[str]:
         found = attempt(_measurements, folder, run, what=run.path).content
         if found:
             newest = {measurement.kind: measurement for measurement in found}
-            return [f"{kind.capitalize()}. {' '.join(provenance(one)[:3])}" for kind, one in newest.items()]
+            return [f"{kind.capitalize()}. {' '.join(describe_origin(one)[:3])}" for kind, one in newest.items()]
     raise RunError("No run has values.")
 
 
@@ -231,5 +231,5 @@ def _environment(folder: StudyFolder, results: StudyResults) -> tuple[tuple[tupl
         for run in setting.runs:
             plain = attempt(_machine, folder, run, what=run.path).content
             if plain is not None:
-                return environment(plain)
+                return split_environment(plain)
     raise RunError("No run has left an environment.json.")

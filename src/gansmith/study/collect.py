@@ -16,7 +16,7 @@ from gansmith.plain_json import read_json, read_lines
 from gansmith.runs import RunFolder
 from gansmith.study.compare import SIGNIFICANT, least_p_of_signs
 from gansmith.study.comparisons import compare_variants
-from gansmith.study.curves import choose_thresholds, curve_of
+from gansmith.study.curves import choose_thresholds, read_curve
 from gansmith.study.folder import StudyFolder
 from gansmith.study.measures import Evidence, Yardstick, list_measures, measure_run
 from gansmith.study.plan import Cell, DataSetting, Study
@@ -113,7 +113,7 @@ def _read(folder: StudyFolder, cell: Cell, tracked: str, num: int) -> _Run:
     last = evaluated.get("last")
     evidence = Evidence(
         state=cell.state,
-        curve=curve_of(measurements, tracked),
+        curve=read_curve(measurements, tracked),
         stats=run.read_stats(),
         best=evaluated.get("best") if run.best else last,
         last=last,

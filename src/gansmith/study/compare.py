@@ -17,13 +17,13 @@ __all__ = [
     "CONFIDENCE",
     "POWER",
     "SIGNIFICANT",
+    "compare_paired",
     "detectable",
     "hedges_g",
     "holm",
     "least_p_of_signs",
     "mcnemar",
     "mean_interval",
-    "paired",
     "share_interval",
     "sign_flips",
 ]
@@ -50,7 +50,7 @@ def share_interval(count: int, of: int) -> Interval:
     return Interval(value=count / of, low=float(found.low), high=float(found.high))
 
 
-def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
+def compare_paired(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
     """Compare the means of two variants, paired by seed.
 
     Args:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from gansmith.numerals import number
-from gansmith.study.compare import holm, mcnemar, mean_interval, paired, share_interval
+from gansmith.study.compare import compare_paired, holm, mcnemar, mean_interval, share_interval
 from gansmith.study.conclusions import TITLES, conclude
 from gansmith.study.results import (
     Conclusion,
@@ -106,7 +106,7 @@ def _compare(measure: Measure, pair: tuple[str, str], runs: Mapping[str, Runs]) 
         return comparison
     if measure.share:
         return replace(comparison, p_mcnemar=mcnemar(first, second))
-    return replace(comparison, **paired(first, second))
+    return replace(comparison, **compare_paired(first, second))
 
 
 def _correct(measures: Sequence[Measure], comparisons: Sequence[PairedComparison]) -> list[PairedComparison]:

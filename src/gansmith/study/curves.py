@@ -22,19 +22,19 @@ __all__ = [
     "Curve",
     "best_value",
     "choose_thresholds",
-    "curve_of",
     "decline",
     "log_cost",
     "log_costs",
     "mean_over_way",
     "oscillation",
+    "read_curve",
     "time_to",
 ]
 
 Curve: TypeAlias = Sequence[tuple[int, float, float]]  # real images seen, seconds of training, the tracked metric
 
 
-def curve_of(measurements: Sequence[Measurement], metric: str) -> list[tuple[int, float, float]]:
+def read_curve(measurements: Sequence[Measurement], metric: str) -> list[tuple[int, float, float]]:
     """Return the curve of a tracked metric by images seen, without the times at which it could not be measured."""
     points = [
         (line.generated.nimg, line.generated.seconds, line.values[metric].value)

@@ -27,7 +27,7 @@ from gansmith.training.config import Config
 from gansmith.training.presets import DEFAULT_PRESET, build_config
 from gansmith.types import parse_size
 
-__all__ = ["Cell", "DataSetting", "Study", "Variant", "cells", "read_study", "shortened"]
+__all__ = ["Cell", "DataSetting", "Study", "Variant", "list_cells", "read_study", "shorten_study"]
 
 
 class _Table:
@@ -158,13 +158,13 @@ def read_study(path: Path) -> Study:
         ) from error
     try:
         study: Study = from_plain(Study, plain, "study")
-        cells(study)
+        list_cells(study)
     except GansmithError as error:
         raise ConfigError(f"{path}: {error}") from error
     return study
 
 
-def shortened(
+def shorten_study(
     study: Study, *, length: str | None = None, seeds: int | None = None, root: str | None = None
 ) -> tuple[Study, tuple[str, ...]]:
     """Return a shortened or relocated copy, and how it was shortened, a clause each.
@@ -196,7 +196,7 @@ def shortened(
     return study, tuple(cuts)
 
 
-def cells(study: Study) -> list[Cell]:
+def list_cells(study: Study) -> list[Cell]:
     """Return all runs of a study in their order: complete pairs as early as possible.
 
     Raises:

@@ -18,7 +18,7 @@ from gansmith.schedules import Progress
 from gansmith.study.plan import Cell
 from gansmith.study.results import State
 
-__all__ = ["StudyProgress", "how_far", "show_progress"]
+__all__ = ["StudyProgress", "read_progress", "show_progress"]
 
 
 class StudyProgress:
@@ -47,7 +47,7 @@ class StudyProgress:
     def update(self, cell: Cell, run: Path) -> None:
         """Show how far a running cell is, from its folder."""
         if self.bars is not None:
-            fraction, text = how_far(cell, run)
+            fraction, text = read_progress(cell, run)
             self.bars.update(self.tasks[cell.title], completed=fraction, text=text)
 
     def end(self, cell: Cell, state: State, reason: str) -> None:
@@ -91,7 +91,7 @@ def show_progress(all_cells: Sequence[Cell], console: Console) -> Iterator[Study
         yield StudyProgress(console, bars, all_cells)
 
 
-def how_far(cell: Cell, run: Path) -> tuple[float, str]:
+def read_progress(cell: Cell, run: Path) -> tuple[float, str]:
     """Return the share of a cell's training that is done, and a few words, from its folder."""
     try:
         folder = RunFolder.open(run)

@@ -11,11 +11,11 @@ from gansmith.component import Component, from_plain, to_plain
 from gansmith.errors import ConfigError, RunError
 from gansmith.plain_json import read_json, write_json
 from gansmith.study.folder import StudyFolder
-from gansmith.study.plan import Cell, Study, cells
+from gansmith.study.plan import Cell, Study, list_cells
 from gansmith.study.results import State
 from gansmith.training.config import differences, without_removed_fields
 
-__all__ = ["MAY_MOVE", "Record", "planned", "read_record", "write_record"]
+__all__ = ["MAY_MOVE", "Record", "prepare_record", "read_record", "write_record"]
 
 MAY_MOVE = ("device", "data.root", "data.path")  # fields that say where, not what
 
@@ -47,13 +47,13 @@ class Record(Component):
         return dataclasses.replace(self, cells=tuple(changed))
 
 
-def planned(study: Study, shortened: tuple[str, ...], folder: StudyFolder) -> Record:
+def prepare_record(study: Study, shortened: tuple[str, ...], folder: StudyFolder) -> Record:
     """Return the record to continue: outcomes from the folder, and cells that were added since.
 
     Raises:
         RunError: the folder holds a study that this one does not continue.
     """
-    fresh = Record(study=study, shortened=shortened, command=" ".join(sys.argv), cells=tuple(cells(study)))
+    fresh = Record(study=study, shortened=shortened, command=" ".join(sys.argv), cells=tuple(list_cells(study)))
     if not folder.plan.exists():
         return fresh
     old = {cell.title: cell for cell in read_record(folder).cells}

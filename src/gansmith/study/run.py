@@ -11,10 +11,10 @@ from gansmith.console import make_console
 from gansmith.errors import ConfigError, command
 from gansmith.study.collect import collect
 from gansmith.study.folder import StudyFolder
-from gansmith.study.plan import read_study, shortened
+from gansmith.study.plan import read_study, shorten_study
 from gansmith.study.progress import show_progress
 from gansmith.study.queue import run_cells
-from gansmith.study.record import Record, planned, read_record, write_record
+from gansmith.study.record import Record, prepare_record, read_record, write_record
 from gansmith.study.results import StudyResults, write_results
 from gansmith.study.table import show_results, write_csv
 
@@ -53,8 +53,8 @@ def run_study(
         raise ConfigError(f"--workers: expected at least 1, got {workers}")
     folder = _folder(Path(file), out)
     begun = read_record(StudyFolder.open(Path(file))) if Path(file).is_dir() else None
-    study, cuts = shortened(begun.study if begun else read_study(Path(file)), length=length, seeds=seeds, root=root)
-    record = planned(study, (*(begun.shortened if begun else ()), *cuts), folder)
+    study, cuts = shorten_study(begun.study if begun else read_study(Path(file)), length=length, seeds=seeds, root=root)
+    record = prepare_record(study, (*(begun.shortened if begun else ()), *cuts), folder)
     console = make_console()
     with folder.claim(), show_progress(record.cells, console) as display:
         write_record(record, folder)

@@ -13,7 +13,7 @@ from rich.table import Table
 from gansmith.files import replace_file
 from gansmith.study.conclusions import TITLES
 from gansmith.study.results import SettingResults, StudyResults
-from gansmith.study.tables import measure_rows
+from gansmith.study.tables import list_measure_rows
 
 __all__ = ["show_results", "write_csv"]
 
@@ -54,7 +54,7 @@ def _table(results: StudyResults, setting: SettingResults) -> Table:
     for group, heading in TITLES.items():
         table.add_section()
         table.add_row(f"[bold]{heading}")
-        for row in measure_rows(setting, variants, (group,)):
+        for row in list_measure_rows(setting, variants, (group,)):
             cells = [f"{cell.value} ({cell.interval})" if cell.interval else cell.value for cell in row.cells]
             table.add_row(f"{row.title}{' *' if row.headline else ''}", *map(escape, cells))
     return table

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gansmith.numerals import between, number, precise
 from gansmith.study.results import Group, Interval, Measure, PairedComparison, SettingResults
 
-__all__ = ["ComparisonRow", "MeasureRow", "TableCell", "comparison_tables", "measure_rows"]
+__all__ = ["ComparisonRow", "MeasureRow", "TableCell", "list_comparison_tables", "list_measure_rows"]
 
 DASH = "\N{EN DASH}"
 
@@ -48,7 +48,7 @@ class ComparisonRow:
     note: str
 
 
-def measure_rows(setting: SettingResults, variants: Iterable[str], groups: Iterable[Group]) -> list[MeasureRow]:
+def list_measure_rows(setting: SettingResults, variants: Iterable[str], groups: Iterable[Group]) -> list[MeasureRow]:
     """Return the rows of a table of means.
 
     Args:
@@ -85,7 +85,7 @@ def _titled(measure: Measure) -> str:
     return f"{measure.title}, {measure.unit}" if measure.unit and measure.unit not in measure.title else measure.title
 
 
-def comparison_tables(setting: SettingResults) -> list[tuple[str, list[ComparisonRow]]]:
+def list_comparison_tables(setting: SettingResults) -> list[tuple[str, list[ComparisonRow]]]:
     """Return title and rows for each pair of variants, headline measures first."""
     measures = {measure.key: measure for measure in setting.measures}
     tables: dict[str, list[ComparisonRow]] = {}

@@ -19,7 +19,7 @@ from gansmith.runs import RunFolder
 from gansmith.training.checkpoint_files import Checkpoint, never_saved, newest_checkpoint
 from gansmith.training.config import Config, load_config, without_removed_fields
 from gansmith.training.data_facts import DataFacts, write_environment
-from gansmith.training.guard.guardian import Guardian, open_guardian, with_unwritten_rollback
+from gansmith.training.guard.guardian import Guardian, add_unwritten_rollback, open_guardian
 from gansmith.training.guard.probes import open_probes
 from gansmith.training.listeners import Broadcast, Listener
 from gansmith.training.loggers import check_loggers, open_logs
@@ -84,7 +84,7 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
     folder = RunFolder.open(path)
     saved, notes = (None, []) if never_saved(folder) else newest_checkpoint(folder)
     config = load_config(folder.config, edited=saved is not None)
-    config = override_as_user(with_unwritten_rollback(config, folder, saved.state) if saved else config, changes)
+    config = override_as_user(add_unwritten_rollback(config, folder, saved.state) if saved else config, changes)
     compute = choose_compute(config.device, config.precision)
     with dist.process_group(compute.device), _claimed(folder):
         dist.local_share(config.batch_size)

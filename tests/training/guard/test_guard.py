@@ -14,13 +14,13 @@ from gansmith.component import from_plain, member, override, to_plain
 from gansmith.errors import RunError
 from gansmith.losses import LOSSES, Loss, RelativisticPairing, Sigmoid, Wasserstein
 from gansmith.training.config import Config
-from gansmith.training.guard.detectors import DETECTORS, chance_level_loss, detect, detect_not_finite
-from gansmith.training.guard.journal import Event, active_events, new_events
+from gansmith.training.guard.detectors import DETECTORS, compute_chance_loss, detect, detect_not_finite
+from gansmith.training.guard.journal import Event, find_active_events, find_new_events
 from gansmith.training.guard.remedies import choose_remedy
 from gansmith.training.guard.settings import Guard
 from gansmith.training.presets import preset
 
-GUARD, CHANCE_LOSS = Guard(), chance_level_loss(RelativisticPairing())
+GUARD, CHANCE_LOSS = Guard(), compute_chance_loss(RelativisticPairing())
 INTERVAL = 1000
 
 
@@ -201,13 +201,13 @@ def test_weights_that_are_no_numbers_are_a_failure() -> None:
     ],
 )
 def test_what_guessing_costs(name: str, cost: float) -> None:
-    assert chance_level_loss(member(Loss, name, "loss")()) == pytest.approx(cost, abs=1e-6)
+    assert compute_chance_loss(member(Loss, name, "loss")()) == pytest.approx(cost, abs=1e-6)
     assert name in LOSSES
 
 
 def test_a_loss_without_scale_is_not_judged_by_it() -> None:
     lines = history(bad=20, loss__discriminator=-400.0)
-    assert detect(GUARD, chance_level_loss(Wasserstein()), lines) == []
+    assert detect(GUARD, compute_chance_loss(Wasserstein()), lines) == []
 
 
 # --- what is said ------------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ def told(*rounds: list[Event]) -> list[tuple[str, str]]:
     """What the journal comes to hold after some looks."""
     journal: list[Event] = []
     for number, found in enumerate(rounds):
-        journal += new_events(found, active_events(journal), 1000 * number)
+        journal += find_new_events(found, find_active_events(journal), 1000 * number)
     return [(event.what, event.kind) for event in journal]
 
 
@@ -244,8 +244,8 @@ def test_a_thing_is_said_when_it_begins_gets_much_worse_and_ends() -> None:
 
 def test_a_rollback_leaves_everything_behind() -> None:
     rollback = dataclasses.replace(seen("mode-collapse", severity="failure"), what="rollback")
-    assert active_events([seen(), rollback]) == {}
-    assert set(active_events([rollback, seen()])) == {"overfitting"}
+    assert find_active_events([seen(), rollback]) == {}
+    assert set(find_active_events([rollback, seen()])) == {"overfitting"}
 
 
 def test_the_journal_survives_its_file() -> None:
@@ -260,7 +260,7 @@ def test_a_line_of_an_earlier_version_is_read_with_its_kind_and_value() -> None:
     old = {key: value for key, value in GOOD.items() if key != "value"}
     event = Event.from_plain({**old, "kind": "augmentation-leak", "figure": 0.4})
     assert (event.kind, event.value) == ("augmentation-leak", 0.4)
-    assert [over.what for over in new_events([], active_events([event]), 9000)] == ["over"]
+    assert [over.what for over in find_new_events([], find_active_events([event]), 9000)] == ["over"]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from gansmith.losses import Loss
 from gansmith.training.guard.journal import Event, Kind
 from gansmith.training.guard.settings import Guard
 
-__all__ = ["DETECTORS", "Detector", "History", "Reading", "chance_level_loss", "detect", "detect_not_finite"]
+__all__ = ["DETECTORS", "Detector", "History", "Reading", "compute_chance_loss", "detect", "detect_not_finite"]
 
 Record: TypeAlias = Mapping[str, float]
 History: TypeAlias = Sequence[Record]
@@ -75,7 +75,7 @@ def detect(guard: Guard, chance_loss: float, history: History, active: Collectio
 
     Args:
         guard: thresholds and patience.
-        chance_loss: see ``chance_level_loss``.
+        chance_loss: see ``compute_chance_loss``.
         history: not empty.
         active: the kinds detected before that have not ended.
     """
@@ -102,7 +102,7 @@ def detect_not_finite(nimg: int, since: int) -> Event:
     )
 
 
-def chance_level_loss(loss: Loss) -> float:
+def compute_chance_loss(loss: Loss) -> float:
     """Return D's lowest loss if it gives real and generated images the same logit.
 
     0 for losses that a constant logit cannot make worse, such as Wasserstein's: they have no scale for D's loss.

@@ -17,15 +17,15 @@ from gansmith.schedules import Progress
 from gansmith.training.checkpoint import go_back, save_state
 from gansmith.training.checkpoint_files import open_checkpoint, read_state
 from gansmith.training.config import Config
-from gansmith.training.guard.detectors import chance_level_loss, detect, detect_not_finite
-from gansmith.training.guard.journal import Event, active_events, new_events
+from gansmith.training.guard.detectors import compute_chance_loss, detect, detect_not_finite
+from gansmith.training.guard.journal import Event, find_active_events, find_new_events
 from gansmith.training.guard.lines import average_lines, group_lines, is_guard_line
 from gansmith.training.guard.probes import Probes
 from gansmith.training.guard.remedies import Remedy, choose_remedy
 from gansmith.training.guard.settings import Guard
 from gansmith.training.state import TrainState
 
-__all__ = ["Guardian", "open_guardian", "with_unwritten_rollback"]
+__all__ = ["Guardian", "add_unwritten_rollback", "open_guardian"]
 
 SPACING = 32  # training images per probed image, so that probing costs about two percent of the time
 
@@ -40,7 +40,7 @@ class Guardian:
         guard: the settings.
         probes: measure the networks.
         run: where the journal is written.
-        chance_loss: see ``chance_level_loss``.
+        chance_loss: see ``compute_chance_loss``.
         operations: returns those of augmentation, should it have to be added; called in the main process. Empty if
             none is known to be safe.
         every_line: look at every line of statistics, because the user has set their interval.
@@ -81,9 +81,9 @@ class Guardian:
             return []
         self.history.append(average_lines(self.lines))
         self.lines.clear()
-        active = active_events(self.journal)
+        active = find_active_events(self.journal)
         detected = detect(self.guard, self.chance_loss, self.history, active)
-        return new_events(detected, active, int(record["progress/nimg"]))
+        return find_new_events(detected, active, int(record["progress/nimg"]))
 
     def detect_not_finite(self, state: TrainState) -> Event:
         """Return the event that the weights contain NaN or infinity."""
@@ -98,7 +98,7 @@ class Guardian:
 
     def checkpoint_to_keep(self) -> Path | None:
         """Return the checkpoint to roll back to if an active detection becomes a failure."""
-        since = [event.since for event in active_events(self.journal).values()]
+        since = [event.since for event in find_active_events(self.journal).values()]
         return self._good_checkpoint(min(since)) if since else None
 
     def respond(self, state: TrainState, failure: Event) -> Event | None:
@@ -138,7 +138,7 @@ class Guardian:
             sentence = self._reason_to_stop(failure, tried, target)
             self.write(state, replace(failure, what="stopped", sentence=sentence))
             raise TrainingDiverged(f"training stopped at step {state.step}: {sentence}")
-        active = active_events(self.journal)
+        active = find_active_events(self.journal)
         remedy = choose_remedy(
             failure.kind,
             active,
@@ -166,7 +166,7 @@ class Guardian:
         """Write in an order in which the run can be resumed wherever the process is killed.
 
         First the journal; then the checkpoint that training returned to is saved again and later ones are dropped;
-        the configuration last, see ``with_unwritten_rollback``.
+        the configuration last, see ``add_unwritten_rollback``.
         """
         self.write(state, event)
         self.history[:] = [line for line in self.history if line["progress/nimg"] <= state.nimg]
@@ -219,7 +219,7 @@ def open_guardian(
         guard=guard,
         probes=probes,
         run=run,
-        chance_loss=chance_level_loss(state.config.loss),
+        chance_loss=compute_chance_loss(state.config.loss),
         operations=operations,
         every_line=every_line,
         history=history,
@@ -228,7 +228,7 @@ def open_guardian(
     )
 
 
-def with_unwritten_rollback(config: Config, run: RunFolder, saved: Mapping[str, Any]) -> Config:
+def add_unwritten_rollback(config: Config, run: RunFolder, saved: Mapping[str, Any]) -> Config:
     """Return the configuration with the changes of the newest rollback, which a kill may have left unwritten."""
     events = list(read_lines(run.events, Event.from_plain))[: saved["num_events"]]
     if not events or events[-1].what != "rollback" or events[-1].back_to != saved["nimg"]:

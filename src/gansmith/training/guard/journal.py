@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from gansmith.errors import RunError
 
-__all__ = ["Event", "Kind", "What", "active_events", "new_events"]
+__all__ = ["Event", "Kind", "What", "find_active_events", "find_new_events"]
 
 Kind: TypeAlias = Literal[
     "not-finite",
@@ -84,7 +84,7 @@ class Event:
         return event
 
 
-def active_events(events: Sequence[Event]) -> dict[Kind, Event]:
+def find_active_events(events: Sequence[Event]) -> dict[Kind, Event]:
     """Return the last event of each detection that is not over; a rollback ends all of them."""
     active: dict[Kind, Event] = {}
     for event in events:
@@ -97,12 +97,12 @@ def active_events(events: Sequence[Event]) -> dict[Kind, Event]:
     return active
 
 
-def new_events(detected: Sequence[Event], active: Mapping[Kind, Event], nimg: int) -> list[Event]:
+def find_new_events(detected: Sequence[Event], active: Mapping[Kind, Event], nimg: int) -> list[Event]:
     """Return what to report: detections that begin, are much worse, or are over.
 
     Args:
         detected: now; see ``detectors.detect``.
-        active: see ``active_events``.
+        active: see ``find_active_events``.
         nimg: now.
     """
     events = []
