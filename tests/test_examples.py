@@ -206,12 +206,12 @@ def test_train_model_on_signs_leaves_the_stated_files(
 def test_train_model_equals_the_command_and_goes_on_exactly(
     example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two epochs in one sitting, in two, and by ``gansmith train``: the same to the last bit."""
+    """Two epochs in one session, in two, and by ``gansmith train``: the same to the last bit."""
     mnist = write_mnist(tmp_path / "mnist")
 
     steps: list[str] = []
 
-    def sitting(folder: str, epochs: int) -> dict[str, bytes]:
+    def session(folder: str, epochs: int) -> dict[str, bytes]:
         (tmp_path / folder).mkdir(exist_ok=True)
         module = example("train_model")
         monkeypatch.chdir(tmp_path / folder)
@@ -221,9 +221,9 @@ def test_train_model_equals_the_command_and_goes_on_exactly(
         module.main("mnist", mnist, epochs)
         return files(module.project.latest_checkpoint(), "*.safetensors")
 
-    whole = sitting("whole", 2)
-    assert sitting("halved", 1) != whole
-    assert sitting("halved", 2) == whole
+    whole = session("whole", 2)
+    assert session("halved", 1) != whole
+    assert session("halved", 2) == whole
     assert steps == ["whole"] * 6 + ["halved"] * 6  # 12 images, none held out, 4 a step
     assert f"continuing from {Path('training_checkpoints', '000003')}" in capsys.readouterr().out
     assert files(tmp_path / "halved" / "images", "*") == files(tmp_path / "whole" / "images", "*")

@@ -61,7 +61,7 @@ source = "digits"
 size = 16
 """
 NOT_REPEATABLE = {"progress/seconds", "speed/images_per_second"}
-# A checkpoint that is made anew by a sitting of another length has that length in its configuration.
+# A checkpoint that is made anew by a session of another length has that length in its configuration.
 NOT_REPEATABLE_STATE = {"seconds", "tracking_seconds", "num_tracked", "seal", "config"}
 
 

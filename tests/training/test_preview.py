@@ -65,9 +65,14 @@ def test_a_dry_run_as_json_is_what_a_training_then_does(
     assert to_plain(run.config) == found["config"]
 
 
-def test_json_alone_is_refused(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", str(photos), "--json"]) == 2
-    assert "--json: prints the result of a dry run; add --dry-run" in capsys.readouterr().err
+def test_json_without_a_dry_run_is_the_state_of_the_run(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--size", "8", "--steps", "2", "--tracking", "none", *SMALL[:2], *SMALL[4:]]
+    assert main(["train", str(photos), *words, "--run", str(tmp_path / "run"), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["state"] == "finished"
+    assert "reading 41 files" in printed.err
 
 
 def test_python_previews_too(photos: Path) -> None:

@@ -22,11 +22,11 @@ from gansmith.training.sample_sheets import (
     PictureWriter,
     SampleFiles,
     SampleGrid,
-    filled,
+    fill_filename,
+    find_pictures,
     read_frame,
     read_frames,
     write_final_pictures,
-    written,
 )
 
 
@@ -125,7 +125,7 @@ def test_the_index_may_stand_anywhere(filename: str, run: RunFolder, small_gener
     writer = SampleFiles(num=11, filename=filename)
     for epoch in (0, 10, 200):
         writer.write(small_generator, at(epoch), run)
-    expected = [[run.path / filled(filename, at(e), index=i) for i in range(11)] for e in (0, 10, 200)]
+    expected = [[run.path / fill_filename(filename, at(e), index=i) for i in range(11)] for e in (0, 10, 200)]
     assert writer.frames(run) == expected
 
 
@@ -158,11 +158,13 @@ def test_single_files_become_one_frame(tmp_path: Path) -> None:
     ],
 )
 def test_fields_are_filled_in(name: str, expected: str) -> None:
-    assert filled(name, at(7.5), index=3) == expected
+    assert fill_filename(name, at(7.5), index=3) == expected
 
 
 def test_an_epoch_counts_when_it_is_whole() -> None:
-    names = [filled("{epoch}.png", Progress(nimg=nimg, step=1, seconds=0, epoch_size=1797)) for nimg in (5390, 5391)]
+    names = [
+        fill_filename("{epoch}.png", Progress(nimg=nimg, step=1, seconds=0, epoch_size=1797)) for nimg in (5390, 5391)
+    ]
     assert names == ["2.png", "3.png"]
 
 
@@ -175,7 +177,7 @@ def test_an_epoch_counts_when_it_is_whole() -> None:
 )  # fmt: skip
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        filled(name, at(1))
+        fill_filename(name, at(1))
     assert str(caught.value) == (
         f"config.samples.filename: {name!r} is no file name; "
         "write x.png with any of {epoch}, {step}, {nimg}, {kimg} in it"
@@ -196,7 +198,7 @@ def test_only_files_of_that_name_are_found_in_the_order_of_their_numbers(
 ) -> None:
     for file in there:
         (tmp_path / file).touch()
-    assert written(name, tmp_path) == [[tmp_path / there[i]] for i in found]
+    assert find_pictures(name, tmp_path) == [[tmp_path / there[i]] for i in found]
 
 
 def test_a_damaged_picture_is_left_out_of_the_animation_with_a_note(

@@ -6,7 +6,7 @@ import os
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from gansmith.cli.options import (
     quiet_if,
 )
 from gansmith.data import SOURCES
-from gansmith.errors import ConfigError
 
 __all__ = ["main"]
 
@@ -66,17 +65,16 @@ class TrainOptions:
     dry_run: OnlyJson = False
     """print what would be done (data, configuration, memory, time), and stop; nothing is written but caches"""
     json: OnlyJson = False
-    """with --dry-run: print it as JSON"""
+    """print the run's state, or the result of a dry run, as JSON; progress goes to standard error"""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Train."""
     options, overrides = parse_with_overrides(TrainOptions, "train", arguments)
-    if options.json and not options.dry_run:
-        raise ConfigError("--json: prints the result of a dry run; add --dry-run")
     with quiet_if(options.json):
         _announce_reading(options.data)
     from gansmith import api
+    from gansmith.cli.runs import summarize_run
     from gansmith.training.keywords import expand_short_names
 
     names = ("length", "minutes", "epochs", "steps", "kimg", "size", "resolution", "lr")
@@ -86,15 +84,18 @@ def main(arguments: Sequence[str]) -> None:
     if options.dry_run:
         _preview(options, overrides)
         return
-    api.train(options.data, root=options.root, preset=options.preset, run=options.run, overrides=overrides)
+    with quiet_if(options.json):
+        run = api.train(options.data, root=options.root, preset=options.preset, run=options.run, overrides=overrides)
+    if options.json and _is_main():
+        print_json(asdict(summarize_run(run.path)))
 
 
 def _preview(options: TrainOptions, overrides: Mapping[str, Any]) -> None:
-    from gansmith import api, dist
+    from gansmith import api
 
     with quiet_if(options.json):
         preview = api.preview(options.data, root=options.root, preset=options.preset, overrides=overrides)
-    if not dist.is_main():
+    if not _is_main():
         return
     if options.json:
         print_json(preview.to_plain())
@@ -102,10 +103,15 @@ def _preview(options: TrainOptions, overrides: Mapping[str, Any]) -> None:
         print("\n".join([*preview.lines(), "dry run: nothing was trained"]), flush=True)
 
 
+def _is_main() -> bool:
+    """Whether this is the main one of the processes that ``torchrun`` started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _announce_reading(data: str) -> None:
     """Print what will be read, and how many files it has, before anything slow is imported."""
     path = Path(data).expanduser()
-    if os.environ.get("RANK", "0") != "0" or not (path.exists() or data in SOURCES):
+    if not (_is_main() and (path.exists() or data in SOURCES)):
         return
     num = _count_files(path)
     print(f"reading {data}" if num is None else f"reading {num} files in {data}", flush=True)

@@ -19,7 +19,7 @@ from gansmith.numerals import count, kimg
 from gansmith.plain_json import parse_json
 from gansmith.report.reading import UNSOUND, pixels_of, read_image, read_picture
 from gansmith.runs import RunFolder
-from gansmith.training.sample_sheets import written
+from gansmith.training.sample_sheets import find_pictures
 from gansmith.types import PixelArray
 
 __all__ = ["Picture", "SavedSheet", "ShownSheet", "Tiles", "choose_evenly", "find_sheets", "make_picture"]
@@ -145,7 +145,7 @@ def find_sheets(folder: RunFolder, config: Mapping[str, Any]) -> list[SavedSheet
     if samples["filename"].count("{") > MOST_FIELDS:
         raise RunError(f"Pictures called {samples['filename']} cannot be searched for.")
     home = folder.path if samples["name"] == "files" else folder.images
-    found = written(samples["filename"], home)
+    found = find_pictures(samples["filename"], home)
     return [SavedSheet(title=_title(samples["filename"], paths[0].name), paths=tuple(paths)) for paths in found]
 
 

@@ -49,40 +49,40 @@ class Config(Component):
     Args:
         preset: the name of the preset that this started from; for the reader.
         data: where the images come from; none only for steps in a loop of one's own.
-        preparation: what they are brought to before training.
+        preparation: size, channels and cropping of the images.
         use_labels: train class-conditionally where the data have labels.
         balance: 0 shows every image equally often, 1 every class; between, a class of n images is shown in proportion
             to n ** (1 - balance).
-        held_out: the share of the images that is never trained on, so that copies can be told from likenesses;
-            the same images whatever the seed; at least 20 images where there are 100.
+        held_out: share of the images held out from training, to measure overfitting and copying; the same images for
+            every seed; at least 20 images if there are 100.
         recipe: the algorithm: which networks are trained, and what a step does.
         model: architecture of generator and discriminator.
         loss: adversarial loss of generator and discriminator.
         penalties: terms added to the discriminator's loss, for example R1.
         regularizers: terms added to the generator's loss, for example mode seeking.
-        augment: what is done to all images before the discriminator sees them; none for nothing.
+        augment: augmentation of all images that the discriminator sees; none for no augmentation.
         generator_optimizer: how the generator learns.
         discriminator_optimizer: how the discriminator learns.
         discriminator_steps: updates of the discriminator for one of the generator.
         reuse_fakes: the generator learns from the fakes that the discriminator has just seen, one noise batch a
             step; otherwise from new ones.
         batch_size: images a step, over all processes.
-        micro_batch: images at once through the discriminator, a process; the sums are those of the whole batch. It
-            is halved where memory runs out.
-        ema_halflife_kimg: thousands of images after which the averaged generator has forgotten half; 0 for none.
-        ema_ramp: the half-life never exceeds this share of the images seen so far, however long training lasts.
+        micro_batch: images per pass through the discriminator, per process; gradients are summed over the batch. It is
+            halved when memory runs out.
+        ema_halflife_kimg: half-life of the averaged generator's weights, in thousands of images; 0 for no averaging.
+        ema_ramp: upper bound of the half-life, as a share of the images seen so far.
         length: how long to train.
         seed: decides the initial weights, the order of the data and all noise.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         precision: of the convolutions; "auto" is bfloat16 where the device has it natively.
         log_every: how often statistics are written; None takes 5 kimg or 2 % of the length, whichever is shorter.
-        checkpoint_every: how often everything is saved.
-        keep_checkpoints: how many of the last ones are kept.
-        samples: which pictures are written, how often.
-        tracking: how good the generator is on the way, which decides what is kept as the best; none for not at all.
-        guard: what is watched for, and what is done when training goes wrong; none stops when weights are no numbers.
-        callbacks: what else happens on the way.
-        loggers: who is told the statistics, beside stats.jsonl.
+        checkpoint_every: how often a checkpoint is saved.
+        keep_checkpoints: number of newest checkpoints that are kept.
+        samples: which pictures are written, and how often.
+        tracking: the metric measured during training, which decides the best generator; none for no tracking.
+        guard: which failures are detected, and what is done about them; none stops the training at NaN or infinity.
+        callbacks: listeners of your own.
+        loggers: copies of the statistics elsewhere than in stats.jsonl.
     """
 
     preset: str = "custom"

@@ -1,4 +1,4 @@
-"""What a run remembers of its data, data.json, and of its machine, environment.json."""
+"""What a run stores about its data (data.json) and its machine (environment.json)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from gansmith.types import ImageSpec, size_text
 
 __all__ = ["DataFacts", "machine_changes", "match_trained_data", "write_environment"]
 
-LARGEST_SIDE = 2**14  # pixels; a file that says more is damaged or means harm
+LARGEST_SIDE = 2**14  # pixels; a file with larger ones is damaged or malicious
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """Enough of a data set to make its networks, name its classes, and recognise it.
+    """What is needed of a data set to build its networks, name its classes, and recognise it.
 
     Args:
         title: the source's.
@@ -48,7 +48,7 @@ class DataFacts:
 
     @classmethod
     def of(cls, store: Store) -> DataFacts:
-        """Those of a prepared data set."""
+        """Return the facts of a prepared data set."""
         num_classes = len(store.class_names)
         counts = [] if store.labels is None else np.bincount(store.labels, minlength=num_classes).tolist()
         return cls(
@@ -64,7 +64,7 @@ class DataFacts:
 
     @classmethod
     def read(cls, path: Path) -> DataFacts:
-        """Those of a run.
+        """Read the facts of a run.
 
         Raises:
             RunError: the file is missing or damaged.
@@ -79,11 +79,11 @@ class DataFacts:
         return facts
 
     def write(self, path: Path) -> None:
-        """Write them, all or nothing."""
+        """Write the facts, all or nothing."""
         write_json(path, asdict(self))
 
     def spec(self, use_labels: bool) -> ImageSpec:
-        """What networks for these data are to produce."""
+        """Return the shape of the images, with the classes if labels are used."""
         num_classes = len(self.class_names) if use_labels else 0
         return ImageSpec(height=self.height, width=self.width, channels=self.channels, num_classes=num_classes)
 
@@ -115,18 +115,19 @@ def match_trained_data(store: Store, facts: DataFacts) -> Store:
 
 
 def write_environment(folder: RunFolder, compute: Compute) -> None:
-    """Write environment.json: the machine of now, and the command that began the run."""
+    """Write environment.json: the current machine, and the command that began the run."""
     before = _environment_before(folder).get("command")
     command = before if isinstance(before, list) else [Path(sys.argv[0]).name, *sys.argv[1:]]
     write_json(folder.environment, {**describe_environment(compute), "command": command})
 
 
 def machine_changes(folder: RunFolder, compute: Compute) -> Iterator[str]:
-    """What makes this sitting differ in the last digits from one that had never stopped."""
+    """Yield what has changed since the last session and makes the last digits of the weights differ."""
     before, now = _environment_before(folder), describe_environment(compute)
     for key in ("torch", "device_name", "precision", "threads", "world_size"):
         if key in before and before[key] != now[key]:
-            yield f"{key} is {now[key]}, and was {before.get(key)}: the last digits will differ from one long sitting"
+            was = f"{key} is {now[key]}, and was {before.get(key)}"
+            yield f"{was}: the last digits will differ from those of an uninterrupted run"
 
 
 def _environment_before(folder: RunFolder) -> dict[str, Any]:

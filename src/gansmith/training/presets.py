@@ -35,17 +35,17 @@ DEFAULT_PRESET = "auto"
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A configuration with a sentence about it; its data are what it was made for, and may be any other."""
+    """A configuration with a summary; its data are those that it was made for, and can be replaced."""
 
     summary: str
     config: Config
 
 
 def preset(name: str) -> Config:
-    """The configuration of that name.
+    """Return the configuration of that name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: no preset has that name.
     """
     if name not in PRESETS:
         raise ConfigError(f"preset: none is called '{name}'; {did_you_mean(name, PRESETS)}")

@@ -1,4 +1,4 @@
-"""Which pictures a training leaves behind, and how they become frames of its animation."""
+"""The sample pictures of a training, and the curves and the animation at its end."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ __all__ = [
     "PictureWriter",
     "SampleFiles",
     "SampleGrid",
-    "filled",
+    "fill_filename",
+    "find_pictures",
     "read_frame",
     "read_frames",
     "write_final_pictures",
-    "written",
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureWriter(Component):
-    """Pictures of fixed seeds, written again and again as training goes on.
+    """Writes pictures of fixed seeds at intervals.
 
     Args:
         every: how often.
-        at_start: also before the first step.
+        at_start: whether pictures are written before the first step too.
         filename: of the pictures; {epoch}, {step}, {nimg} and {kimg} are filled in.
     """
 
@@ -58,29 +58,29 @@ class PictureWriter(Component):
 
     @abstractmethod
     def write(self, generator: TrainedGenerator, progress: Progress, run: RunFolder) -> Path:
-        """Write the pictures of now; returns one of them, to be shown."""
+        """Write pictures of the current generator; return the path of one of them."""
 
     @abstractmethod
     def frames(self, run: RunFolder) -> list[list[Path]]:
-        """The files of each moment, oldest first."""
+        """Return the files of each moment, oldest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleGrid(PictureWriter):
-    """One sheet of images; for a conditional model, a named row a class with the same latent down each column.
+    """One sheet of images; for a conditional model, one named row per class, with the same latent down each column.
 
-    Of more than 100 classes, 100 are shown, evenly chosen. A class without images in training has no row.
+    At most 100 classes are shown, evenly spaced. A class without training images has no row.
 
     Args:
         rows: of images, for an unconditional model.
-        columns: images a row.
+        columns: images per row.
     """
 
     rows: Annotated[int, Between(1, 100)] = 8
     columns: Annotated[int, Between(1, 100)] = 8
 
     def write(self, generator: TrainedGenerator, progress: Progress, run: RunFolder) -> Path:
-        return self.draw_rows(generator).save(run.images / filled(self.filename, progress))
+        return self.draw_rows(generator).save(run.images / fill_filename(self.filename, progress))
 
     def draw_rows(self, generator: TrainedGenerator) -> SheetRows:
         """Return the images of the sheet that would be written now."""
@@ -100,16 +100,16 @@ class SampleGrid(PictureWriter):
         )
 
     def frames(self, run: RunFolder) -> list[list[Path]]:
-        return written(self.filename, run.images)
+        return find_pictures(self.filename, run.images)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleFiles(PictureWriter):
-    """One file an image, straight in the run folder, as document 004 names them.
+    """One file per image, in the run folder itself.
 
     Args:
-        num: images.
-        filename: as for all; {index} is the image's number.
+        num: number of images.
+        filename: as in ``PictureWriter``; {index} is the image's number.
     """
 
     filename: str = "generated_image_epoch_{epoch:03}_{index}.png"
@@ -121,20 +121,20 @@ class SampleFiles(PictureWriter):
                 f"config.samples.filename: {self.filename!r} lacks {{index}}, which tells the files apart"
             )
         images = generator.sample(self.num).images
-        paths = [run.path / filled(self.filename, progress, index=i) for i in range(self.num)]
+        paths = [run.path / fill_filename(self.filename, progress, index=i) for i in range(self.num)]
         for image, path in zip(images, paths, strict=True):
             save_png(image, path)
         return paths[0]
 
     def frames(self, run: RunFolder) -> list[list[Path]]:
-        return written(self.filename, run.path)
+        return find_pictures(self.filename, run.path)
 
 
 _FIELD = re.compile(r"\{(\w+)(?::0(\d))?\}")  # {epoch} or {epoch:03}; never str.format, which follows attributes
 
 
-def filled(name: str, progress: Progress, **more: int) -> str:
-    """A file name with its fields filled in.
+def fill_filename(name: str, progress: Progress, **more: int) -> str:
+    """Return a file name with its fields filled in.
 
     Raises:
         ConfigError: an unknown field, or a name that leaves the folder.
@@ -149,8 +149,8 @@ def filled(name: str, progress: Progress, **more: int) -> str:
     return text
 
 
-def written(name: str, folder: Path) -> list[list[Path]]:
-    """The files of such names that are there: a list a moment, oldest first, by {index} within."""
+def find_pictures(name: str, folder: Path) -> list[list[Path]]:
+    """Return the existing files with names of this form: one list per moment, oldest first, by {index} within."""
     fields = [field for field, _ in _FIELD.findall(name)]
     plain_parts = [re.escape(part) for part in re.split(r"\{[^}]*\}", name)]
     pattern = re.compile(r"(\d+)".join(plain_parts))
@@ -171,7 +171,7 @@ def read_frame(paths: list[Path]) -> PixelArray:
 
 
 def read_frames(moments: Iterable[list[Path]]) -> Iterator[PixelArray]:
-    """The frames of several moments; one whose picture is damaged is left out with a note."""
+    """Yield the frames of several moments; leave damaged pictures out, with a note."""
     for paths in moments:
         try:
             yield read_frame(paths)

@@ -1,4 +1,4 @@
-"""Weights & Biases: whether it logs online, whether its server can be reached, and whether that knows the key."""
+"""Weights & Biases: whether it logs online, and whether its server can be reached and accepts the key."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["ONLINE", "try_key", "wandb_mode", "within"]
 
 ONLINE, AWAY = ("online", "run", "shared"), ("offline", "dryrun", "disabled")  # values of WANDB_MODE
 
-REACH_SECONDS, LOGIN_SECONDS = 5, 20  # in which a server has to answer at all, and to say whether it knows the key
+REACH_SECONDS, LOGIN_SECONDS = 5, 20  # timeouts of the first answer, and of the answer about the key
 
 
 def wandb_mode() -> str:
-    """Return what WANDB_MODE says, else "online" if there is a key, else "offline".
+    """Return WANDB_MODE if it is set, else "online" if there is a key, else "offline".
 
     Raises:
-        ConfigError: WANDB_MODE says something else.
+        ConfigError: WANDB_MODE has an unknown value.
     """
     mode = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
     if mode not in (*ONLINE, *AWAY):
@@ -48,7 +48,7 @@ def _server() -> str:
 
 
 def try_key(wandb: Any) -> None:
-    """Ask the server whether it knows the key.
+    """Check that the server accepts the key.
 
     Raises:
         ConfigError: there is no key, it is not accepted, or the server cannot be reached.
@@ -74,11 +74,11 @@ def try_key(wandb: Any) -> None:
 
 
 def _reach(url: str) -> None:
-    """Wait a little for any answer.
+    """Wait for any answer of a server.
 
     Raises:
-        OSError: there is none.
-        ValueError: this is no address.
+        OSError: there is no answer.
+        ValueError: the URL is not valid.
     """
     context = ssl.create_default_context()  # nothing is sent or believed: wandb itself looks at certificates
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -87,10 +87,10 @@ def _reach(url: str) -> None:
 
 
 def within(seconds: float, work: Callable[[], object], remedy: str = "") -> None:
-    """Work that may take so long, and is left alone when it takes longer.
+    """Run work in a thread, and wait for it at most so many seconds.
 
     Raises:
-        TimeoutError: it takes longer.
+        TimeoutError: it takes longer; the thread is left alone.
     """
     trouble: list[Exception] = []
 
