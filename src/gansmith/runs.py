@@ -178,9 +178,9 @@ class RunFolder:
         return sorted((path for path in found if damaged or (path / _STATE).exists()), key=lambda path: int(path.name))
 
     def set_damaged_aside(self, step: int) -> None:
-        """Rename the checkpoints after this step, which are damaged."""
+        """Rename damaged checkpoints: those after this step, and those without a state.json."""
         for checkpoint in self.checkpoints(damaged=True):
-            if int(checkpoint.name) > step:
+            if int(checkpoint.name) > step or not (checkpoint / _STATE).exists():
                 set_aside(checkpoint)
 
     def latest_checkpoint(self) -> Path:

@@ -297,3 +297,17 @@ def test_random_bytes_after_a_true_start_never_crash() -> None:
                 to_pixels(decode(broken.tobytes()), (8, 8), 3)
             except UnreadableImage as error:
                 assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_png_whose_pixels_differ_from_their_checksum_is_damaged(share: float) -> None:
+    """Pillow loads many of them without a word."""
+    stream = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 4, (64, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(stream, "PNG")
+    whole = bytearray(stream.getvalue())
+    assert (np.asarray(decode(bytes(whole))) == pixels).all()
+    at = int(share * len(whole))
+    whole[at : at + 8] = bytes(8)
+    with pytest.raises(UnreadableImage, match=r"^damaged: "):
+        decode(bytes(whole))

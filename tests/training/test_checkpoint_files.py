@@ -204,3 +204,11 @@ def test_checkpoints_have_the_permissions_of_the_umask(whole: RunFolder) -> None
     for folder in (whole.latest_checkpoint(), whole.best):
         assert folder.stat().st_mode & 0o777 == 0o777 & ~before
         assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o666 & ~before}
+
+
+def test_an_older_checkpoint_without_its_state_is_set_aside(run: RunFolder) -> None:
+    oldest = run.checkpoints()[0]
+    (oldest / "state.json").unlink()
+    api.resume(run.path, length="8 steps")
+    left = [path.name for path in run.checkpoint_folder.iterdir()]
+    assert oldest.name not in left and any(name.startswith(oldest.name) for name in left)

@@ -33,6 +33,7 @@ Fit: TypeAlias = Literal["crop", "pad", "stretch"]
 
 PIXEL_LIMIT = 100_000_000  # more than compact cameras take
 ANIMATED = "animated"  # key in an image's info: the file has more frames or pages than the first
+PNG = b"\x89PNG\r\n\x1a\n"
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _STRETCH = {"L;2": 85, "L;4": 17}
@@ -93,6 +94,8 @@ def decode(file: bytes | BinaryIO, size: Size | None = None, name: str = "") -> 
 def _decoded(data: bytes, size: Size | None) -> Image.Image:
     _refuse_pixels(*read_webp_size(data[:30]))  # before Pillow allocates memory for them
     refuse_claims(data)
+    if data.startswith(PNG):
+        Image.open(io.BytesIO(data), formats=("PNG",)).verify()  # loading does not compare the pixels' checksums
     image: Image.Image = Image.open(io.BytesIO(data), formats=readable_formats())
     _refuse_pixels(image.width, image.height)
     num_pixels = image.width * image.height

@@ -15,23 +15,24 @@ from gansmith.training.data_facts import DataFacts
 __all__ = ["describe_finished", "describe_value", "refuse_other_data", "refuse_unnamed_changes"]
 
 
-def describe_finished(folder: RunFolder, config: Config, trained_with: Mapping[str, Any]) -> str:
+def describe_finished(folder: RunFolder, config: Config, trained_with: Mapping[str, Any], step: int) -> str:
     """Say in one line that a run is finished, and how to train it longer; "" if there is something left to train.
 
     Args:
         folder: the run.
         config: what to resume it with.
-        trained_with: the plain configuration of its newest checkpoint.
+        trained_with: the plain configuration of its newest undamaged checkpoint.
+        step: of that checkpoint; the run is not finished if the last one is damaged.
     """
     try:
         status = read_json(folder.status)
     except (OSError, ValueError):  # a damaged file is written again
         return ""
-    finished = isinstance(status, dict) and status.get("state") == "finished"
+    finished = isinstance(status, dict) and (status.get("state"), status.get("step")) == ("finished", step)
     if not finished or differences(trained_with, config):
         return ""
     longer = command("resume", folder.path, "--length", "...")
-    return f"{folder.path}: finished (length {config.length}, step {status.get('step')}); train longer with: {longer}"
+    return f"{folder.path}: finished (length {config.length}, step {step}); train longer with: {longer}"
 
 
 def refuse_other_data(folder: RunFolder, facts: DataFacts) -> None:

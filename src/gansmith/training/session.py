@@ -91,7 +91,7 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
         if saved:
             trained_with = without_removed_fields(saved.state["config"])
             refuse_unnamed_changes(folder, config, changes, trained_with)
-            if finished := describe_finished(folder, config, trained_with):
+            if finished := describe_finished(folder, config, trained_with, saved.state["step"]):
                 print_lines(open_console(), [finished])
                 return folder
         notes = [*notes, *dist.from_main(lambda: check_loggers(config.loggers, folder))]
