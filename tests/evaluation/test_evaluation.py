@@ -458,7 +458,7 @@ def test_an_npz_of_floats(photos: Path, samples: Path, tmp_path: Path) -> None:
         == evaluate(samples, photos, **BY).generated.digest
     )
     np.savez(tmp_path / "wide.npz", images=images.astype(np.float32) * 2)
-    assert "expected floats that use 0 to 1, -1 to 1 or 0 to 255" in refused(DataError, tmp_path / "wide.npz", photos)
+    assert "expected most of the range 0 to 1, -1 to 1 or 0 to 255" in refused(DataError, tmp_path / "wide.npz", photos)
 
 
 @pytest.mark.parametrize("metrics", ["classes", "classes,memorisation"])
