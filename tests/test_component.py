@@ -170,7 +170,7 @@ def test_mistakes_are_named_in_one_line(fields: dict[str, Any], message: str) ->
 
 @pytest.mark.parametrize(
     ("plain", "message"),
-    [({}, "d.title: missing; Drawing needs it"), ("x", "d: expected a Drawing, got 'x'")],
+    [({}, "d.title: missing; Drawing needs a value"), ("x", "d: expected a Drawing, got 'x'")],
 )
 def test_a_required_field_is_missed(plain: Any, message: str) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -257,7 +257,7 @@ def _from_component(cls: type[Component], value: Any, where: str) -> Component:
     for field in dataclasses.fields(cls):
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and field.name not in given:
-            raise ConfigError(f"{where}.{field.name}: missing; {cls.__name__} needs it")
+            raise ConfigError(f"{where}.{field.name}: missing; {cls.__name__} needs a value")
     return cls(**{name: from_plain(annotations[name], item, f"{where}.{name}") for name, item in given.items()})
 
 

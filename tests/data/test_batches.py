@@ -238,7 +238,7 @@ def test_what_is_kept_is_no_business_of_others() -> None:
     [
         ({"batch_size": 0}, "batch_size: expected at least 1"),
         ({"seed": -1}, "seed: expected 0 or more"),
-        ({"balance": 0.5}, "balance: made up has no classes"),
+        ({"balance": 0.5}, "balance: expected 0, because made up has no classes"),
         ({"balance": 1.5}, "balance: expected a share from 0 to 1, got 1.5"),
         ({"balance": float("nan")}, "balance: expected a share from 0 to 1, got nan"),
         ({"subset": np.array([], int)}, "subset: expected at least one image"),
@@ -250,7 +250,7 @@ def test_what_cannot_be_is_refused(changes: dict[str, Any], message: str) -> Non
 
 
 def test_a_batch_that_ranks_cannot_share_is_refused() -> None:
-    with pytest.raises(ConfigError, match="10 cannot be shared by 4 ranks"):
+    with pytest.raises(ConfigError, match="10 is not a multiple of 4 ranks"):
         Batches(store=make_store(20), batch_size=10).batch(0, 0, 4)
 
 

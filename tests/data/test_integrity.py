@@ -259,5 +259,5 @@ class _Labelled(Records):
 @pytest.mark.parametrize(("label", "named"), [(-1, True), (2, True), (2**50, True), (-1, False), (2**50, False)])
 def test_labels_of_any_source_are_bounded(label: int, named: bool) -> None:
     most = 1 if named else CLASS_LIMIT - 1
-    with pytest.raises(DataError, match=f"labels run from .* to .*; expected 0 to {most}"):
+    with pytest.raises(DataError, match=f"labels are from .* to .*; expected 0 to {most}"):
         Labelled(label=label, named=named).records()

@@ -82,8 +82,8 @@ def test_labels(tmp_path: Path, shape: tuple[int, ...]) -> None:
         ),
         ({"images": PIXELS, "labels": np.zeros((5, 10))}, "expected one whole number for each of 5 images"),
         ({"images": PIXELS, "labels": np.zeros(5)}, "expected one whole number per image"),
-        ({"images": PIXELS, "labels": np.full(5, -1)}, "labels run from -1 to -1"),
-        ({"images": PIXELS, "labels": np.full(5, 10**9)}, "expected 0 to 99999 at most"),
+        ({"images": PIXELS, "labels": np.full(5, -1)}, "labels are from -1 to -1"),
+        ({"images": PIXELS, "labels": np.full(5, 10**9)}, "expected 0 to 99999"),
     ],
 )
 def test_anything_else_is_refused_in_a_line(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
@@ -136,7 +136,7 @@ def test_an_array_over_the_limit_is_refused_before_it_is_loaded(
     monkeypatch.setattr(module, "ARRAY_LIMIT", 100)
     records = saved(tmp_path, PIXELS).records()
     monkeypatch.setattr(module.np, "load", None)
-    with pytest.raises(DataError, match="630 bytes; at most 100 are read"):
+    with pytest.raises(DataError, match="630 bytes; expected at most 100"):
         records.read(0)
 
 

@@ -62,7 +62,7 @@ class Batches:
         if not 0 <= self.balance <= 1:
             raise ConfigError(f"balance: expected a share from 0 to 1, got {self.balance}")
         if self.balance and self.store.labels is None:
-            raise ConfigError(f"balance: {self.store.title} has no classes; leave it out")
+            raise ConfigError(f"balance: expected 0, because {self.store.title} has no classes; omit it")
         if not len(self):
             raise ConfigError("subset: expected at least one image")
 
@@ -96,7 +96,7 @@ class Batches:
         """
         share, rest = divmod(self.batch_size, world_size)
         if rest:
-            raise ConfigError(f"batch_size: {self.batch_size} cannot be shared by {world_size} ranks; use a multiple")
+            raise ConfigError(f"batch_size: {self.batch_size} is not a multiple of {world_size} ranks; use a multiple")
         start = nimg + rank * share
         positions = np.arange(start, start + share)
         if self.balance:

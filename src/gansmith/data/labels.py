@@ -37,7 +37,7 @@ def check_labels(labels: NDArray[Any], num: int, num_classes: int, where: str) -
         raise DataError(f"{where}: labels are {found}; expected one whole number for each of {num:,} images")
     most = num_classes or CLASS_LIMIT
     if num and not 0 <= int(labels.min()) <= int(labels.max()) < most:
-        raise DataError(f"{where}: labels run from {labels.min()} to {labels.max()}; expected 0 to {most - 1} at most")
+        raise DataError(f"{where}: labels are from {labels.min()} to {labels.max()}; expected 0 to {most - 1}")
 
 
 def sort_naturally(names: Iterable[str]) -> list[str]:
@@ -80,7 +80,7 @@ def label_by_number(values: NDArray[Any], where: str) -> tuple[NDArray[np.int64]
         raise DataError(f"{where}: labels are {values.dtype} {list(values.shape)}; expected one whole number per image")
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= CLASS_LIMIT:
-        raise DataError(f"{where}: labels run from {low} to {high}; expected 0 to {CLASS_LIMIT - 1} at most")
+        raise DataError(f"{where}: labels are from {low} to {high}; expected 0 to {CLASS_LIMIT - 1}")
     return values.astype(np.int64), tuple(map(str, range(high + 1)))
 
 

@@ -218,7 +218,7 @@ class _LazyImages:
         num_bytes = sum(header.num_bytes for header in self.headers)
         if num_bytes > ARRAY_LIMIT:
             names = " and ".join(map(str, self.headers))
-            raise DataError(f"{self.path}: {names}, {num_bytes:,} bytes; at most {ARRAY_LIMIT:,} are read")
+            raise DataError(f"{self.path}: {names}, {num_bytes:,} bytes; expected at most {ARRAY_LIMIT:,}")
         parts = [_load(self.path, header) for header in self.headers]
         values = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if values.dtype.kind == "f":
@@ -292,7 +292,7 @@ def _read_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Header:
 
 def _load(path: Path, header: _Header) -> NDArray[Any]:
     if header.num_bytes > ARRAY_LIMIT:
-        raise DataError(f"{path}: {header}, {header.num_bytes:,} bytes; at most {ARRAY_LIMIT:,} are read")
+        raise DataError(f"{path}: {header}, {header.num_bytes:,} bytes; expected at most {ARRAY_LIMIT:,}")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             values: NDArray[Any] = arrays[header.key]

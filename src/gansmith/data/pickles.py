@@ -105,7 +105,7 @@ class _Array:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Stands in for ``codecs.encode``, by which Python 3 writes bytes into a pickle of protocol 2."""
+    """Stand in for ``codecs.encode``, by which Python 3 writes bytes into a pickle of protocol 2."""
     return text.encode("latin-1")
 
 

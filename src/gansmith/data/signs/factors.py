@@ -49,25 +49,25 @@ class Scene:
     """The factors of one image; lengths are fractions of the image's shorter side, angles are clockwise."""
 
     rotation_degrees: Annotated[float, Widening(-20, 20)]
-    yaw_degrees: Annotated[float, Widening(-50, 50)]  # the plate's right edge recedes where positive
-    pitch_degrees: Annotated[float, Widening(-30, 30)]  # its top edge recedes where positive
-    scale: Annotated[float, Widening(-0.2, 0.08, rest=0.86)]  # the plate's diameter
-    x: Annotated[float, Widening(-0.1, 0.1)]  # its centre's distance from the picture's, to the right
-    y: Annotated[float, Widening(-0.1, 0.1)]  # and down
-    fading: Annotated[float, Widening(-0.5, 0.5, floor=0)]  # share of its colours gone
+    yaw_degrees: Annotated[float, Widening(-50, 50)]  # positive: the plate's right edge is farther away
+    pitch_degrees: Annotated[float, Widening(-30, 30)]  # positive: the plate's top edge is farther away
+    scale: Annotated[float, Widening(-0.2, 0.08, rest=0.86)]  # diameter of the plate
+    x: Annotated[float, Widening(-0.1, 0.1)]  # offset of the plate's centre from the image's, to the right
+    y: Annotated[float, Widening(-0.1, 0.1)]  # offset of the plate's centre from the image's, down
+    fading: Annotated[float, Widening(-0.5, 0.5, floor=0)]  # share by which the plate's colours have faded
     background: Annotated[int, Free(0, len(BACKGROUNDS), whole=True)]  # an index of BACKGROUNDS
-    background_tone: Annotated[float, Free(0, 1)]  # from the kind's one pair of colours to its other
+    background_tone: Annotated[float, Free(0, 1)]  # from the background's first pair of colours to its second
     background_detail: Annotated[float, Widening(0.5, 1)]  # 0 is plain
-    post_width: Annotated[float, Widening(-0.08, 0.16, floor=0)]  # of what the plate is fixed to
+    post_width: Annotated[float, Widening(-0.08, 0.16, floor=0)]  # width of the post below the plate
     brightness_stops: Annotated[float, Widening(-2, 1.1)]  # each stop doubles the light
-    backlight_stops: Annotated[float, Widening(-1, 1)]  # of the background, against the sign's
-    contrast: Annotated[float, Widening(-0.4, 0.5, rest=1)]  # about the middle gray
-    warmth: Annotated[float, Widening(-0.25, 0.25)]  # red gains what blue loses
-    gradient: Annotated[float, Widening(0, 1.4)]  # of the light across the picture, in stops
-    gradient_degrees: Annotated[float, Free(0, 360)]  # where it grows: 0 right, 90 down
-    shadow: Annotated[float, Widening(-0.7, 0.6, floor=0)]  # share of the light that it takes
-    shadow_degrees: Annotated[float, Free(0, 360)]  # on which side: 0 right, 90 down
-    shadow_offset: Annotated[float, Free(-0.3, 0.3)]  # of its edge from the picture's centre
+    backlight_stops: Annotated[float, Widening(-1, 1)]  # light of the background relative to the sign
+    contrast: Annotated[float, Widening(-0.4, 0.5, rest=1)]  # factor about mid-gray
+    warmth: Annotated[float, Widening(-0.25, 0.25)]  # share by which red increases and blue decreases
+    gradient: Annotated[float, Widening(0, 1.4)]  # gradient of the light across the image, in stops
+    gradient_degrees: Annotated[float, Free(0, 360)]  # direction of increasing light: 0 right, 90 down
+    shadow: Annotated[float, Widening(-0.7, 0.6, floor=0)]  # share of the light that the shadow removes
+    shadow_degrees: Annotated[float, Free(0, 360)]  # side of the shadow: 0 right, 90 down
+    shadow_offset: Annotated[float, Free(-0.3, 0.3)]  # distance of the shadow's edge from the image's centre
     blur_sigma: Annotated[float, Widening(0, 0.04)]
     motion_length: Annotated[float, Widening(-0.12, 0.12, floor=0)]
     motion_degrees: Annotated[float, Free(0, 180)]
