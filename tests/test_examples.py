@@ -264,7 +264,7 @@ def test_ctrl_c_in_a_script_without_checkpoints_is_one_line(
 
 
 def test_train_model_says_mistakes_in_one_line(script: Script) -> None:
-    with pytest.raises(SystemExit, match=r"^error: data: no data set is called 'mnistt'.*did you mean 'mnist'\?$"):
+    with pytest.raises(SystemExit, match=r"^error: data: no data set, .* is called 'mnistt'.*did you mean 'mnist'\?$"):
         script("train_model", "--data", "mnistt", "--epochs", "1")
 
 
