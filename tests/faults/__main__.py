@@ -167,6 +167,7 @@ def _remarks(found: list[tuple[Trial, Outcome]]) -> Iterator[str]:
 
 def _keep(folder: Path, table: str, found: list[tuple[Trial, Outcome]]) -> None:
     date = f"{datetime.now(UTC):%Y-%m-%d}"
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{date}-faults.md").write_text(table.rstrip() + "\n", encoding="utf-8")
     counts: dict[str, Counter[str]] = {}
     for trial, outcome in found:

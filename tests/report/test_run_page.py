@@ -193,7 +193,7 @@ def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
         "Training has saved no samples yet.",
         "No metric was tracked during training.",
         f"This run was not evaluated yet; to evaluate it: gansmith evaluate {run.path}",
-        "Nearest training images are drawn by an evaluation",
+        "There is no nearest.png; an evaluation draws it",
         "environment.json is missing.",
     ):
         assert sentence in said

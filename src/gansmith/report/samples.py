@@ -182,7 +182,7 @@ def show_nearest(folder: RunFolder) -> Picture:
         RunError: there is none, or it cannot be read.
     """
     if not folder.nearest.exists():
-        raise RunError(f"Nearest training images are drawn by an evaluation: {command('evaluate', folder.path)}")
+        raise RunError(f"There is no {folder.nearest.name}; an evaluation draws it: {command('evaluate', folder.path)}")
     return make_picture(
         read_picture(folder.nearest), "samples, the training image nearest to each below it", WIDE_ENOUGH
     )
