@@ -15,7 +15,7 @@ import pytest
 from gansmith import api
 from gansmith.errors import ConfigError, GansmithError
 from gansmith.plain_json import seal
-from gansmith.report.run_page import run_page
+from gansmith.report.run_page import gather_run_page
 from gansmith.runs import RunFolder
 from gansmith.study.folder import StudyFolder
 from gansmith.study.record import read_record
@@ -144,7 +144,7 @@ def test_the_page_of_a_run_imports_nothing(name: str, run: Path) -> None:
         for plant in [*variants(plain)][:2]:  # a page takes a second
             file.write_text(_resealed(plant) if "seal" in plain else json.dumps(plant) + "\n")
             with suppress(GansmithError):
-                run_page(RunFolder(run))
+                gather_run_page(RunFolder(run))
             assert STRANGER not in sys.modules, plant
     finally:
         file.write_text(before)
