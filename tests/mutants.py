@@ -31,6 +31,7 @@ from mutation.trials import Target, try_mutants
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/gansmith"
 REFERENCE = "reference/test_training_reference.py"
+OUTPUTS = "training/test_discriminator_outputs.py"
 QUANTITIES = "metrics/test_quantities.py"
 NAMES = "contracts/test_names_and_defaults.py"
 AUGMENT = (NAMES, "augment", "contracts/test_augment_contract.py")
@@ -45,12 +46,25 @@ MEMORY = tuple(
         "augmentation_that_never_happens_costs_nothing",
     )
 )
+FEEDBACK = tuple(
+    f"training/test_loop.py::test_{name}"
+    for name in (
+        "augmentation_follows_the_discriminators_signs",
+        "with_pairs_the_signs_are_those_of_their_distance",
+        "augmentation_follows_unseen_images_where_that_is_asked_for",
+    )
+)
 TESTS: dict[str, tuple[str, ...]] = {
-    "training/steps": ("training/test_steps.py", REFERENCE, *MEMORY),
+    "training/adversarial": ("training/test_steps.py", OUTPUTS, REFERENCE, *MEMORY),
+    "training/steps": ("training/test_steps.py", "training/test_recipes.py", REFERENCE, *MEMORY),
     "training/state": ("training/test_state.py", REFERENCE),
+    "training/feedback": ("training/test_state.py", REFERENCE, *FEEDBACK),
+    "training/memory": ("training/test_state.py", *MEMORY),
+    "training/checkpoint": ("training/test_state.py", "training/test_recipes.py"),
     "schedules": (NAMES, "test_schedules.py", "contracts/test_schedule_contract.py"),
     "ema": ("test_ema.py",),
     "losses": (NAMES, "contracts/test_loss_contract.py"),
+    "regularizers": (NAMES, OUTPUTS),
     "penalties": (NAMES, "contracts/test_penalty_contract.py"),
     "optimizers": (NAMES, "test_optimizers.py", "contracts/test_optimizer_contract.py"),
     "sampling/generator": ("sampling/test_generator.py",),

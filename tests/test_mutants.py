@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,11 @@ def test_known_mutants_are_of_this_source() -> None:
     assert all(
         (Path(__file__).parent / name.split("::")[0]).exists() for tests in mutants.TESTS.values() for name in tests
     )
+
+
+def test_known_changes_are_of_lines_that_are_there() -> None:
+    home = Path(__file__).parents[1] / "src/gansmith"
+    known = tomllib.loads((Path(__file__).parent / "mutation/known.toml").read_text(encoding="utf-8"))
+    for entry in (*known["named"], *known["equivalent"]):
+        source = (home / f"{entry['module']}.py").read_text(encoding="utf-8")
+        assert entry.get("old", entry.get("line")) in source, f"{entry['module']}: {entry}"
