@@ -32,7 +32,7 @@ from gansmith.optimizers import Adam
 from gansmith.training import loop
 from gansmith.training.config import Config
 from gansmith.training.presets import preset
-from gansmith.training.sample_sheets import read_frame, written
+from gansmith.training.sample_sheets import find_pictures, read_frame
 from gansmith.training.state import TrainState
 from gansmith.types import Batch, Images, ImageSpec, Latents, Logits
 
@@ -140,7 +140,7 @@ def generate_and_save_images(model: GeneratorNetwork, epoch: int, test_input: La
 
 def create_gif_from_images(num_epochs: int = 10) -> Path:
     """Write progress.gif: the sheets of the first ``num_epochs`` epochs; the last frame stays longer."""
-    pictures = written(PICTURE, output_folder)[:num_epochs]
+    pictures = find_pictures(PICTURE, output_folder)[:num_epochs]
     return write_animation(map(read_frame, pictures), output_folder / "progress.gif")
 
 

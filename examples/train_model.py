@@ -36,7 +36,7 @@ from gansmith.training import loop
 from gansmith.training.checkpoint import load_state, save_state
 from gansmith.training.config import Config
 from gansmith.training.presets import preset
-from gansmith.training.sample_sheets import read_frame, written
+from gansmith.training.sample_sheets import find_pictures, read_frame
 from gansmith.training.state import TrainState
 from gansmith.trust import trust_user_input
 from gansmith.types import Batch, Images, ImageSpec, Latents, Logits
@@ -179,7 +179,7 @@ def restore_latest_checkpoint(channels: int = 1) -> TrainState:
 
 def create_gif(path: Path = Path("dcgan.gif")) -> Path:
     """Write all sheets of images/ as a GIF; the last frame stays longer."""
-    return write_animation(map(read_frame, written(PICTURE, project.images)), path)
+    return write_animation(map(read_frame, find_pictures(PICTURE, project.images)), path)
 
 
 def main(data: str = "", root: Path | None = None, epochs: int = EPOCHS) -> None:
