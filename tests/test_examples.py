@@ -195,7 +195,7 @@ def test_train_model_on_signs_leaves_the_stated_files(
     pictures = [tmp_path / "images" / f"image_at_epoch_000{epoch}.png" for epoch in (1, 2)]
     assert sorted((tmp_path / "images").iterdir()) == pictures
     with Image.open(pictures[0]) as picture:
-        assert (picture.mode, picture.size) == ("RGB", (4 * 30 - 2, 4 * 30 - 2))
+        assert (picture.mode, picture.size) == ("RGB", (4 * 58 - 2, 4 * 58 - 2))  # 28 pixels, twice as large
     assert [path.name for path in (tmp_path / "training_checkpoints").iterdir()] == ["000004"]
     assert num_frames(tmp_path / "dcgan.gif") == 2
     said = capsys.readouterr().out
@@ -463,7 +463,7 @@ def test_cifar10_gan_leaves_the_stated_files(
     assert sorted(working.iterdir()) == [*pictures, working / "progress.gif", working / "sample_images.png"]
     for path in (*pictures, working / "sample_images.png"):
         with Image.open(path) as picture:
-            assert (picture.mode, picture.size) == ("RGB", (5 * 34 - 2, 5 * 34 - 2))
+            assert (picture.mode, picture.size) == ("RGB", (5 * 66 - 2, 5 * 66 - 2))  # 32 pixels, twice as large
     assert num_frames(working / "progress.gif") == 2
     assert len(seen) == 3 * 3  # epochs, batches of the 30 images, none held out
     for images in seen:
@@ -474,7 +474,7 @@ def test_cifar10_gan_leaves_the_stated_files(
 def test_the_5x5_grid_shows_real_images(cifar10_gan: ModuleType, tmp_path: Path) -> None:
     dataset = cifar10_gan.load_dataset(write_cifar10(tmp_path / "cifar10"))
     sheet = np.asarray(Image.open(cifar10_gan.display_sample_images(dataset)))
-    assert np.array_equal(sheet[34 * 4 :, 34 * 4 :], dataset.store.images[24])
+    assert np.array_equal(sheet[66 * 4 :: 2, 66 * 4 :: 2], dataset.store.images[24])
 
 
 def test_cifar10_gans_networks(cifar10_gan: ModuleType) -> None:
@@ -556,8 +556,8 @@ def test_the_networks_and_the_rates_follow_the_variables(folder_gan: ModuleType)
     assert images.shape == (2, 3, 12, 16)
     assert images.min() >= 0 and images.max() <= 1
     folder_gan.train_step(np.zeros((4, 12, 16, 3), np.float32))
-    optimizers = folder_gan.state().generator_optimizer, folder_gan.state().discriminator_optimizer
-    assert [optimizer.param_groups[0]["lr"] for optimizer in optimizers] == [2e-4, 1e-5]
+    optimizers = folder_gan.state().optimizers
+    assert [optimizers[name].param_groups[0]["lr"] for name in ("generator", "discriminator")] == [2e-4, 1e-5]
 
 
 def test_a_network_of_ones_own_is_the_one_that_is_trained(folder_gan: ModuleType) -> None:
