@@ -23,7 +23,7 @@ FEW = 0.8  # of the planned measurements; with fewer, the reason is printed
 def introduce(console: Console, folder: RunFolder, prepared: Prepared, chosen: Chosen, built: Built) -> None:
     """Print the data, the automatic choices, the networks and the device."""
     config, state = chosen.config, built.state
-    quality = built.tracker.summary() if built.tracker else "quality tracking off; the last generator is kept"
+    quality = built.tracker.summary() if built.tracker else "not tracked; the last generator is kept"
     since = f"from step {state.step} " if state.step else ""
     lines = [
         f"data    {describe_data(prepared, use_labels=config.use_labels)}",
