@@ -234,7 +234,7 @@ def _key(cls: type[Component] | None, plain: Any, head: str, where: str) -> Any:
     known = _fields(cls) if cls is not None else plain
     if cls is not None and head not in known:
         raise ConfigError(f"{where}.{head}: no such field; {did_you_mean(head, known)}")
-    plain.setdefault(head, {})
+    plain.setdefault(head, _Partial())
     return head
 
 
@@ -255,10 +255,21 @@ def _from_component(cls: type[Component], value: Any, where: str) -> Component:
         if name not in annotations:
             raise ConfigError(f"{where}.{name}: no such field of {cls.__name__}; {did_you_mean(name, annotations)}")
     for field in dataclasses.fields(cls):
+        if isinstance(given.get(field.name), _Partial):
+            given[field.name] = _default(field) | given[field.name]
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and field.name not in given:
             raise ConfigError(f"{where}.{field.name}: missing; {cls.__name__} needs a value")
     return cls(**{name: from_plain(annotations[name], item, f"{where}.{name}") for name, item in given.items()})
+
+
+class _Partial(dict[str, Any]):
+    """Fields that ``override`` sets of a component that it has just swapped in; the others are its default's."""
+
+
+def _default(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return to_plain(default) if isinstance(default, Component) else {}
 
 
 def _from_union(options: tuple[Any, ...], value: Any, where: str) -> Any:

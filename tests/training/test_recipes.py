@@ -182,3 +182,10 @@ def test_auto_leaves_out_what_a_recipe_does_not_read(pictures: Path, tmp_path: P
     assert run.config.preset == "auto" and run.config.penalties == () and run.config.augment is None
     with pytest.raises(ConfigError, match=r"config\.penalties: the recipe bigan:BiGAN does not read it"):
         gansmith.train(pictures, run=tmp_path / "other", length="2 steps", overrides={**changes, "penalties": "r1"})
+
+
+def test_a_field_of_a_recipes_own_component_is_set_by_its_path() -> None:
+    state = make_state(BIGAN, **{"recipe.encoder_optimizer.lr": 0.5})
+    assert state.optimizers["encoder"].param_groups[0]["lr"] == 0.5
+    with pytest.raises(ConfigError, match=r"config\.recipe\.encoder_optimizer\.rate: no such field"):
+        make_state(BIGAN, **{"recipe.encoder_optimizer.rate": 0.5})
