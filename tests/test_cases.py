@@ -37,7 +37,7 @@ def test_an_empty_class_is_counted_apart_and_has_no_row(
 ) -> None:
     assert main(["data", "check", str(from_one)]) == 0
     text = capsys.readouterr().out
-    assert "classes     2, of 12 to 12 images\nno images   1: 0\n" in text
+    assert "classes     2, with 12 to 12 images each\nno images   1: 0\n" in text
     assert "conditional on 2 classes and 1 without images; " in text
     assert main(["train", str(from_one), "--run", str(tmp_path / "run"), "--preset", "dcgan-r1", *SMALL]) == 0
     assert "2 classes and 1 without images (1, 2)" in capsys.readouterr().out

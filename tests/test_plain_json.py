@@ -107,7 +107,7 @@ def test_a_file_that_was_changed_on_purpose_says_how(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_json(path, PLAIN)
     path.write_text(path.read_text().replace("0.001", "0.002"))
-    with pytest.raises(ValueError, match=r'own digest: .* if you changed it, remove "seal"'):
+    with pytest.raises(ValueError, match=r'differs from its digest: .* remove "seal" if you edited it'):
         read_json(path)
     changed = json.loads(path.read_text())
     write_json(path, changed)

@@ -1,4 +1,4 @@
-"""gansmith: train, judge, compare, explore and ship generative adversarial networks."""
+"""gansmith: train, evaluate, compare and explore generative adversarial networks."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def train(
     Args:
         data: a data set's name ("mnist"), a path (a folder, a zip, an .npz), or a whole configuration.
         root: the folder with a local copy of a named data set.
-        preset: where to start from; ``gansmith list presets`` names them.
+        preset: the settings to start from; ``gansmith list presets`` names them.
         run: the folder to write; default: runs/DATA-PRESET-N.
         length: "10 min", "50 epochs", "3000 steps", "500 kimg".
         minutes: ``minutes=10`` is ``length="10 min"``.

@@ -67,7 +67,7 @@ def _help() -> str:
     lines = [f"  {verb:{width}}  {summary}" for verb, (_, summary) in COMMANDS.items()]
     return "\n".join(
         [
-            "gansmith: train, evaluate, compare, explore and ship GANs",
+            "gansmith: train, evaluate, compare and explore GANs",
             "",
             "usage: gansmith COMMAND ...        gansmith COMMAND --help",
             "",

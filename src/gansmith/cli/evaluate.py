@@ -58,11 +58,11 @@ class EvaluateOptions:
     extractor: Text = None
     """feature extractor (gansmith list extractors); default: the one that suits the data"""
     inception: OptionalPath = None
-    """file of the Inception network of published values, which then is the feature extractor"""
+    """use Inception-v3 from this file as the feature extractor, as published FIDs do"""
     num: Whole = 10_000
     """number of images to generate, and largest number of real images"""
     seed: Whole = 1_000_000
-    """of the first image; training selects its best generator with smaller seeds"""
+    """seed of the first image; the default avoids the seeds by which training selected the best generator"""
     snapshot: Literal["best", "last"] = "best"
     """best: the generator that training kept as best; last: that of the newest checkpoint"""
     ema: Averaged = True

@@ -12,7 +12,7 @@ __all__ = ["main"]
 
 @dataclass(frozen=True)
 class ResumeOptions:
-    """Continue a stopped run; the result is identical to an uninterrupted one.
+    """Continue a stopped run; on the same CPU, the result is identical to an uninterrupted one.
 
     Fields of the configuration keep their values unless you name them: --generator_optimizer.lr 1e-4.
     """
@@ -20,7 +20,7 @@ class ResumeOptions:
     run: RunPath
     """the run's folder"""
     length: Text = None
-    """another length of the whole training: --length "20 min", --length "100 epochs" """
+    """new total length, including what is done: --length "20 min", --length "100 epochs" """
     minutes: Rate = None
     """--minutes 20 is --length "20 min" """
     epochs: Rate = None

@@ -41,7 +41,7 @@ class TrainOptions:
     root: OptionalPath = None
     """where a local copy of a named data set lies"""
     preset: Text = None
-    """where to start from (gansmith list presets)"""
+    """preset with the default settings (gansmith list presets)"""
     length: Text = None
     """how long: "10 min", "50 epochs", "3000 steps", "500 kimg\""""
     minutes: Rate = None
@@ -55,7 +55,7 @@ class TrainOptions:
     run: OptionalPath = None
     """the folder to write; runs/DATA-PRESET-N if not given"""
     seed: Text = None
-    """decides the weights, the order of the data and all noise"""
+    """seed of the initial weights, the order of the data and all noise"""
     size: Text = None
     """of the images: 64, or 48x64 for width x height"""
     resolution: Text = None

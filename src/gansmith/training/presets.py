@@ -67,7 +67,7 @@ def configure(
     Args:
         data: a source's name or a path; the preset's own data if not given.
         root: where a local copy of a named source lies.
-        preset: where to start from.
+                preset: the settings to start from.
         overrides: fields by dotted path, as {"model.width": 32}.
 
     Raises:
