@@ -170,10 +170,11 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 def describe_environment(compute: Compute) -> dict[str, Any]:
     """Return the content of environment.json: machine, versions and downgrades."""
-    packages = ("torch", "numpy", "pillow", "safetensors")
+    packages = ("numpy", "pillow", "safetensors")
     return {
         "gansmith": __version__,
         "python": platform.python_version(),
+        "torch": torch.__version__,  # with the build, as "2.13.0+cpu"
         **{name: metadata.version(name) for name in packages},
         "platform": platform.platform(),
         "processor": _processor(),

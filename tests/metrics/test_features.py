@@ -271,8 +271,9 @@ def test_two_that_write_at_once_do_not_meet() -> None:
             both_looked.wait(timeout=30)  # neither has written when the other begins
             return super().__call__(pixels)
 
+    networks = [Slow(), Slow()]  # here, as building one seeds the random numbers of all threads
     with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(lambda _: extract_store(Slow(), store, indices), range(2))
+        one, two = pool.map(lambda network: extract_store(network, store, indices), networks)
     assert torch.equal(one.values, two.values)
     assert [path.suffix for path in cached()] == [".safetensors"]
     network = Looking()

@@ -122,6 +122,8 @@ def _count_files(path: Path) -> str | None:
     until = time.monotonic() + COUNTING_SECONDS
     num = 0
     try:
+        if path.is_file() and path.suffix.lower() != ".zip":  # an .npz is a zip of arrays
+            return None
         if path.is_file():
             with zipfile.ZipFile(path) as archive:
                 return f"{sum(not entry.is_dir() for entry in archive.infolist()):,}"
