@@ -24,7 +24,7 @@ def test_without_a_name_the_safe_set_is_taken_less_what_gray_has_not() -> None:
 
 def test_what_is_named_is_done_be_it_safe_or_not() -> None:
     assert resolve_operations(("rotation", "hue"), "digits", 3) == ("rotation", "hue")
-    assert resolve_operations(tuple(OPERATIONS), "nobody knows", 4) == tuple(OPERATIONS)
+    assert resolve_operations(tuple(OPERATIONS), "unknown kind", 4) == tuple(OPERATIONS)
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,7 @@ def test_a_run_against_other_images(own_run: Path, photos: Path, tmp_path: Path)
         "all",
         30,
     )
-    assert set(measurement.values) == {"real", "fake"}  # nobody knows that it was trained on those
+    assert set(measurement.values) == {"real", "fake"}  # its training images are unknown
 
 
 def test_two_processes_equal_one(own_run: Path) -> None:

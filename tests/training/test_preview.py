@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 import gansmith
 from gansmith.cli import main
+from gansmith.cli.train import _count_files
 from gansmith.component import to_plain
 from gansmith.errors import ConfigError
 from gansmith.training import preview, session
@@ -112,3 +114,11 @@ def test_the_first_line_does_not_wait_for_torch(photos: Path) -> None:
 def test_what_is_not_there_is_not_announced(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["train", str(tmp_path / "nothing")]) == 2
     assert capsys.readouterr().out == ""
+
+
+def test_files_are_counted_in_folders_and_zips_but_arrays_are_no_files(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 8, 8), np.uint8), labels=np.zeros(2))
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a/1.png", b"")
+    assert _count_files(tmp_path / "x.npz") is None
+    assert _count_files(tmp_path / "x.zip") == "1" and _count_files(tmp_path) == "2"

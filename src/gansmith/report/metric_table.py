@@ -157,9 +157,9 @@ def _not_published(measurement: Measurement) -> list[str]:
     return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in said]
 
 
-def _in_order(figures: Mapping[str, Estimate]) -> list[str]:
+def _in_order(values: Mapping[str, Estimate]) -> list[str]:
     order = list(_quantities())
-    return sorted(figures, key=lambda name: order.index(name) if name in order else len(order))
+    return sorted(values, key=lambda name: order.index(name) if name in order else len(order))
 
 
 def _usual_method(measurement: Measurement) -> str:

@@ -1,4 +1,4 @@
-"""Training: configuration, loop, step, state, and who is told of progress."""
+"""Training: configuration, loop, step, state, and the listeners that receive progress."""
 
 from __future__ import annotations
 

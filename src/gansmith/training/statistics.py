@@ -14,7 +14,7 @@ __all__ = ["Statistics"]
 
 
 class Statistics:
-    """Means and deviations of per-sample values since the last interval; what is no number does not count.
+    """Means and deviations of per-sample values since the last interval; NaN and infinity are left out.
 
     Adding costs a stack and a few sums, and never waits for the device. Over ranks, the three numbers are summed.
     """
@@ -39,7 +39,7 @@ class Statistics:
         self._sums[keys] = self._sums[keys] + step if keys in self._sums else step
 
     def last_means(self) -> dict[str, float]:
-        """The means of the last step alone, on this rank; NaN of what was no number."""
+        """Return the means of the last step, on this rank; NaN for a key without a finite value."""
         return {
             key: total / count if count else math.nan
             for keys, step in self._last.items()
@@ -49,7 +49,7 @@ class Statistics:
     def collect(self) -> dict[str, float]:
         """Means under each key and deviations under "key.std", over all ranks; then starts anew.
 
-        A key none of whose values was a number is absent.
+        A key without a finite value is absent.
         """
         record: dict[str, float] = {}
         for keys in sorted(self._sums):
