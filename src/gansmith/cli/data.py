@@ -19,23 +19,23 @@ SHOWN = 10  # skipped files that are printed
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Check a data set: count its images, sizes and classes, and find unreadable files and duplicates.
+    """Count the images, sizes and classes of a data set, and find unreadable files and duplicates.
 
-    "gansmith data prepare DATA" builds the store that training reads; training does this by itself.
+    The action prepare converts the images to the size for training and saves them; training does this by itself.
 
-    Fields of the data set and of the preparation are options too: --data.roi true, --preparation.fit pad.
+    Settings of the data set and of its preparation are options too, such as --data.roi true, --preparation.fit pad.
     """
 
     words: Annotated[
         tuple[str, ...],
         tyro.conf.Positional,
-        tyro.conf.arg(metavar="[check|prepare] DATA", help_behavior_hint="(default: check)"),
+        tyro.conf.arg(metavar="[check|prepare] DATA", help_behavior_hint="(default action: check)"),
     ]
-    """what to do; and a data set's name (gansmith list data), or a path: a folder, a zip, an .npz"""
+    """action; then a data set's name (gansmith list data), or a path: a folder, a zip, an .npz"""
     root: OptionalPath = None
     """the folder with a local copy of a named data set"""
     size: Text = None
-    """of the images: 64, or 48x64 for width x height; default: chosen from the data"""
+    """size of the images: 64, or 48x64 for width x height; default: chosen from the data"""
     json: OnlyJson = False
     """print JSON only"""
 

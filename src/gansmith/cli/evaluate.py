@@ -29,12 +29,14 @@ __all__ = ["main"]
 class EvaluateOptions:
     """Measure the images that a run generates, or images in a folder, a zip or an .npz.
 
-    A run is compared with its training images, unless --against names other images. The values are appended to its
-    metrics.jsonl, and nearest.png shows the generated images that are closest to training images. Images in files
-    need --against, and nothing is written without --out. Real images of --against are resized to the samples' size;
-    samples are never resized. Several runs or files are shown side by side.
+    A run is compared with its training images, or with those of --against. The values are appended to the run's
+    metrics.jsonl, and nearest.png shows the generated images that are closest to training images.
 
-    Fields of metrics, feature extractor and real images are options too: --metrics.0.neighbours 5,
+    Images in files are compared with those of --against, which is required. The values are printed, and written only
+    with --out. Images of --against are resized to the size of the generated images, which are never resized.
+    The metric memorisation then also needs --held-out, and takes the images of --against as the training images.
+
+    Settings of metrics, feature extractor and real images are options too, such as --metrics.0.neighbours 5,
     --extractor.width 96, --against.roi true, --preparation.fit pad.
     """
 
@@ -43,26 +45,25 @@ class EvaluateOptions:
         tyro.conf.Positional,
         tyro.conf.arg(metavar="RUN|FOLDER|FILE.npz ...", help_behavior_hint=""),
     ]
-    """what to measure; one or several"""
+    """what to measure; several are shown side by side"""
     against: OptionalPath = None
-    """real images: a data set's name, or a path"""
+    """real images to compare with: a data set's name, or a path"""
     root: OptionalPath = None
-    """folder with a local copy of the data set of --against"""
+    """the folder with a local copy of the data set of --against"""
     size: Text = None
-    """size of the images of --against; needed only to enlarge them: 64, or 48x64 for width x height"""
+    """size of the generated images, such as 64 or 48x64; allows smaller images of --against to be enlarged to it"""
     held_out: OptionalPath = None
-    """real images that the generator was not trained on; default: those that the run held out. For images in files,
-    --against then counts as the training images"""
+    """real images that the generator was not trained on; default: those that the run held out"""
     metrics: Text = None
-    """names separated by commas (gansmith list metrics); default: all"""
+    """names of metrics, separated by commas (gansmith list metrics); default: all"""
     extractor: Text = None
-    """feature extractor (gansmith list extractors); default: the one that suits the data"""
+    """feature extractor (gansmith list extractors); default: classifier with labels, else self-supervised"""
     inception: OptionalPath = None
     """use Inception-v3 from this file as the feature extractor, as published FIDs do"""
     num: Whole = 10_000
     """number of images to generate, and largest number of real images"""
     seed: Whole = 1_000_000
-    """seed of the first image; the default avoids the seeds by which training selected the best generator"""
+    """seed of the first image; the default differs from all seeds that training used to select the best generator"""
     snapshot: Literal["best", "last"] = "best"
     """best: the generator that training kept as best; last: that of the newest checkpoint"""
     ema: Averaged = True

@@ -14,13 +14,13 @@ __all__ = ["main"]
 class ResumeOptions:
     """Continue a stopped run; on the same CPU, the result is identical to an uninterrupted one.
 
-    Fields of the configuration keep their values unless you name them: --generator_optimizer.lr 1e-4.
+    Settings keep their values unless you change them with an option, such as --generator_optimizer.lr 1e-4.
     """
 
     run: RunPath
     """the run's folder"""
     length: Text = None
-    """new total length, including what is done: --length "20 min", --length "100 epochs" """
+    """new length of the whole training, the part before included: "20 min", "100 epochs", "3000 steps", "500 kimg\""""
     minutes: Rate = None
     """--minutes 20 is --length "20 min" """
     epochs: Rate = None
@@ -30,7 +30,7 @@ class ResumeOptions:
     kimg: Rate = None
     """thousands of real images: --kimg 500 is --length "500 kimg" """
     lr: Rate = None
-    """another learning rate for both networks"""
+    """new learning rate of both networks"""
     json: OnlyJson = False
     """print the run's state as JSON; progress goes to standard error"""
 

@@ -27,11 +27,11 @@ class SampleOptions:
     label: Text = None
     """number or name of a class; default: classes drawn in the data's proportions"""
     truncation: Number = 1.0
-    """factor on the latent, at most 1; a smaller one gives more typical and less varied images"""
+    """factor on the latents, at most 1; smaller: more typical and less varied images"""
     out: Output = "samples.png"
-    """x.png (one sheet), x.npz (arrays), or a folder (one PNG per image)"""
+    """x.png (one grid of images), x.npz (arrays), or a folder (one PNG per image)"""
     snapshot: Literal["best", "last"] = "best"
-    """the best generator that training kept, or the one of the newest checkpoint"""
+    """best: the generator that training kept as best; last: that of the newest checkpoint"""
     ema: Averaged = True
     """use the averaged weights"""
     json: OnlyJson = False

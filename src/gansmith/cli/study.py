@@ -18,13 +18,13 @@ class StudyOptions:
     """
 
     file: FilePath
-    """a study's TOML file (see studies/), or the folder of a started study, to continue it unchanged"""
+    """TOML file of a study (examples: studies/), or the folder of a started study, which is then continued"""
     out: OptionalPath = None
     """the folder to write; default: runs/NAME-OF-THE-FILE"""
     workers: Count = None
-    """number of parallel runs, each in its own process; default: one per device"""
+    """number of runs at the same time; default: one, or one for each of --devices"""
     devices: Text = None
-    """devices that runs take in turn: --devices cuda:0,cuda:1"""
+    """devices to distribute the runs over, such as cuda:0,cuda:1; default: the best device"""
     root: OptionalPath = None
     """the folder with local copies of the named data sets"""
     length: Text = None

@@ -8,7 +8,9 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from gansmith.cli.options import (
     Count,
@@ -32,38 +34,38 @@ COUNTING_SECONDS = 0.3  # after which files are no longer counted
 class TrainOptions:
     """Train a GAN on a named data set or on your own images.
 
-    Any field of the configuration can be given too, by its path: --model.width 32, --loss hinge,
-    --generator_optimizer.lr 1e-4. `gansmith list fields` names them all.
+    Every setting is an option too, such as --model.width 32, --loss hinge, --generator_optimizer.lr 1e-4. `gansmith
+    list fields` lists them all.
     """
 
     data: DataName
     """a data set's name (gansmith list data), or a path: a folder, a zip, an .npz"""
     root: OptionalPath = None
-    """where a local copy of a named data set lies"""
+    """the folder with a local copy of a named data set"""
     preset: Text = None
-    """preset with the default settings (gansmith list presets)"""
+    """settings to start from (gansmith list presets); default: auto"""
     length: Text = None
-    """how long: "10 min", "50 epochs", "3000 steps", "500 kimg\""""
+    """length of training: "10 min", "50 epochs", "3000 steps", "500 kimg"; default: the preset's"""
     minutes: Rate = None
-    """the same as --length "10 min\""""
+    """--minutes 10 is --length "10 min\""""
     epochs: Rate = None
-    """times that all images are seen: the same as --length "50 epochs\""""
+    """passes over the data: --epochs 50 is --length "50 epochs\""""
     steps: Count = None
-    """updates of the generator: the same as --length "3000 steps\""""
+    """updates of the generator: --steps 3000 is --length "3000 steps\""""
     kimg: Rate = None
-    """thousands of real images seen: the same as --length "500 kimg\""""
+    """thousands of real images: --kimg 500 is --length "500 kimg\""""
     run: OptionalPath = None
-    """the folder to write; runs/DATA-PRESET-N if not given"""
-    seed: Text = None
-    """seed of the initial weights, the order of the data and all noise"""
+    """the folder to write; default: runs/DATA-PRESET-N"""
+    seed: Annotated[str | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """seed of the initial weights, the order of the data and all random numbers; default: the preset's"""
     size: Text = None
-    """of the images: 64, or 48x64 for width x height"""
+    """size of the images: 64, or 48x64 for width x height; default: chosen from the data, or the preset's"""
     resolution: Text = None
     """the same as --size"""
     lr: Rate = None
-    """the learning rate of both networks; one each with --generator_optimizer.lr and --discriminator_optimizer.lr"""
+    """learning rate of both networks; for one network: --generator_optimizer.lr or --discriminator_optimizer.lr"""
     dry_run: OnlyJson = False
-    """print what would be done (data, configuration, memory, time), and stop; nothing is written but caches"""
+    """print what training would do (data, configuration, memory, time), and stop; only caches are written"""
     json: OnlyJson = False
     """print the run's state, or the result of a dry run, as JSON; progress goes to standard error"""
 
