@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gansmith import devices
-from gansmith.devices import Compute, choose_compute, describe_environment
+from gansmith.devices import Compute, autocast, autocast_dtype, choose_compute, describe_environment
 from gansmith.errors import ConfigError
 
 CPU = torch.device("cpu")
@@ -96,6 +96,16 @@ def test_matrix_products_have_the_precision(precision: str, dtype: torch.dtype) 
     with compute.autocast():
         assert (x @ x).dtype == dtype
     assert (x @ x).dtype == torch.float32
+
+
+def test_mixed_precision_can_be_asked_for_switched_off_and_is_none_where_a_device_has_none() -> None:
+    meta, x = torch.device("meta"), torch.ones(2, 2)
+    assert autocast_dtype(CPU) is None
+    with autocast(CPU, torch.bfloat16), autocast(meta, torch.bfloat16):
+        assert autocast_dtype(CPU) == (x @ x).dtype == torch.bfloat16 and autocast_dtype(meta) is None
+        with autocast(CPU, None):
+            assert autocast_dtype(CPU) is None and (x @ x).dtype == torch.float32
+    assert autocast_dtype(CPU) is None
 
 
 def test_the_environment_is_described_for_a_reader_later() -> None:

@@ -20,6 +20,8 @@ from gansmith.errors import ConfigError
 
 __all__ = [
     "Compute",
+    "autocast",
+    "autocast_dtype",
     "choose_compute",
     "describe_environment",
     "free_bytes",
@@ -54,9 +56,7 @@ class Compute:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the autocast context for bfloat16; a null context for float32."""
-        if self.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext() if self.precision == "float32" else autocast(self.device, torch.bfloat16)
 
     @property
     def name(self) -> str:
@@ -64,6 +64,25 @@ class Compute:
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
         return self.device.type.upper()
+
+
+def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[Any]:
+    """Return the context in which convolutions and matrix products on a device are computed in ``dtype``.
+
+    Args:
+        device: of the tensors; on a device that has no mixed precision, such as "meta", the context changes nothing.
+        dtype: None switches mixed precision off.
+    """
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """Return the dtype that convolutions on a device are to be computed in; None outside mixed precision."""
+    if not (torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)):
+        return None
+    return torch.get_autocast_dtype(device.type)
 
 
 def choose_compute(device: str, precision: str) -> Compute:

@@ -136,5 +136,10 @@ class DiscriminatorOutput:
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a CPU tensor to a device; do not wait for a GPU."""
-    return tensor.to(device, non_blocking=device.type == "cuda")
+    """Copy a CPU tensor to a device; return a tensor that is there already.
+
+    The copy to an NVIDIA GPU starts from pinned memory: only then does nothing wait for it.
+    """
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -14,6 +14,7 @@ from gansmith.augment.colour import recolour
 from gansmith.augment.cover import fill_hidden
 from gansmith.augment.geometry import resample
 from gansmith.augment.operations import OPERATIONS
+from gansmith.devices import autocast
 from gansmith.errors import ConfigError, did_you_mean
 from gansmith.images.pixels import SIGNED, ValueRange
 from gansmith.types import Images, ImageSpec, send
@@ -66,7 +67,7 @@ class Transform:
             for kind in ("colour", "geometry")
         )
         hidden = [hides(effects[name], height, width) for name in effects if (hides := OPERATIONS[name].hides)]
-        with torch.autocast(images.device.type, enabled=False):  # bfloat16 is too coarse for positions
+        with autocast(images.device, None):  # bfloat16 is too coarse for positions
             if colours:
                 images = recolour(images, _compose(colours.values()).to(images.dtype), value_range)
             if places:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 
 from gansmith.data.batches import Batches
-from gansmith.types import Batch
+from gansmith.types import Batch, send
 
 __all__ = ["BatchAt", "copy_to_device", "place_batches"]
 
@@ -35,10 +35,7 @@ def copy_to_device(device: torch.device, batches: Batches) -> BatchAt:
     labels = None if store.labels is None else torch.from_numpy(store.labels).to(device)
 
     def batch_at(nimg: int, rank: int, world_size: int) -> Batch:
-        indices = torch.from_numpy(batches.indices(nimg, rank, world_size))
-        if device.type == "cuda":
-            indices = indices.pin_memory()
-        there = indices.to(device, non_blocking=True)
+        there = send(torch.from_numpy(batches.indices(nimg, rank, world_size)), device)
         return Batch(images[there].permute(0, 3, 1, 2), None if labels is None else labels[there])
 
     return batch_at

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
+from gansmith.devices import autocast_dtype
 from gansmith.models import matmul
 from gansmith.models.matmul import Geometry
 
@@ -185,9 +186,9 @@ def convolve_transposed(
 
 
 def _in_autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    if not torch.is_autocast_enabled(x.device.type):
+    dtype = autocast_dtype(x.device)
+    if dtype is None:
         return x, weight, bias
-    dtype = torch.get_autocast_dtype(x.device.type)
     return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
+from gansmith.devices import autocast
 from gansmith.types import Labels, Logits
 
 __all__ = [
@@ -158,7 +159,7 @@ class ProjectionHead(nn.Module):
 
     def forward(self, features: Tensor, labels: Labels | None) -> Logits:
         """Map [n d] to float32 [n], outside mixed precision, because the loss needs precise logits."""
-        with torch.autocast(features.device.type, enabled=False):
+        with autocast(features.device, None):
             features = features.float()
             logits: Tensor = self.linear(features).squeeze(1)
             if self.embedding is not None:

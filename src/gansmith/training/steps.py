@@ -188,7 +188,7 @@ def update(state: TrainState, name: str) -> None:
 
 def _step_if(finite: Tensor, optimizer: torch.optim.Optimizer) -> None:
     """Step unless the gradient holds NaN or infinity; fused optimizers decide it without waiting for the device."""
-    if finite.device.type in ("cpu", "cuda") and getattr(optimizer, "_step_supports_amp_scaling", False):
+    if finite.device.type != "mps" and getattr(optimizer, "_step_supports_amp_scaling", False):
         optimizer.found_inf = (~finite).float().squeeze()  # type: ignore[attr-defined]
         optimizer.step()
     elif bool(finite):
