@@ -54,6 +54,7 @@ class PretendGpu(TorchDispatchMode):
 
     Args:
         readers: functions of the package that may wait and read, as "images.pixels:to_array".
+        movers: functions that may move networks to the device, or create numbers there, and wait.
 
     Attributes:
         sent: the shape of each tensor that ``types.send`` has copied from the CPU.
@@ -61,9 +62,9 @@ class PretendGpu(TorchDispatchMode):
         convolved: the dtypes in which convolutions and their gradients were computed.
     """
 
-    def __init__(self, readers: Iterable[str] = ()) -> None:
+    def __init__(self, readers: Iterable[str] = (), movers: Iterable[str] = ()) -> None:
         super().__init__()
-        self.readers = set(readers)
+        self.readers, self.movers = set(readers), set(movers)
         self.sent: list[tuple[int, ...]] = []
         self.read: list[str] = []
         self.convolved: set[torch.dtype] = set()
@@ -89,8 +90,12 @@ class PretendGpu(TorchDispatchMode):
         else:
             source, target = args[0], torch.device(kwargs.get("device") or args[0].device)
         if not source.is_meta and target == PRETEND_GPU:
+            if self.movers & callers().keys():
+                return func(*args, **kwargs)
             if "types:send" not in callers():
                 raise Waited(f"{func}: a copy from the CPU that is not made by types.send, and so waits")
+            if any(size > 1 and not step for size, step in zip(source.shape, source.stride(), strict=True)):
+                raise Waited(f"{func}: an expanded tensor, which cannot be pinned")
             self.sent.append(tuple(source.shape))
         if not source.is_meta or target == PRETEND_GPU:
             return func(*args, **kwargs)
@@ -99,11 +104,11 @@ class PretendGpu(TorchDispatchMode):
         return args[0].copy_(values) if func is aten.copy_.default else values
 
     def wait(self, func: Any, source: Tensor) -> Any:
-        """A value that decides what comes next: 0, where reading is allowed."""
+        """A value that decides what comes next: 1, where reading is allowed."""
         self.note(f"{func}: the value of a tensor")
         if func is not aten._local_scalar_dense.default:
             raise Waited(f"{func}: no value can be made up")
-        return torch.zeros((), dtype=source.dtype).item()
+        return torch.ones((), dtype=source.dtype).item()
 
     def note(self, what: str) -> None:
         """Note a read where it is allowed."""
@@ -120,14 +125,14 @@ def waits(func: Any, args: Any) -> bool:
     return bool(WAITS & set(func.tags))
 
 
-def callers() -> list[str]:
+def callers() -> dict[str, None]:
     """The functions of the package that run now, the innermost first: "training.steps:update"."""
-    found, frame = [], sys._getframe(1)
+    found, frame = {}, sys._getframe(1)
     while frame is not None:
         path = Path(frame.f_code.co_filename)
         if HOME in path.parents:
             module = ".".join(path.relative_to(HOME).with_suffix("").parts)
-            found.append(f"{module}:{frame.f_code.co_name}")
+            found[f"{module}:{frame.f_code.co_name}"] = None
         frame = frame.f_back  # type: ignore[assignment]
     return found
 
@@ -135,13 +140,17 @@ def callers() -> list[str]:
 class _Functions(TorchFunctionMode):
     """What is decided before the dispatcher: autocast, and values that are made on the CPU and sent at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, movers: Iterable[str]) -> None:
         super().__init__()
+        self.movers = set(movers)
         self.dtypes: list[torch.dtype | None] = [None]  # of the autocast contexts, the innermost last
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in (torch.tensor, torch.as_tensor) and torch.device(kwargs.get("device") or "cpu") == PRETEND_GPU:
+        made_there = (
+            func in (torch.tensor, torch.as_tensor) and torch.device(kwargs.get("device") or "cpu") == PRETEND_GPU
+        )
+        if made_there and not self.movers & callers().keys():
             raise Waited("torch.tensor: values are copied from the CPU, which waits; create them on the GPU")
         dtype, name = self.dtypes[-1], getattr(func, "__name__", "")
         if dtype is None or not (name in LOWER or name in FLOAT32):
@@ -168,9 +177,9 @@ def in_dtype(dtype: torch.dtype, values: Any) -> Any:
 
 
 @contextmanager
-def pretend_gpu(*readers: str) -> Iterator[PretendGpu]:
+def pretend_gpu(*readers: str, movers: Iterable[str] = ()) -> Iterator[PretendGpu]:
     """Watch tensors on "meta", with mixed precision as CUDA has it, until the block ends."""
-    functions, gpu = _Functions(), PretendGpu(readers)
+    functions, gpu = _Functions(movers), PretendGpu(readers, movers)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "autocast", functions.autocast)
         patch.setattr(torch, "is_autocast_enabled", lambda _: functions.dtypes[-1] is not None)

@@ -38,6 +38,7 @@ OFFENCES: dict[str, Callable[[], object]] = {
     "tolist": lambda: X.tolist(),
     "copy to the CPU": lambda: torch.empty(4, 3).copy_(X),
     "copy from the CPU": lambda: CPU.to(PRETEND_GPU),
+    "expanded": lambda: send(torch.ones(1).expand(3), PRETEND_GPU),
     "copy into": lambda: torch.empty_like(X).copy_(CPU),
     "tensor": lambda: torch.tensor([1.0, 2.0], device=PRETEND_GPU),
     "mixture": lambda: X + CPU,

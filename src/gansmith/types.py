@@ -138,7 +138,8 @@ class DiscriminatorOutput:
 def send(tensor: Tensor, device: torch.device) -> Tensor:
     """Copy a CPU tensor to a device; return a tensor that is there already.
 
-    The copy to an NVIDIA GPU starts from pinned memory: only then does nothing wait for it.
+    The copy to an NVIDIA GPU starts from pinned memory: only then does nothing wait for it. An expanded tensor cannot
+    be pinned.
     """
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)

@@ -14,7 +14,7 @@ from gansmith.data.integrity import hash_tensors
 from gansmith.errors import MetricError
 from gansmith.images.pixels import to_float
 from gansmith.metrics.features import FeatureNetwork
-from gansmith.types import Images, ImageSpec, Pixels
+from gansmith.types import Images, ImageSpec, Pixels, send
 
 __all__ = ["Backbone", "BackboneNetwork", "seed_weights"]
 
@@ -97,5 +97,5 @@ class BackboneNetwork(FeatureNetwork):
         given = ImageSpec(height=height, width=width, channels=channels)
         if given != self.spec:
             raise MetricError(f"images are {given}, but {self.name} takes {self.spec}; pass images of that shape")
-        found: tuple[Tensor, Tensor | None] = self.backbone(to_float(pixels.to(self.device)))
+        found: tuple[Tensor, Tensor | None] = self.backbone(to_float(send(pixels, self.device)))
         return found

@@ -23,7 +23,7 @@ from gansmith.metrics.backbone import Backbone, BackboneNetwork
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import Selection, extract
 from gansmith.metrics.learning import LEARNING_SEED, Progress, fit, split_validation, train_once
-from gansmith.types import Batch, Pixels
+from gansmith.types import Batch, Pixels, send
 
 __all__ = ["Classifier"]
 
@@ -60,8 +60,8 @@ class Classifier(Extractor):
 
             def loss(batch: Batch) -> Tensor:
                 assert batch.labels is not None
-                _, logits = backbone(to_float(_shift(batch.images, draw).to(device)))
-                return F.cross_entropy(logits, batch.labels.to(device))
+                _, logits = backbone(to_float(send(_shift(batch.images, draw), device)))
+                return F.cross_entropy(logits, send(batch.labels, device))
 
             fit(backbone.to(device), loss, store, learnt, self.kimg, progress)
             return _describe_accuracy(

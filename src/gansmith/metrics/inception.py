@@ -23,7 +23,7 @@ from gansmith.errors import DataError, MetricError
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork
 from gansmith.metrics.learning import Progress
-from gansmith.types import Pixels
+from gansmith.types import Pixels, send
 
 __all__ = ["INCEPTION", "Inception"]
 
@@ -92,5 +92,5 @@ class _InceptionNetwork(FeatureNetwork):
             raise MetricError(
                 f"images have {channels} channels, but inception takes gray or RGB; prepare them with --channels rgb"
             )
-        features = self.module(pixels.expand(-1, 3, -1, -1).to(self.device), return_features=True)
+        features = self.module(send(pixels, self.device).expand(-1, 3, -1, -1), return_features=True)
         return features, F.linear(features, self.module.output.weight)

@@ -20,7 +20,7 @@ from gansmith.metrics.features import Selection
 from gansmith.metrics.intervals import wilson
 from gansmith.metrics.learning import LEARNING_SEED, Progress, fit, split_validation
 from gansmith.metrics.metric import Estimate
-from gansmith.types import Batch, Images, ImageSpec, Pixels
+from gansmith.types import Batch, Images, ImageSpec, Pixels, send
 
 __all__ = ["choose_operations", "measure_mirror_asymmetry"]
 
@@ -55,7 +55,7 @@ def measure_mirror_asymmetry(store: Store, training: Indices, progress: Progress
 
     def score_difference(pixels: Pixels) -> Tensor:
         """Return the score of each image minus that of its mirror image."""
-        parts = window(to_float(pixels.to(device)))
+        parts = window(to_float(send(pixels, device)))
         _, numbers = backbone(torch.cat([parts, parts.flip(3)]).contiguous(memory_format=torch.channels_last))
         assert numbers is not None
         as_is, mirrored = numbers[:, 0].chunk(2)

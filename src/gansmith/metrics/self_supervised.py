@@ -23,7 +23,7 @@ from gansmith.metrics.backbone import Backbone, BackboneNetwork, seed_weights
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import Selection
 from gansmith.metrics.learning import LEARNING_SEED, Progress, fit, split_validation, train_once
-from gansmith.types import Batch, Images, Pixels
+from gansmith.types import Batch, Images, Pixels, send
 
 __all__ = ["SelfSupervised"]
 
@@ -110,7 +110,7 @@ def _describe_accuracy(
 
 def _two_views(pixels: Pixels, draw: torch.Generator, device: torch.device) -> tuple[Images, Images]:
     images = to_float(pixels)
-    return _view(images, draw).to(device), _view(images, draw).to(device)
+    return send(_view(images, draw), device), send(_view(images, draw), device)
 
 
 def _view(images: Images, draw: torch.Generator) -> Images:

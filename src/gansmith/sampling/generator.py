@@ -22,7 +22,7 @@ from gansmith.files import replace_file
 from gansmith.images.pixels import file_kind, png_bytes, save_png, to_array, to_uint8
 from gansmith.images.sheets import choose_classes, grid, labelled_rows
 from gansmith.models.model import GeneratorNetwork, Model
-from gansmith.types import ImageSpec, Labels, Latents, PixelArray, size_text
+from gansmith.types import ImageSpec, Labels, Latents, PixelArray, send, size_text
 
 __all__ = ["Samples", "TrainedGenerator"]
 
@@ -195,8 +195,8 @@ class TrainedGenerator:
         self.network.eval()
         made = []
         for i in range(0, len(z), BATCH_SIZE):
-            part = None if labels is None else labels[i : i + BATCH_SIZE].to(device)
-            fake = self.network(z[i : i + BATCH_SIZE].to(device), part)
+            part = None if labels is None else send(labels[i : i + BATCH_SIZE], device)
+            fake = self.network(send(z[i : i + BATCH_SIZE], device), part)
             made.append(to_array(to_uint8(fake, self.model.value_range)))
         self.network.train(was_training)
         return np.concatenate(made)

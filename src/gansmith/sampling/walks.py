@@ -71,7 +71,7 @@ def interpolate(
     """
     z, labels = generator.draw([from_seed, to_seed], generator.class_number(label))
     if labels is not None:
-        labels = labels[:1].expand(steps)
+        labels = labels[:1].repeat(steps)
     images = generator.images(walk(z[0], z[1], steps, method), labels)
     numbers = None if labels is None else labels.numpy()
     return Samples(images=images, labels=numbers, class_names=generator.class_names)

@@ -19,7 +19,7 @@ from gansmith.metrics.copies import Originals
 from gansmith.metrics.features import Selection, choose_subset
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.training.state import TrainState
-from gansmith.types import Batch, Images, Labels, Latents, Logits, Pixels
+from gansmith.types import Batch, Images, Labels, Latents, Logits, Pixels, send
 
 __all__ = ["LEAST_HELD_OUT", "Probes", "open_probes"]
 
@@ -76,15 +76,15 @@ class Probes:
     def _fakes(self, state: TrainState) -> Images:
         device, made = state.compute.device, []
         for i in range(0, len(self.latents), CHUNK):
-            labels = None if self.labels is None else self.labels[i : i + CHUNK].to(device)
+            labels = None if self.labels is None else send(self.labels[i : i + CHUNK], device)
             with state.compute.autocast():
-                made.append(state.generator(self.latents[i : i + CHUNK].to(device), labels).float())
+                made.append(state.generator(send(self.latents[i : i + CHUNK], device), labels).float())
         return torch.cat(made)
 
     def _overfitting(self, state: TrainState, fakes: Images) -> dict[str, float]:
         if self.held_out is None:
             return {}
-        labels = None if self.labels is None else self.labels.to(fakes.device)
+        labels = None if self.labels is None else send(self.labels, fakes.device)
         seen, unseen = (_logits_of_real(state, batch) for batch in (self.training, self.held_out))
         made = _logits(state, fakes, labels)
         if seen is None or unseen is None or made is None:  # the recipe has no discriminator of images alone
@@ -154,9 +154,8 @@ def _evaluating(*networks: nn.Module) -> Iterator[None]:
 
 
 def _logits_of_real(state: TrainState, batch: Batch) -> Logits | None:
-    device = state.compute.device
-    labels = None if batch.labels is None else batch.labels.to(device)
-    return _logits(state, to_float(batch.images.to(device), state.config.model.value_range), labels)
+    there = batch.to(state.compute.device)
+    return _logits(state, to_float(there.images, state.config.model.value_range), there.labels)
 
 
 def _logits(state: TrainState, images: Images, labels: Labels | None) -> Logits | None:
