@@ -33,6 +33,7 @@ from gansmith.types import Batch, ImageSpec
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = (
     "augmentation_leak",
+    "busy",
     "classes",
     "contenders",
     "convolutions",

@@ -19,7 +19,7 @@ from gansmith.cli import COMMANDS
 STREET = (
     (
         *("errors", "files", "trust", "plain_json", "numerals", "bounds"),
-        *("component", "types", "dist", "devices", "schedules"),
+        *("component", "types", "dist", "devices", "threads", "schedules"),
     ),
     ("losses", "penalties", "regularizers", "optimizers", "ema"),
     ("runs", "console", "images", "augment", "data", "models", "metrics", "sampling"),

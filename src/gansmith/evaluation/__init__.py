@@ -23,6 +23,7 @@ from gansmith.metrics.measurement import Measurement
 from gansmith.metrics.memorisation import draw_closest_pairs
 from gansmith.metrics.metric import Metric
 from gansmith.runs import RunFolder
+from gansmith.threads import share_cores
 from gansmith.training.snapshots import find_snapshot, load_generator
 from gansmith.types import ImageSpec
 
@@ -72,9 +73,12 @@ def evaluate_path(path: Path, options: EvaluationOptions, console: Console | Non
     Raises:
         GansmithError: see ``evaluate``.
     """
-    if (path / "config.json").is_file() or any(path.glob("*/config.json")):  # of a folder of runs, the error lists them
-        return evaluate_run(RunFolder.open(path), options, console)
-    return evaluate_files(path, options, console)
+    with share_cores():
+        if (path / "config.json").is_file() or any(
+            path.glob("*/config.json")
+        ):  # a folder of runs: the error lists them
+            return evaluate_run(RunFolder.open(path), options, console)
+        return evaluate_files(path, options, console)
 
 
 def evaluate_run(folder: RunFolder, options: EvaluationOptions, console: Console | None = None) -> Measurement:

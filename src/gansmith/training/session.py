@@ -16,6 +16,7 @@ from gansmith.errors import GansmithError, RunError, describe_failure, explain
 from gansmith.metrics.mirror_asymmetry import choose_operations
 from gansmith.plain_json import write_json
 from gansmith.runs import RunFolder
+from gansmith.threads import share_cores
 from gansmith.training.checkpoint_files import Checkpoint, never_saved, newest_checkpoint
 from gansmith.training.config import Config, load_config, without_removed_fields
 from gansmith.training.data_facts import DataFacts, write_environment
@@ -47,7 +48,7 @@ def begin(config: Config, path: Path | None) -> RunFolder:
         GansmithError: the folder, the data or the configuration cannot be used, or training diverged.
     """
     compute = choose_compute(config.device, config.precision)
-    with dist.process_group(compute.device), ExitStack() as stack:
+    with dist.process_group(compute.device), share_cores(), ExitStack() as stack:
         dist.local_share(config.batch_size)
         notes = dist.from_main(lambda: check_loggers(config.loggers))
         paths = [path] if path else _default_paths(config)
@@ -86,7 +87,7 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
     config = load_config(folder.config, edited=saved is not None)
     config = override_as_user(add_unwritten_rollback(config, folder, saved.state) if saved else config, changes)
     compute = choose_compute(config.device, config.precision)
-    with dist.process_group(compute.device), _claimed(folder):
+    with dist.process_group(compute.device), share_cores(), _claimed(folder):
         dist.local_share(config.batch_size)
         if saved:
             trained_with = without_removed_fields(saved.state["config"])
