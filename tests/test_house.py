@@ -18,7 +18,7 @@ from gansmith.cli import COMMANDS
 # Read left to right: a module imports only from its left or its own room.
 STREET = (
     (
-        *("errors", "files", "trust", "plain_json", "numerals", "bounds"),
+        *("errors", "files", "trust", "plain_json", "numerals"),
         *("component", "types", "dist", "devices", "threads", "schedules"),
     ),
     ("losses", "penalties", "regularizers", "optimizers", "ema"),
@@ -28,11 +28,20 @@ STREET = (
 )
 # The rooms of training, likewise; those of the guard are rooms of it.
 TRAINING = (
-    ("data_facts", "listeners", "callbacks", "wandb_key", "loggers", "tracking", "sample_sheets"),
+    ("data_facts", "listeners", "callbacks", "wandb_key", "loggers", "logs", "tracking", "sample_sheets"),
     ("guard.settings", "recipe", "config", "presets", "keywords"),
     ("statistics", "feedback", "memory", "state", "steps", "adversarial"),
     ("checkpoint_files", "checkpoint", "snapshots", "tracker"),
-    ("guard.journal", "guard.detectors", "guard.lines", "guard.remedies", "guard.probes", "guard.guardian", "auto"),
+    (
+        "guard.journal",
+        "guard.detectors",
+        "guard.lines",
+        "guard.remedies",
+        "guard.probes",
+        "guard.guardian",
+        "trials",
+        "auto",
+    ),
     ("loop", "progress_bar", "stages", "messages", "resuming", "preview", "session"),
 )
 ORDER = [room for block in STREET for room in block]
@@ -221,6 +230,16 @@ def test_only_the_command_line_has_an_entry_point() -> None:
     having = [path for path in LISTED if ENTRY_POINT in (node.name for node in public_definitions(path))]
     assert {room(path) for path in having} == {"cli"}
     assert len(having) == len(COMMANDS) + 1
+
+
+def test_components_have_one_door() -> None:
+    """Whatever is imported of the room, from outside it, stands in its ``__init__``."""
+
+    def behind_it(path: Path) -> list[str]:
+        ours = [target for target in imported(tree(path)) if target.startswith("gansmith.component.")]
+        return [target for target in ours if target.count(".") > 2]
+
+    assert offences([path for path in FILES if room(path) != "component"], behind_it) == {}
 
 
 def test_whoever_imports_a_name_finds_it_public() -> None:

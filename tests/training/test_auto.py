@@ -23,9 +23,10 @@ from gansmith.penalties import R1
 from gansmith.plain_json import read_json
 from gansmith.schedules import Duration
 from gansmith.training import auto
-from gansmith.training.auto import Situation, Trials, choose
+from gansmith.training.auto import Situation, choose
 from gansmith.training.config import Config
 from gansmith.training.presets import preset
+from gansmith.training.trials import Trials
 from gansmith.types import ImageSpec
 
 CPU = Compute(device=torch.device("cpu"), precision="float32")

@@ -32,9 +32,8 @@ from gansmith.training.loggers import (
     Logger,
     TensorBoard,
     WeightsAndBiases,
-    check_loggers,
-    open_logs,
 )
+from gansmith.training.logs import check_loggers, open_logs
 
 KEY = "0123456789abcdef0123456789abcdef01234567"  # as long as a real one
 RECORDS = [{"progress/nimg": 64, "loss/generator": 1.5}, {"progress/nimg": 128, "loss/generator": 0.25}]

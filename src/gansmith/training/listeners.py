@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gansmith.metrics.measurement import Measurement
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.schedules import Duration, Progress
+
+if TYPE_CHECKING:
+    from gansmith.training.state import TrainState
 
 __all__ = ["Broadcast", "Listener", "Training"]
 
@@ -23,14 +26,14 @@ class Training:
     """The running training, as a listener sees it.
 
     Args:
-        state: the ``TrainState``: networks, optimizers, statistics, counts.
+        state: networks, optimizers, statistics, counts.
         generator: draws samples with the current weights, averaged if the run averages them.
         run: the run folder.
         before: the progress before the last step.
         stop_reason: why a listener asked to stop; "" if none did.
     """
 
-    state: Any  # stands further right in the order of modules
+    state: TrainState
     generator: TrainedGenerator
     run: RunFolder
     before: Progress
@@ -39,20 +42,17 @@ class Training:
     @property
     def progress(self) -> Progress:
         """Images seen, steps and seconds so far."""
-        progress: Progress = self.state.progress
-        return progress
+        return self.state.progress
 
     @property
     def length(self) -> Duration:
         """How long to train."""
-        length: Duration = self.state.config.length
-        return length
+        return self.state.config.length
 
     @property
     def losses(self) -> Mapping[str, float]:
         """The mean statistics of the last step, by their names in stats.jsonl ("loss/generator", ...)."""
-        means: Mapping[str, float] = self.state.statistics.last_means()
-        return means
+        return self.state.statistics.last_means()
 
     def echo(self, line: str) -> None:
         """Print a line for the user."""

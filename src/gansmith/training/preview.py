@@ -13,12 +13,12 @@ from gansmith.devices import Compute, free_bytes
 from gansmith.errors import MetricError
 from gansmith.metrics import default_extractor
 from gansmith.schedules import Progress
-from gansmith.training.auto import Trials
 from gansmith.training.config import flat
 from gansmith.training.messages import describe_data, describe_duration
 from gansmith.training.progress_bar import open_console
 from gansmith.training.resuming import describe_value
 from gansmith.training.stages import Chosen, Prepared
+from gansmith.training.trials import Trials
 
 __all__ = ["Preview", "estimate_training"]
 

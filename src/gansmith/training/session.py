@@ -23,7 +23,7 @@ from gansmith.training.data_facts import DataFacts, write_environment
 from gansmith.training.guard.guardian import Guardian, add_unwritten_rollback, open_guardian
 from gansmith.training.guard.probes import open_probes
 from gansmith.training.listeners import Broadcast, Listener
-from gansmith.training.loggers import check_loggers, open_logs
+from gansmith.training.logs import check_loggers, open_logs
 from gansmith.training.loop import run_loop
 from gansmith.training.messages import introduce, say_goodbye
 from gansmith.training.preview import Preview, estimate_training

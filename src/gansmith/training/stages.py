@@ -33,6 +33,7 @@ from gansmith.training.progress_bar import learning_progress, open_console
 from gansmith.training.snapshots import make_sampler
 from gansmith.training.state import TrainState
 from gansmith.training.tracker import Tracker, open_tracker
+from gansmith.training.trials import Trials
 
 __all__ = ["Built", "Chosen", "Prepared", "build_training", "choose_config", "prepare_data"]
 
@@ -115,7 +116,7 @@ def choose_config(config: Config, prepared: Prepared, compute: Compute) -> Chose
     measure = functools.partial(dist.from_main, prepared.mirror_asymmetry)
     if config.preset == "auto":
         situation = _describe_situation(config, prepared, compute)
-        config, reasons = auto.choose(config, situation, auto.Trials(situation.spec, compute))
+        config, reasons = auto.choose(config, situation, Trials(situation.spec, compute))
     if config.augment is not None:
         shape = prepared.store.kind, prepared.store.spec.channels
         operations, remark = resolve_operations(config.augment.operations, *shape, "config.augment"), ""
