@@ -22,11 +22,12 @@ from PIL import Image
 
 from gansmith import api
 from gansmith.data.folder import Folder
-from gansmith.data.store import prepare
+from gansmith.data.store import Preparation, prepare
 from gansmith.errors import RunError
 from gansmith.runs import RunFolder
 from gansmith.training import checkpoint_files, session
 from gansmith.training.checkpoint_files import never_saved
+from gansmith.training.data_facts import DataFacts, match_trained_data
 from gansmith.training.presets import PRESETS
 
 TIMES = ("progress/seconds", "speed/images_per_second")
@@ -147,6 +148,27 @@ def test_changed_data_are_refused(tmp_path: Path) -> None:
     np.savez(path, images=np.ones((16, 8, 8, 1), np.uint8))
     with pytest.raises(RunError, match="digest differs"):
         api.resume(run.path, length="4 steps")
+
+
+@pytest.mark.parametrize("deep", [None, "12 bits", "float", "stated"])
+def test_labels_that_came_later_do_not_change_what_is_known_of_the_images(deep: str | None, tmp_path: Path) -> None:
+    photos, draw = tmp_path / "photos", np.random.default_rng(0)
+    photos.mkdir()
+    for i in range(8):
+        if deep is None:
+            Image.fromarray(draw.integers(0, 256, (8, 8, 3), np.uint8)).save(photos / f"{i}.png")
+        elif deep == "float":
+            Image.fromarray(draw.random((8, 8), np.float32)).save(photos / f"{i}.tif")
+        else:
+            Image.fromarray(draw.integers(0, 4096, (8, 8), np.uint16)).save(photos / f"{i}.png")
+    preparation = Preparation(levels=(0, 2000) if deep == "stated" else None)
+    facts = DataFacts.of(prepare(Folder(path=photos), preparation))
+    names = sorted(path.name for path in photos.iterdir())
+    rows = [f"{name},{'cat' if i % 3 else 'dog'}" for i, name in enumerate(names)]
+    (photos / "labels.csv").write_text("\n".join(["file,label", *rows]))
+    labelled = prepare(Folder(path=photos), preparation)
+    assert labelled.class_names == ("cat", "dog") and labelled.digest != facts.digest
+    assert DataFacts.of(match_trained_data(labelled, facts)) == facts
 
 
 def test_labels_that_came_later_do_not_change_an_unlabelled_run(

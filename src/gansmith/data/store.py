@@ -78,7 +78,8 @@ class Store:
         class_names: k names; empty without labels.
         groups: int64 [n], or None; see ``Records``.
         factors: arrays of n entries by name; see ``Records``.
-        digest: SHA-256 of shape, pixels and labels.
+        digest: SHA-256 of shape, pixels, labels and levels.
+        levels: by which images of more than 8 bits were converted.
         skipped: (name, reason) of files that are not in the store.
         notes: remarks about how the images were found, a sentence each.
     """
@@ -93,6 +94,7 @@ class Store:
     groups: NDArray[np.int64] | None
     factors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     digest: str
+    levels: Levels = Levels()
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -119,14 +121,13 @@ class Store:
 
 
 def without_labels(store: Store) -> Store:
-    """Return a store without its labels, with the digest that its images had without labels.
-
-    Images of more than 8 bits get another digest, as the levels are part of theirs.
-    """
+    """Return a store without its labels, with the digest that its images had without labels."""
     digest, step = hashlib.sha256(), max(1, 2**24 // store.images[0].nbytes)
     for start in range(0, len(store), step):
         digest.update(store.images[start : start + step].tobytes())
     digest.update(str(store.images.shape).encode())
+    if store.levels != Levels():
+        digest.update(repr(store.levels).encode())
     spec = replace(store.spec, num_classes=0)
     return replace(store, spec=spec, labels=None, class_names=(), digest=digest.hexdigest())
 
@@ -159,9 +160,17 @@ def _open(path: Path, key: str | None = None) -> Store:
         groups=arrays.pop("groups", None),
         factors={name.removeprefix(FACTOR): array for name, array in arrays.items()},
         digest=about["digest"],
+        levels=_read_levels(about),
         skipped=tuple((name, reason) for name, reason in about["skipped"]),
         notes=tuple(about["notes"]),
     )
+
+
+def _read_levels(about: Mapping[str, Any]) -> Levels:
+    stated, chosen = about["preparation"].get("levels"), about.get("levels")
+    if stated or not chosen:
+        return Levels.of(stated and (stated[0], stated[1]))
+    return Levels(tuple(chosen["integers"]), chosen["floats"] and tuple(chosen["floats"]))
 
 
 def prepare(
