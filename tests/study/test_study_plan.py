@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,22 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "two.toml"
     path.write_text(PLAN, encoding="utf-8")
     return path
+
+
+def test_a_study_whose_guard_looked_for_leaks_is_continued(file: Path, tmp_path: Path) -> None:
+    study, folder = read_study(file), StudyFolder(tmp_path / "study")
+    folder.path.mkdir()
+    record = prepare_record(study, (), folder)
+    write_record(record, folder)
+    plain = {key: value for key, value in json.loads(folder.plan.read_text()).items() if key != "seal"}
+    for cell in plain["cells"]:
+        cell["config"]["guard"]["leaked"] = 0.25
+    for part in (plain["study"], *plain["study"]["variants"], *plain["study"]["data"]):
+        part["overrides"]["guard"] = {"leaked": 0.25}
+    folder.plan.write_text(json.dumps(plain))
+    again = read_record(folder)
+    assert again.cells == record.cells
+    assert prepare_record(again.study, (), folder).cells == record.cells
 
 
 def test_cells_are_variants_by_data_by_seeds_with_complete_pairs_first(file: Path) -> None:

@@ -78,6 +78,8 @@ def read_record(folder: StudyFolder) -> Record:
         plain = read_json(folder.plan)
         for cell in plain["cells"]:
             cell["config"] = without_removed_fields(cell["config"])
+        for part in (study := plain["study"], *study["variants"], *study["data"]):
+            part["overrides"] = without_removed_fields(part["overrides"])
         record: Record = from_plain(Record, plain, "record")
     except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
         raise RunError(f"{folder.plan}: cannot be read ({error}); restore the file from a copy") from error
