@@ -20,7 +20,8 @@ from gansmith.data import tiles as tiling
 from gansmith.data.archive import open_archive
 from gansmith.data.budget import DECODING, FILES, Budget, hold_image_memory
 from gansmith.data.check import check
-from gansmith.data.decode import convert, decode, to_pixels
+from gansmith.data.convert import convert, to_pixels
+from gansmith.data.decode import decode
 from gansmith.data.folder import Folder
 from gansmith.data.levels import span_of
 from gansmith.data.store import prepare

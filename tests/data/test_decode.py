@@ -14,7 +14,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from gansmith.data import decode as module
-from gansmith.data.decode import convert, decode, to_pixels
+from gansmith.data.convert import convert, to_pixels
+from gansmith.data.decode import decode
 from gansmith.errors import UnreadableImage
 
 

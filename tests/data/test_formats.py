@@ -13,7 +13,8 @@ from PIL import Image
 
 from gansmith.cli import main
 from gansmith.data import formats
-from gansmith.data.decode import decode, to_pixels
+from gansmith.data.convert import to_pixels
+from gansmith.data.decode import decode
 from gansmith.data.folder import Folder
 from gansmith.data.store import prepare
 from gansmith.errors import DataError, UnreadableImage

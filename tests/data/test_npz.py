@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gansmith.data import npz as module
-from gansmith.data import resolve
+from gansmith.data import npz_arrays, resolve
 from gansmith.data.npz import Npz
 from gansmith.data.store import Preparation, prepare
 from gansmith.errors import DataError
@@ -293,7 +293,7 @@ def test_more_than_is_free_is_refused_before_it_is_loaded(tmp_path: Path, monkey
 
 
 def test_more_arrays_than_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MEMBER_LIMIT", 1)
+    monkeypatch.setattr(npz_arrays, "MEMBER_LIMIT", 1)
     with pytest.raises(DataError, match="2 arrays, more than 1"):
         saved(tmp_path, a=PIXELS, b=PIXELS).records()
 

@@ -321,7 +321,8 @@ def options() -> dict[str, Any]:
 
 
 def _decode(folder: Path) -> object:
-    from gansmith.data.decode import decode, to_pixels
+    from gansmith.data.convert import to_pixels
+    from gansmith.data.decode import decode
 
     (path,) = folder.iterdir()
     return to_pixels(decode(path.read_bytes()), (16, 16), 3).shape

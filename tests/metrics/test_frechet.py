@@ -8,13 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gansmith import dist
 from gansmith.errors import MetricError
 from gansmith.metrics.features import Features
 from gansmith.metrics.frechet import FID, FIDInfinity, IntraClassFID, Moments, frechet_distance
 from gansmith.metrics.intervals import bootstrap
 from gansmith.metrics.metric import Estimate, MetricInputs
-from thread_ranks import Ranks
 
 
 def drawn(num: int, num_features: int, seed: int, scale: float = 1.0, shift: float = 0.0) -> Tensor:
@@ -61,17 +59,6 @@ def test_moments_merge() -> None:
     nothing = Moments.of(rows[:0])
     assert torch.equal(nothing.merge(whole).scatter, whole.scatter)
     assert nothing.merge(nothing).mean.isfinite().all()
-
-
-@pytest.mark.parametrize("sizes", [(40, 1, 59), (100, 0, 0), (0, 30, 70), (0, 1, 0), (0, 0, 0)])
-def test_moments_over_ranks_are_those_of_all_rows(sizes: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    ranks, rows = Ranks(3), drawn(100, 4, 0, scale=2.0, shift=30.0)[: sum(sizes)]
-    parts, whole = rows.split(list(sizes)), Moments.of(rows)
-    monkeypatch.setattr(dist, "torch_dist", ranks)
-    for found in ranks.run(lambda rank: Moments.of(parts[rank]).over_ranks()):
-        assert found.count == len(rows)
-        torch.testing.assert_close(found.mean, whole.mean, rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(found.scatter, whole.scatter, rtol=1e-10, atol=1e-9)
 
 
 def test_the_covariance_is_the_unbiased_one() -> None:

@@ -25,7 +25,7 @@ from gansmith.data.budget import FILES
 from gansmith.data.formats import PHOTOGRAPHS, SUFFIXES
 from gansmith.errors import DataError
 
-__all__ = ["FILE_LIMIT", "LINK_OUT", "Archive", "open_archive", "read_bounded"]
+__all__ = ["DEFLATE_LIMIT", "FILE_LIMIT", "LINK_OUT", "Archive", "open_archive", "read_bounded"]
 
 FILE_LIMIT = 2**29  # bytes; an uncompressed image at decode's pixel limit is smaller
 BLOCK_BYTES = 2**19

@@ -16,7 +16,7 @@ from PIL import Image
 from gansmith.augment import resolve_operations
 from gansmith.data.budget import hold_image_memory
 from gansmith.data.class_names import describe_classes
-from gansmith.data.decode import compute_crop_loss, convert
+from gansmith.data.convert import compute_crop_loss, convert
 from gansmith.data.levels import choose_levels
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size, Source

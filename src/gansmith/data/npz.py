@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import math
-import struct
 import threading
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,18 +15,15 @@ from numpy.typing import NDArray
 
 from gansmith.data.labels import label_by_number
 from gansmith.data.levels import from_16_bits, match_range
+from gansmith.data.npz_arrays import ARRAY_LIMIT, ArrayHeader, load_array, read_headers
 from gansmith.data.source import Record, Records, Size, Source
 from gansmith.devices import free_bytes
 from gansmith.errors import DataError, did_you_mean
 from gansmith.types import PixelArray
 
-__all__ = ["ARRAY_LIMIT", "Npz"]
+__all__ = ["Npz"]
 
-ARRAY_LIMIT = 2**34  # bytes; the images must fit into memory while the store is built
-DEFLATE_LIMIT = 1033  # one byte of deflate unpacks to at most 1,032
 IMAGE_LIMIT = 2**26
-MEMBER_LIMIT = 10_000
-HEADER_LIMIT = 2**14  # bytes at a member's start that may be its header
 IMAGE_KEYS = ("images", "arr_0", "x")
 LABEL_KEYS = {"images": "labels", "arr_0": "arr_1", "x": "y"}
 SPLITS = ("train", "val", "test")
@@ -62,7 +54,7 @@ class Npz(Source):
     def records(self, size: Size | None = None) -> Records:
         """Find the images; reading the first one loads all of them. See ``Source.records``."""
         path = self.path.expanduser()
-        headers = _read_headers(path)
+        headers = read_headers(path)
         pairs = self._pairs(headers, path)
         images = [headers[image] for image, _ in pairs]
         labels = [headers[label] for _, label in pairs if label is not None]
@@ -87,7 +79,7 @@ class Npz(Source):
             fingerprint=hashlib.sha256(repr((images, labels)).encode()).hexdigest(),
         )
 
-    def _pairs(self, headers: Mapping[str, _Header], path: Path) -> list[tuple[str, str | None]]:
+    def _pairs(self, headers: Mapping[str, ArrayHeader], path: Path) -> list[tuple[str, str | None]]:
         """Return pairs of the names of arrays of images and labels, as the user chose them or by their usual names."""
         if self.images_key != "auto":
             pairs: list[tuple[str, str | None]] = [(self.images_key, None)]
@@ -114,7 +106,7 @@ class Npz(Source):
             )
         return self.labels_key
 
-    def _found(self, headers: Mapping[str, _Header], path: Path) -> list[tuple[str, str | None]]:
+    def _found(self, headers: Mapping[str, ArrayHeader], path: Path) -> list[tuple[str, str | None]]:
         whole = next((key for key in IMAGE_KEYS if key in headers), None)
         if whole is not None:
             label = next((key for key in (LABEL_KEYS[whole], "labels", "y") if key in headers), None)
@@ -137,7 +129,7 @@ def _label_key(images_key: str) -> str:
     return images_key.replace("images", "labels").replace("image", "label").replace("x_", "y_").replace("X_", "y_")
 
 
-def _notes(headers: Mapping[str, _Header], pairs: Sequence[tuple[str, str | None]]) -> tuple[str, ...]:
+def _notes(headers: Mapping[str, ArrayHeader], pairs: Sequence[tuple[str, str | None]]) -> tuple[str, ...]:
     read = {key for pair in pairs for key in pair}
     others = [key for key in headers if key not in read]
     if not others:
@@ -145,26 +137,6 @@ def _notes(headers: Mapping[str, _Header], pairs: Sequence[tuple[str, str | None
     splits = [key for key in others if any(split in key.split("_") for split in SPLITS)]
     remedy = "; --data.split all reads all splits" if splits and len(pairs) == 1 else ""
     return (f"only {', '.join(image for image, _ in pairs)} is read; not read: {', '.join(others)}{remedy}",)
-
-
-@dataclass(frozen=True)
-class _Header:
-    """Name, shape, type and checksum of an array that is not loaded."""
-
-    key: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    checksum: int
-
-    @property
-    def num_bytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    def __len__(self) -> int:
-        return self.shape[0] if self.shape else 0
-
-    def __str__(self) -> str:
-        return f"{self.key} is {self.dtype} [{' '.join(map(str, self.shape))}]"
 
 
 class _Numbers(Sequence[str]):
@@ -195,7 +167,7 @@ class _NpzRecords(Records):
 @dataclass
 class _LazyImages:
     path: Path
-    headers: list[_Header]
+    headers: list[ArrayHeader]
     turn: threading.Lock = field(default_factory=threading.Lock)
     values: NDArray[Any] | None = None  # [n h w c]
     low: float = 0.0  # what becomes black
@@ -219,7 +191,7 @@ class _LazyImages:
         if num_bytes > ARRAY_LIMIT:
             names = " and ".join(map(str, self.headers))
             raise DataError(f"{self.path}: {names}, {num_bytes:,} bytes; expected at most {ARRAY_LIMIT:,}")
-        parts = [_load(self.path, header) for header in self.headers]
+        parts = [load_array(self.path, header) for header in self.headers]
         values = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if values.dtype.kind == "f":
             self.low, self.high = _range_of(values, f"{self.path}: {self.headers[0]}")
@@ -228,7 +200,7 @@ class _LazyImages:
         return values if values.shape[3] in CHANNELS else np.moveaxis(values, 1, 3)
 
 
-def _require_memory(headers: Sequence[_Header], path: Path) -> None:
+def _require_memory(headers: Sequence[ArrayHeader], path: Path) -> None:
     """Raise DataError if the arrays do not fit into memory; joining several needs twice their bytes."""
     needed = sum(header.num_bytes for header in headers) * min(2, len(headers))
     free = free_bytes(torch.device("cpu"))
@@ -248,64 +220,11 @@ def _range_of(values: NDArray[Any], where: str) -> tuple[float, float]:
     raise DataError(f"{where} with values from {least:g} to {most:g}; {expected}; scale them")
 
 
-# --- reading files without trusting them -------------------------------------------------------------------
-
-_UNREADABLE = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, MemoryError),
-    *(zipfile.BadZipFile, zlib.error, struct.error),
-)
-_HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-
-
-def _read_headers(path: Path) -> dict[str, _Header]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if len(archive.infolist()) > MEMBER_LIMIT:
-                raise ValueError(f"{len(archive.infolist()):,} arrays, more than {MEMBER_LIMIT:,}")
-            return {header.key: header for header in (_read_header(archive, info) for info in archive.infolist())}
-    except Exception as error:  # a broken header makes numpy raise nearly anything, such as tokenize.TokenError
-        raise DataError(f"{path}: cannot be read as .npz ({error})") from error
-
-
-def _read_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Header:
-    """Read an array's header, and check that the file has as many bytes as the header says."""
-    with archive.open(info) as stream:
-        start = io.BytesIO(stream.read(min(info.file_size, HEADER_LIMIT)))
-    key = info.filename.removesuffix(".npy")
-    version = np.lib.format.read_magic(start)
-    if version not in _HEADER_READERS:
-        raise ValueError(f"{key} has array format {version[0]}.{version[1]}; expected 1.0 or 2.0")
-    shape, _, dtype = _HEADER_READERS[version](start)
-    if any(type(number) is not int or number < 0 for number in shape):
-        raise ValueError(f"{key} has the shape {shape}; expected whole numbers from 0 on")
-    header = _Header(key, shape, dtype, info.CRC)
-    if dtype.hasobject:
-        return header
-    room = info.file_size - start.tell()
-    packed = info.compress_size * (DEFLATE_LIMIT if info.compress_type == zipfile.ZIP_DEFLATED else 1)
-    if header.num_bytes != room or info.file_size > packed + HEADER_LIMIT:
-        raise ValueError(
-            f"{header}, which needs {header.num_bytes:,} bytes, but the file has at most {min(room, packed):,}"
-        )
-    return header
-
-
-def _load(path: Path, header: _Header) -> NDArray[Any]:
-    if header.num_bytes > ARRAY_LIMIT:
-        raise DataError(f"{path}: {header}, {header.num_bytes:,} bytes; expected at most {ARRAY_LIMIT:,}")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            values: NDArray[Any] = arrays[header.key]
-            return values
-    except _UNREADABLE as error:
-        raise DataError(f"{path}: {header.key} cannot be read ({error})") from error
-
-
-def _image_shape(header: _Header) -> tuple[Any, ...]:
+def _image_shape(header: ArrayHeader) -> tuple[Any, ...]:
     return (header.dtype, *header.shape[1:])
 
 
-def _check_images(header: _Header, path: Path) -> None:
+def _check_images(header: ArrayHeader, path: Path) -> None:
     shape = header.shape
     is_shape = len(shape) == 3 or (len(shape) == 4 and (shape[1] in CHANNELS or shape[3] in CHANNELS))
     is_kind = header.dtype.kind == "f" or (header.dtype.kind == "u" and header.dtype.itemsize <= 2)
@@ -315,7 +234,7 @@ def _check_images(header: _Header, path: Path) -> None:
 
 
 def _read_labels(
-    headers: Sequence[_Header], counts: Sequence[int], path: Path
+    headers: Sequence[ArrayHeader], counts: Sequence[int], path: Path
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
     if len(headers) < len(counts):
         return None, ()
@@ -323,5 +242,5 @@ def _read_labels(
         if header.shape not in ((count,), (count, 1)):
             expected = f"expected one whole number for each of {count:,} images"
             raise DataError(f"{path}: {header}; {expected}; ignore the labels with --data.labels_key none")
-    values = np.concatenate([_load(path, header).reshape(-1) for header in headers])
+    values = np.concatenate([load_array(path, header).reshape(-1) for header in headers])
     return label_by_number(values, f"{path}: {headers[0].key}")

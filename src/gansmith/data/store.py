@@ -20,7 +20,7 @@ from gansmith.component import (
     Side,
     to_plain,
 )
-from gansmith.data.decode import Fit
+from gansmith.data.convert import Fit
 from gansmith.data.integrity import check_files, hash_file
 from gansmith.data.labels import check_labels
 from gansmith.data.levels import Levels, choose_levels

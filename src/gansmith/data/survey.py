@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from gansmith.data.budget import hold_image_memory
-from gansmith.data.decode import ANIMATED, convert
+from gansmith.data.convert import convert
+from gansmith.data.decode import ANIMATED
 from gansmith.data.levels import WIDE_MODES, Levels, Span, span_of
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size

@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image
 
 from gansmith.data.budget import hold_image_memory
-from gansmith.data.decode import ANIMATED, Fit, compute_crop_loss, to_pixels
+from gansmith.data.convert import Fit, compute_crop_loss, to_pixels
+from gansmith.data.decode import ANIMATED
 from gansmith.data.levels import Levels, Span, span_of
 from gansmith.data.parallel import map_in_order
 from gansmith.data.source import Record, Records, Size

@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gansmith import dist
 from gansmith.errors import MetricError
 from gansmith.metrics.classes import name_classes, require_labels
 from gansmith.metrics.intervals import normal
@@ -67,14 +66,6 @@ class Moments:
         between = torch.outer(apart, apart) * (self.count * other.count / max(count, 1))
         mean = self.mean + apart * (other.count / max(count, 1))
         return Moments(count=count, mean=mean, scatter=self.scatter + other.scatter + between)
-
-    def over_ranks(self) -> Moments:
-        """Return the moments of the rows of all ranks, the same on each; a rank may have none."""
-        count = int(dist.sum_over_ranks(torch.tensor(self.count, device=self.mean.device)))
-        mean = dist.sum_over_ranks(self.mean * self.count) / max(count, 1)
-        apart = self.mean - mean
-        scatter = dist.sum_over_ranks(self.scatter + torch.outer(apart, apart) * self.count)
-        return Moments(count=count, mean=mean, scatter=scatter)
 
     @property
     def covariance(self) -> Float[Tensor, "d d"]:

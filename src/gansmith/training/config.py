@@ -27,7 +27,7 @@ from gansmith.models.dcgan import DCGAN
 from gansmith.models.model import Model
 from gansmith.optimizers import Adam, Optimizer
 from gansmith.penalties import Penalty
-from gansmith.plain_json import SEAL, parse_json, read_json, write_json
+from gansmith.plain_json import SEAL, parse_json, read_json
 from gansmith.regularizers import Regularizer
 from gansmith.schedules import Duration, Length
 from gansmith.training.callbacks import Callback
@@ -37,7 +37,7 @@ from gansmith.training.recipe import Recipe, default_recipe
 from gansmith.training.sample_sheets import PictureWriter, SampleGrid
 from gansmith.training.tracking import Tracking
 
-__all__ = ["Config", "differences", "flat", "load_config", "save_config", "without_removed_fields"]
+__all__ = ["Config", "differences", "flat", "load_config", "without_removed_fields"]
 
 _REMOVED = {"guard": ("leaked",)}  # fields of earlier versions that decided nothing that is still done
 
@@ -156,11 +156,6 @@ def flat(plain: Any, path: str = "") -> dict[str, Any]:
     for key, value in items:
         leaves |= flat(value, f"{path}.{key}" if path else key)
     return leaves
-
-
-def save_config(config: Config, path: Path) -> None:
-    """Write a configuration as JSON."""
-    write_json(path, to_plain(config))
 
 
 def load_config(path: Path, *, edited: bool = False) -> Config:

@@ -13,7 +13,6 @@ from gansmith.data.signs.shapes import (
     flip_horizontally,
     polygon,
     rasterize,
-    repaint,
     stroke,
     transform,
 )
@@ -68,7 +67,7 @@ def test_mirrored_exchanges_left_and_right() -> None:
 
 
 def test_later_shapes_cover_earlier_ones() -> None:
-    image = rasterize(disc(0, 0, 50, "#ff0000") + repaint(disc(0, 0, 20, "#00ff00"), "#0000ff"), RESOLUTION)
+    image = rasterize(disc(0, 0, 50, "#ff0000") + disc(0, 0, 20, "#0000ff"), RESOLUTION)
     assert image.getpixel((106, 106)) == (0, 0, 255, 255)
     assert image.getpixel((106, 66)) == (255, 0, 0, 255)
     assert image.getpixel((2, 2)) == (0, 0, 0, 0)

@@ -22,7 +22,6 @@ __all__ = [
     "flip_horizontally",
     "polygon",
     "rasterize",
-    "repaint",
     "stroke",
     "transform",
 ]
@@ -82,11 +81,6 @@ def transform(drawing: Drawing, x: float = 0, y: float = 0, scale: float = 1, tu
 def flip_horizontally(drawing: Drawing) -> Drawing:
     """Mirror a drawing left to right."""
     return tuple(replace(shape, lines=tuple(line * (-1, 1) for line in shape.lines)) for shape in drawing)
-
-
-def repaint(drawing: Drawing, colour: str) -> Drawing:
-    """Return a drawing in one colour."""
-    return tuple(replace(shape, colour=colour) for shape in drawing)
 
 
 def rasterize(drawing: Drawing, resolution: int) -> Image.Image:
