@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 import numpy as np
 import pytest
@@ -68,6 +68,10 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
         "tracking.extractor": {"name": "random-conv", "width": 2, "num_features": 4}, "tracking.max_share": 1,
     }  # fmt: skip
     return configure(tmp_path / "images.npz", preset="dcgan-r1", overrides={**changes, "length": "6 steps"})
+
+
+def test_a_listener_sees_a_typed_state() -> None:
+    assert get_type_hints(Training, localns={"TrainState": TrainState})["state"] is TrainState
 
 
 def test_a_callback_receives_every_event_in_order(config: Config, tmp_path: Path) -> None:
