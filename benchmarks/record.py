@@ -16,7 +16,8 @@ __all__ = ["Result", "find_commit", "merge_result", "write_results"]
 
 Result: TypeAlias = dict[str, Any]
 
-RESULTS = Path(__file__).parent / "results"
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
 
 
 def write_results(
@@ -60,9 +61,12 @@ def merge_result(name: str, result: Result, place: Callable[[Result], Any]) -> l
 
 
 def find_commit() -> str:
-    """Return the short hash of the commit that is checked out."""
+    """Return the short hash of the commit that is checked out; "unknown" in a copy without its history."""
     asked = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(asked, capture_output=True, text=True, cwd=RESULTS, check=True).stdout.strip()
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, cwd=HERE, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def _path(name: str) -> Path:

@@ -43,6 +43,8 @@ SCRIPTS = (
     "integrity",
     "extractor_seeds",
     "evaluation_cost",
+    "gpu",
+    "gpu_parts",
     "memorisation",
     "quality",
     "seed_bias",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ from gansmith.training.config import Config
 from gansmith.training.state import TrainState
 from gansmith.training.steps import train_step
 from gansmith.types import Batch, ImageSpec, send
+from unwaited import unwaited
 
 pytestmark = pytest.mark.gpu
 
@@ -49,19 +51,10 @@ def _precise(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @contextmanager
-def unwaited() -> Iterator[None]:
-    """Raise where the program would wait for the GPU."""
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
-@contextmanager
 def deterministic() -> Iterator[None]:
     """Use kernels that add in the same order each time, where there are such kernels."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of operations that have no such kernel
         patch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         try:
@@ -235,4 +228,4 @@ def test_auto_chooses_for_a_gpu(pictures: Path, tmp_path: Path) -> None:
     run = gansmith.train(pictures, run=tmp_path / "run", length="2 s", tracking=None)
     facts = run.folder.environment.read_text(encoding="utf-8")
     assert choose_compute("auto", "auto").device.type == "cuda" and '"device": "cuda' in facts
-    assert run.status["state"] == "finished" and os.path.getsize(run.folder.stats) > 0
+    assert run.status()["state"] == "finished" and os.path.getsize(run.folder.stats) > 0

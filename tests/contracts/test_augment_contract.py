@@ -13,6 +13,7 @@ from gansmith.augment import AUGMENTS, OPERATIONS, Augment, Transform, draw
 from gansmith.component import from_plain, member, to_plain
 from gansmith.images.pixels import SIGNED, UNIT
 from gansmith.types import Images, ImageSpec
+from unwaited import unwaited
 
 SPECS = [
     ImageSpec(height=8, width=8, channels=3),
@@ -155,11 +156,8 @@ def test_a_gpu_does_the_same(name: str) -> None:
     device = torch.device("cuda")
     moved, p = transform.to(device), torch.tensor(0.7, device=device)
     on_device = images.to(device)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with unwaited():
         found = moved(on_device, p)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     torch.testing.assert_close(found.cpu(), transform(images, 0.7), atol=1e-5, rtol=1e-5)
 
 

@@ -28,6 +28,7 @@ from gansmith.training.presets import configure
 from gansmith.training.state import TrainState, random_stream
 from gansmith.training.steps import draw_latents, generate, train_step
 from gansmith.types import Batch, ImageSpec
+from unwaited import unwaited
 
 CPU = Compute(device=torch.device("cpu"), precision="float32")
 
@@ -223,12 +224,9 @@ def test_a_step_on_a_gpu_is_not_waited_for() -> None:
     batch = Batch(torch.zeros(8, 3, 32, 32, dtype=torch.uint8), torch.arange(8) % 3)
     train_step(state, lambda *_: batch)  # which asks the libraries for their fastest kernels
     train_step(state, lambda *_: batch)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with unwaited():
         for _ in range(4):
             train_step(state, lambda *_: batch)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert state.is_finite()
 
 
