@@ -4,7 +4,8 @@
     python benchmarks/gpu.py --device cpu --limit 60       # a rehearsal with tiny networks
 
     tests     the tests marked gpu
-    speed     the same steps in float32 (eager, NCHW), channels-last, bfloat16 and as CUDA graphs, in turn
+    speed     the same steps in float32 (eager, NCHW), channels-last, bfloat16, with kernels by cuDNN's benchmark
+              and as CUDA graphs, in turn
     data      steps from data on the disk and on the device
     sampling  images at 32 pixels
     auto      `gansmith train` with its defaults for three minutes on each data set that is given
@@ -19,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -137,6 +137,7 @@ def auto_part(name: str, data: Path | None, options: argparse.Namespace, compute
     where = [name, "--root", str(data)] if data and data.is_dir() else [str(data)]
     run = work / name
     words = [sys.executable, "-m", "gansmith", "train", *where, "--run", str(run), "--length", length]
+    words += ["--tracking", "none"] if compute.device.type == "cpu" else []  # a feature extractor takes minutes there
     return Part(
         name=("auto", name),
         least=seconds + LEARNING / 2,
@@ -223,7 +224,7 @@ def run_parts(parts: Sequence[Part], deadline: float, write: Callable[[Result], 
 def finish(command: Sequence[str], seconds: float) -> tuple[str, str]:
     """Run a process, and stop it after some seconds; return what it printed and how it ended.
 
-    It is stopped as by Ctrl-C, so that a training saves itself, and killed if that takes longer than ``GRACE``.
+    It is asked to end, upon which a training saves itself, and killed if that takes longer than ``GRACE``.
     """
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, text=True, cwd=HERE.parent)
@@ -232,7 +233,7 @@ def finish(command: Sequence[str], seconds: float) -> tuple[str, str]:
             code = process.wait(seconds)
         except subprocess.TimeoutExpired:
             stopped = True
-            process.send_signal(signal.SIGINT)
+            process.terminate()
             try:
                 process.wait(GRACE)
             except subprocess.TimeoutExpired:

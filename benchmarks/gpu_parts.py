@@ -123,11 +123,27 @@ def variants(config: Config, spec: ImageSpec, compute: Compute) -> dict[str, Cal
         "channels-last": lambda: make_cycle(config, spec, single, lambda *_: batch),
         "bfloat16": lambda: make_cycle(config, spec, mixed, lambda *_: batch),
     }
+    on_cuda = {
+        "bfloat16, kernels by cuDNN's benchmark": lambda: search_kernels(
+            make_cycle(config, spec, mixed, lambda *_: batch)
+        ),
+        "CUDA graph, bfloat16": lambda: graphed(config, spec, mixed, batch),
+    }
     if compute.device.type == "cuda":
-        made["CUDA graph, bfloat16"] = lambda: graphed(config, spec, mixed, batch)
-    else:
-        skip("CUDA graph, bfloat16", "left out: needs CUDA")
+        return made | on_cuda
+    for name in on_cuda:
+        skip(name, "left out: needs CUDA")
     return made
+
+
+def search_kernels(cycle: Cycle) -> Cycle:
+    """Let cuDNN measure its kernels once for each shape of this cycle's convolutions."""
+
+    def searched() -> None:
+        with torch.backends.cudnn.flags(benchmark=True, deterministic=False, allow_tf32=True):
+            cycle()
+
+    return searched
 
 
 def compiled(config: Config, spec: ImageSpec, compute: Compute) -> dict[str, Callable[[], Cycle]]:

@@ -42,6 +42,9 @@ def _found(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+SAVES = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(print('saved'))); time.sleep(600)"
+
+
 def module(name: str) -> ModuleType:
     return importlib.import_module(name)
 
@@ -103,20 +106,18 @@ def test_each_part_is_written_before_the_next_begins_and_ends_in_time(
     parts = [
         part("good", f"print(1); open({str(mark)!r}, 'w')"),
         part("wrong", "import sys; print('no such kernel', file=sys.stderr); sys.exit(3)"),
-        part("deaf", "import signal, time; signal.signal(2, signal.SIG_IGN); time.sleep(600)", most=1),
+        part("deaf", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)", most=1),
+        part("saves", SAVES, most=3),
         dataclasses.replace(part("long", "print(2)"), least=1000),
         part("after", "print(3)"),
     ]
     began = time.monotonic()
     gpu.run_parts(parts, began + 400, written.append)
-    assert [each["outcome"] for each in written[:3]] == [
-        "done",
-        "failed with code 3: no such kernel",
-        "stopped after 1 s",
-    ]
-    assert written[3]["outcome"].startswith("left out: needs 1000 s, 3")
-    assert mark.exists() and [each["values"]["before"] for each in (*written[:3], written[4])] == [0, 1, 2, 4]
-    assert (written[0]["values"]["printed"], written[4]["values"]["printed"]) == ("1", "3")
+    stopped = ["stopped after 1 s", "stopped after 3 s"]
+    assert [each["outcome"] for each in written[:4]] == ["done", "failed with code 3: no such kernel", *stopped]
+    assert written[4]["outcome"].startswith("left out: needs 1000 s, 3")
+    assert mark.exists() and [each["values"]["before"] for each in (*written[:4], written[5])] == [0, 1, 2, 3, 5]
+    assert [written[i]["values"]["printed"] for i in (0, 3, 5)] == ["1", "saved", "3"]
 
 
 def test_the_tests_that_failed_are_named(tmp_path: Path) -> None:
