@@ -217,7 +217,8 @@ def run_parts(parts: Sequence[Part], deadline: float, write: Callable[[Result], 
             numbers = {key: value for key, value in values.items() if key != "outcome"}
             ended = values.get("outcome", outcome)
             write({"part": kind, "name": each, "outcome": ended, "seconds": seconds, "values": numbers})
-        if not found:
+        measured = any("outcome" not in values for _, values in found)
+        if not found or (outcome != "done" and not measured):
             write({"part": kind, "name": name, "outcome": outcome, "seconds": seconds, "values": {}})
 
 

@@ -120,6 +120,23 @@ def test_each_part_is_written_before_the_next_begins_and_ends_in_time(
     assert [written[i]["values"]["printed"] for i in (0, 3, 5)] == ["1", "saved", "3"]
 
 
+def test_a_part_that_fails_before_it_has_measured_is_written_beside_what_it_left_out() -> None:
+    gpu, written = module("gpu"), list[dict[str, Any]]()
+    said = [("a: graph", {"outcome": "left out: needs CUDA"})]
+    part = gpu.Part(
+        name=("speed", "a"),
+        least=0,
+        most=60,
+        command=(sys.executable, "-c", "raise SystemExit(4)"),
+        read=lambda _: iter(said),
+    )
+    gpu.run_parts([part], time.monotonic() + 400, written.append)
+    assert [(each["name"], each["outcome"]) for each in written] == [
+        ("a: graph", "left out: needs CUDA"),
+        ("a", "failed with code 4: "),
+    ]
+
+
 def test_the_tests_that_failed_are_named(tmp_path: Path) -> None:
     report = tmp_path / "tests.xml"
     cases = '<testcase name="a"/><testcase name="b"><failure message="x"/></testcase>'
