@@ -23,14 +23,14 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from gansmith.component import member
 from gansmith.data import resolve
 from gansmith.data.batches import Indices, split
 from gansmith.data.store import Preparation, Store, prepare
-from gansmith.metrics.extractor import Extractor
+from gansmith.metrics.extractor import choose_settings
 from gansmith.metrics.features import FeatureNetwork, Selection, extract
 from gansmith.metrics.frechet import Moments, frechet_distance
 from gansmith.metrics.kernel import kernel_distance
+from gansmith.schedules import Duration
 from gansmith.types import PixelArray
 from record import merge_result, write_results
 
@@ -42,7 +42,7 @@ DATA = {
     "flowers": ("folder/flowers_128.zip", (64, 64)),
 }
 LABELLED = ("mnist", "gtsrb", "cifar10")
-EXTRACTORS = ("classifier", "self-supervised", "random-conv")
+EXTRACTORS = ("classifier", "self-supervised", "random-conv", "classifier-light", "self-supervised-light")
 IMAGES = 5000  # of either kind; a quarter of the data set where it is smaller than two such sets
 DRAWS = 8  # of what is left to chance: which classes, which images
 ANCHORS, NEIGHBOURS = 20, 5
@@ -145,7 +145,7 @@ def main() -> None:
     for name in options.only.split(","):
         store = prepared(name, Path(options.data_root))
         for extractor in options.extractors.split(","):
-            if name in LABELLED or extractor != "classifier":
+            if name in LABELLED or not extractor.startswith("classifier"):
                 measured = measure(name, store, extractor)
                 merged, facts = merge_result("corruptions", measured, place), {"seeds": f"0 to {DRAWS - 1}"}
                 write_results("corruptions", "Corrupted images", merged, page, facts)
@@ -183,8 +183,9 @@ def looked_at(name: str, store: Store, extractor: str) -> tuple[FeatureNetwork, 
     training, held_out = split(store, 1.05 * num / len(store))
     random = np.random.default_rng(0)
     chosen, reference = (np.sort(random.permutation(part)[:num]) for part in (held_out, training))
-    seen = store if extractor == "classifier" else unlabelled(store)
-    network = member(Extractor, extractor, "extractor")().network(seen, training)
+    seen = store if extractor.startswith("classifier") else unlabelled(store)
+    length = Duration(1, "min") if extractor.endswith("-light") else None
+    network = choose_settings(extractor.removesuffix("-light"), length).network(seen, training)
     labels = store.labels[chosen] if name in LABELLED and store.labels is not None else None
     pool = Pool(Selection(store.images, chosen)[np.arange(num)], labels)
     real, _ = extract(network, Selection(store.images, reference).batches())

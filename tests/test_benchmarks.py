@@ -42,6 +42,7 @@ SCRIPTS = (
     "mirror_asymmetry",
     "integrity",
     "extractor_seeds",
+    "first_runs",
     "evaluation_cost",
     "gpu",
     "gpu_parts",

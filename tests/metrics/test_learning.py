@@ -8,18 +8,28 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from gansmith.data.batches import split
 from gansmith.data.store import Store
 from gansmith.errors import DataError
 from gansmith.metrics.backbone import Backbone
 from gansmith.metrics.classifier import Classifier
-from gansmith.metrics.learning import split_validation, train_once
-from gansmith.types import ImageSpec
+from gansmith.metrics.extractor import LIGHT, default_extractor
+from gansmith.metrics.learning import Pace, fit, split_validation, train_once
+from gansmith.metrics.self_supervised import SelfSupervised
+from gansmith.schedules import Duration
+from gansmith.training import stages
+from gansmith.training.presets import configure
+from gansmith.types import Batch, ImageSpec
 
+MOST_OPERATIONS = 2.4e12  # of training: some 20 s on two cores that make 110 GFLOP/s together
 SMALL = Classifier(width=8, num_features=6, kimg=0.2)
 
 
@@ -167,3 +177,74 @@ def test_of_several_at_a_time_one_learns_and_the_others_wait(cache: Path) -> Non
     with ThreadPoolExecutor(4) as pool:
         digests = {future.result() for future in [pool.submit(made) for _ in range(4)]}
     assert len(taught) == len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    "extractor, views", [(Classifier(**LIGHT["classifier"]), 1), (SelfSupervised(**LIGHT["self-supervised"]), 2)]
+)
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 128, 128)])
+def test_training_costs_some_seconds_at_most(
+    extractor: Classifier | SelfSupervised, views: int, shape: tuple[int, int, int]
+) -> None:
+    spec = ImageSpec(height=shape[1], width=shape[2], channels=shape[0])
+    backbone = Backbone(spec, width=extractor.width, num_features=extractor.num_features, light=True)
+    with FlopCounterMode(display=False) as counter:
+        backbone(torch.zeros(2, *shape))
+    forward = counter.get_total_flops() / 2
+    assert MOST_OPERATIONS / 3 < 3 * forward * views * 1000 * extractor.kimg < MOST_OPERATIONS
+
+
+@pytest.mark.parametrize("extractor", [Classifier, SelfSupervised])
+def test_trained_networks_are_light(extractor: type[Classifier | SelfSupervised]) -> None:
+    layers = (
+        extractor(width=8, num_features=6, kimg=0.1, light=True)
+        .network(store_of(np.arange(60) % 3), np.arange(50))
+        .backbone.layers
+    )
+    light, whole = (
+        Backbone(ImageSpec(height=8, width=8, channels=1), width=8, num_features=6, light=light).layers
+        for light in (True, False)
+    )
+    assert len(layers) == len(light) == len(whole) - 3
+
+
+def test_the_pace_sets_batches_and_learning_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    sizes: list[int] = []
+    weight = torch.nn.Linear(1, 1)
+
+    class Recorded(torch.optim.AdamW):
+        def step(self) -> None:  # type: ignore[override]
+            rates.append(self.param_groups[0]["lr"])
+
+    monkeypatch.setattr(torch.optim, "AdamW", Recorded)
+
+    def loss(batch: Batch) -> torch.Tensor:
+        sizes.append(len(batch.images))
+        return weight(torch.ones(1, 1)).sum()
+
+    fit(weight, loss, store_of(np.arange(60) % 3), np.arange(50), Pace(kimg=0.2, batch_size=8, lr=0.5))
+    assert sizes == [8] * 25
+    assert max(rates) == pytest.approx(0.5, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("length", "light"), [("2 min", True), ("599 s", True), ("10 min", False), ("2 h", False), ("5 epochs", False)]
+)
+def test_trainings_of_less_than_ten_minutes_get_a_light_extractor(length: str, light: bool) -> None:
+    labelled = store_of(np.arange(60) % 3)
+    for store in (labelled, dataclasses.replace(labelled, labels=None)):
+        chosen = default_extractor(store, Duration.from_text(length))
+        assert isinstance(chosen, Classifier | SelfSupervised) and chosen.light == light
+        assert (chosen == default_extractor(store)) == (not light)
+
+
+def test_the_length_of_a_training_decides_what_tracks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[object] = []
+    monkeypatch.setattr(stages, "open_tracker", lambda tracking, *rest: used.append(tracking.extractor))
+    prepared: Any = SimpleNamespace(store=store_of(np.arange(60) % 3), training=np.arange(50))
+    unused: Any = None
+    for overrides in ({"length": "1 min"}, {"length": "20 min"}, {"length": "1 min", "tracking.extractor": SMALL}):
+        config = configure("digits", overrides=overrides)
+        stages._open_tracker(unused, prepared, config, unused)
+    assert used == [Classifier(**LIGHT["classifier"]), Classifier(), SMALL]

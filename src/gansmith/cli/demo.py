@@ -60,12 +60,15 @@ def _make(options: DemoOptions, overrides: dict[str, Any]) -> dict[str, str]:
     from gansmith import api
     from gansmith.evaluation.table import show_measurements
     from gansmith.metrics import list_metrics
+    from gansmith.metrics.extractor import choose_settings
     from gansmith.sampling import walks
+    from gansmith.schedules import Duration
 
     run = api.train("signs", length=options.length, run=options.run or _free_folder(), size=32, overrides=overrides)
     samples = run.generator().sample(172, seed=1).save(run.path / "samples.png")
     walk = walks.save_walk(run.interpolate(1, 2, steps=24, label="stop"), run.path / "walk.gif")
-    show_measurements([run.evaluate(num=NUM_EVALUATED)], list_metrics(), Console())
+    tracked_by = choose_settings("classifier", Duration.from_text(options.length))  # no other has to be trained
+    show_measurements([run.evaluate(num=NUM_EVALUATED, extractor=tracked_by)], list_metrics(), Console())
     paths = {
         "run": run.path,
         "report": run.report(),

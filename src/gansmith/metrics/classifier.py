@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -22,11 +23,12 @@ from gansmith.images.pixels import to_float
 from gansmith.metrics.backbone import Backbone, BackboneNetwork
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import Selection, extract
-from gansmith.metrics.learning import LEARNING_SEED, Progress, fit, split_validation, train_once
+from gansmith.metrics.learning import LEARNING_SEED, Pace, Progress, fit, split_validation, train_once
 from gansmith.types import Batch, Pixels, send
 
 __all__ = ["Classifier"]
 
+LIGHT_BATCH_SIZE, LIGHT_LR = 32, 8e-3
 SHIFT = 1 / 16  # of a side; images are never mirrored, which would change the class of digits and signs
 
 
@@ -40,18 +42,25 @@ class Classifier(Extractor):
         width: channels of the second layer; see ``Backbone``.
         num_features: d; metrics that estimate a covariance per class need a small d.
         kimg: length of training, in thousands of images with repetitions; at most 30 passes over the data.
+        light: a network with a layer less, trained with smaller batches and a larger learning rate.
     """
 
     width: Annotated[int, Between(1, 1024)] = 48
     num_features: Annotated[int, Between(1, 4096)] = 64
     kimg: Positive = 80.0
+    light: bool = False
 
     def network(self, store: Store, training: Indices, progress: Progress | None = None) -> BackboneNetwork:
         """See ``Extractor.network``."""
         if store.labels is None or len(np.unique(store.labels[training])) < 2:
             raise MetricError(f"classifier: {store.title} has fewer than two classes; use --extractor self-supervised")
         num_classes = len(store.class_names)
-        backbone = Backbone(store.spec, width=self.width, num_features=self.num_features, num_classes=num_classes)
+        backbone = Backbone(
+            store.spec, width=self.width, num_features=self.num_features, num_classes=num_classes, light=self.light
+        )
+        pace = Pace(kimg=self.kimg)
+        if self.light:
+            pace = dataclasses.replace(pace, batch_size=LIGHT_BATCH_SIZE, lr=LIGHT_LR)
 
         learnt, validation = split_validation(store, training)
 
@@ -63,7 +72,7 @@ class Classifier(Extractor):
                 _, logits = backbone(to_float(send(_shift(batch.images, draw), device)))
                 return F.cross_entropy(logits, send(batch.labels, device))
 
-            fit(backbone.to(device), loss, store, learnt, self.kimg, progress)
+            fit(backbone.to(device), loss, store, learnt, pace, progress)
             return _describe_accuracy(
                 BackboneNetwork("classifier", backbone, store.spec, device, ""), store, validation
             )

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -31,18 +32,32 @@ from gansmith.metrics.extractor import Extractor
 from gansmith.plain_json import seal, unseal
 from gansmith.types import Batch
 
-__all__ = ["LEARNING_SEED", "Progress", "fit", "split_validation", "train_once"]
+__all__ = ["LEARNING_SEED", "Pace", "Progress", "fit", "split_validation", "train_once"]
 
 Progress: TypeAlias = Callable[[int, int], object]
 
 RECIPE = 1  # raise it when training or the backbone changes: cached extractors are then trained anew
 LEARNING_SEED = 0
 WEIGHTS = "weights.safetensors"
-BATCH_SIZE = 64
 MOST_EPOCHS = 30  # of a data set that is too small for the requested kimg
-RATE, WARM_UP, WEIGHT_DECAY = 4e-3, 0.25, 0.05
+WARM_UP, WEIGHT_DECAY = 0.25, 0.05
 HELD_OUT = 0.1
 SPLIT_SEED = 1  # differs from that of training and held-out images, so that the splits choose other groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How long and how fast a network is trained.
+
+    Args:
+        kimg: length of training, in thousands of images with repetitions; at most 30 passes over the data.
+        batch_size: images per step.
+        lr: the highest learning rate.
+    """
+
+    kimg: float
+    batch_size: int = 64
+    lr: float = 4e-3
 
 
 def train_once(
@@ -144,7 +159,7 @@ def fit(
     loss: Callable[[Batch], Tensor],
     store: Store,
     chosen: Indices,
-    kimg: float,
+    pace: Pace,
     progress: Progress | None = None,
 ) -> None:
     """Minimise a loss with AdamW (Loshchilov and Hutter 2019) and a one-cycle learning rate (Smith and Topin 2018).
@@ -154,21 +169,21 @@ def fit(
         loss: of a batch, which is on the CPU.
         store: the images.
         chosen: indices of the images to train on, at least one.
-        kimg: length of training, in thousands of images with repetitions; at most 30 passes over the data.
+        pace: length, batch size and learning rate.
         progress: called with the number of images so far and in all.
     """
     compute = choose_compute("auto", "auto")
-    batches = Batches(store=store, batch_size=BATCH_SIZE, seed=LEARNING_SEED, subset=chosen)
-    steps = math.ceil(min(1000 * kimg, MOST_EPOCHS * len(chosen)) / BATCH_SIZE)
+    batches = Batches(store=store, batch_size=pace.batch_size, seed=LEARNING_SEED, subset=chosen)
+    steps = math.ceil(min(1000 * pace.kimg, MOST_EPOCHS * len(chosen)) / pace.batch_size)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=steps + 1, pct_start=WARM_UP)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=pace.lr, total_steps=steps + 1, pct_start=WARM_UP)
     network.train()
     for step in range(steps):
         with torch.enable_grad(), compute.autocast():
-            value = loss(batches.batch(step * BATCH_SIZE))
+            value = loss(batches.batch(step * pace.batch_size))
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         cycle.step()
         if progress:
-            progress((step + 1) * BATCH_SIZE, steps * BATCH_SIZE)
+            progress((step + 1) * pace.batch_size, steps * pace.batch_size)

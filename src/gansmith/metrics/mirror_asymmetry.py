@@ -18,7 +18,7 @@ from gansmith.images.pixels import to_float
 from gansmith.metrics.backbone import Backbone
 from gansmith.metrics.features import Selection
 from gansmith.metrics.intervals import wilson
-from gansmith.metrics.learning import LEARNING_SEED, Progress, fit, split_validation
+from gansmith.metrics.learning import LEARNING_SEED, Pace, Progress, fit, split_validation
 from gansmith.metrics.metric import Estimate
 from gansmith.types import Batch, Images, ImageSpec, Pixels, send
 
@@ -65,7 +65,7 @@ def measure_mirror_asymmetry(store: Store, training: Indices, progress: Progress
     def loss(batch: Batch) -> Tensor:
         return F.softplus(-score_difference(batch.images)).mean()
 
-    fit(backbone, loss, store, learnt, KIMG, progress)
+    fit(backbone, loss, store, learnt, Pace(kimg=KIMG), progress)
     backbone.eval()
     some = validation[np.linspace(0, len(validation) - 1, min(MOST_VALIDATION, len(validation))).astype(np.int64)]
     batches = Selection(store.images, some).batches()

@@ -22,7 +22,7 @@ from gansmith.images.pixels import to_float
 from gansmith.metrics.backbone import Backbone, BackboneNetwork, seed_weights
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import Selection
-from gansmith.metrics.learning import LEARNING_SEED, Progress, fit, split_validation, train_once
+from gansmith.metrics.learning import LEARNING_SEED, Pace, Progress, fit, split_validation, train_once
 from gansmith.types import Batch, Images, Pixels, send
 
 __all__ = ["SelfSupervised"]
@@ -45,17 +45,19 @@ class SelfSupervised(Extractor):
         width: channels of the second layer; see ``Backbone``.
         num_features: d.
         kimg: length of training, in thousands of images with repetitions; at most 30 passes over the data.
+        light: a network with a layer less.
     """
 
     width: Annotated[int, Between(1, 1024)] = 48
     num_features: Annotated[int, Between(1, 4096)] = 64
     kimg: Positive = 40.0
+    light: bool = False
 
     def network(self, store: Store, training: Indices, progress: Progress | None = None) -> BackboneNetwork:
         """See ``Extractor.network``."""
         if len(training) < 2:
             raise MetricError(f"self-supervised: {store.title} has fewer than two images; add images")
-        backbone = Backbone(store.spec, width=self.width, num_features=self.num_features)
+        backbone = Backbone(store.spec, width=self.width, num_features=self.num_features, light=self.light)
 
         def train(device: torch.device) -> str:
             learnt, validation = split_validation(store, training)
@@ -65,7 +67,7 @@ class SelfSupervised(Extractor):
             def loss(batch: Batch) -> Tensor:
                 return _contrast(*network(*_two_views(batch.images, draw, device)))
 
-            fit(network, loss, store, learnt, self.kimg, progress)
+            fit(network, loss, store, learnt, Pace(kimg=self.kimg), progress)
             return _describe_accuracy(network.eval(), store, validation[:MOST_VALIDATION], draw, device)
 
         return train_once(self, store, training, backbone, train)

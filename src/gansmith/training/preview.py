@@ -142,7 +142,7 @@ def _estimate_extractor(prepared: Prepared, chosen: Chosen) -> tuple[float, list
     tracking, calls = chosen.config.tracking, list[tuple[float, int]]()
     if tracking is None:
         return 0.0, []
-    extractor, estimate = tracking.extractor or default_extractor(prepared.store), list[float]()
+    extractor, estimate = tracking.extractor or default_extractor(prepared.store, chosen.config.length), list[float]()
 
     def watch(done: int, total: int) -> None:
         show(done, total)

@@ -19,6 +19,7 @@ from gansmith.data.resident import BatchAt, place_batches
 from gansmith.data.store import Store, prepare
 from gansmith.devices import Compute, free_bytes
 from gansmith.errors import ConfigError, MetricError
+from gansmith.metrics.extractor import default_extractor
 from gansmith.metrics.metric import Estimate
 from gansmith.metrics.mirror_asymmetry import choose_operations, measure_mirror_asymmetry
 from gansmith.runs import RunFolder
@@ -231,6 +232,8 @@ def _open_tracker(
         return None, []
     try:
         with learning_progress(open_console()) as progress:
-            return open_tracker(config.tracking, prepared.store, prepared.training, folder, sampler, progress), []
+            extractor = config.tracking.extractor or default_extractor(prepared.store, config.length)
+            tracking = dataclasses.replace(config.tracking, extractor=extractor)
+            return open_tracker(tracking, prepared.store, prepared.training, folder, sampler, progress), []
     except MetricError as error:
         return None, [f"quality tracking off, the last generator is kept: {error}"]
