@@ -26,6 +26,7 @@ from gansmith.data.resident import place_batches
 from gansmith.data.store import Store
 from gansmith.devices import Compute, choose_compute
 from gansmith.models import matmul
+from gansmith.models.algorithms import AlgorithmTable
 from gansmith.models.layers import Dropout
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.training.config import Config
@@ -127,7 +128,8 @@ def serve_training(training: Training, without: str | None, compute: Compute) ->
 def prepared(config: Config, spec: ImageSpec, compute: Compute) -> tuple[Callable[[], None], int, TrainState]:
     """As many steps as there are between lazy penalties, on how many images they train, and what they change."""
     compute = choose_compute(str(compute.device), config.precision)
-    state = TrainState.create(config, spec, compute, epoch_size=IMAGES)
+    algorithms = AlgorithmTable() if compute.device.type == "cpu" else None
+    state = TrainState.create(config, spec, compute, epoch_size=IMAGES, algorithms=algorithms)
     batch_at = place_batches(compute.device, Batches(store=noise(spec), batch_size=config.batch_size))
     steps = math.lcm(*(penalty.every for penalty in config.penalties))
 
@@ -188,9 +190,9 @@ def learning_judge(state: TrainState) -> None:
     discriminator.requires_grad_ = lambda requires_grad=True: discriminator  # type: ignore[method-assign]
 
 
-def convolutions_alone(_: object = None) -> None:
-    """Use no matrix products for convolutions in this process."""
-    matmul.pays = lambda *_, **__: False
+def rule_of_algorithms(state: TrainState) -> None:
+    """Choose the algorithms of convolutions by the fixed rule."""
+    state.algorithms = None
 
 
 def slow_dropout(state: TrainState) -> None:
@@ -211,7 +213,7 @@ WITHOUT: dict[str, tuple[Change | None, Mend | None]] = {
     "frozen-discriminator": (None, learning_judge),
     "fast-dropout": (None, slow_dropout),
     "lazy-penalties": (eager_penalties, None),
-    "products": (None, convolutions_alone),
+    "measured-algorithms": (None, rule_of_algorithms),
 }
 
 # --- sampling and convolutions -----------------------------------------------------------------------------
@@ -235,8 +237,10 @@ def convolutions(training: Training, compute: Compute) -> Callable[[float], dict
     """How fast this machine does usual convolutions, and all of those in a training, by themselves, in FLOP/s."""
     dtype = torch.bfloat16 if compute.precision == "bfloat16" else torch.float32
     usual = {name: convolution(*shape, compute.device, dtype) for name, shape in CONVOLUTIONS.items()}
-    convolutions_alone()
-    own = convolutions_in(prepared(training.config, training.spec, compute)[0])
+    matmul.pays = lambda *_, **__: False
+    cycle, _, state = prepared(training.config, training.spec, compute)
+    rule_of_algorithms(state)
+    own = convolutions_in(cycle)
 
     def measure(seconds: float) -> dict[str, Any]:
         each = seconds / (len(usual) + len(own))

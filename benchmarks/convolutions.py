@@ -1,9 +1,10 @@
-"""Compare matrix products with oneDNN's convolutions: the basis of ``gansmith.models.matmul.pays``.
+"""Compare the algorithms of a convolution and of its two gradients: what ``gansmith.models.algorithms`` chooses among.
 
     python benchmarks/convolutions.py [--rounds 15] [--threads 2]
 
-Each pass of each layer is computed both ways in turn, in bfloat16: the convolution, the gradient of its input (also the
-forward pass of a transposed convolution), and the gradient of its weight. Medians over the rounds. Writes
+Each pass of each layer is computed by each algorithm in turn, in the precision that training uses on this machine: the
+convolution, the gradient of its input (also the forward pass of a transposed convolution), and the gradient of its
+weight. Medians over the rounds, beside what a training would choose by its own short measurement. Writes
 benchmarks/results/DATE-convolutions-PROCESSOR.json and .md.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import functools
 import json
 import os
 import re
@@ -22,12 +24,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from flops import convolution_flops
 from gansmith.devices import choose_compute, describe_environment, keep_freed_memory
-from gansmith.models import matmul
-from gansmith.models.matmul import Geometry
+from gansmith.models import algorithms
+from gansmith.models.algorithms import AlgorithmTable
+from gansmith.models.geometry import Geometry
 from record import find_commit
 
 __all__ = ["LAYERS", "main", "measured", "table"]
@@ -41,6 +43,7 @@ LAYERS = {
     "dcgan-64, 8 px": (128, 256, 512, 8, 4, 2, 1),
     "dcgan-mnist, 14 px": (256, 64, 128, 14, 5, 2, 2),
     "dcgan-mnist, 7 px, stride 1": (256, 128, 256, 7, 5, 1, 2),
+    "auto, width 16, 32 px": (32, 3, 16, 32, 4, 2, 1),
     "auto, 16 px": (32, 48, 96, 16, 4, 2, 1),
     "auto, 8 px": (32, 96, 192, 8, 4, 2, 1),
     "3x3, 16 px": (64, 128, 128, 16, 3, 1, 1),
@@ -76,47 +79,41 @@ def main() -> None:
 def measured(
     images: int, larger: int, smaller: int, pixels: int, kernel: int, stride: int, padding: int, *, rounds: int
 ) -> dict[str, Any]:
-    """Return the milliseconds of each pass as a convolution and as a product, and which of the two gansmith uses."""
+    """Return the milliseconds of each pass by each algorithm, and which one a training chooses."""
     geometry = Geometry(stride, padding, groups=1)
     size = geometry.size((pixels, pixels), (kernel, kernel))
     x, weight, gradient = maps(images, larger, pixels), maps(smaller, larger, kernel), maps(images, smaller, size[0])
-    ways: dict[str, tuple[Work, Work, bool]] = {
-        "forward": (
-            lambda: F.conv2d(x, weight, None, stride, padding),
-            lambda: matmul.convolve_patches(x, weight, None, geometry),
-            False,
+    operations: dict[str, tuple[Any, Any, tuple[Any, ...]]] = {
+        "forward": (algorithms.compute_convolution, algorithms.CONVOLUTIONS, (x, weight, None)),
+        "input-gradient": (
+            algorithms.compute_input_gradient,
+            algorithms.INPUT_GRADIENTS,
+            (gradient, weight, (pixels, pixels)),
         ),
-        "gradient of the input": (
-            lambda: backward(0, gradient, x, weight, geometry),
-            lambda: matmul.input_gradient(gradient, weight, (pixels, pixels), geometry),
-            False,
-        ),
-        "gradient of the weight": (
-            lambda: backward(1, gradient, x, weight, geometry),
-            lambda: matmul.weight_gradient(gradient, x, (kernel, kernel), geometry),
-            True,
+        "weight-gradient": (
+            algorithms.compute_weight_gradient,
+            algorithms.WEIGHT_GRADIENTS,
+            (gradient, x, tuple(weight.shape)),
         ),
     }
+    table = AlgorithmTable()
+    with table.used():
+        for compute, _, arguments in operations.values():
+            compute(*arguments, geometry)
     passes: dict[str, Any] = {}
-    for name, (convolution, product, for_weight) in ways.items():
-        times = in_turn({"convolution": convolution, "product": product}, rounds)
-        taken = matmul.pays(weight, size, 1, for_weight=for_weight)
-        passes[name] = {**times, "taken": "product" if taken else "convolution"}
+    for problem, taken in table.chosen.items():
+        _, ways, arguments = operations[problem.operation]
+        work = {name: functools.partial(ways[name], *arguments, geometry) for name in problem.algorithms}
+        passes[problem.operation] = {**in_turn(work, rounds), "taken": taken}
     gflop = convolution_flops(x.shape, weight.shape, gradient.shape) / 1e9
-    return {"shape": f"{larger} to {smaller}, {pixels} to {size[0]} px", "gflop": round(gflop, 2), "passes": passes}
+    return {"shape": f"{larger} to {smaller}, {pixels} to {size[0]} px", "gflop": round(gflop, 3), "passes": passes}
 
 
 def maps(*shape: int) -> Tensor:
-    """Return noise, [n c h w] or a square weight, channels last."""
-    return torch.randn(*shape, shape[-1]).bfloat16().to(memory_format=torch.channels_last)
-
-
-def backward(of: int, gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> object:
-    """Call PyTorch's gradient of the input, 0, or of the weight, 1."""
-    stride, padding, _ = geometry
-    return torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1, [of == i for i in range(3)]
-    )
+    """Return noise in training's precision, [n c h w] or a square weight, channels last."""
+    bfloat16 = choose_compute("cpu", "auto").precision == "bfloat16"
+    drawn = torch.randn(*shape, shape[-1], dtype=torch.bfloat16 if bfloat16 else torch.float32)
+    return drawn.to(memory_format=torch.channels_last)
 
 
 def in_turn(ways: Mapping[str, Work], rounds: int) -> dict[str, float]:
@@ -131,16 +128,18 @@ def in_turn(ways: Mapping[str, Work], rounds: int) -> dict[str, float]:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Return a Markdown table: convolution / product in ms per layer; the one that gansmith uses is bold."""
+    """Return a Markdown table: milliseconds by each algorithm, what is chosen in bold, and what the choice gains."""
     passes = list(results[0]["passes"])
-    columns = ["layer", "channels and pixels", "GFLOP", *(f"{name}: convolution, product [ms]" for name in passes)]
+    columns = ["layer", "channels and pixels", "GFLOP", *(f"{name} [ms]" for name in passes)]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for each in results:
-        cells = [each["layer"], each["shape"], f"{each['gflop']:.2f}"]
+        cells = [each["layer"], each["shape"], f"{each['gflop']:.3g}"]
         for found in each["passes"].values():
-            shown = {name: f"{found[name]:.3g}" for name in ("convolution", "product")}
-            shown[found["taken"]] = f"**{shown[found['taken']]}**"
-            cells.append(", ".join(shown.values()))
+            taken, times = found["taken"], {name: time for name, time in found.items() if name != "taken"}
+            shown = [
+                f"**{name} {time:.3g}**" if name == taken else f"{name} {time:.3g}" for name, time in times.items()
+            ]
+            cells.append(f"{', '.join(shown)}: {times['direct'] / times[taken]:.2f} times")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -13,7 +13,7 @@ Each ratio is between measurements of the same round. The parts:
 
 "Limit" is the speed of the fastest of some usual convolutions. "Own" is the speed of all convolutions in a step of this
 part, each by itself in PyTorch, forward and backward, in the training's precision. "Of it" counts only operations that
-a step needs (flops.py). It can exceed 1, because some convolutions are computed as matrix products (convolutions.py).
+a step needs (flops.py). It can exceed 1, because some convolutions are computed in other ways (convolutions.py).
 "By CPU time" compares images per second of CPU time: if it differs much from the other ratio, the machine did other
 work. --without measures each part again with one optimisation switched off. Writes
 benchmarks/results/DATE-speed.json and .md; results of other parts in these files stay.

@@ -31,7 +31,7 @@ TRAINING = (
     ("data_facts", "listeners", "callbacks", "wandb_key", "loggers", "logs", "tracking", "sample_sheets"),
     ("guard.settings", "recipe", "config", "presets", "keywords"),
     ("statistics", "feedback", "memory", "state", "steps", "adversarial"),
-    ("checkpoint_files", "checkpoint", "snapshots", "tracker"),
+    ("algorithm_choices", "checkpoint_files", "checkpoint", "snapshots", "tracker"),
     (
         "guard.journal",
         "guard.detectors",

@@ -31,8 +31,8 @@ __all__ = [
     "return_freed_memory",
 ]
 
-# Constants of glibc's mallopt: when freed memory is returned to the system, and which blocks are returned at once.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+# Constants of glibc's mallopt: when freed memory is returned to the system, and how many blocks are returned at once.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 _ROOT = Path("/")
 # Of a control group: its limit, what is used, and the entry of memory.stat for pages that can be dropped.
@@ -172,7 +172,7 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # another C library
         return
-    mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the largest value allowed
+    mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 

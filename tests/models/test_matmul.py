@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gansmith.models import convolution, matmul
+from gansmith.models import algorithms, convolution, matmul
 from gansmith.models.dcgan import DCGAN
+from gansmith.models.geometry import Geometry
 from gansmith.types import ImageSpec
 
 GEOMETRIES = [  # kernel, stride, padding, height and width of the larger map
@@ -41,7 +42,7 @@ def test_they_are_torch_s_convolution_and_its_gradients(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(matmul, "_images_at_once", lambda *_: images_at_once)
-    geometry = matmul.Geometry(stride, padding, groups=1)
+    geometry = Geometry(stride, padding, groups=1)
     x, weight, bias = numbers(5, 3, *size), numbers(6, 3, *kernel, seed=1), numbers(6, seed=2)
     expected = F.conv2d(x, weight, bias, stride, padding)
     gradient = numbers(*expected.shape, seed=3)
@@ -51,19 +52,19 @@ def test_they_are_torch_s_convolution_and_its_gradients(
     made = matmul.convolve_patches(x, weight, bias, geometry)
     torch.testing.assert_close(made, expected)
     torch.testing.assert_close(matmul.convolve_patches(x, weight, None, geometry) + bias[:, None, None], expected)
-    back = matmul.input_gradient(gradient, weight, size, geometry)
+    back = matmul.patch_input_gradient(gradient, weight, size, geometry)
     torch.testing.assert_close(back, of_x)
-    torch.testing.assert_close(matmul.weight_gradient(gradient, x, kernel, geometry), of_weight)
+    torch.testing.assert_close(matmul.patch_weight_gradient(gradient, x, weight.shape, geometry), of_weight)
     assert all(maps.is_contiguous(memory_format=torch.channels_last) for maps in (made, back))
 
 
 def test_any_layout_will_do() -> None:
-    geometry = matmul.Geometry(stride=2, padding=1, groups=1)
+    geometry = Geometry(stride=2, padding=1, groups=1)
     x, weight = numbers(2, 3, 6, 6).contiguous(), numbers(4, 3, 4, 4).contiguous()
     torch.testing.assert_close(matmul.convolve_patches(x, weight, None, geometry), F.conv2d(x, weight, None, 2, 1))
     gradient = numbers(2, 4, 3, 3).contiguous()
     expected = F.conv_transpose2d(gradient, weight, None, 2, 1)
-    torch.testing.assert_close(matmul.input_gradient(gradient, weight, (6, 6), geometry), expected)
+    torch.testing.assert_close(matmul.patch_input_gradient(gradient, weight, (6, 6), geometry), expected)
 
 
 def test_the_weight_s_gradient_is_added_up_in_single_precision() -> None:
@@ -71,18 +72,17 @@ def test_the_weight_s_gradient_is_added_up_in_single_precision() -> None:
     images = 8 * matmul.PATCH_BYTES // (4 * 2 * 64)
     x = torch.ones(images, 64, 2, 2, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
     gradient = torch.ones(images, 1, 2, 2, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
-    found = matmul.weight_gradient(gradient, x, (1, 1), matmul.Geometry(1, 0, 1))
+    found = matmul.patch_weight_gradient(gradient, x, (1, 64, 1, 1), Geometry(1, 0, 1))
     torch.testing.assert_close(found, torch.full((1, 64, 1, 1), 4.0 * images, dtype=torch.bfloat16))
 
 
 def test_they_pay_where_weights_outweigh_the_map() -> None:
-    large, small = (torch.empty(512, channels, 4, 4, dtype=torch.bfloat16) for channels in (256, 16))
-    assert matmul.pays(large, (4, 4), groups=1) and matmul.pays(large, (4, 4), groups=1, for_weight=True)
-    assert not matmul.pays(small, (4, 4), groups=1) and matmul.pays(small, (4, 4), groups=1, for_weight=True)
-    assert not matmul.pays(large, (32, 32), groups=1, for_weight=True)
-    assert not matmul.pays(large, (4, 4), groups=2, for_weight=True)
-    assert not matmul.pays(large.float(), (4, 4), groups=1, for_weight=True)
-    assert not matmul.pays(large.to("meta"), (4, 4), groups=1, for_weight=True)
+    large, small, half = (512, 256, 4, 4), (512, 16, 4, 4), torch.bfloat16
+    assert matmul.pays(large, (4, 4), 1, half) and matmul.pays(large, (4, 4), 1, half, for_weight=True)
+    assert not matmul.pays(small, (4, 4), 1, half) and matmul.pays(small, (4, 4), 1, half, for_weight=True)
+    assert not matmul.pays(large, (32, 32), 1, half, for_weight=True)
+    assert not matmul.pays(large, (4, 4), 2, half, for_weight=True)
+    assert not matmul.pays(large, (4, 4), 1, torch.float32, for_weight=True)
 
 
 class _Log(TorchDispatchMode):
@@ -119,7 +119,7 @@ def test_both_networks_of_dcgan_take_them(upsampling: Any, monkeypatch: pytest.M
         with_them, ours = _steps(network, *inputs)
         network.zero_grad()
         with monkeypatch.context() as without:
-            without.setattr(matmul, "pays", lambda *_, **__: False)
+            without.setattr(algorithms, "_follow_rule", lambda *_: "direct")
             plain, theirs = _steps(network, *inputs)
         backward = torch.ops.aten.convolution_backward
         assert with_them[backward] == plain[backward] - 1

@@ -5,7 +5,7 @@ kernels. A convolution is linear in its input and in its weight, so its derivati
 operations: the convolution, the gradient of its input, or the gradient of its weight. Here, each of the three is
 differentiated into the other two. A transposed convolution is the gradient of the input.
 
-Each operation uses ``matmul`` where that is faster, and otherwise PyTorch.
+``algorithms`` chooses how each operation is computed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from gansmith.devices import autocast_dtype
-from gansmith.models import matmul
-from gansmith.models.matmul import Geometry
+from gansmith.models.algorithms import compute_convolution, compute_input_gradient, compute_weight_gradient
+from gansmith.models.geometry import Geometry
 
 __all__ = [
     "Conv2d",
@@ -43,7 +43,7 @@ class _Convolution(Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, share: Tensor, geometry: Geometry) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.geometry = geometry
-        return _convolved(x, weight, bias, geometry)
+        return compute_convolution(x, weight, bias, geometry)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
@@ -114,7 +114,7 @@ _weight_gradient_node: Callable[..., Tensor] = _WeightGradient.apply
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     if not torch.is_grad_enabled():
-        return _convolved(x, weight, bias, geometry)
+        return compute_convolution(x, weight, bias, geometry)
     shape = (len(x), len(weight), *geometry.size(x.shape[2:], weight.shape[2:]))
     share = _weight_share_node((x,), weight, bias, shape, geometry)
     return _convolution_node(x, weight, bias, share, geometry)
@@ -123,36 +123,13 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
 def _input_gradient(gradient: Tensor, weight: Tensor, size: Sequence[int], geometry: Geometry) -> Tensor:
     if torch.is_grad_enabled():
         return _input_gradient_node(gradient, weight, size, geometry)
-    if matmul.pays(weight, gradient.shape[2:], geometry.groups):
-        return matmul.input_gradient(gradient, weight, size, geometry)
-    # Only the shape and the memory layout of x matter.
-    shape = (len(gradient), weight.shape[1] * geometry.groups, *size)
-    x = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last)
-    return _backward(0, gradient, x, weight, geometry)
+    return compute_input_gradient(gradient, weight, size, geometry)
 
 
 def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     if torch.is_grad_enabled():
         return _weight_gradient_node(gradient, x, weight, geometry)
-    if matmul.pays(weight, gradient.shape[2:], geometry.groups, for_weight=True):
-        return matmul.weight_gradient(gradient, x, weight.shape[2:], geometry)
-    return _backward(1, gradient, x, weight, geometry)
-
-
-def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    if matmul.pays(weight, geometry.size(x.shape[2:], weight.shape[2:]), geometry.groups):
-        return matmul.convolve_patches(x, weight, bias, geometry)
-    return F.conv2d(x, weight, bias, geometry.stride, geometry.padding, 1, geometry.groups)
-
-
-def _backward(of: int, gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-    (stride, padding, groups), wanted = geometry, [of == i for i in range(3)]
-    transposed, output_padding = False, [0, 0]
-    found = torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], transposed, output_padding, groups, wanted
-    )
-    only: Tensor = found[of]
-    return only
+    return compute_weight_gradient(gradient, x, weight.shape, geometry)
 
 
 def convolve(

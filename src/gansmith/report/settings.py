@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -104,9 +105,19 @@ def split_environment(plain: Mapping[str, Any]) -> tuple[tuple[tuple[str, str], 
     """Return the machine and the versions, and the downgrades, a sentence each."""
     notes = plain.get("notes", [])
     rows = tuple(
-        (key.replace("_", " "), _spelled(value)) for key, value in plain.items() if key not in ("notes", "command")
+        (key.replace("_", " "), _spelled(_count(value) if key == "convolutions" else value))
+        for key, value in plain.items()
+        if key not in ("notes", "command")
     )
     return rows, tuple(map(_spelled, notes)) if isinstance(notes, list) else (_spelled(notes),)
+
+
+def _count(chosen: Any) -> Any:
+    """Return how many convolutions each algorithm computes, in place of a line for each."""
+    if not isinstance(chosen, dict):
+        return chosen
+    counts = Counter(map(str, chosen.values()))
+    return ", ".join(f"{number} {algorithm}" for algorithm, number in counts.most_common())
 
 
 # --- commands ----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import numpy as np
 from gansmith.data.store import Store, without_labels
 from gansmith.devices import Compute, describe_environment
 from gansmith.errors import RunError
+from gansmith.models.algorithms import AlgorithmTable
 from gansmith.plain_json import read_json, write_json
 from gansmith.runs import RunFolder
 from gansmith.types import ImageSpec, size_text
@@ -114,11 +115,12 @@ def match_trained_data(store: Store, facts: DataFacts) -> Store:
     return replace(unlabelled, notes=(*store.notes, "its labels are not used, for this run began without labels"))
 
 
-def write_environment(folder: RunFolder, compute: Compute) -> None:
-    """Write environment.json: the current machine, and the command that began the run."""
+def write_environment(folder: RunFolder, compute: Compute, algorithms: AlgorithmTable | None = None) -> None:
+    """Write environment.json: the current machine, the choice of algorithms, and the command that began the run."""
     before = _environment_before(folder).get("command")
     command = before if isinstance(before, list) else [Path(sys.argv[0]).name, *sys.argv[1:]]
-    write_json(folder.environment, {**describe_environment(compute), "command": command})
+    chosen = {} if algorithms is None else {"convolutions": algorithms.to_plain()}
+    write_json(folder.environment, {**describe_environment(compute), "command": command, **chosen})
 
 
 def machine_changes(folder: RunFolder, compute: Compute) -> Iterator[str]:

@@ -12,6 +12,7 @@ from gansmith.metrics.measurement import Measurement
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.schedules import Duration, Progress
+from gansmith.training.algorithm_choices import keep_choices
 from gansmith.training.checkpoint import save_state
 from gansmith.training.config import Config
 from gansmith.training.guard.guardian import Guardian
@@ -198,6 +199,8 @@ class _Loop:
             )
             self.run.add_checkpoint(self.state.step, lambda folder: save_state(self.state, folder, plain), keep, spared)
             self.run.set_status("running", step=self.state.step, nimg=self.state.nimg)
+            if self.state.algorithms is not None:
+                keep_choices(self.state.algorithms, self.state.compute, self.run)
         dist.barrier()
 
     # --- the guard -----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from gansmith.console import work_progress
 from gansmith.devices import Compute, free_bytes
 from gansmith.errors import MetricError
 from gansmith.metrics import default_extractor
+from gansmith.models.algorithms import AlgorithmTable
 from gansmith.schedules import Progress
 from gansmith.training.config import flat
 from gansmith.training.messages import describe_data, describe_duration
@@ -111,10 +112,16 @@ class Preview:
         }
 
 
-def estimate_training(prepared: Prepared, chosen: Chosen, compute: Compute, notes: Sequence[str]) -> Preview:
+def estimate_training(
+    prepared: Prepared,
+    chosen: Chosen,
+    compute: Compute,
+    notes: Sequence[str],
+    algorithms: AlgorithmTable | None = None,
+) -> Preview:
     """Measure a few steps on noise, and return what the whole training would take."""
     config = chosen.config
-    trials = Trials(prepared.facts.spec(config.use_labels), compute)
+    trials = Trials(prepared.facts.spec(config.use_labels), compute, algorithms)
     speed, per_step = trials.speed(config), config.batch_size * config.discriminator_steps
     step = Progress(nimg=per_step, step=1, seconds=per_step / speed, epoch_size=len(prepared.training))
     num_steps = config.length.amount / config.length.count(step)

@@ -17,6 +17,7 @@ from gansmith.metrics.mirror_asymmetry import choose_operations
 from gansmith.plain_json import write_json
 from gansmith.runs import RunFolder
 from gansmith.threads import share_cores
+from gansmith.training.algorithm_choices import open_choices
 from gansmith.training.checkpoint_files import Checkpoint, never_saved, newest_checkpoint
 from gansmith.training.config import Config, load_config, without_removed_fields
 from gansmith.training.data_facts import DataFacts, write_environment
@@ -68,8 +69,9 @@ def preview_training(config: Config) -> Preview:
         dist.local_share(config.batch_size)
         notes = dist.from_main(lambda: check_loggers(config.loggers))
         prepared = prepare_data(config)
-        chosen = choose_config(config, prepared, compute)
-        return estimate_training(prepared, chosen, compute, notes)
+        algorithms = open_choices(compute, None)
+        chosen = choose_config(config, prepared, compute, algorithms)
+        return estimate_training(prepared, chosen, compute, notes, algorithms)
 
 
 def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
@@ -113,8 +115,9 @@ def _train(
     prepared = prepare_data(config, None if new else DataFacts.read(folder.data))
     if not new:
         refuse_other_data(folder, prepared.facts)
-    chosen = choose_config(config, prepared, compute) if new else Chosen(config=config)
-    built = build_training(folder, prepared, chosen.config, compute, saved, notes)
+    algorithms = open_choices(compute, folder if saved else None)
+    chosen = choose_config(config, prepared, compute, algorithms) if new else Chosen(config=config)
+    built = build_training(folder, prepared, chosen.config, compute, saved, notes, algorithms)
     finished = run_training(folder, prepared, chosen, built, new=new)
     finish_run(folder, built.state, finished)
 
@@ -216,7 +219,7 @@ def _write_beginning(folder: RunFolder, facts: DataFacts, built: Built) -> None:
     state = built.state
     facts.write(folder.data)
     write_json(folder.config, to_plain(state.config))  # from now on the run can be resumed
-    write_environment(folder, state.compute)
+    write_environment(folder, state.compute, state.algorithms)
     folder.forget_after(state.nimg, state.num_events)
     folder.set_status("running", nimg=state.nimg)
     for note in built.notes:

@@ -22,6 +22,7 @@ from gansmith.errors import ConfigError, MetricError
 from gansmith.metrics.extractor import default_extractor
 from gansmith.metrics.metric import Estimate
 from gansmith.metrics.mirror_asymmetry import choose_operations, measure_mirror_asymmetry
+from gansmith.models.algorithms import AlgorithmTable
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.training import auto
@@ -105,10 +106,18 @@ class Chosen:
     reasons: tuple[str, ...] = ()
 
 
-def choose_config(config: Config, prepared: Prepared, compute: Compute) -> Chosen:
+def choose_config(
+    config: Config, prepared: Prepared, compute: Compute, algorithms: AlgorithmTable | None = None
+) -> Chosen:
     """Return the configuration with nothing left open, and why each automatic choice was made.
 
     All ranks take part in the trials; the main process decides.
+
+    Args:
+        config: what the user has set.
+        prepared: the data.
+        compute: the device.
+        algorithms: how convolutions are computed; None for a fixed rule.
 
     Raises:
         ConfigError: augmentation without operations, for data of which no safe ones are known.
@@ -117,7 +126,7 @@ def choose_config(config: Config, prepared: Prepared, compute: Compute) -> Chose
     measure = functools.partial(dist.from_main, prepared.mirror_asymmetry)
     if config.preset == "auto":
         situation = _describe_situation(config, prepared, compute)
-        config, reasons = auto.choose(config, situation, Trials(situation.spec, compute))
+        config, reasons = auto.choose(config, situation, Trials(situation.spec, compute, algorithms))
     if config.augment is not None:
         shape = prepared.store.kind, prepared.store.spec.channels
         operations, remark = resolve_operations(config.augment.operations, *shape, "config.augment"), ""
@@ -195,15 +204,25 @@ def build_training(
     compute: Compute,
     saved: Checkpoint | None = None,
     notes: Sequence[str] = (),
+    algorithms: AlgorithmTable | None = None,
 ) -> Built:
     """Make the networks and what feeds and measures them; load a checkpoint into them if there is one.
+
+    Args:
+        folder: the run.
+        prepared: the data.
+        config: with nothing left open.
+        compute: the device.
+        saved: the checkpoint.
+        notes: sentences to print and to record.
+        algorithms: how convolutions are computed; None for a fixed rule.
 
     Raises:
         GansmithError: the networks do not fit into the memory, or are not those of the checkpoint.
     """
     store, training = prepared.store, prepared.training
     spec = prepared.facts.spec(config.use_labels)
-    state = TrainState.create(config, spec, compute, epoch_size=len(training))
+    state = TrainState.create(config, spec, compute, epoch_size=len(training), algorithms=algorithms)
     if saved:
         load_state(state, saved)
         dist.barrier()

@@ -15,6 +15,7 @@ from gansmith.component import member_name
 from gansmith.devices import Compute, keep_freed_memory
 from gansmith.ema import ema_decay, update_ema
 from gansmith.errors import ConfigError
+from gansmith.models.algorithms import AlgorithmTable
 from gansmith.models.model import GeneratorNetwork
 from gansmith.schedules import Progress
 from gansmith.training.config import Config
@@ -58,6 +59,7 @@ class TrainState:
         num_tracked: measurements of the tracked metric.
         num_events: lines of events.jsonl.
         micro_batch: images at once through the discriminator, at most.
+        algorithms: how convolutions are computed on a CPU, which grows with every new shape; None for a fixed rule.
         notices: sentences to print before the next step.
     """
 
@@ -77,6 +79,7 @@ class TrainState:
     num_tracked: int = 0
     num_events: int = 0
     micro_batch: int = 2**31
+    algorithms: AlgorithmTable | None = None
     notices: list[str] = field(default_factory=list)
 
     @classmethod
@@ -87,6 +90,7 @@ class TrainState:
         compute: Compute,
         epoch_size: int,
         networks: Callable[[], Mapping[str, nn.Module]] | None = None,
+        algorithms: AlgorithmTable | None = None,
     ) -> TrainState:
         """Return a state at step 0, whose weights are a function of the seed.
 
@@ -96,6 +100,7 @@ class TrainState:
             compute: device and precision.
             epoch_size: images in the data set.
             networks: builds the networks, instead of the recipe.
+            algorithms: how convolutions are computed on a CPU; None for a fixed rule.
 
         Raises:
             ConfigError: the networks do not fit into memory, or a setting is one that the recipe does not read.
@@ -122,6 +127,7 @@ class TrainState:
             optimizers={name: settings[name].build(network.parameters()) for name, network in built.items()},
             feedback=Feedback.on(compute.device),
             micro_batch=config.micro_batch or config.batch_size,
+            algorithms=algorithms,
         )
 
     @property

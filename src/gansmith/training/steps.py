@@ -7,7 +7,7 @@ keeps its slice. So a resumed training equals one that never stopped, and N rank
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -55,7 +55,8 @@ def train_step(state: TrainState, batch_at: BatchAt) -> None:
     """
     before = state.nimg
     state.follow_schedules()
-    state.config.recipe.step(state, batch_at)
+    with state.algorithms.used() if state.algorithms else nullcontext():
+        state.config.recipe.step(state, batch_at)
     state.step += 1
     state.update_averages(state.nimg - before)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from gansmith import dist
 from gansmith.component import override
 from gansmith.devices import Compute
+from gansmith.models.algorithms import AlgorithmTable
 from gansmith.training.config import Config
 from gansmith.training.state import TrainState
 from gansmith.training.steps import train_step
@@ -27,10 +28,11 @@ class Trials:
     Args:
         spec: the images.
         compute: the device.
+        algorithms: how convolutions are computed on a CPU; None for a fixed rule.
     """
 
-    def __init__(self, spec: ImageSpec, compute: Compute) -> None:
-        self.spec, self.compute = spec, compute
+    def __init__(self, spec: ImageSpec, compute: Compute, algorithms: AlgorithmTable | None = None) -> None:
+        self.spec, self.compute, self.algorithms = spec, compute, algorithms
         self.speeds: dict[Hashable, float] = {}
 
     def speed(self, config: Config) -> float:
@@ -44,6 +46,7 @@ class Trials:
     def bytes_per_image(self, config: Config) -> int:
         """Return the memory that the discriminator's step keeps of each image for the backward pass."""
         state, batch = self._create(override(config, {"batch_size": 2 * dist.world_size(), "micro_batch": None}))
+        state.algorithms = None  # the algorithms of so small a batch are of no use
         sizes: dict[int, int] = {}
 
         def weigh(tensor: Tensor) -> Tensor:
@@ -57,6 +60,7 @@ class Trials:
     def _measure(self, config: Config) -> float:
         state, batch = self._create(config)
         cycle = max([1, *(penalty.every for penalty in config.penalties)])  # in which each lazy penalty comes once
+        self._seconds(state, batch, 1)  # in the first step, convolutions that are new are measured
         seconds: list[float] = []
         while len(seconds) < MOST_CYCLES and sum(seconds) < TRIAL_SECONDS:
             seconds.append(self._seconds(state, batch, cycle))
@@ -71,7 +75,8 @@ class Trials:
         return seconds
 
     def _create(self, config: Config) -> tuple[TrainState, Batch]:
-        state = TrainState.create(config, self.spec, self.compute, epoch_size=config.batch_size)
+        size, algorithms = config.batch_size, self.algorithms
+        state = TrainState.create(config, self.spec, self.compute, epoch_size=size, algorithms=algorithms)
         stream = torch.Generator().manual_seed(0)
         share = config.batch_size // dist.world_size()
         shape = (share, self.spec.height, self.spec.width, self.spec.channels)

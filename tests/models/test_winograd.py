@@ -1,0 +1,102 @@
+"""Convolutions by minimal filtering are those of PyTorch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gansmith.models import winograd
+from gansmith.models.geometry import Geometry
+
+GEOMETRIES = [  # kernel, stride, padding, height and width of the larger map
+    (4, 2, 1, (8, 12)),
+    (4, 2, 1, (9, 9)),  # a last row and column that no kernel reaches
+    (4, 2, 0, (10, 6)),
+    (2, 1, 1, (3, 5)),
+    (3, 1, 1, (6, 4)),
+    (3, 1, 0, (8, 6)),
+    (6, 2, 2, (8, 12)),
+    (6, 3, 2, (11, 11)),
+    (9, 3, 3, (12, 12)),
+]
+
+
+def numbers(*shape: int, seed: int = 0) -> Tensor:
+    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return drawn.to(memory_format=torch.channels_last) if len(shape) == 4 else drawn
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "size"), GEOMETRIES)
+@pytest.mark.parametrize("work_bytes", [1, 24 * 2**20])  # one image at a time, and all at once
+def test_they_are_torch_s_convolution_and_its_gradients(
+    kernel: int, stride: int, padding: int, size: tuple[int, int], work_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(winograd, "WORK_BYTES", work_bytes)
+    geometry = Geometry(stride, padding, groups=1)
+    assert winograd.applies((kernel, kernel), geometry.size(size, (kernel, kernel)), geometry)
+    x, weight, bias = numbers(3, 2, *size), numbers(5, 2, kernel, kernel, seed=1), numbers(5, seed=2)
+    expected = F.conv2d(x, weight, bias, stride, padding)
+    gradient = numbers(*expected.shape, seed=3)
+    of_x, of_weight, _ = torch.ops.aten.convolution_backward(
+        gradient, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1, [True, True, False]
+    )
+    made = winograd.convolve_tiles(x, weight, bias, geometry)
+    back = winograd.tile_input_gradient(gradient, weight, size, geometry)
+    torch.testing.assert_close(made, expected)
+    torch.testing.assert_close(winograd.convolve_tiles(x, weight, None, geometry) + bias[:, None, None], expected)
+    torch.testing.assert_close(back, of_x)
+    torch.testing.assert_close(winograd.tile_weight_gradient(gradient, x, weight.shape, geometry), of_weight)
+    assert all(maps.is_contiguous(memory_format=torch.channels_last) for maps in (made, back))
+
+
+def test_any_layout_will_do() -> None:
+    geometry = Geometry(stride=2, padding=1, groups=1)
+    x, weight = numbers(2, 3, 8, 8).contiguous(), numbers(4, 3, 4, 4).contiguous()
+    expected = F.conv2d(x, weight, None, 2, 1)
+    torch.testing.assert_close(winograd.convolve_tiles(x, weight, None, geometry), expected)
+    gradient = expected.contiguous()
+    torch.testing.assert_close(
+        winograd.tile_input_gradient(gradient, weight, (8, 8), geometry),
+        F.conv_transpose2d(gradient, weight, None, 2, 1),
+    )
+
+
+def test_a_convolution_takes_the_fewest_multiplications(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tile of 2x2 outputs takes 9 products instead of 16 for 4x4 and stride 2, and 16 instead of 36 for 3x3."""
+    products: list[int] = []
+    real = torch.bmm
+
+    def counted(a: Tensor, b: Tensor, *, out: Tensor) -> Tensor:
+        products.append(a.shape[0] * a.shape[1] * a.shape[2] * b.shape[2])
+        return real(a, b, out=out)
+
+    monkeypatch.setattr(torch, "bmm", counted)
+    for kernel, stride, share in ((4, 2, 9 / 16), (3, 1, 16 / 36)):
+        x, weight = numbers(2, 3, 8, 8), numbers(5, 3, kernel, kernel)
+        places = winograd.convolve_tiles(x, weight, None, Geometry(stride, 1, 1))[:, 0].numel()
+        assert products.pop() == share * places * weight.numel()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "size", "geometry"),
+    [
+        ((4, 4), (3, 4), Geometry(2, 1, 1)),  # an odd number of rows
+        ((5, 5), (4, 4), Geometry(2, 2, 1)),  # taps of different numbers
+        ((4, 3), (4, 4), Geometry(1, 1, 1)),
+        ((1, 1), (4, 4), Geometry(1, 0, 1)),
+        ((8, 8), (4, 4), Geometry(2, 3, 1)),  # four taps, of which there are no transforms
+        ((3, 3), (4, 4), Geometry(1, 1, 2)),
+    ],
+)
+def test_what_they_cannot_compute(kernel: tuple[int, int], size: tuple[int, int], geometry: Geometry) -> None:
+    assert not winograd.applies(kernel, size, geometry)
+
+
+def test_rounding_is_about_that_of_the_direct_sum() -> None:
+    x, weight = numbers(4, 64, 16, 16), numbers(32, 64, 4, 4, seed=1)
+    geometry, exact = Geometry(2, 1, 1), F.conv2d(x, weight, None, 2, 1)
+    minimal = winograd.convolve_tiles(x.float(), weight.float(), None, geometry).double() - exact
+    direct = F.conv2d(x.float(), weight.float(), None, 2, 1).double() - exact
+    assert minimal.square().mean().sqrt() < 3 * direct.square().mean().sqrt()
