@@ -99,12 +99,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="of each contender in each round")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each contender")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--against", type=Path, help="a checkout of another version, to compare with it")
     parser.add_argument("--out", type=Path, help="file without suffix; default results/DATE-speed")
     options = parser.parse_args()
     out = options.out or HERE / "results" / f"{datetime.date.today().isoformat()}-speed"
     torch.set_num_threads(options.threads)
     for part in options.only.split(","):
-        contenders = contenders_of(part, options.without.split(","), options.device, options.threads)
+        contenders = contenders_of(part, options.without.split(","), options.device, options.threads, options.against)
         if contenders:
             answers = compete(contenders, options.rounds, options.seconds)
             rows = [row(part, contender, answers) for contender in contenders if contender.name != LIMIT]
@@ -115,7 +116,9 @@ def main() -> None:
 # --- who takes part ----------------------------------------------------------------------------------------
 
 
-def contenders_of(part: str, without: Sequence[str], device: str, threads: int) -> list[Contender]:
+def contenders_of(
+    part: str, without: Sequence[str], device: str, threads: int, against: Path | None = None
+) -> list[Contender]:
     """Return the contenders of a part, including the limit; none if its network is missing."""
     where = ("--device", device, "--threads", str(threads))
     own = (sys.executable, str(HERE / "contenders.py"))
@@ -131,8 +134,19 @@ def contenders_of(part: str, without: Sequence[str], device: str, threads: int) 
         Contender(LIMIT, (*own, "convolutions", part, *where)),
         Contender(OURS, training),
         *(Contender(f"{OURS} without {name}", (*training, "--without", name)) for name in off),
+        *([another_version(against, part, where)] if against else []),
         *peers(part, device, threads),
     ]
+
+
+def another_version(checkout: Path, part: str, where: Sequence[str]) -> Contender:
+    """Return the same training by another version of gansmith, with this one's Python and libraries."""
+    commit = subprocess.run(
+        ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    script = str(checkout.resolve() / "benchmarks" / "contenders.py")
+    command = ("env", f"PYTHONPATH={checkout.resolve() / 'src'}", sys.executable, script, "training", part, *where)
+    return Contender(f"{OURS} at {commit}", command)
 
 
 def matters(speedup: str, part: str) -> bool:
