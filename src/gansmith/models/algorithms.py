@@ -39,7 +39,7 @@ Operation: TypeAlias = Literal["forward", "input-gradient", "weight-gradient"]
 Algorithm: TypeAlias = Literal["direct", "contiguous", "matmul", "winograd"]
 Compute: TypeAlias = Callable[[Algorithm, int], object]  # the first images of a batch, by an algorithm
 
-LEAST_FLOPS = 4e6  # of a problem that is measured: the choice cannot save more than some microseconds of a smaller one
+LEAST_FLOPS = 1e8  # of a problem that is measured: the choice saves little of a smaller one, whose times are noisy
 MEASURED_FLOPS = 2e9  # of one measurement, at most: of a large batch, only as many images
 ROUNDS, HOPELESS, GAIN = 3, 1.5, 1.03  # measurements; times the best that end an algorithm's chance; to leave "direct"
 _FORM = "OPERATION (\\w+) NxNxNxN to N kernel NxN stride N padding (\\d{1,8}) groups N"
