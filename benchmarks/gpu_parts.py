@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def compete(makers: Mapping[str, Callable[[], Cycle]], images: int, seconds: float, compute: Compute) -> None:
-    """Measure contenders in turn, each ratio in the same round; one that cannot be made is told with its error."""
+    """Measure contenders in turn; for one that cannot be built, write its error instead."""
     measures: dict[str, Callable[[float], dict[str, Any]]] = {}
     for name, make in makers.items():
         try:

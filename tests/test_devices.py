@@ -133,11 +133,12 @@ import torch
 from gansmith.devices import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
+size = int(sys.argv[2])
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def steps():
-    for _ in range(20):
-        activations = [torch.ones(2 * 2**20) for _ in range(8)]  # 8 MiB each
+    for _ in range(20 if size == 2 * 2**20 else 4):
+        activations = [torch.ones(size) for _ in range(8)]
         activations.clear()
 steps()
 before = faults()
@@ -147,11 +148,12 @@ print(faults() - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have their own ways")
-def test_freed_memory_is_kept_for_the_next_step() -> None:
+@pytest.mark.parametrize("size", [2 * 2**20, 10 * 2**20])  # 8 MiB and, beyond what glibc keeps at best, 40 MiB
+def test_freed_memory_is_kept_for_the_next_step(size: int) -> None:
     eager = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}  # where glibc itself starts
     faults = {}
     for how in ("kept", "returned"):
-        words = [sys.executable, "-c", FREED_AND_TAKEN_AGAIN, how]
+        words = [sys.executable, "-c", FREED_AND_TAKEN_AGAIN, how, str(size)]
         done = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, **eager})
         faults[how] = int(done.stdout)
     assert faults["kept"] < 0.1 * faults["returned"]

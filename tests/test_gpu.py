@@ -215,13 +215,13 @@ def test_where_memory_runs_out_micro_batches_have_the_same_sums() -> None:
     del whole
     torch.cuda.set_per_process_memory_fraction(limit)
     try:
-        parted = take_one()
+        in_parts = take_one()
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert parted.micro_batch < size and "memory ran out" in parted.notices[0]
-    found = parted.statistics.collect()
+    assert in_parts.micro_batch < size and "memory ran out" in in_parts.notices[0]
+    measured = in_parts.statistics.collect()
     for key in ("loss/discriminator", "loss/generator", "gradient/discriminator", "gradient/generator"):
-        assert found[key] == pytest.approx(wanted[key], rel=1e-3), key
+        assert measured[key] == pytest.approx(wanted[key], rel=1e-3), key
 
 
 def test_auto_chooses_for_a_gpu(pictures: Path, tmp_path: Path) -> None:

@@ -120,3 +120,20 @@ def test_a_resumed_run_makes_the_same_choices_and_ends_bit_for_bit_the_same(
     for file in (tmp_path / "cache" / "convolutions").iterdir():
         file.unlink()
     assert weights(train("other", "6 steps")) != weights(whole), "the choice matters, or this test would show nothing"
+
+
+def test_choices_are_recorded_before_anything_that_a_run_resumes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(tmp_path / "images.npz", images=np.zeros((40, 8, 8, 3), np.uint8))
+    recorded: dict[int, bool] = {}
+    add = RunFolder.add_checkpoint
+
+    def noting(self: RunFolder, step: int, *others: Any) -> Any:
+        recorded[step] = bool(json.loads(self.environment.read_text())["convolutions"])
+        return add(self, step, *others)
+
+    monkeypatch.setattr(RunFolder, "add_checkpoint", noting)
+    small = {"batch_size": 8, "model.width": 4, "model.depth": 1, "tracking": None}
+    api.train(tmp_path / "images.npz", preset="dcgan-r1", run=tmp_path / "run", length="1 steps", overrides=small)
+    assert recorded == {0: False, 1: True}

@@ -37,7 +37,7 @@ __all__ = [
 
 Operation: TypeAlias = Literal["forward", "input-gradient", "weight-gradient"]
 Algorithm: TypeAlias = Literal["direct", "contiguous", "matmul", "winograd"]
-Compute: TypeAlias = Callable[[Algorithm, int], object]  # the first images of a batch, by an algorithm
+Attempt: TypeAlias = Callable[[Algorithm, int], object]  # computes the first images of a batch by an algorithm
 
 LEAST_FLOPS = 1e8  # of a problem that is measured: the choice saves little of a smaller one, whose times are noisy
 MEASURED_FLOPS = 2e9  # of one measurement, at most: of a large batch, only as many images
@@ -149,7 +149,7 @@ class AlgorithmTable:
         weight: tuple[int, ...],
         geometry: Geometry,
         dtype: torch.dtype,
-        compute: Compute,
+        attempt: Attempt,
     ) -> Algorithm:
         """Return the algorithm for a larger map and a weight of these shapes, measured now if they are new.
 
@@ -161,7 +161,7 @@ class AlgorithmTable:
             weight: shape of the weight, [d e k l].
             geometry: stride, padding and groups.
             dtype: precision.
-            compute: computes the problem for the first images of the batch, by an algorithm.
+            attempt: computes the problem for the first images of the batch, by an algorithm.
         """
         key = operation, larger, weight, geometry, dtype
         if key not in self._known:
@@ -169,7 +169,7 @@ class AlgorithmTable:
             name = str(dtype).removeprefix("torch.")
             problem = Problem(operation, name, num, inputs, height, width, outputs, (kernel[0], kernel[1]), geometry)
             if problem not in self.chosen:
-                self.chosen[problem] = dist.from_main(lambda: _measure(problem, compute))
+                self.chosen[problem] = dist.from_main(lambda: _measure(problem, attempt))
             self._known[key] = self.chosen[problem]
         return self._known[key]
 
@@ -181,23 +181,23 @@ class _Here(threading.local):
 _here = _Here()
 
 
-def _measure(problem: Problem, compute: Compute) -> Algorithm:
+def _measure(problem: Problem, attempt: Attempt) -> Algorithm:
     """Return the fastest algorithm; "direct" unless another is clearly faster."""
     if problem.images * problem.flops_per_image < LEAST_FLOPS:
         return "direct"
     num = max(1, min(problem.images, int(MEASURED_FLOPS / problem.flops_per_image)))
-    seconds: dict[Algorithm, float] = {name: _seconds(compute, name, num) for name in problem.algorithms}
+    seconds: dict[Algorithm, float] = {name: _seconds(attempt, name, num) for name in problem.algorithms}
     for _ in range(ROUNDS):
         best = min(seconds.values())
         seconds = {name: known for name, known in seconds.items() if known < HOPELESS * best or name == "direct"}
-        seconds = {name: min(known, _seconds(compute, name, num)) for name, known in seconds.items()}
+        seconds = {name: min(known, _seconds(attempt, name, num)) for name, known in seconds.items()}
     fastest = min(seconds, key=lambda name: seconds[name])
     return fastest if seconds[fastest] * GAIN < seconds["direct"] else "direct"
 
 
-def _seconds(compute: Compute, algorithm: Algorithm, num: int) -> float:
+def _seconds(attempt: Attempt, algorithm: Algorithm, num: int) -> float:
     began = time.perf_counter()
-    compute(algorithm, num)
+    attempt(algorithm, num)
     return time.perf_counter() - began
 
 
@@ -228,10 +228,10 @@ def compute_convolution(
 ) -> Float[Tensor, "n d i j"]:
     """Compute ``torch.nn.functional.conv2d``, without derivatives."""
 
-    def compute(algorithm: Algorithm, num: int) -> Tensor:
+    def attempt(algorithm: Algorithm, num: int) -> Tensor:
         return CONVOLUTIONS[algorithm](x[:num], weight, bias, geometry)
 
-    algorithm = _choose("forward", x.shape, weight.shape, geometry, x, compute)
+    algorithm = _choose("forward", x.shape, weight.shape, geometry, x, attempt)
     return CONVOLUTIONS[algorithm](x, weight, bias, geometry)
 
 
@@ -241,10 +241,10 @@ def compute_input_gradient(
     """Return the gradient of x, whose ``size`` is [h w], from that of y: a transposed convolution."""
     shape = (len(gradient), weight.shape[1] * geometry.groups, *size)
 
-    def compute(algorithm: Algorithm, num: int) -> Tensor:
+    def attempt(algorithm: Algorithm, num: int) -> Tensor:
         return INPUT_GRADIENTS[algorithm](gradient[:num], weight, size, geometry)
 
-    algorithm = _choose("input-gradient", shape, weight.shape, geometry, gradient, compute)
+    algorithm = _choose("input-gradient", shape, weight.shape, geometry, gradient, attempt)
     return INPUT_GRADIENTS[algorithm](gradient, weight, size, geometry)
 
 
@@ -253,10 +253,10 @@ def compute_weight_gradient(
 ) -> Float[Tensor, "d e k l"]:
     """Return the gradient of a weight of this shape from that of y."""
 
-    def compute(algorithm: Algorithm, num: int) -> Tensor:
+    def attempt(algorithm: Algorithm, num: int) -> Tensor:
         return WEIGHT_GRADIENTS[algorithm](gradient[:num], x[:num], shape, geometry)
 
-    algorithm = _choose("weight-gradient", x.shape, shape, geometry, gradient, compute)
+    algorithm = _choose("weight-gradient", x.shape, shape, geometry, gradient, attempt)
     return WEIGHT_GRADIENTS[algorithm](gradient, x, shape, geometry)
 
 
@@ -266,14 +266,14 @@ def _choose(
     weight: tuple[int, ...],
     geometry: Geometry,
     like: Tensor,
-    compute: Compute,
+    attempt: Attempt,
 ) -> Algorithm:
     """Return the algorithm for a larger map and a weight of these shapes."""
     if like.device.type != "cpu":
         return "direct"
     if _here.table is None:
         return _follow_rule(operation, larger[2:], weight, geometry, like.dtype)
-    return _here.table.find(operation, larger, weight, geometry, like.dtype, compute)
+    return _here.table.find(operation, larger, weight, geometry, like.dtype, attempt)
 
 
 @functools.lru_cache(maxsize=1024)  # its arithmetic takes a third of a small convolution

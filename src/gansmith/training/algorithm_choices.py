@@ -14,10 +14,10 @@ from gansmith.devices import Compute, describe_environment
 from gansmith.models.algorithms import AlgorithmTable
 from gansmith.plain_json import read_json, write_json
 from gansmith.runs import RunFolder
+from gansmith.training.data_facts import CONVOLUTIONS
 
-__all__ = ["CONVOLUTIONS", "keep_choices", "open_choices"]
+__all__ = ["keep_choices", "open_choices"]
 
-CONVOLUTIONS = "convolutions"  # the field of environment.json
 MACHINE = "processor", "torch", "threads"  # what choices depend on, besides the problem
 VERSION = 1  # raise it when an algorithm becomes faster: choices are then measured again
 

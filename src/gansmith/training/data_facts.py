@@ -18,7 +18,9 @@ from gansmith.plain_json import read_json, write_json
 from gansmith.runs import RunFolder
 from gansmith.types import ImageSpec, size_text
 
-__all__ = ["DataFacts", "machine_changes", "match_trained_data", "write_environment"]
+__all__ = ["CONVOLUTIONS", "DataFacts", "machine_changes", "match_trained_data", "write_environment"]
+
+CONVOLUTIONS = "convolutions"  # the field of environment.json with the algorithms
 
 LARGEST_SIDE = 2**14  # pixels; a file with larger ones is damaged or malicious
 
@@ -119,7 +121,7 @@ def write_environment(folder: RunFolder, compute: Compute, algorithms: Algorithm
     """Write environment.json: the current machine, the choice of algorithms, and the command that began the run."""
     before = _environment_before(folder).get("command")
     command = before if isinstance(before, list) else [Path(sys.argv[0]).name, *sys.argv[1:]]
-    chosen = {} if algorithms is None else {"convolutions": algorithms.to_plain()}
+    chosen = {} if algorithms is None else {CONVOLUTIONS: algorithms.to_plain()}
     write_json(folder.environment, {**describe_environment(compute), "command": command, **chosen})
 
 

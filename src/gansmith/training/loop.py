@@ -101,6 +101,7 @@ class _Loop:
         self.last_picture = -1 if state.step == 0 else state.nimg
         self.last_measurement = -1 if state.step == 0 else state.nimg
         self.measurement: Measurement | None = None
+        self.num_choices = 0
 
     def at_start(self) -> None:
         if self.state.config.samples.at_start:
@@ -112,6 +113,7 @@ class _Loop:
         state, config = self.state, self.state.config
         before = self.training.before = state.progress
         train_step(state, self.batch_at)
+        self.keep_new_choices()
         state.seconds, stop = dist.agree(time.perf_counter() - self.began, stop_asked())
         now = state.progress
         self.listener.step(self.training)
@@ -128,6 +130,14 @@ class _Loop:
         if config.checkpoint_every.due(before, now, config.length):
             self.save()
         return self.is_asked_to_stop() or stop
+
+    def keep_new_choices(self) -> None:
+        """Record the algorithms that this step has chosen, so that whatever resumes the run uses them too."""
+        table = self.state.algorithms
+        if table is not None and len(table.chosen) > self.num_choices:
+            self.num_choices = len(table.chosen)
+            if dist.is_main():
+                keep_choices(table, self.state.compute, self.run)
 
     def is_asked_to_stop(self) -> bool:
         """Whether a listener has asked to stop; all ranks agree. Only users' listeners ask, so only they cost time."""
@@ -199,8 +209,6 @@ class _Loop:
             )
             self.run.add_checkpoint(self.state.step, lambda folder: save_state(self.state, folder, plain), keep, spared)
             self.run.set_status("running", step=self.state.step, nimg=self.state.nimg)
-            if self.state.algorithms is not None:
-                keep_choices(self.state.algorithms, self.state.compute, self.run)
         dist.barrier()
 
     # --- the guard -----------------------------------------------------------------------------------------
