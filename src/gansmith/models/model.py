@@ -47,6 +47,9 @@ class DiscriminatorNetwork(nn.Module, ABC):
 class Model(Component):
     """The hyper-parameters of a generator and a discriminator.
 
+    A model whose discriminator looks through a pretrained network has an attribute or field ``backbone`` with its name;
+    see ``gansmith.models.pretrained``.
+
     Args:
         z_dim: length of the latent vector.
         latent: distribution of latents: standard "normal", or "uniform" in [-1, 1].
