@@ -19,7 +19,7 @@ WORDS = ["--length", f"{STEPS} steps", "--batch_size", "8", "--precision", "floa
 WORDS += ["--tracking.extractor", "random-conv", "--tracking.every", "3 steps", "--tracking.max_share", "1"]
 WORDS += ["--tracking.num", "9"]  # which two processes cannot share evenly
 NETWORKS = {
-    "dense": ["--model", "dense", "--model.width", "16"],
+    "dense": ["--model", "dense", "--model.width", "16", "--ema_factors", "[0.5,2]"],
     "dcgan": ["--model.width", "4", "--model.generator_norm", "none", "--model.conditioning", "embedding"],
 }
 
@@ -44,7 +44,8 @@ def test_two_processes_equal_one(network: str, tmp_path: Path) -> None:
     one = train(data, tmp_path / "one", 1, NETWORKS[network])
     two = train(data, tmp_path / "two", 2, NETWORKS[network])
     assert two.latest_checkpoint().name == f"{STEPS:06d}"
-    for name in ("generator", "generator_ema", "discriminator"):
+    other = ["generator_ema_x0_5", "generator_ema_x2_0"] if network == "dense" else []
+    for name in ("generator", "generator_ema", "discriminator", *other):
         wanted = load_file(one.latest_checkpoint() / f"{name}.safetensors")
         found = load_file(two.latest_checkpoint() / f"{name}.safetensors")
         assert wanted.keys() == found.keys()

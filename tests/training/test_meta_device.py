@@ -69,7 +69,8 @@ def take_steps(config: Config, spec: ImageSpec = SPEC, precision: str = "float32
         for _ in range(2):
             train_step(state, lambda *_: batch)
     assert state.step == 2 and gpu.read == []
-    for network in (*state.networks.values(), *state.averages.values()):
+    others = [average for averages in state.other_averages.values() for average in averages.values()]
+    for network in (*state.networks.values(), *state.averages.values(), *others):
         assert {tensor.device for tensor in network.state_dict().values()} == {PRETEND_GPU}
     for name, network in state.networks.items():
         assert all(state.optimizers[name].state[weight]["exp_avg"].is_meta for weight in network.parameters()), name

@@ -107,6 +107,7 @@ def test_every_preset_resumes_exactly(
         {"model.dropout": 0.5, "model.spectral_norm": True, "model.discriminator_norm": "none"},
         {"generator_optimizer.schedule": "linear", "discriminator_optimizer": "adamw", "balance": 0.5},
         {"ema_halflife_kimg": 0, "loss": "hinge", "penalties": "r2", "precision": "float32"},
+        {"ema_factors": [0.5, 3.0], "ema_halflife_kimg": 0.02},
         {"penalties": "lecam,dragan,consistency", "micro_batch": 3, "model.discriminator_norm": "none"},
         {"augment": {"name": "adaptive", "kimg": 0.1, "operations": ["translation"]}, "penalties": "wgan-gp"},
         {"augment": {"name": "fixed", "p": 0.5, "schedule": "linear"}, "generator_optimizer.beta2_end": 0.9},

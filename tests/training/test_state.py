@@ -58,7 +58,8 @@ def everything(trained: TrainState) -> dict[str, Any]:
     counts = ("nimg", "step", "seconds", "tracking_seconds", "num_tracked", "num_events")
     found: dict[str, Any] = {name: getattr(trained, name) for name in counts}
     found |= {name: getattr(trained.feedback, name).tolist() for name in ("augment_p", "overfitting", "logit_averages")}
-    for name, network in networks_of(trained).items():
+    others = {str(factor): averages["generator"] for factor, averages in trained.other_averages.items()}
+    for name, network in {**networks_of(trained), **others}.items():
         found |= {f"{name}.{key}": value.tolist() for key, value in network.state_dict().items()}
     for name in ("generator", "discriminator"):
         moments = trained.optimizers[name].state
@@ -175,6 +176,10 @@ def test_memory_for_weights_and_batches_is_asked_for_first(monkeypatch: pytest.M
         (4 * 4 * num, CPU.device, "config.model", weights),
         (2 * 4 * 8 * 8 * 8 * 3, CPU.device, "config.batch_size", images),
     ]
+    more = override(made.config, {"ema_factors": [0.5, 2.0]})
+    require_training_memory(more, SPEC, CPU)
+    averaged = sum(p.numel() for p in made.generator.parameters())
+    assert asked[-2][0] == 4 * 4 * num + 2 * 4 * averaged
     monkeypatch.setattr(dist, "world_size", lambda: 4)
     require_training_memory(made.config, SPEC, CPU)
     assert asked[-1][0] == 2 * 4 * 2 * 8 * 8 * 3
@@ -295,6 +300,33 @@ def test_the_average_follows_by_the_images_of_all_of_the_discriminators_steps() 
         torch.testing.assert_close(averaged, (before + new) / 2)
 
 
+def test_other_averages_are_those_of_other_half_lives_at_every_fourth_step() -> None:
+    made = make_state(ema_factors=[0.25, 2.0], ema_halflife_kimg=10, ema_ramp=0.6)
+    stream = torch.Generator().manual_seed(0)
+    weight = next(made.generator.parameters())
+    wanted = {factor: weight.detach().clone() for factor in (1.0, 0.25, 2.0)}
+    for made.step in range(1, 10):
+        made.nimg = 8 * made.step
+        with torch.no_grad():
+            weight.copy_(torch.randn(weight.shape, generator=stream))
+        made.update_averages(8)
+        for factor, old in wanted.items():
+            halflife = min(10_000 * factor, made.nimg * min(1.0, 0.6 * factor))
+            if factor == 1 or made.step % 4 == 0:
+                left = 0.5 ** ((8 if factor == 1 else 32) / halflife)
+                old.mul_(left).add_(weight.detach(), alpha=1 - left)
+    averages = {1.0: made.averages, **made.other_averages}
+    assert list(averages) == list(wanted)
+    for factor, averaged in averages.items():
+        torch.testing.assert_close(next(averaged["generator"].parameters()), wanted[factor])
+    assert not any(each["generator"].training for each in averages.values())
+
+
+@pytest.mark.parametrize("changes", [{"ema_halflife_kimg": 0.0}, {"tracking": None}])
+def test_other_averages_that_nothing_would_choose_are_not_kept(changes: dict[str, Any]) -> None:
+    assert make_state(ema_factors=[0.5], **changes).other_averages == {}
+
+
 def test_without_an_average_nothing_is_averaged() -> None:
     made = make_state(ema_halflife_kimg=0)
     wanted = [value.clone() for value in made.generator.parameters()]
@@ -302,6 +334,13 @@ def test_without_an_average_nothing_is_averaged() -> None:
     made.update_averages(made.config.batch_size * made.config.discriminator_steps)
     assert made.generator_ema is made.generator
     assert all(torch.equal(a, b) for a, b in zip(wanted, made.generator.parameters(), strict=True))
+
+
+def test_a_number_that_is_none_is_found_in_another_average() -> None:
+    made = make_state(ema_factors=[0.5])
+    with torch.no_grad():
+        next(made.other_averages[0.5]["generator"].parameters()).fill_(math.nan)
+    assert not made.is_finite()
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -359,7 +398,8 @@ def test_a_gpus_freed_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("halflife", [0.032, 0.0])
 def test_every_field_comes_back(halflife: float, tmp_path: Path) -> None:
-    saved, other = eventful(ema_halflife_kimg=halflife), make_state(seed=1, ema_halflife_kimg=halflife)
+    changes: dict[str, Any] = {"ema_halflife_kimg": halflife, "ema_factors": [0.5, 1e-7]}
+    saved, other = eventful(**changes), make_state(seed=1, **changes)
     assert everything(saved) != everything(other)
     save_state(saved, tmp_path, saved.statistics.to_plain())
     load_state(other, tmp_path)
@@ -424,6 +464,20 @@ def test_averaging_can_begin_with_the_generator_of_a_run_without_it(tmp_path: Pa
     load_state(other, tmp_path)
     for one, two in zip(other.generator_ema.parameters(), saved.generator.parameters(), strict=True):
         assert torch.equal(one, two)
+
+
+def test_other_averages_can_begin_with_the_running_one(tmp_path: Path) -> None:
+    saved, other = eventful(ema_factors=[0.5]), make_state(seed=1, ema_factors=[0.5, 3.0])
+    save_state(saved, tmp_path, [])
+    load_state(other, tmp_path)
+    for factor, wanted in ((0.5, saved.other_averages[0.5]), (3.0, saved.averages)):
+        found = other.other_averages[factor]["generator"].state_dict()
+        assert all(torch.equal(found[name], value) for name, value in wanted["generator"].state_dict().items())
+    names = sorted(path.name for path in tmp_path.glob("generator*"))
+    assert names == ["generator.safetensors", "generator_ema.safetensors", "generator_ema_x0_5.safetensors"]
+    without = make_state(seed=1)
+    load_state(without, tmp_path)  # which leaves them out
+    assert without.other_averages == {}
 
 
 def test_the_average_of_a_run_with_one_is_never_its_generator(tmp_path: Path) -> None:

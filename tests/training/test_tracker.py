@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ class Scripted(Metric):
 @pytest.fixture
 def scripted(pictures: Path, tmp_path: Path) -> tuple[Tracker, TrainState]:
     """A tracker of a fresh training, whose figures a test scripts."""
-    config = configure(pictures, overrides=small())
+    config = configure(pictures, overrides=small(ema_factors=[]))
     store = prepare(config.source, config.preparation)
     compute = Compute(device=torch.device("cpu"), precision="float32")
     state = TrainState.create(config, store.spec, compute, epoch_size=len(store))
@@ -215,6 +216,11 @@ def test_tracking_waits_until_it_may_cost_again(scripted: tuple[Tracker, TrainSt
     assert not tracker.affordable(state)
     state.seconds = 130.0
     assert tracker.affordable(state)
+    state.other_averages = {0.5: {}, 2.0: {}}  # which are measured at the end: 4 seconds more
+    state.seconds = 209.0
+    assert not tracker.affordable(state)
+    state.seconds = 210.0
+    assert tracker.affordable(state)
 
 
 @pytest.mark.parametrize(("now", "before", "winner"), [(2.5, 2.4, 24), (2.4, 2.5, 24), (2.0, 2.5, 16)])
@@ -237,6 +243,55 @@ def test_at_the_end_the_best_stays_if_it_is_clearly_better_on_more_images(
     name, parameter = next(state.generator_ema.named_parameters())
     assert weights[name].unique().tolist() == [winner]
     assert parameter.unique().tolist() == [24]  # what was compared with it has left it alone
+
+
+@pytest.mark.parametrize(
+    ("values", "value", "factor", "fill"),
+    [([2.0, 3.0, 2.5], 3.0, 0.5, 0.5), ([2.0, 2.5, 2.75], 2.75, 2.0, 2.0), ([2.0, 1.0, 0.5], 2.0, 1.0, 1.0)],
+)
+def test_the_best_average_of_the_last_generator_is_kept(
+    scripted: tuple[Tracker, TrainState], values: list[float], value: float, factor: float, fill: float
+) -> None:
+    tracker, state = scripted
+    for each in (0.5, 2.0):
+        state.other_averages[each] = {"generator": copy.deepcopy(state.averages["generator"])}
+    for each, averages in ((1.0, state.averages), *state.other_averages.items()):
+        with torch.no_grad():
+            next(averages["generator"].parameters()).fill_(each)
+    Scripted.script = iter([0.5, *values])
+    state.nimg = state.step = 1
+    tracker.measure(state)
+    state.nimg, state.step = 8, 2
+    measurement = tracker.measure(state)
+    Comparisons.seen.clear()
+    state.seconds = 0.0  # so that nothing else is compared
+    tracker.decide(state, measurement)
+    assert kept(tracker.run) == (value, 8)
+    assert [len(comparison.fake) for comparison in Comparisons.seen] == [16, 16]
+    assert tracker.run.best is not None
+    assert json.loads((tracker.run.best / "state.json").read_text())["ema_factor"] == factor
+    name, _ = next(state.generator_ema.named_parameters())
+    assert load_file(best_weights(tracker.run))[name].unique().tolist() == [fill]
+    three = f"{values[1]:g} times 0.5, {values[0]:g} times 1, {values[2]:g} times 2"
+    assert state.notices == [f"averages by half-life, score: {three}; the best is times {factor:g}"]
+    assert [line["values"]["score"]["value"] for line in tracker.run.read_measurements()] == [0.5, values[0]]
+
+
+def test_the_best_average_is_what_an_earlier_generator_is_compared_with(
+    scripted: tuple[Tracker, TrainState],
+) -> None:
+    tracker, state = scripted
+    state.other_averages[2.0] = {"generator": copy.deepcopy(state.averages["generator"])}
+    with torch.no_grad():
+        next(state.other_averages[2.0]["generator"].parameters()).fill_(2.0)
+    Scripted.script = iter([9.0, 1.0, 2.0, 5.0, 4.0])  # an earlier one by luck, the last, its average; with more images
+    for state.nimg, state.step in ((8, 1), (16, 2)):
+        measurement = tracker.measure(state)
+    state.seconds = 1e6
+    tracker.decide(state, measurement)
+    assert kept(tracker.run) == (2.0, 16)
+    name, _ = next(state.generator_ema.named_parameters())
+    assert load_file(best_weights(tracker.run))[name].unique().tolist() == [2.0]
 
 
 def test_nothing_is_decided_without_time_or_rivals(scripted: tuple[Tracker, TrainState]) -> None:

@@ -164,10 +164,16 @@ def _batch(config: Config, situation: Situation, trials: Trials) -> Choice:
         at_once = config.micro_batch or config.batch_size
         in_parts = f" in micro-batches of {at_once}" if at_once < config.batch_size else ""
         memory = f"needs {at_once * needed / 2**20:,.0f}{free} MiB{' free' if free else ''}"
-        average = f"weights averaged with a half-life of {100 * config.ema_ramp:.2g} % of training"
+        average = f"weights averaged with a half-life of {_half_lives(config)} of training"
         return f"{config.batch_size} images{in_parts}, {_rates(config)}, {average}; {memory}"
 
     return "batch", changes, describe
+
+
+def _half_lives(config: Config) -> str:
+    shares = (min(1.0, factor * config.ema_ramp) for factor in sorted({*config.ema_factors, 1.0}))
+    *others, longest = (f"{float(f'{100 * share:.2g}'):g}" for share in shares)
+    return f"{', '.join(others)} or {longest} %" if others else f"{longest} %"
 
 
 def _rates(config: Config) -> str:

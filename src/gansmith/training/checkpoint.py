@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,15 +57,18 @@ def save_state(state: TrainState, folder: Path, statistics: Sequence[Mapping[str
     write_files(folder, files, plain)
 
 
-def save_generator(state: TrainState, folder: Path, facts: Mapping[str, Any]) -> None:
+def save_generator(
+    state: TrainState, folder: Path, facts: Mapping[str, Any], averages: Mapping[str, nn.Module] | None = None
+) -> None:
     """Fill a folder with the networks that make images, averaged where there are averages.
 
     Args:
         state: of the main process.
         folder: empty.
         facts: further fields of state.json.
+        averages: one of ``state.other_averages``; None for ``state.averages``.
     """
-    networks = {**state.networks, **state.averages}
+    networks = {**state.networks, **(averages or state.averages)}
     files = {_stem(state, name): _tensors(networks[name].state_dict()) for name in state.config.recipe.generators}
     write_files(folder, files, {**_counts(state), **facts})
 
@@ -84,6 +88,9 @@ def load_state(state: TrainState, saved: Path | Checkpoint) -> None:
     if plain["config"].get("ema_halflife_kimg") == 0:  # averaging begins now
         for name in state.averages:
             tensors.setdefault(name + AVERAGE, tensors[name])
+    for name, stem in _other_stems(state):  # an average that begins now starts from that which there was
+        if name + AVERAGE in tensors:
+            tensors.setdefault(stem, tensors[name + AVERAGE])
     for stem, network in _stems(state).items():
         load_tensors(network, part_of(tensors, stem, saved.path), saved.path / f"{stem}.safetensors")
     _load_optimizers(state, part_of(tensors, "optimizers", saved.path), saved.path / "optimizers.safetensors")
@@ -169,7 +176,19 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) 
 
 def _stems(state: TrainState) -> dict[str, nn.Module]:
     """Return every network and average by the stem of its file."""
-    return {**state.networks, **{name + AVERAGE: average for name, average in state.averages.items()}}
+    averages = {name + AVERAGE: average for name, average in state.averages.items()}
+    others = [average for averages in state.other_averages.values() for average in averages.values()]
+    stems = [stem for _, stem in _other_stems(state)]
+    return {**state.networks, **averages, **dict(zip(stems, others, strict=True))}
+
+
+def _other_stems(state: TrainState) -> list[tuple[str, str]]:
+    """Return, for each of the other averages, the name of its network and the stem of its file."""
+    return [
+        (name, name + AVERAGE + "_x" + re.sub(r"\W", "_", f"{factor}"))
+        for factor, averages in state.other_averages.items()
+        for name in averages
+    ]
 
 
 def _stem(state: TrainState, name: str) -> str:

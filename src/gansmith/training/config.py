@@ -14,6 +14,7 @@ from gansmith.component import (
     Component,
     Fraction,
     NonNegative,
+    Positive,
     PositiveInt,
     Seed,
     from_plain,
@@ -71,6 +72,8 @@ class Config(Component):
             halved when memory runs out.
         ema_halflife_kimg: half-life of the averaged generator's weights, in thousands of images; 0 for no averaging.
         ema_ramp: upper bound of the half-life, as a share of the images seen so far.
+        ema_factors: for each, one more average with half-life and ramp multiplied by it; at the end the tracker
+            measures all averages and keeps the best. None are kept without averaging or without tracking.
         length: how long to train.
         seed: decides the initial weights, the order of the data and all noise.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
@@ -105,6 +108,7 @@ class Config(Component):
     micro_batch: Annotated[int, Between(1, 65_536)] | None = None
     ema_halflife_kimg: NonNegative = 10.0
     ema_ramp: Annotated[float, Between(0, 1)] = 0.05
+    ema_factors: tuple[Positive, ...] = ()
     length: Length = Duration(10, "min")
     seed: Seed = 0
     device: str = "auto"

@@ -117,8 +117,7 @@ class _Loop:
         state.seconds, stop = dist.agree(time.perf_counter() - self.began, stop_asked())
         now = state.progress
         self.listener.step(self.training)
-        while state.notices:
-            self.notice(state.notices.pop(0))
+        self.pass_notices_on()
         if choose_log_interval(config, now).due(before, now, config.length) or config.length.reached(now):
             self.write_statistics()
         if state.nimg < now.nimg:
@@ -151,9 +150,14 @@ class _Loop:
             self.measure(self.tracker, sparingly=False)
         if finished and self.tracker and self.measurement and self.last_measurement == self.state.nimg:
             self.tracker.decide(self.state, self.measurement)
+            self.pass_notices_on()
         self.save()
         if self.training.stop_reason and not finished:
             self.notice(f"a callback stopped the training: {self.training.stop_reason}")
+
+    def pass_notices_on(self) -> None:
+        while self.state.notices:
+            self.notice(self.state.notices.pop(0))
 
     def notice(self, sentence: str) -> None:
         """Pass a notice on, and add it to environment.json."""

@@ -74,18 +74,21 @@ def halve_micro_batch(state: TrainState, scored_by: nn.Module) -> None:
 def require_training_memory(config: Config, spec: ImageSpec, compute: Compute) -> None:
     """Refuse networks and batches that cannot fit, before anything is allocated.
 
-    Networks take their weights, gradients and two averages of an optimizer; a batch its real and generated images.
+    Networks take their weights, gradients and two averages of an optimizer, and each of ``ema_factors`` its weights;
+    a batch takes its real and generated images.
 
     Raises:
         ConfigError: they need more memory than is free.
     """
     try:
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
-            networks = [build() for build in config.recipe.networks(config, spec).values()]
+            networks = {name: build() for name, build in config.recipe.networks(config, spec).items()}
     except (NotImplementedError, RuntimeError):  # a user's network that cannot be built without memory
         return
-    num_weights = sum(weight.numel() for network in networks for weight in network.parameters())
-    require_bytes(16 * num_weights, compute.device, "config.model", f"networks of {num_weights:,} weights")
+    sizes = {name: sum(weight.numel() for weight in network.parameters()) for name, network in networks.items()}
+    num_weights, averaged = sum(sizes.values()), sum(sizes[name] for name in config.recipe.averaged)
+    needed = 16 * num_weights + 4 * len(config.ema_factors) * averaged
+    require_bytes(needed, compute.device, "config.model", f"networks of {num_weights:,} weights")
     num_values = config.batch_size // dist.world_size() * spec.height * spec.width * spec.channels
     images = f"batches of {config.batch_size:,} images of {spec}"
     require_bytes(8 * num_values, compute.device, "config.batch_size", images)

@@ -198,6 +198,7 @@ _AUTO = dataclasses.replace(
     discriminator_optimizer=_TUNED,
     batch_size=32,
     ema_halflife_kimg=500,  # of which a short training sees no more than the ramp
+    ema_factors=(0.3, 3.0),
 )
 
 PRESETS: dict[str, Preset] = {

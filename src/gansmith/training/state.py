@@ -26,6 +26,8 @@ from gansmith.types import ImageSpec
 
 __all__ = ["TrainState", "place", "random_stream"]
 
+OTHERS_EVERY = 4  # steps between updates of the other averages, which thus cost a quarter
+
 
 def random_stream(seed: int, *position: int) -> torch.Generator:
     """Return random numbers that depend on the position in training, not on what was drawn before.
@@ -49,6 +51,7 @@ class TrainState:
         epoch_size: images in the data set.
         networks: by the recipe's names.
         averages: moving averages of those that the recipe averages, under the same names; empty without averaging.
+        other_averages: likewise for each of ``config.ema_factors``, by the factor on the half-life.
         optimizers: one for each network, under the same names.
         feedback: running values learnt from the discriminator's logits.
         statistics: sums since the last line of stats.jsonl.
@@ -70,6 +73,7 @@ class TrainState:
     networks: dict[str, nn.Module]
     averages: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
+    other_averages: dict[float, dict[str, nn.Module]] = field(default_factory=dict)
     feedback: Feedback = field(default_factory=lambda: Feedback.on(torch.device("cpu")))
     statistics: Statistics = field(default_factory=Statistics)
     nimg: int = 0
@@ -115,7 +119,7 @@ class TrainState:
             built = networks() if networks else _build(config, spec)
         for network in built.values():
             place(network, compute.device).train()
-        averaged = config.recipe.averaged if config.ema_halflife_kimg else ()
+        averages = _copy_averaged(config, built)
         settings = config.recipe.optimizers(config)
         return cls(
             config=config,
@@ -123,7 +127,8 @@ class TrainState:
             compute=compute,
             epoch_size=epoch_size,
             networks=dict(built),
-            averages={name: copy.deepcopy(built[name]).eval().requires_grad_(False) for name in averaged},
+            averages=averages,
+            other_averages={factor: copy.deepcopy(averages) for factor in _chosen_factors(config)},
             optimizers={name: settings[name].build(network.parameters()) for name, network in built.items()},
             feedback=Feedback.on(compute.device),
             micro_batch=config.micro_batch or config.batch_size,
@@ -158,13 +163,22 @@ class TrainState:
         Args:
             num_images: real images that the discriminator has seen since the last update.
         """
-        decay = ema_decay(num_images, self.nimg, self.config.ema_halflife_kimg, self.config.ema_ramp)
-        for name, average in self.averages.items():
+        self._average(self.averages, num_images, 1.0)
+        if self.step % OTHERS_EVERY == 0:
+            for factor, averages in self.other_averages.items():
+                self._average(averages, OTHERS_EVERY * num_images, factor)
+
+    def _average(self, averages: Mapping[str, nn.Module], num_images: int, factor: float) -> None:
+        config = self.config
+        ramp = min(1.0, factor * config.ema_ramp)
+        decay = ema_decay(num_images, self.nimg, factor * config.ema_halflife_kimg, ramp)
+        for name, average in averages.items():
             update_ema(average, self.networks[name], decay)
 
     def is_finite(self) -> bool:
         """Return whether all weights, averages and running statistics are free of NaN and infinity."""
-        networks = (*self.networks.values(), *self.averages.values())
+        others = [average for averages in self.other_averages.values() for average in averages.values()]
+        networks = (*self.networks.values(), *self.averages.values(), *others)
         tensors = [each for network in networks for each in network.state_dict().values() if each.is_floating_point()]
         largest = torch.stack([norm.float() for norm in torch._foreach_norm(tensors, float("inf"))])
         return bool(torch.isfinite(largest).all())
@@ -174,6 +188,15 @@ def place(network: nn.Module, device: torch.device) -> nn.Module:
     """Move a network to its device, with convolutions in the channels-last layout that is fastest everywhere."""
     moved: nn.Module = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return moved
+
+
+def _copy_averaged(config: Config, networks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    averaged = config.recipe.averaged if config.ema_halflife_kimg else ()
+    return {name: copy.deepcopy(networks[name]).eval().requires_grad_(False) for name in averaged}
+
+
+def _chosen_factors(config: Config) -> tuple[float, ...]:
+    return config.ema_factors if config.ema_halflife_kimg and config.tracking else ()
 
 
 def _build(config: Config, spec: ImageSpec) -> Mapping[str, nn.Module]:

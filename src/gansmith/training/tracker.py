@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from gansmith import __version__, dist
 from gansmith.component import member_name
@@ -34,6 +35,23 @@ __all__ = ["Tracker", "open_tracker"]
 FOR_THE_DECISION = 0.25  # of what tracking has cost, left over for the decision at the end
 MOST_TO_DECIDE = 5  # times as many images as are tracked
 LEVEL = 0.1  # of a value: where two differ by less, another feature extractor may rank them the other way round
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Average:
+    """One average of the generator's weights, with its tracked value.
+
+    Args:
+        sampler: generates images with it.
+        value: of the tracked metric.
+        factor: on the half-life of the running average.
+        weights: the averaged networks; None for the running average.
+    """
+
+    sampler: TrainedGenerator
+    value: float
+    factor: float = 1.0
+    weights: Mapping[str, nn.Module] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,8 +91,9 @@ class Tracker:
         )
 
     def affordable(self, state: TrainState) -> bool:
-        """Return whether this measurement, the last one and the decision fit into tracking's share of the time."""
-        expected = state.tracking_seconds * (1 + FOR_THE_DECISION + 2 / max(1, state.num_tracked))
+        """Return whether this measurement, those at the end and the decision fit into tracking's share of the time."""
+        to_come = 2 + len(state.other_averages)  # this one, the last one, and its other averages
+        expected = state.tracking_seconds * (1 + FOR_THE_DECISION + to_come / max(1, state.num_tracked))
         return expected <= self.tracking.max_share * state.seconds
 
     def measure(self, state: TrainState) -> Measurement:
@@ -83,34 +102,63 @@ class Tracker:
         measurement = self._measurement(state)
         if dist.is_main():
             self.run.append_measurement(measurement.to_plain())
-            self._keep_if_best(state, measurement)
+            if self.value_name in measurement.values:
+                value = measurement.values[self.value_name].value
+                self._keep_if_best(state, measurement, _Average(sampler=self.sampler, value=value))
         _charge(state, began)
         state.num_tracked += 1
         return measurement
 
     def decide(self, state: TrainState, measurement: Measurement) -> None:
-        """At the end, replace the kept generator by the last one unless it is clearly better on more and other images.
+        """At the end, choose among the averages of the last generator, and between that and the kept one.
 
-        The best of many noisy values is partly luck, and of two equal generators the one that trained longer tends to
-        look better. All ranks take part. The comparison uses the rest of tracking's share of the time; nothing changes
-        if that is too little for as many images as were tracked.
+        The last generator replaces the kept one unless that is clearly better on more and other images: the best of
+        many noisy values is partly luck, and of two equal generators the one that trained longer tends to look better.
+        All ranks take part. The comparison uses the rest of tracking's share of the time; nothing changes if that is
+        too little for as many images as were tracked.
 
         Args:
             state: of the last generator.
             measurement: what ``measure`` returned for it.
         """
+        if self.value_name not in measurement.values:
+            return
+        last = self._choose_average(state, measurement)
         num = self._num_to_decide(state)
         kept = dist.from_main(lambda: self._kept_instead_of(state))
-        if num < self.tracking.num or kept is None or self.value_name not in measurement.values:
+        if num < self.tracking.num or kept is None:
             return
         began = time.perf_counter()
         network = rebuild_generator(state, kept)
         seeds = range(self.tracking.num, self.tracking.num + num)
-        rivals = (self.sampler, dataclasses.replace(self.sampler, network=network))
+        rivals = (last.sampler, dataclasses.replace(self.sampler, network=network))
         now, before = (self._measured(rival, seeds)[self.value_name].value for rival in rivals)
         if dist.is_main() and not self._better(before, now, by=LEVEL * abs(now)):
-            self._keep(state, measurement)
+            self._keep(state, measurement, last)
         _charge(state, began)
+
+    def _choose_average(self, state: TrainState, measurement: Measurement) -> _Average:
+        """Measure the other averages on the images' seeds of ``measurement``; return the best of all, and keep it.
+
+        The half-life is chosen after training, as by Karras et al. 2024 (EDM2, section 3), but among few.
+        """
+        began, name = time.perf_counter(), self.value_name
+        best = running = _Average(sampler=self.sampler, value=measurement.values[name].value)
+        found = {running.factor: running.value}
+        for factor, averages in state.other_averages.items():
+            network = state.config.recipe.generator({**state.networks, **averages})
+            sampler = dataclasses.replace(self.sampler, network=network)
+            value = self._measured(sampler, range(self.tracking.num))[name].value
+            found[factor] = value
+            if self._better(value, best.value):
+                best = _Average(sampler=sampler, value=value, factor=factor, weights=averages)
+        if dist.is_main() and best is not running:
+            self._keep_if_best(state, measurement, best)
+        if state.other_averages:
+            values = ", ".join(f"{value:.3g} times {factor:g}" for factor, value in sorted(found.items()))
+            state.notices.append(f"averages by half-life, {name}: {values}; the best is times {best.factor:g}")
+            _charge(state, began)
+        return best
 
     def _num_to_decide(self, state: TrainState) -> int:
         """Return the number of images for each of the two generators."""
@@ -161,21 +209,20 @@ class Tracker:
         share = np.array_split(np.asarray(seeds), dist.world_size())[dist.rank()].tolist()
         return extract_batches(self.network, ((batch.images, batch.labels) for batch in sampler.batches(share)))
 
-    def _keep_if_best(self, state: TrainState, measurement: Measurement) -> None:
-        if self.value_name not in measurement.values:
-            return
+    def _keep_if_best(self, state: TrainState, measurement: Measurement, average: _Average) -> None:
         before = self._best_before(measurement)
-        if before is None or self._better(measurement.values[self.value_name].value, before):
-            self._keep(state, measurement)
+        if before is None or self._better(average.value, before):
+            self._keep(state, measurement, average)
 
     def _better(self, value: float, than: float, by: float = 0.0) -> bool:
         cost = self.metric.quantities[self.value_name].cost
         return cost(value) < cost(than) - by
 
-    def _keep(self, state: TrainState, measurement: Measurement) -> None:
-        value, extractor = measurement.values[self.value_name].value, measurement.to_plain()["extractor"]
-        facts = {"metric": self.value_name, "value": value, "extractor": extractor}
-        self.run.keep_best(lambda folder: save_generator(state, folder, facts))
+    def _keep(self, state: TrainState, measurement: Measurement, average: _Average) -> None:
+        extractor = measurement.to_plain()["extractor"]
+        facts = {"metric": self.value_name, "value": average.value, "extractor": extractor}
+        chosen = {"ema_factor": average.factor} if state.other_averages else {}
+        self.run.keep_best(lambda folder: save_generator(state, folder, facts | chosen, average.weights))
 
     def _best_before(self, measurement: Measurement) -> float | None:
         """Return the kept generator's value; None if another metric or feature extractor measured it."""
