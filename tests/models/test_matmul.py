@@ -22,6 +22,8 @@ GEOMETRIES = [  # kernel, stride, padding, height and width of the larger map
     ((3, 3), 1, 1, (5, 4)),
     ((1, 1), 1, 0, (3, 3)),
     ((3, 2), 3, 0, (8, 9)),  # rows and columns at the end that no kernel reaches
+    ((4, 2), 2, 1, (8, 6)),
+    ((2, 6), 2, 2, (6, 8)),
     ((4, 4), 1, 3, (2, 3)),  # the kernel is larger than the map
 ]
 
@@ -67,6 +69,30 @@ def test_any_layout_will_do() -> None:
     torch.testing.assert_close(matmul.patch_input_gradient(gradient, weight, (6, 6), geometry), expected)
 
 
+def test_patches_take_no_more_memory_than_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert matmul.PATCH_BYTES < 32 * 2**20, "from there on, glibc returns and requests the memory every time"
+    seen: list[int] = []
+    multiply = Tensor.__matmul__
+
+    def spied(one: Tensor, other: Tensor) -> Tensor:
+        made = multiply(one, other)
+        seen.append(max(made.numel(), other.numel()) * made.element_size())
+        return made
+
+    monkeypatch.setattr(Tensor, "__matmul__", spied)
+    x, weight, gradient = numbers(6, 3, 8, 12), numbers(5, 3, 4, 4, seed=1), numbers(6, 5, 4, 6, seed=2)
+    of_one = 4 * 6 * 3 * 4 * 4 * x.element_size()  # patches of one image
+    for patch_bytes, images in ((1, [1] * 6), (4 * of_one, [4, 2]), (6 * of_one, [6])):
+        monkeypatch.setattr(matmul, "PATCH_BYTES", patch_bytes)
+        for work in (
+            lambda: matmul.patch_input_gradient(gradient, weight, (8, 12), Geometry(2, 1, 1)),
+            lambda: matmul.patch_weight_gradient(gradient, x, weight.shape, Geometry(2, 1, 1)),
+        ):
+            seen.clear()
+            work()
+            assert seen == [num * of_one for num in images]
+
+
 def test_the_weight_s_gradient_is_added_up_in_single_precision() -> None:
     """256 ones and then many more: in bfloat16 the sum would stay at 256."""
     images = 8 * matmul.PATCH_BYTES // (4 * 2 * 64)
@@ -79,6 +105,7 @@ def test_the_weight_s_gradient_is_added_up_in_single_precision() -> None:
 def test_they_pay_where_weights_outweigh_the_map() -> None:
     large, small, half = (512, 256, 4, 4), (512, 16, 4, 4), torch.bfloat16
     assert matmul.pays(large, (4, 4), 1, half) and matmul.pays(large, (4, 4), 1, half, for_weight=True)
+    assert matmul.pays((512, 128, 4, 4), (4, 4), 1, half) and not matmul.pays((511, 128, 4, 4), (4, 4), 1, half)
     assert not matmul.pays(small, (4, 4), 1, half) and matmul.pays(small, (4, 4), 1, half, for_weight=True)
     assert not matmul.pays(large, (32, 32), 1, half, for_weight=True)
     assert not matmul.pays(large, (4, 4), 2, half, for_weight=True)

@@ -15,6 +15,7 @@ GEOMETRIES = [  # kernel, stride, padding, height and width of the larger map
     (4, 2, 1, (9, 9)),  # a last row and column that no kernel reaches
     (4, 2, 0, (10, 6)),
     (2, 1, 1, (3, 5)),
+    (2, 1, 2, (3, 3)),  # more zeros than pixels
     (3, 1, 1, (6, 4)),
     (3, 1, 0, (8, 6)),
     (6, 2, 2, (8, 12)),
@@ -28,12 +29,43 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
     return drawn.to(memory_format=torch.channels_last) if len(shape) == 4 else drawn
 
 
+def fill_new_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fill new memory with NaN, so that what is read before it is written shows."""
+    empty_maps = winograd._empty_maps
+    monkeypatch.setattr(Tensor, "new_empty", lambda like, *shape: like.new_full(shape, torch.nan))
+    monkeypatch.setattr(winograd, "_empty_maps", lambda *about: empty_maps(*about).fill_(torch.nan))
+
+
+@pytest.mark.parametrize("taps", [2, 3])
+def test_the_transforms_are_minimal_filtering(taps: int) -> None:
+    """y = A^T ((G w) * (B^T x)) is the correlation of x with w (Lavin and Gray 2016, eq. 6)."""
+    transforms = winograd._TRANSFORMS[taps]
+    matrices = (transforms.input, transforms.filter, transforms.output)
+    assert {number for rows in matrices for row in rows for number in row} == {-1, 0, 1}
+    of_input, of_filter, of_output = (torch.tensor(rows, dtype=torch.float64) for rows in matrices)
+    x, w = numbers(taps + 1), numbers(taps, seed=1)
+    filtered = torch.tensor(transforms.scale, dtype=torch.float64) * (of_filter @ w)
+    torch.testing.assert_close(of_output @ (filtered * (of_input @ x)), x.unfold(0, taps, 1) @ w)
+
+
+def test_memory_is_for_one_image_where_more_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, geometry = numbers(3, 2, 8, 8), Geometry(2, 1, 1)
+    tiling = winograd._Tiling.of((5, 2, 4, 4), (4, 4), geometry)
+    bytes_of_one = tiling.products**2 * 4 * (tiling.depth + tiling.outputs) * x.element_size()
+    for work_bytes, expected in ((1, [1, 1, 1]), (2 * bytes_of_one, [2, 1]), (10 * bytes_of_one, [3])):
+        monkeypatch.setattr(winograd, "WORK_BYTES", work_bytes)
+        chunks = list(tiling.chunks(x))
+        assert [larger.shape[2] for _, larger, _ in chunks] == expected
+        assert [smaller.shape[2] for _, _, smaller in chunks] == expected
+
+
 @pytest.mark.parametrize(("kernel", "stride", "padding", "size"), GEOMETRIES)
 @pytest.mark.parametrize("work_bytes", [1, 24 * 2**20])  # one image at a time, and all at once
 def test_they_are_torch_s_convolution_and_its_gradients(
     kernel: int, stride: int, padding: int, size: tuple[int, int], work_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(winograd, "WORK_BYTES", work_bytes)
+    fill_new_memory(monkeypatch)
     geometry = Geometry(stride, padding, groups=1)
     assert winograd.applies((kernel, kernel), geometry.size(size, (kernel, kernel)), geometry)
     x, weight, bias = numbers(3, 2, *size), numbers(5, 2, kernel, kernel, seed=1), numbers(5, seed=2)
@@ -85,6 +117,8 @@ def test_a_convolution_takes_the_fewest_multiplications(monkeypatch: pytest.Monk
         ((4, 4), (3, 4), Geometry(2, 1, 1)),  # an odd number of rows
         ((5, 5), (4, 4), Geometry(2, 2, 1)),  # taps of different numbers
         ((4, 3), (4, 4), Geometry(1, 1, 1)),
+        ((3, 2), (4, 4), Geometry(1, 1, 1)),
+        ((2, 3), (4, 4), Geometry(1, 1, 1)),
         ((1, 1), (4, 4), Geometry(1, 0, 1)),
         ((8, 8), (4, 4), Geometry(2, 3, 1)),  # four taps, of which there are no transforms
         ((3, 3), (4, 4), Geometry(1, 1, 2)),
