@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test mutants faults check format docs clean
+.PHONY: demo test mutants faults check format docs zoo clean
 
 demo: $(VENV)/.core
 	$(BIN)/gansmith demo
@@ -22,6 +22,10 @@ faults: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
+
+zoo: $(VENV)/.core
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist ./zoo
+	$(BIN)/python zoo/archives.py dist/zoo
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """python docs/generate.py: write the reference pages from the tables and the commands themselves.
 
-docs/reference.md lists every component with its fields, docs/commands.md the help of every command. A test compares
-them with what would be written now.
+docs/reference.md lists every component with its fields, docs/commands.md the help of every command. In docs/zoo.md,
+only the table of entries is written. A test compares them with what would be written now.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from gansmith.cli.listing import FAMILIES, family
 from gansmith.component import Component, member, members, to_plain
 from gansmith.training.config import Config
 from gansmith.training.presets import PRESETS
+from gansmith.zoo.manifest import read_manifest
+from gansmith.zoo.table import HEADINGS, describe_model
 
 HERE = Path(__file__).parent
+BEGIN, END = "<!-- entries: written by make docs -->", "<!-- end of entries -->"
 
 
 def main() -> None:
@@ -31,7 +34,7 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """The pages' names and texts."""
-    return {"reference.md": reference(), "commands.md": commands()}
+    return {"reference.md": reference(), "commands.md": commands(), "zoo.md": zoo()}
 
 
 def reference() -> str:
@@ -48,6 +51,14 @@ def reference() -> str:
             cls = member(family(topic), name, topic)
             parts += [f"### `{name}`\n", described(cls)]
     return "\n".join(parts)
+
+
+def zoo() -> str:
+    """The page about the zoo, with the table of the manifest between its two marks."""
+    rows = [HEADINGS[:-1], ("---",) * (len(HEADINGS) - 1), *map(describe_model, read_manifest().values())]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    before, rest = (HERE / "zoo.md").read_text(encoding="utf-8").split(BEGIN)
+    return f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}"
 
 
 def preset_table() -> str:

@@ -77,7 +77,7 @@ def anchor_of(heading: str) -> str:
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the help is written with Python 3.11")
-@pytest.mark.parametrize("name", ["reference.md", "commands.md"])
+@pytest.mark.parametrize("name", ["reference.md", "commands.md", "zoo.md"])
 def test_the_reference_pages_are_those_of_the_code(name: str) -> None:
     written = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert written == load(ROOT / "docs" / "generate.py").pages()[name], "run: make docs"

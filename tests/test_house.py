@@ -18,11 +18,11 @@ from gansmith.cli import COMMANDS
 # Read left to right: a module imports only from its left or its own room.
 STREET = (
     (
-        *("errors", "files", "trust", "plain_json", "numerals"),
+        *("errors", "files", "trust", "plain_json", "numerals", "download"),
         *("component", "types", "dist", "devices", "threads", "schedules"),
     ),
     ("losses", "penalties", "regularizers", "optimizers", "ema"),
-    ("runs", "console", "images", "augment", "data", "models", "metrics", "sampling"),
+    ("zoo", "runs", "console", "images", "augment", "data", "models", "metrics", "sampling"),
     ("training", "evaluation", "study", "report"),
     ("api", "cli", "__main__"),
 )

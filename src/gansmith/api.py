@@ -108,7 +108,10 @@ class Run:
 
 
 def open_run(path: str | Path) -> Run:
-    """An existing run.
+    """An existing run, or a trained generator of the zoo.
+
+    Args:
+        path: its folder, or ``zoo:NAME``; ``gansmith list zoo`` shows the names.
 
     Raises:
         RunError: no run is there.

@@ -36,6 +36,7 @@ from filelock import FileLock, Timeout
 from gansmith.errors import RunError, command
 from gansmith.files import refuse_links, remove_leftovers
 from gansmith.plain_json import append_line, keep_lines, read_json, read_lines, rewrite_json, write_json
+from gansmith.zoo.places import find_run, refuse_change
 
 __all__ = ["RunFolder", "set_aside", "write_json"]
 
@@ -94,11 +95,12 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Open an existing run.
+        """Open an existing run by its path or as ``zoo:NAME``.
 
         Raises:
             RunError: there is no run, or it contains a link, which could point outside.
         """
+        path = find_run(path)
         if not (path / "config.json").is_file():
             near = sorted(str(found.parent) for found in path.glob("*/config.json"))[:3] if path.is_dir() else []
             hint = f"did you mean {' or '.join(near)}?" if near else "expected a folder that gansmith train has written"
@@ -317,8 +319,9 @@ class RunFolder:
         """Lock the folder against other training processes until the block or the process ends.
 
         Raises:
-            RunError: another process is training here.
+            RunError: another process is training here, or the folder belongs to the zoo.
         """
+        refuse_change(self.path)
         lock = FileLock(self.path / _LOCK)
         try:
             lock.acquire(blocking=False)

@@ -25,6 +25,9 @@ SIGNS = ("00001", "00005", "00014")
         (("cat", "dog"), 1, 1),
         (("cat", "dog"), "0", 0),
         (("cat", "dog"), "dog", 1),
+        (("Stop", "stop"), "stop", 1),
+        (("Stop", "Yield"), "stop", 0),
+        (("speed limit 20", "stop"), "Speed-Limit_20", 0),
         (("überholen", "vorfahrt"), unicodedata.normalize("NFD", "überholen"), 0),
     ],
 )
@@ -42,6 +45,7 @@ def test_a_name_or_number_means_one_class(names: tuple[str, ...], label: int | s
         (("cat", "dog"), 2, "no class 2; expected 0 to 1, or a class name"),
         (("cat", "dog"), -1, "no class is called '-1'"),
         (("cat", "dog"), "dgo", "did you mean 'dog'"),
+        (("Stop", "STOP"), "stop", "no class is called 'stop'"),
         (("cat", "dog"), "9" * 5000, "no class is called"),
     ],
 )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gansmith.data import cifar
 from gansmith.data.cifar import Cifar10
-from gansmith.data.download import RemoteFile
+from gansmith.download import RemoteFile
 from gansmith.errors import DataError
 
 NAMES = ["plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from gansmith.data import gtsrb
-from gansmith.data.download import RemoteFile
 from gansmith.data.gtsrb import Gtsrb
 from gansmith.data.gtsrb_classes import GTSRB_CLASSES
 from gansmith.data.source import Records
+from gansmith.download import RemoteFile
 from gansmith.errors import ConfigError, DataError, UnreadableImage
 
 LABELS, TRACKS, FRAMES = (0, 14, 42), 3, 2  # classes, tracks of each, frames of each

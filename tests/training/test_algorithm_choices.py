@@ -16,7 +16,7 @@ from gansmith.models import algorithms
 from gansmith.models.algorithms import AlgorithmTable
 from gansmith.runs import RunFolder
 from gansmith.training import algorithm_choices
-from gansmith.training.algorithm_choices import keep_choices, open_choices
+from gansmith.training.algorithm_choices import keep_choices, open_choices, repeat_choices
 
 CPU = Compute(device=torch.device("cpu"), precision="float32")
 PROBLEM = "forward float32 8x3x16x16 to 32 kernel 4x4 stride 2 padding 1 groups 1"
@@ -46,6 +46,25 @@ def test_choices_are_kept_for_the_run_and_for_the_next_run(folder: RunFolder) ->
     keep_choices(AlgorithmTable({PROBLEM: "winograd"}), CPU, folder)
     assert json.loads(folder.environment.read_text())["convolutions"] == {PROBLEM: "winograd"}
     assert plain(open_choices(CPU, None)) == plain(open_choices(CPU, folder)) == {PROBLEM: "winograd"}
+
+
+def test_a_new_run_repeats_the_choices_of_an_earlier_one(folder: RunFolder) -> None:
+    keep_choices(AlgorithmTable({PROBLEM: "winograd"}), CPU, folder)
+    earlier = json.loads(folder.environment.read_text()) | {"convolutions": {PROBLEM: "matmul"}}
+    earlier.pop("seal")
+    folder.environment.write_text(json.dumps(earlier))
+    assert repeat_choices(CPU, folder.environment)
+    assert plain(open_choices(CPU, None)) == {PROBLEM: "matmul"}
+
+
+@pytest.mark.parametrize("field", ["processor", "torch", "threads", "convolutions"])
+def test_choices_of_another_machine_are_not_repeated(folder: RunFolder, field: str) -> None:
+    other = json.loads(folder.environment.read_text()) | {"convolutions": {PROBLEM: "matmul"}}
+    del other[field]
+    folder.environment.write_text(json.dumps(other))
+    assert not repeat_choices(CPU, folder.environment)
+    assert not repeat_choices(CPU, folder.path / "missing.json")
+    assert plain(open_choices(CPU, None)) == {}
 
 
 def test_the_first_choice_stays_in_the_cache_and_a_run_keeps_its_own(folder: RunFolder, tmp_path: Path) -> None:

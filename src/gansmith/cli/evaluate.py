@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -21,6 +21,10 @@ from gansmith.cli.options import (
     quiet_if,
 )
 from gansmith.errors import ConfigError
+from gansmith.zoo.manifest import PREFIX
+
+if TYPE_CHECKING:
+    from gansmith.metrics.measurement import Measurement
 
 __all__ = ["main"]
 
@@ -30,7 +34,8 @@ class EvaluateOptions:
     """Measure the images that a run generates, or images in a folder, a zip or an .npz.
 
     A run is compared with its training images, or with those of --against. The values are appended to the run's
-    metrics.jsonl, and nearest.png shows the generated images that are closest to training images.
+    metrics.jsonl, and nearest.png shows the generated images that are closest to training images. A generator of the
+    zoo is named zoo:NAME; its values are only printed.
 
     Images in files are compared with those of --against, which is required. The values are printed, and written only
     with --out. Images of --against are resized to the size of the generated images, which are never resized.
@@ -94,7 +99,7 @@ def main(arguments: Sequence[str]) -> None:
         if not dist.is_main():
             return
         show_measurements(measurements, evaluation.chosen_metrics, Console(), f"in {time.perf_counter() - began:.0f} s")
-        for folder in (RunFolder(Path(each.generated.path)) for each in measurements if each.generated.snapshot):
+        for folder in (RunFolder(Path(each.generated.path)) for each in measurements if _is_recorded(each)):
             print(f"added to {folder.metrics}")
         plain = [measurement.to_plain() for measurement in measurements]
         if out is not None:
@@ -115,6 +120,11 @@ def _out(options: EvaluateOptions) -> Path | None:
         raise ConfigError(f"--out {path}: measurements are written as JSON; name a file x.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def _is_recorded(measurement: Measurement) -> bool:
+    """Return whether it is of a run of the user's, to whose metrics.jsonl it was appended."""
+    return bool(measurement.generated.snapshot) and not measurement.generated.path.startswith(PREFIX)
 
 
 def _named(options: EvaluateOptions) -> dict[str, Any]:

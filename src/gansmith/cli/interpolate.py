@@ -17,7 +17,7 @@ class InterpolateOptions:
     """Interpolate between the latents of two seeds. A seed that you omit is chosen at random and printed."""
 
     run: RunPath
-    """the run's folder"""
+    """the run's folder, or zoo:NAME (gansmith list zoo)"""
     from_seed: Count = None
     """seed of the first image; default: random"""
     to_seed: Count = None

@@ -43,12 +43,15 @@ Rows: TypeAlias = Callable[[], Iterator[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class ListOptions:
-    """List the choices of a topic. "fields" lists the configuration with the default preset's values."""
+    """List the choices of a topic.
+
+    "fields" lists the configuration with the default preset's values, "zoo" the trained generators.
+    """
 
     topic: Annotated[
         str,
         tyro.conf.Positional,
-        tyro.conf.arg(metavar="[TOPIC]", help=f"presets, fields, {', '.join(FAMILIES)}"),
+        tyro.conf.arg(metavar="[TOPIC]", help=f"presets, fields, zoo, {', '.join(FAMILIES)}"),
     ] = "presets"
     json: OnlyJson = False
     """print JSON only"""
@@ -60,8 +63,11 @@ def main(arguments: Sequence[str]) -> None:
     topic = options.topic
     topics: dict[str, Rows] = {name: partial(_members, name) for name in FAMILIES}
     topics |= {"presets": _presets, "fields": _fields}
+    if topic == "zoo":
+        _show_zoo(only_json=options.json)
+        return
     if topic not in topics:
-        raise ConfigError(f"gansmith list: nothing is called '{topic}'; {did_you_mean(topic, topics)}")
+        raise ConfigError(f"gansmith list: nothing is called '{topic}'; {did_you_mean(topic, [*topics, 'zoo'])}")
     rows = list(topics[topic]())
     if options.json:
         print_json(dict(rows))
@@ -85,6 +91,20 @@ def _fields() -> Iterator[tuple[str, str]]:
 
     for path, value in flat(to_plain(preset(DEFAULT_PRESET))).items():
         yield f"--{path.removesuffix('.name')}", str(value)
+
+
+def _show_zoo(*, only_json: bool) -> None:
+    """Print a table of the trained generators."""
+    from gansmith.zoo.manifest import read_manifest
+    from gansmith.zoo.table import HEADINGS, describe_entry
+
+    rows = [describe_entry(entry) for entry in read_manifest().values()]
+    if only_json:
+        print_json({row[0]: dict(zip(HEADINGS[1:], row[1:], strict=True)) for row in rows})
+        return
+    widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
+    for row in (HEADINGS, *rows):
+        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _members(topic: str) -> Iterator[tuple[str, str]]:

@@ -18,9 +18,9 @@ class ReportOptions:
     """
 
     path: RunPath
-    """the folder of the run or of the study"""
+    """the folder of the run or of the study, or zoo:NAME"""
     out: OptionalPath = None
-    """the file to write; default: report.html in that folder"""
+    """the file to write; default: report.html in that folder; NAME-report.html for zoo:NAME"""
     json: OnlyJson = False
     """print JSON only"""
 

@@ -19,7 +19,7 @@ class SampleOptions:
     """
 
     run: RunPath
-    """the run's folder"""
+    """the run's folder, or zoo:NAME (gansmith list zoo)"""
     num: Whole = 64
     """number of images"""
     seed: Whole = 0
@@ -41,9 +41,13 @@ class SampleOptions:
 def main(arguments: Sequence[str]) -> None:
     """Generate images."""
     options = parse(SampleOptions, "sample", arguments)
-    from gansmith import api
+    from pathlib import Path
 
-    generator = api.open_run(options.run).generator(snapshot=options.snapshot, ema=options.ema)
+    from gansmith.runs import RunFolder
+    from gansmith.training.snapshots import find_snapshot, load_generator  # not api, which takes a second to import
+
+    folder = RunFolder.open(Path(options.run))
+    generator = load_generator(folder, find_snapshot(folder, options.snapshot, ema=options.ema))
     samples = generator.sample(options.num, seed=options.seed, label=options.label, truncation=options.truncation)
     name, path = samples.class_name(), samples.save(options.out)
     if options.json:

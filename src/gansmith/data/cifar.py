@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansmith.data.arrays import ArrayRecords, compute_fingerprint
-from gansmith.data.download import RemoteFile, fetch
 from gansmith.data.pickles import read_pickle
 from gansmith.data.source import Records, Size, Source, cache_folder
 from gansmith.data.tar import read_members
+from gansmith.download import RemoteFile, fetch
 from gansmith.errors import DataError
 
 __all__ = ["Cifar10"]

@@ -1,7 +1,8 @@
 """Finds the class for a name or a number: one rule for the command line, Python and evaluation.
 
 If some class has a number as its name, such as ``00014`` in a folder of traffic signs, numbers are names and are
-compared by value: 14 means ``00014``. If no class has, a number is the index of a class, counted from 0.
+compared by value: 14 means ``00014``. If no class has, a number is the index of a class, counted from 0. Capitals do
+not matter, nor does a dash or underscore in place of a space, unless two classes differ in nothing else.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ def find_class(class_names: Sequence[str], label: int | str, where: str = "label
     wanted = to_nfc(str(label))
     if wanted in class_names:
         return class_names.index(wanted)
+    alike = [index for index, name in enumerate(class_names) if _loosely(name) == _loosely(wanted)]
+    if len(alike) == 1:
+        return alike[0]
     numbered = {index: int(name) for index, name in enumerate(class_names) if _is_number(name)}
     if not _is_number(wanted):
         raise ConfigError(f"{where}: no class is called {wanted!r}; {did_you_mean(wanted, class_names)}")
@@ -59,6 +63,10 @@ def describe_classes(counts: Sequence[int]) -> str:
     present = sum(1 for count in counts if count)
     empty = f" and {len(counts) - present} without images" if present < len(counts) else ""
     return f"{present} {'class' if present == 1 else 'classes'}{empty}"
+
+
+def _loosely(name: str) -> str:
+    return name.casefold().replace("-", " ").replace("_", " ")
 
 
 def _is_number(name: str) -> bool:

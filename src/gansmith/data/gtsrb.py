@@ -19,9 +19,9 @@ from PIL import Image
 from gansmith.component import Between
 from gansmith.data.archive import Archive, open_archive, read_bounded
 from gansmith.data.decode import decode
-from gansmith.data.download import RemoteFile, fetch
 from gansmith.data.gtsrb_classes import GTSRB_CLASSES
 from gansmith.data.source import Records, Size, Source, cache_folder
+from gansmith.download import RemoteFile, fetch
 from gansmith.errors import DataError, UnreadableImage
 from gansmith.types import size_text
 

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansmith.data.arrays import ArrayRecords, compute_fingerprint
-from gansmith.data.download import RemoteFile, fetch
 from gansmith.data.source import Records, Size, Source, cache_folder
+from gansmith.download import RemoteFile, fetch
 from gansmith.errors import DataError
 from gansmith.types import size_text
 

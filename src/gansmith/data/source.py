@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from PIL import Image
 
 from gansmith.component import Component
 from gansmith.data.labels import check_labels
-from gansmith.errors import DataError
+from gansmith.download import cache_folder
 from gansmith.types import PixelArray
 
 __all__ = ["Record", "Records", "Size", "Source", "cache_folder"]
@@ -97,16 +96,3 @@ class Source(Component):
         """A short name for messages and file names: that of its path, or else of its class."""
         path = getattr(self, "path", None)
         return (path.stem if isinstance(path, Path) else "") or type(self).__name__.lower()
-
-
-def cache_folder() -> Path:
-    """Return the folder of downloads and stores: $GANSMITH_CACHE, or else the platform's cache folder."""
-    named = os.environ.get("GANSMITH_CACHE")
-    try:
-        if named:
-            return Path(named).expanduser()
-        if os.name == "nt":
-            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "gansmith"
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gansmith"
-    except RuntimeError as error:  # of Path.home()
-        raise DataError("cache: this user has no home folder; set GANSMITH_CACHE to a folder for the cache") from error

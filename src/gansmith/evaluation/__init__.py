@@ -26,6 +26,7 @@ from gansmith.runs import RunFolder
 from gansmith.threads import share_cores
 from gansmith.training.snapshots import find_snapshot, load_generator
 from gansmith.types import ImageSpec
+from gansmith.zoo.places import describe_run, entry_name, find_run
 
 __all__ = ["EvaluationOptions", "evaluate", "evaluate_files", "evaluate_path", "evaluate_run"]
 
@@ -44,10 +45,10 @@ def evaluate(
     """Measure the images that a run generates, or images in a folder, a zip or an .npz.
 
     The measurement of a run is appended to its metrics.jsonl. nearest.png in the run's folder shows the generated
-    images that are closest to training images.
+    images that are closest to training images. Nothing is written for an entry of the zoo.
 
     Args:
-        what: the run's folder, or the images.
+        what: the run's folder or ``zoo:NAME``, or the images.
         against: the real images: a source's name or a path; default: the run's training images.
         root: the folder with a local copy of the source that ``against`` names.
         metrics: names from ``gansmith list metrics``, in a list or separated by commas; default: all.
@@ -74,6 +75,7 @@ def evaluate_path(path: Path, options: EvaluationOptions, console: Console | Non
         GansmithError: see ``evaluate``.
     """
     with share_cores():
+        path = find_run(path)
         if (path / "config.json").is_file() or any(
             path.glob("*/config.json")
         ):  # a folder of runs: the error lists them
@@ -82,7 +84,9 @@ def evaluate_path(path: Path, options: EvaluationOptions, console: Console | Non
 
 
 def evaluate_run(folder: RunFolder, options: EvaluationOptions, console: Console | None = None) -> Measurement:
-    """Measure the images that a run generates; appends a line to metrics.jsonl and writes nearest.png.
+    """Measure the images that a run generates.
+
+    A line is appended to metrics.jsonl and nearest.png is written, unless the run is an entry of the zoo.
 
     Each rank generates its share of the images. The main process computes the metrics.
 
@@ -104,8 +108,10 @@ def evaluate_run(folder: RunFolder, options: EvaluationOptions, console: Console
     inputs = collect_inputs(real, fake, network, options, console, unlabelled)
 
     def measure_and_record() -> Measurement:
-        generated = describe_samples(str(folder.path), fake, snapshot, options.seed)
+        generated = describe_samples(describe_run(folder.path), fake, snapshot, options.seed)
         measurement = measure(inputs, generated, real, network, options, console)
+        if entry_name(folder.path) is not None:  # whose files are pinned
+            return measurement
         folder.append_measurement(measurement.to_plain())
         if inputs.training is not None:
             save_png(draw_closest_pairs(inputs), folder.nearest)

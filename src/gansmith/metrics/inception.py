@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from gansmith import dist
 from gansmith.data.batches import Indices
-from gansmith.data.download import RemoteFile, fetch
 from gansmith.data.source import cache_folder
 from gansmith.data.store import Store
 from gansmith.devices import choose_compute
+from gansmith.download import RemoteFile, fetch
 from gansmith.errors import DataError, MetricError
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork

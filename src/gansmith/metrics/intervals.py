@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from gansmith.metrics.metric import Estimate
 
@@ -58,6 +57,8 @@ def normal(
         within: smallest and largest possible value; the interval is clipped to them.
         note: see ``Estimate``.
     """
+    from scipy import stats  # which takes most of a second to import, and sampling needs none of it
+
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * standard_error
     low, high = max(within[0], value - reach), min(within[1], value + reach)
     return Estimate(value=value, low=low, high=high, interval=interval, note=note)
@@ -71,6 +72,8 @@ def wilson(successes: int, total: int, *, note: str = "") -> Estimate:
         total: at least 1.
         note: see ``Estimate``.
     """
+    from scipy import stats
+
     found = stats.binomtest(successes, total).proportion_ci(CONFIDENCE, method="wilson")
     return Estimate(value=successes / total, low=float(found.low), high=float(found.high), interval="Wilson", note=note)
 

@@ -18,6 +18,7 @@ from gansmith.report.run_page import gather_run_page
 from gansmith.report.study_page import gather_study_page
 from gansmith.runs import RunFolder
 from gansmith.study.folder import StudyFolder
+from gansmith.zoo.places import entry_name
 
 __all__ = ["ReportPath", "write_report"]
 
@@ -38,7 +39,7 @@ def write_report(path: Path, out: Path | None = None) -> ReportPath:
 
     Args:
         path: its folder.
-        out: the file; default: report.html in that folder.
+        out: the file; default: report.html in that folder, or NAME-report.html here for ``zoo:NAME``.
 
     Returns:
         The file.
@@ -50,7 +51,9 @@ def write_report(path: Path, out: Path | None = None) -> ReportPath:
     if study.plan.exists() or study.results.exists():
         return _write(out or study.report, "study.html.j2", gather_study_page(study))
     folder = RunFolder.open(path)
-    return _write(out or folder.report, "run.html.j2", gather_run_page(folder))
+    name = entry_name(folder.path)
+    own = folder.report if name is None else Path(f"{name}-{folder.report.name}")  # files of the zoo are pinned
+    return _write(out or own, "run.html.j2", gather_run_page(folder))
 
 
 def _write(path: Path, template: str, page: Any) -> ReportPath:

@@ -27,6 +27,7 @@ from gansmith.report.settings import (
 from gansmith.report.sheets import Picture
 from gansmith.runs import RunFolder
 from gansmith.training.data_facts import DataFacts
+from gansmith.zoo.places import describe_run, entry_name
 
 __all__ = ["RunPage", "gather_run_page"]
 
@@ -78,7 +79,7 @@ def gather_run_page(folder: RunFolder) -> RunPage:
     )
     machine, config = files.machine.content or {}, files.config.content or {}
     return RunPage(
-        title=folder.path.resolve().name,
+        title=entry_name(folder.path) or folder.path.resolve().name,
         verdict=_verdict(files),
         summary=tuple(attempt(_summary, files, what="config.json").content or ()),
         samples=attempt(lambda: _pictures(files).samples(), what="The sheet of samples"),
@@ -87,14 +88,14 @@ def gather_run_page(folder: RunFolder) -> RunPage:
         charts=attempt(lambda: draw_statistics(files.stats.needed()), what="stats.jsonl"),
         guard=attempt(_guard, folder, config, what="events.jsonl"),
         evaluation=attempt(
-            lambda: make_evaluation_table(files.measurements.needed(), str(folder.path)), what="metrics.jsonl"
+            lambda: make_evaluation_table(files.measurements.needed(), describe_run(folder.path)), what="metrics.jsonl"
         ),
         nearest=attempt(show_nearest, folder, what="nearest.png"),
         data=files.facts,
         bars=tuple(list_bars(files.facts.content)) if files.facts.content else (),
         settings=attempt(lambda: describe_settings(files.config.needed()), what="config.json"),
         environment=attempt(lambda: split_environment(files.machine.needed()), what="environment.json"),
-        commands=attempt(list_commands, str(folder.path), machine, config, what="config.json"),
+        commands=attempt(list_commands, describe_run(folder.path), machine, config, what="config.json"),
     )
 
 

@@ -16,6 +16,7 @@ from gansmith.numerals import count
 from gansmith.training.config import flat
 from gansmith.training.data_facts import DataFacts
 from gansmith.training.presets import preset
+from gansmith.zoo.manifest import PREFIX
 
 __all__ = ["Bar", "Command", "Settings", "describe_settings", "list_bars", "list_commands", "split_environment"]
 
@@ -127,7 +128,7 @@ def list_commands(path: str, environment: Mapping[str, Any], config: Mapping[str
     """Return the command that made the run, and commands to use it.
 
     Args:
-        path: the run's folder.
+        path: the run's folder, or ``zoo:NAME``, which cannot be continued.
         environment: environment.json, plain; empty if it cannot be read.
         config: config.json, plain; empty if it cannot be read.
     """
@@ -135,6 +136,8 @@ def list_commands(path: str, environment: Mapping[str, Any], config: Mapping[str
     if not origin.text and config:
         origin = Command(purpose="The command was not recorded; an equivalent one", text=_equivalent(config))
     rest = {"Continue": "resume", "Generate images": "sample", "Evaluate": "evaluate", "Update this page": "report"}
+    if path.startswith(PREFIX):
+        del rest["Continue"]
     after = [Command(purpose=purpose, text=command(verb, Path(path))) for purpose, verb in rest.items()]
     return [*([origin] if origin.text else []), *after]
 

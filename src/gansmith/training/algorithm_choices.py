@@ -16,7 +16,7 @@ from gansmith.plain_json import read_json, write_json
 from gansmith.runs import RunFolder
 from gansmith.training.data_facts import CONVOLUTIONS
 
-__all__ = ["keep_choices", "open_choices"]
+__all__ = ["keep_choices", "open_choices", "repeat_choices"]
 
 MACHINE = "processor", "torch", "threads"  # what choices depend on, besides the problem
 VERSION = 1  # raise it when an algorithm becomes faster: choices are then measured again
@@ -46,6 +46,25 @@ def keep_choices(table: AlgorithmTable, compute: Compute, folder: RunFolder) -> 
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {**_machine(compute), CONVOLUTIONS: {**chosen, **_choices(_read(path))}})
+
+
+def repeat_choices(compute: Compute, environment: Path) -> bool:
+    """Let new runs compute convolutions as an earlier run did, so that a repetition gives the same weights.
+
+    Args:
+        compute: the device.
+        environment: environment.json of the earlier run.
+
+    Returns:
+        Whether that run was on a machine like this one; otherwise the choices of this machine stay.
+    """
+    earlier = _read(environment)
+    if CONVOLUTIONS not in earlier or any(earlier.get(key) != value for key, value in _machine(compute).items()):
+        return False
+    path = _cached_path(compute)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {**_machine(compute), CONVOLUTIONS: _choices(earlier)})
+    return True
 
 
 def _of_machine(compute: Compute) -> AlgorithmTable:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -206,8 +207,9 @@ def _read(path: Path) -> bytes:
 
 
 def _parsed(path: Path, content: bytes) -> dict[str, Tensor]:
+    """Return the tensors of a file; those in half precision, as in the zoo, become float32, in which networks are."""
     try:
         tensors: dict[str, Tensor] = load(content)
     except Exception as error:  # safetensors raises its own class, which it does not export everywhere
         raise DamagedCheckpoint(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
-    return tensors
+    return {name: each.float() if each.dtype == torch.float16 else each for name, each in tensors.items()}

@@ -34,6 +34,7 @@ from gansmith.training.sample_sheets import write_final_pictures
 from gansmith.training.snapshots import make_sampler, real_rows
 from gansmith.training.stages import Built, Chosen, Prepared, build_training, choose_config, prepare_data
 from gansmith.training.state import TrainState
+from gansmith.zoo.places import refuse_change
 
 __all__ = ["begin", "finish_run", "go_on", "preview_training", "run_training"]
 
@@ -85,6 +86,7 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
         GansmithError: no run, no checkpoint, or data or a configuration other than those that it was trained with.
     """
     folder = RunFolder.open(path)
+    refuse_change(folder.path)
     saved, notes = (None, []) if never_saved(folder) else newest_checkpoint(folder)
     config = load_config(folder.config, edited=saved is not None)
     config = override_as_user(add_unwritten_rollback(config, folder, saved.state) if saved else config, changes)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
 
 from gansmith.data.store import Store
 from gansmith.devices import choose_compute
@@ -24,6 +26,7 @@ from gansmith.training.config import Config, load_config
 from gansmith.training.data_facts import DataFacts
 from gansmith.training.state import place
 from gansmith.types import ImageSpec
+from gansmith.zoo.places import describe_run, entry_name
 
 __all__ = ["Snapshot", "Which", "find_snapshot", "load_generator", "make_sampler", "real_rows"]
 
@@ -67,6 +70,10 @@ def find_snapshot(folder: RunFolder, which: Which = "best", *, ema: bool = True)
     names = load_config(folder.config).recipe.generators
     if which == "best" and ema and (best := _open_best(folder)) is not None:
         return _snapshot("best", best, names, ema=True)
+    if entry_name(folder.path) is not None:
+        raise RunError(
+            f"{describe_run(folder.path)}: has the averaged weights of one generator only; omit --snapshot and --no-ema"
+        )
     stems = [*names, *(name + AVERAGE for name in names)]
     saved, notes = newest_checkpoint(folder, stems)
     for note in notes:
@@ -123,11 +130,27 @@ def load_generator(folder: RunFolder, snapshot: Snapshot, *, device: str = "cpu"
     builders = config.recipe.networks(config, facts.spec(config.use_labels))
     networks = {}
     for name, tensors in snapshot.tensors.items():
-        with torch.device("meta"):  # no memory yet: the weights' file decides whether the sizes are true
+        # no memory yet: the weights' file decides whether the sizes are true
+        with torch.device("meta"), _WithoutDrawing():
             networks[name] = builders[name]()
         load_tensors(networks[name], tensors, snapshot.folder / f"{name}{AVERAGE if snapshot.ema else ''}.safetensors")
         place(networks[name], choose_compute(device, "float32").device).eval()
     return make_sampler(config.recipe.generator(networks), config, facts)
+
+
+class _WithoutDrawing(TorchFunctionMode):
+    """Draws no initial weights: on "meta" they have no values, and drawing them imports torch's compiler (1 s)."""
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, arguments: Any = (), keywords: Any = None
+    ) -> Any:
+        keywords = keywords or {}
+        if (
+            function in (torch.Tensor.normal_, torch.Tensor.uniform_)
+            or getattr(function, "__module__", "") == init.__name__
+        ):
+            return keywords["tensor"] if "tensor" in keywords else arguments[0]
+        return function(*arguments, **keywords)
 
 
 def make_sampler(network: GeneratorNetwork, config: Config, facts: DataFacts) -> TrainedGenerator:

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import pytest
 
-from gansmith.data.download import RemoteFile, fetch
+from gansmith.download import RemoteFile, fetch
 from gansmith.errors import DataError
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB

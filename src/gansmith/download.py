@@ -1,4 +1,4 @@
-"""Downloads a data set's file once: resumable, from several mirrors, checked against a pinned digest.
+"""Downloads a file once into the cache: resumable, from several mirrors, checked against a pinned digest.
 
 It uses ``urllib`` of the standard library to avoid a dependency: one file at a time needs no more.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
@@ -20,7 +21,7 @@ from filelock import FileLock
 
 from gansmith.errors import DataError
 
-__all__ = ["Progress", "RemoteFile", "fetch"]
+__all__ = ["Progress", "RemoteFile", "cache_folder", "fetch"]
 
 Progress: TypeAlias = Callable[[int, int], object]  # bytes done, bytes in all
 
@@ -38,12 +39,27 @@ class RemoteFile:
         urls: mirrors, in the order in which they are tried.
         digest: "sha256:" and the hexadecimal digits; "md5:" if no better digest is published.
         size_bytes: the length; reading stops if a server sends more.
+        otherwise: the end of messages: where else the user can get it.
     """
 
     name: str
     urls: tuple[str, ...]
     digest: str
     size_bytes: int
+    otherwise: str = "give --root a folder that contains it"
+
+
+def cache_folder() -> Path:
+    """Return the folder of downloads and stores: $GANSMITH_CACHE, or else the platform's cache folder."""
+    named = os.environ.get("GANSMITH_CACHE")
+    try:
+        if named:
+            return Path(named).expanduser()
+        if os.name == "nt":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "gansmith"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gansmith"
+    except RuntimeError as error:  # of Path.home()
+        raise DataError("cache: this user has no home folder; set GANSMITH_CACHE to a folder for the cache") from error
 
 
 def fetch(file: RemoteFile, folder: Path, progress: Progress | None = None) -> Path:
@@ -66,7 +82,7 @@ def fetch(file: RemoteFile, folder: Path, progress: Progress | None = None) -> P
             if not target.exists():
                 _download(file, target, progress)
     elif flaw := _flaw(target, file):
-        raise DataError(f"{target}: {flaw}; delete it to download it again, or give --root a good copy")
+        raise DataError(f"{target}: {flaw}; delete it to download it again, or {file.otherwise}")
     return target
 
 
@@ -93,7 +109,7 @@ def _download(file: RemoteFile, target: Path, progress: Progress | None) -> None
     tried = "; ".join(f"{host}: {reason}" for host, reason in reasons.items())
     raise DataError(
         f"{target.parent.name}: cannot download {file.name} (offline? {tried}); "
-        f"put it into {target.parent}, or give --root a folder that contains it"
+        f"put it into {target.parent}, or {file.otherwise}"
     )
 
 

@@ -1,0 +1,29 @@
+"""The entries of the zoo as rows of a table."""
+
+from __future__ import annotations
+
+from gansmith.zoo.manifest import PREFIX, Entry
+from gansmith.zoo.places import describe_place
+
+__all__ = ["HEADINGS", "describe_entry", "describe_model"]
+
+HEADINGS = ("name", "size px", "classes", "data (licence of the weights)", "kimg", "FID", "MB", "where")
+
+
+def describe_entry(entry: Entry) -> tuple[str, ...]:
+    """Return a row for ``gansmith list zoo``, in the order of ``HEADINGS``."""
+    return (*describe_model(entry), describe_place(entry))
+
+
+def describe_model(entry: Entry) -> tuple[str, ...]:
+    """Return a row without the last column, which depends on what is installed."""
+    fids = ", ".join(f"{value:.3g} {extractor}" for extractor, value in entry.fid.items())
+    return (
+        f"{PREFIX}{entry.name}",
+        entry.size,
+        str(entry.num_classes) if entry.num_classes else "none",
+        f"{entry.data} ({entry.license})",
+        f"{entry.kimg:g}",
+        fids,
+        f"{entry.num_bytes / 1e6:.1f}",
+    )
