@@ -39,6 +39,7 @@ SCRIPTS = (
     "convolutions",
     "corruptions",
     "data",
+    "diffusion",
     "mirror_asymmetry",
     "integrity",
     "extractor_seeds",
@@ -53,7 +54,13 @@ SCRIPTS = (
     "sweep",
     "whole_runs",
 )
-PEERS = ("peers/plain_torch", "peers/tensorflow_tutorial")
+PEERS = (
+    "peers/denoising_diffusion",
+    "peers/diffusers_ddpm",
+    "peers/flow_matching",
+    "peers/plain_torch",
+    "peers/tensorflow_tutorial",
+)
 
 SPEC = ImageSpec(height=8, width=8, channels=1)
 CONFIG = Config(data=Npz(path=Path("nowhere.npz")), model=DCGAN(width=4, z_dim=6), batch_size=8)
