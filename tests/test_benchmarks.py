@@ -18,6 +18,7 @@ import pytest
 import torch
 from torch import nn
 
+from gansmith.component import to_plain
 from gansmith.data.npz import Npz
 from gansmith.devices import Compute
 from gansmith.metrics import classifier, learning
@@ -26,6 +27,7 @@ from gansmith.metrics.features import Features, Selection
 from gansmith.models.dcgan import DCGAN
 from gansmith.penalties import R1, R2
 from gansmith.training.config import Config
+from gansmith.training.presets import configure
 from gansmith.training.state import TrainState
 from gansmith.training.steps import train_step
 from gansmith.types import Batch, ImageSpec
@@ -43,6 +45,7 @@ SCRIPTS = (
     "mirror_asymmetry",
     "integrity",
     "extractor_seeds",
+    "few_images",
     "first_runs",
     "evaluation_cost",
     "gpu",
@@ -201,6 +204,37 @@ def test_copies_of_digits_are_noticed_and_held_out_ones_are_not(tmp_path: Path) 
     exact = [each for each in results if each["kind"] == "exact"]
     assert exact[-1]["found"] == 1 and exact[-1]["alarms"] == 100
     assert "| digits | none | 100 | 89 | | false alarms: 0 of 100 | | |" in memorisation.table(results)
+
+
+def test_few_images_are_of_the_folders_in_turn_and_recipes_add_to_what_auto_chooses() -> None:
+    few_images = module("few_images")
+    names = ["x/", "x/a/1", "x/a/2", "x/a/3", "x/b/9", "x/c/5", "x/c/4"]
+    assert few_images.choose_names(names, 5) == ["x/a/1", "x/b/9", "x/c/4", "x/a/2", "x/c/5"]
+    assert few_images.choose_names(names, 99)[-1] == "x/a/3"
+    assert few_images.overrides("auto", 64) == {} and few_images.overrides("no augmentation", 64) == {"augment": None}
+    for recipe, name in (("bcr", "consistency"), ("nice", "noise-consistency"), ("fakeclr", "fake-contrast")):
+        config = configure("digits", overrides=few_images.overrides(recipe, 64))
+        assert [each["name"] for each in to_plain(config)["penalties"]] == ["r1", "r2", name]
+        assert config.penalties[0].gamma == config.penalties[1].gamma == 0.42  # 0.15 x 4 ** 0.25 x 64 / 32
+
+
+def test_samples_that_are_copies_fail_and_others_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_images = module("few_images")
+    monkeypatch.setattr(few_images, "share_of_dogs", lambda images: 0.25)
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (120, 16, 16, 3), np.uint8)
+    values = torch.from_numpy(images.reshape(120, -1)[:, :8].astype(np.float32))
+
+    def part(rows: slice) -> Features:
+        return Features(values=values[rows], images=images[rows])
+
+    training, held_out, fresh = part(slice(0, 40)), part(slice(40, 80)), part(slice(80, 120))
+    found = [few_images.measure(part(slice(0, 120)), fake, training, held_out) for fake in (training, fresh)]
+    assert [each["passed"] for each in found] == [False, True] and [each["copies"] for each in found] == [1.0, 0.0]
+    assert found[0]["memorisation"] == 1.0 and 0.3 < found[1]["memorisation"] < 0.7
+    about = {"data": "dogs", "trained on": 40, "size": 16, "kimg": 1.0, "recipe": "auto", "seed": 0}
+    lines = few_images.table([about | each for each in found]).splitlines()
+    assert lines[2].endswith("| 25% | 1.00 | 100.0%, failed |") and lines[3].endswith("| 0.0% |")
 
 
 def test_classes_are_counted_with_and_without_regard_to_mistakes() -> None:

@@ -21,7 +21,7 @@ STREET = (
         *("errors", "files", "trust", "plain_json", "numerals", "download"),
         *("component", "types", "dist", "devices", "threads", "schedules"),
     ),
-    ("losses", "penalties", "regularizers", "optimizers", "ema"),
+    ("losses", "penalties", "feature_penalties", "regularizers", "optimizers", "ema"),
     ("zoo", "runs", "console", "images", "augment", "data", "models", "metrics", "sampling"),
     ("training", "evaluation", "study", "report"),
     ("api", "cli", "__main__"),
@@ -30,7 +30,7 @@ STREET = (
 TRAINING = (
     ("data_facts", "listeners", "callbacks", "wandb_key", "loggers", "logs", "tracking", "sample_sheets"),
     ("guard.settings", "recipe", "config", "presets", "keywords"),
-    ("statistics", "feedback", "memory", "state", "steps", "adversarial"),
+    ("statistics", "feedback", "memory", "state", "steps", "feature_views", "adversarial"),
     ("algorithm_choices", "checkpoint_files", "checkpoint", "snapshots", "tracker"),
     (
         "guard.journal",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from gansmith.component import Component, Positive, PositiveInt
@@ -23,6 +23,7 @@ __all__ = [
     "Consistency",
     "DiscriminatorPass",
     "Dragan",
+    "FeatureViews",
     "LeCam",
     "Penalty",
     "PerSample",
@@ -32,6 +33,25 @@ __all__ = [
 ]
 
 PerSample: TypeAlias = Float[Tensor, "n"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureViews:
+    """Features of the discriminator, in other circumstances than those of its pass.
+
+    Args:
+        modulated: (images, deviation) to their features [n d], with a graph, while what D computes is multiplied by
+            noise of mean 1 and this standard deviation, fresh for each image and channel.
+        neighbours: for this deviation, features of augmented images whose latents are near those of all m fake images
+            of the step, over all ranks, without a graph, [m d].
+        rows: which of the m fake images those of the pass are, int64 [n].
+        overfitting: the guard's last estimate; see ``augment.AdaptiveAugment``, "held-out". float32 [].
+    """
+
+    modulated: Callable[[Images, Float[Tensor, ""]], Float[Tensor, "n d"]]
+    neighbours: Callable[[float], Float[Tensor, "m d"]]
+    rows: Int64[Tensor, "n"]
+    overfitting: Float[Tensor, ""]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +69,7 @@ class DiscriminatorPass:
         augmented: images after fresh random operations, which are named as in ``augment.OPERATIONS``.
         real_average: moving average of the real logits over the steps so far, float32 [].
         fake_average: moving average of the fake logits, float32 [].
+        views: what penalties on features read; None unless one is due. ``real`` and ``fake`` then have features.
     """
 
     score: Callable[[Images, Labels | None], Logits]
@@ -61,6 +82,7 @@ class DiscriminatorPass:
     augmented: Callable[[Sequence[str], Images], Images]
     real_average: Float[Tensor, ""]
     fake_average: Float[Tensor, ""]
+    views: FeatureViews | None = None
 
     @property
     def real_logits(self) -> Logits:
@@ -107,10 +129,14 @@ class Penalty(Term):
 
     Class attributes:
         averages: whether it reads the moving averages of the logits; otherwise they are not updated.
+        reads_features: whether it reads features of D; otherwise they are not collected.
+        reads_overfitting: whether it reads the guard's estimate, which needs held-out images.
     """
 
     table: ClassVar[str] = "gansmith.penalties:PENALTIES"
     averages: ClassVar[bool] = False
+    reads_features: ClassVar[bool] = False
+    reads_overfitting: ClassVar[bool] = False
 
     @abstractmethod
     def per_sample(self, scored: DiscriminatorPass) -> PerSample:
@@ -219,4 +245,6 @@ PENALTIES: dict[str, type[Penalty] | str] = {
     "dragan": Dragan,
     "consistency": Consistency,
     "lecam": LeCam,
+    "noise-consistency": "gansmith.feature_penalties:NoiseConsistency",
+    "fake-contrast": "gansmith.feature_penalties:FakeContrast",
 }

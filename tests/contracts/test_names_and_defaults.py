@@ -24,7 +24,8 @@ WANTED: dict[type[Component], dict[str, dict[str, Any]]] = {
     Penalty: {
         "r1": {"gamma": 1.0, **WEIGHT}, "r2": {"gamma": 1.0, **WEIGHT}, "wgan-gp": {"gamma": 10.0, **WEIGHT},
         "dragan": {"gamma": 10.0, **WEIGHT}, "consistency": {"gamma": 10.0, **WEIGHT, "operations": ["shift"]},
-        "lecam": {"gamma": 0.3, **WEIGHT},
+        "lecam": {"gamma": 0.3, **WEIGHT}, "noise-consistency": {"gamma": 10.0, **WEIGHT, "deviation": 0.5},
+        "fake-contrast": {"gamma": 0.2, **WEIGHT, "temperature": 0.07, "deviation": 0.3},
     },
     Regularizer: {
         "mode-seeking": {"gamma": 1.0, **WEIGHT}, "feature-matching": {"gamma": 1.0, **WEIGHT},
@@ -55,7 +56,10 @@ def test_each_name_means_what_it_has_always_meant(family: type[Component]) -> No
 
 def test_what_a_loss_and_a_penalty_look_at() -> None:
     assert [name for name in LOSSES if member(Loss, name, "loss").pairs] == ["relativistic"]
-    assert [name for name in PENALTIES if member(Penalty, name, "penalty").averages] == ["lecam"]
+    penalties = {name: member(Penalty, name, "penalty") for name in PENALTIES}
+    assert [name for name, each in penalties.items() if each.averages] == ["lecam"]
+    assert [name for name, each in penalties.items() if each.reads_features] == ["noise-consistency", "fake-contrast"]
+    assert [name for name, each in penalties.items() if each.reads_overfitting] == ["noise-consistency"]
 
 
 def test_components_are_values_that_take_names_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from gansmith.component import member
+from gansmith.errors import ConfigError
+from gansmith.feature_penalties import FakeContrast, NoiseConsistency
 from gansmith.penalties import (
     PENALTIES,
     R1,
@@ -17,6 +20,7 @@ from gansmith.penalties import (
     Consistency,
     DiscriminatorPass,
     Dragan,
+    FeatureViews,
     LeCam,
     Penalty,
     WganGp,
@@ -43,17 +47,32 @@ class Quadratic(nn.Module):
 def scored_by(discriminator: Callable[[Images, Labels | None], Tensor]) -> DiscriminatorPass:
     stream = torch.Generator().manual_seed(0)
     real, fake = (torch.randn(SHAPE, generator=stream).requires_grad_() for _ in range(2))
+
+    def output(images: Images) -> DiscriminatorOutput:
+        features = torch.cat([discriminator(images * factor, None)[:, None] for factor in (1, 2, -1)], dim=1)
+        return DiscriminatorOutput(heads=(discriminator(images, None),), features=(features,))
+
+    def modulated(images: Images, deviation: Tensor) -> Tensor:
+        return output(images * (1 + deviation * torch.randn(SHAPE[0], 1, 1, 1, generator=stream))).features[0]
+
+    views = FeatureViews(
+        modulated=modulated,
+        neighbours=lambda deviation: output(torch.cat([fake, fake.flip(0)]) * (1 + deviation)).features[0].detach(),
+        rows=torch.arange(SHAPE[0]),
+        overfitting=torch.tensor(0.5),
+    )
     return DiscriminatorPass(
         score=discriminator,
         real_images=real,
         fake_images=fake,
         labels=None,
-        real=DiscriminatorOutput.of(discriminator(real, None)),
-        fake=DiscriminatorOutput.of(discriminator(fake, None)),
+        real=output(real),
+        fake=output(fake),
         uniform=lambda shape: torch.rand(SHAPE[0], *shape, generator=stream),
         augmented=lambda operations, images: images.roll(1, dims=3),
         real_average=torch.tensor(0.5),
         fake_average=torch.tensor(-0.25),
+        views=views,
     )
 
 
@@ -148,6 +167,60 @@ def test_lecam_draws_each_kind_to_the_others_average() -> None:
     scored = scored_by(Quadratic(slope=1, curvature=0))
     wanted = (scored.real_logits + 0.25).square() + (scored.fake_logits - 0.5).square()
     torch.testing.assert_close(LeCam().per_sample(scored), wanted)
+
+
+@pytest.mark.parametrize(("overfitting", "deviation"), [(0.25, 0.2), (-3.0, 0.0), (7.0, 0.8)])
+def test_noise_consistency_compares_features_under_two_noises(overfitting: float, deviation: float) -> None:
+    asked: list[tuple[Tensor, float]] = []
+    answers = iter(torch.randn(4, SHAPE[0], 6, generator=torch.Generator().manual_seed(2)))
+    kept = [each.clone() for each in torch.randn(4, SHAPE[0], 6, generator=torch.Generator().manual_seed(2))]
+    scored = scored_by(Quadratic(slope=1, curvature=0))
+    assert scored.views is not None
+    views = dataclasses.replace(
+        scored.views,
+        modulated=lambda images, spread: asked.append((images, spread.item())) or next(answers),
+        overfitting=torch.tensor(overfitting),
+    )
+    found = NoiseConsistency(deviation=0.8).per_sample(dataclasses.replace(scored, views=views))
+    differences = ((kept[0] - kept[1]) ** 2, (kept[2] - kept[3]) ** 2)
+    assert found.tolist() == pytest.approx(
+        [sum(float(each[i].sum()) / 6 for each in differences) for i in range(SHAPE[0])]
+    )
+    assert [images is scored.real_images for images, _ in asked] == [True, True, False, False]
+    assert [images is scored.fake_images for images, _ in asked] == [False, False, True, True]
+    assert [spread for _, spread in asked] == pytest.approx([deviation] * 4)
+
+
+def test_fake_contrast_is_the_share_of_an_images_own_neighbour() -> None:
+    stream = torch.Generator().manual_seed(3)
+    queries, keys = torch.randn(SHAPE[0], 4, generator=stream), torch.randn(9, 4, generator=stream)
+    asked: list[float] = []
+    scored = scored_by(Quadratic(slope=1, curvature=0))
+    assert scored.views is not None
+    views = dataclasses.replace(
+        scored.views, neighbours=lambda deviation: asked.append(deviation) or keys, rows=torch.tensor([3, 4, 5, 6, 8])
+    )
+    fake = DiscriminatorOutput(heads=(scored.fake_logits,), features=(torch.zeros(0), queries.reshape(-1, 2, 2)))
+    penalty = FakeContrast(temperature=0.5, deviation=0.7)
+    found = penalty.per_sample(dataclasses.replace(scored, fake=fake, views=views))
+    wanted = []
+    for query, own in zip(queries.tolist(), (3, 4, 5, 6, 8), strict=True):
+        dots = [sum(a * b for a, b in zip(query, key, strict=True)) for key in keys.tolist()]
+        sizes = [math.hypot(*query) * math.hypot(*key) for key in keys.tolist()]
+        shares = [math.exp(dot / size / 0.5) for dot, size in zip(dots, sizes, strict=True)]
+        wanted.append(-math.log(shares[own] / sum(shares)))
+    assert found.tolist() == pytest.approx(wanted, rel=1e-4) and asked == [0.7]
+
+
+@pytest.mark.parametrize("penalty", [FakeContrast(), NoiseConsistency()])
+def test_features_that_are_missing_are_asked_for(penalty: Penalty) -> None:
+    scored = scored_by(Quadratic(slope=1, curvature=0))
+    with pytest.raises(ConfigError, match="need a recipe that provides features"):
+        penalty.per_sample(dataclasses.replace(scored, views=None))
+    if isinstance(penalty, FakeContrast):
+        without = dataclasses.replace(scored, fake=DiscriminatorOutput.of(scored.fake_logits))
+        with pytest.raises(ConfigError, match="need a discriminator that returns features"):
+            penalty.per_sample(without)
 
 
 def test_gamma_follows_a_schedule_and_the_interval() -> None:

@@ -108,6 +108,7 @@ def test_every_preset_resumes_exactly(
         {"generator_optimizer.schedule": "linear", "discriminator_optimizer": "adamw", "balance": 0.5},
         {"ema_halflife_kimg": 0, "loss": "hinge", "penalties": "r2", "precision": "float32"},
         {"ema_factors": [0.5, 3.0], "ema_halflife_kimg": 0.02},
+        {"penalties": "fake-contrast,noise-consistency", "held_out": 0.4, "model.discriminator_norm": "none"},
         {"penalties": "lecam,dragan,consistency", "micro_batch": 3, "model.discriminator_norm": "none"},
         {"augment": {"name": "adaptive", "kimg": 0.1, "operations": ["translation"]}, "penalties": "wgan-gp"},
         {"augment": {"name": "fixed", "p": 0.5, "schedule": "linear"}, "generator_optimizer.beta2_end": 0.9},

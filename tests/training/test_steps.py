@@ -21,6 +21,7 @@ from gansmith.data.npz import Npz
 from gansmith.devices import Compute
 from gansmith.losses import Loss
 from gansmith.models.dcgan import DCGAN
+from gansmith.training import adversarial
 from gansmith.training.adversarial import discriminator_step, generator_step
 from gansmith.training.config import Config
 from gansmith.training.state import TrainState
@@ -31,7 +32,7 @@ from thread_ranks import Ranks
 CPU = Compute(device=torch.device("cpu"), precision="float32")
 SPEC = ImageSpec(height=8, width=8, channels=1, num_classes=3)
 PLAIN: dict[str, Any] = {"batch_size": 8, "model.discriminator_norm": "none", "model.generator_norm": "none"}
-LATENTS, DROPOUT, PENALTIES = 1, 2, 6  # purposes of random streams, in every checkpoint's future
+LATENTS, DROPOUT, PENALTIES, NEIGHBOURS = 1, 2, 6, 8  # purposes of random streams, in every checkpoint's future
 
 
 def make_state(**changes: Any) -> TrainState:
@@ -254,6 +255,52 @@ def test_the_numbers_of_penalties_are_their_own() -> None:
     assert {key: found[key] for key in wanted} == pytest.approx(wanted, rel=1e-4)
 
 
+def test_penalties_on_features_are_those_of_the_written_discriminator() -> None:
+    """Of a network that is written out: two convolutions, and a head that reads the second's activations."""
+    penalties = [{"name": "noise-consistency", "deviation": 0.8}, {"name": "fake-contrast", "deviation": 0.5}]
+    state, batch = make_state(penalties=penalties, **{"model.depth": 2}), whole_batch()
+    state.nimg = 80
+    state.feedback.overfitting.fill_(0.25)
+    g, d = (copy.deepcopy(each) for each in (state.generator, state.networks["discriminator"]))
+    first, second = (each for each in d.modules() if isinstance(each, nn.Conv2d))
+
+    def features(images: Tensor, noise: Tensor | float = 1.0) -> Tensor:
+        maps = F.leaky_relu(F.conv2d(images, first.weight, first.bias, 2, 1), 0.2) * noise
+        return F.leaky_relu(F.conv2d(maps, second.weight, second.bias, 2, 1), 0.2).permute(0, 2, 3, 1).flatten(1)
+
+    z, real = torch.randn(8, 6, generator=stream(80, LATENTS, 0)), batch.images.float() / 127.5 - 1
+    fake, numbers = g(z, batch.labels).detach(), stream(80, PENALTIES)
+    noise = [1 + 0.2 * torch.randn(8, 4, 1, 1, generator=numbers) for _ in range(4)]
+    one, two, three, four = map(features, (real, real, fake, fake), noise)
+    wanted = {"penalty/noiseconsistency": ((one - two) ** 2 + (three - four) ** 2).mean()}
+    moved = (z + 0.5 * torch.randn(8, 6, generator=stream(80, NEIGHBOURS))) / 1.25**0.5
+    keys = F.normalize(features(g(moved, batch.labels).detach()), dim=1).detach()
+    likeness = F.normalize(features(fake), dim=1) @ keys.T / 0.07
+    wanted["penalty/fakecontrast"] = (likeness.logsumexp(1) - likeness.diagonal()).mean()
+    adversarial = F.softplus(-d(real, batch.labels)).mean() + F.softplus(d(fake, batch.labels)).mean()
+    total = adversarial + 10 * wanted["penalty/noiseconsistency"] + 0.2 * wanted["penalty/fakecontrast"]
+    gradients = torch.autograd.grad(total, (first.weight, second.weight))
+    discriminator_step(state, batch, fake)
+    found = state.statistics.collect()
+    for key, each in wanted.items():
+        assert found[key] == pytest.approx(each.item(), rel=1e-4)
+    trained = [each for each in state.networks["discriminator"].modules() if isinstance(each, nn.Conv2d)]
+    for module, gradient in zip(trained, gradients, strict=True):
+        torch.testing.assert_close(module.weight.grad, gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_features_are_collected_only_for_penalties_that_are_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    state = make_state(penalties=[{"name": "fake-contrast", "every": 2}])
+    whole = adversarial.score
+    monkeypatch.setattr(
+        adversarial, "score", lambda *given, features=False: asked.append(features) or whole(*given, features=features)
+    )
+    for _ in range(2):
+        train_step(state, batch_at)
+    assert asked == [True, True, False, False, False, False]
+
+
 def test_dropout_has_the_numbers_of_its_place_and_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
     state = make_state(penalties=[], discriminator_steps=2, batch_size=4)
@@ -268,7 +315,7 @@ def test_dropout_has_the_numbers_of_its_place_and_rank(monkeypatch: pytest.Monke
 
 EVERYTHING: dict[str, Any] = {
     "loss": "relativistic",
-    "penalties": "r1,r2,wgan-gp,consistency,lecam",
+    "penalties": "r1,r2,wgan-gp,consistency,lecam,noise-consistency,fake-contrast",
     "augment": {"name": "fixed", "p": 0.6, "operations": ["translation", "brightness", "cutout"]},
     "generator_optimizer.eps": 1e-3,
     "discriminator_optimizer.eps": 1e-3,
@@ -282,6 +329,8 @@ def test_two_ranks_make_the_step_of_one(
 ) -> None:
     changes = {**EVERYTHING, "reuse_fakes": not fresh_fakes}
     one, two = make_state(**changes), [make_state(**changes, micro_batch=micro_batch) for _ in range(2)]
+    for each in (one, *two):
+        each.feedback.overfitting.fill_(0.5)
     for _ in range(2):
         train_step(one, batch_at)
     ranks = Ranks(2)

@@ -17,6 +17,7 @@ from gansmith.models.model import GeneratorNetwork
 from gansmith.optimizers import Optimizer
 from gansmith.penalties import DiscriminatorPass, Penalty, Term
 from gansmith.regularizers import GeneratorPass, Regularizer
+from gansmith.training.feature_views import FeatureSource
 from gansmith.training.memory import micro_batches, retry_in_smaller_parts
 from gansmith.training.recipe import Builders, Recipe
 from gansmith.training.steps import (
@@ -126,7 +127,8 @@ def discriminator_step(state: TrainState, batch: Batch, fake: Images) -> None:
     Args:
         state: changed in place.
         batch: this rank's real images.
-        fake: as many generated ones, without a graph; made with the labels of the real ones.
+        fake: as many generated ones, without a graph; made with the labels of the real ones. For penalties that read
+            features, they are those of ``draw_latents(state, salt=0)``.
     """
     config = state.config
     due = weigh_due_terms(state, config.penalties, state.nimg // config.batch_size)
@@ -154,9 +156,10 @@ def _discriminator_gradients(
 ) -> _Scored:
     """Compute the discriminator's gradients of the whole batch, micro-batch by micro-batch."""
     state.optimizers["discriminator"].zero_grad(set_to_none=True)
-    parts = []
+    parts, inside = [], any(penalty.reads_features for penalty, _ in due)
+    source = FeatureSource(state, batch.labels) if inside else None
     for part in micro_batches(state, len(fake)):
-        scored = _score_both(state, batch, fake, part, for_penalties=bool(due))
+        scored = _score_both(state, batch, fake, part, source, for_penalties=bool(due))
         loss = discriminator_loss(state.config.loss, scored.real, scored.fake)
         penalties = [(penalty, weight, penalty.per_sample(scored)) for penalty, weight in due]
         total = sum((weight * each for _, weight, each in penalties), loss)
@@ -166,8 +169,9 @@ def _discriminator_gradients(
 
 
 def _score_both(
-    state: TrainState, batch: Batch, fake: Images, part: slice, *, for_penalties: bool
+    state: TrainState, batch: Batch, fake: Images, part: slice, source: FeatureSource | None, *, for_penalties: bool
 ) -> DiscriminatorPass:
+    features = source is not None
     network, labels = state.networks["discriminator"], select(batch.labels, part)
     real = to_float(batch.images[part], state.config.model.value_range).requires_grad_(for_penalties)
     fake = fake[part].detach().requires_grad_(for_penalties)
@@ -178,12 +182,13 @@ def _score_both(
         real_images=real,
         fake_images=fake,
         labels=labels,
-        real=score(state, network, augment(state, real, part, AUGMENT_REAL), labels),
-        fake=score(state, network, augment(state, fake, part, AUGMENT_FAKE), labels),
+        real=score(state, network, augment(state, real, part, AUGMENT_REAL), labels, features=features),
+        fake=score(state, network, augment(state, fake, part, AUGMENT_FAKE), labels, features=features),
         uniform=draws.uniform,
         augmented=draws.augmented,
         real_average=state.feedback.logit_averages[0],
         fake_average=state.feedback.logit_averages[1],
+        views=source.views(part, draws) if source else None,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gansmith import dist
 from gansmith.augment import AdaptiveAugment, resolve_operations
-from gansmith.component import fields_set, override
+from gansmith.component import fields_set, member_name, override
 from gansmith.console import work_progress
 from gansmith.data.batches import ENOUGH_HELD_OUT, Batches, Indices, split
 from gansmith.data.resident import BatchAt, place_batches
@@ -69,7 +69,7 @@ def prepare_data(config: Config, trained_on: DataFacts | None = None) -> Prepare
 
     Raises:
         DataError: nothing to read, or too many images cannot be read.
-        ConfigError: augmentation by held-out images, of which there are too few.
+        ConfigError: augmentation or a penalty by held-out images, of which there are too few.
     """
     console = open_console()
     with dist.main_first(), work_progress("preparing images", console) as progress:
@@ -164,16 +164,22 @@ def _describe_situation(config: Config, prepared: Prepared, compute: Compute) ->
 
 
 def _refuse_blind_augmentation(config: Config, num: int) -> None:
-    """Refuse augmentation by held-out images where the guard cannot measure them."""
-    augment = config.augment
-    if not isinstance(augment, AdaptiveAugment) or augment.by != "held-out":
+    """Refuse augmentation and penalties that follow held-out images where the guard cannot measure them."""
+    if config.guard is not None and num >= LEAST_HELD_OUT:
         return
-    if config.guard is None or num < LEAST_HELD_OUT:
-        why = "there is no guard" if config.guard is None else f"{num} images are held out"
+    why = "there is no guard" if config.guard is None else f"{num} images are held out"
+    needs = f"needs a guard and {LEAST_HELD_OUT} held-out images, and {why}"
+    augment = config.augment
+    if isinstance(augment, AdaptiveAugment) and augment.by == "held-out":
         raise ConfigError(
-            f"config.augment.by: held-out needs a guard and {LEAST_HELD_OUT} held-out images, and {why}; "
-            'choose "sign", or change config.guard or config.held_out'
+            f'config.augment.by: held-out {needs}; choose "sign", or change config.guard or config.held_out'
         )
+    for penalty in config.penalties:
+        if penalty.reads_overfitting:
+            name = member_name(penalty)
+            raise ConfigError(
+                f"config.penalties: {name} {needs}; leave it out, or change config.guard or config.held_out"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,8 +6,9 @@ keeps its slice. So a resumed training equals one that never stopped, and N rank
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from gansmith import dist
 from gansmith.augment import Transform, draw
 from gansmith.data.resident import BatchAt
+from gansmith.models.penultimate import record_features
 from gansmith.penalties import Term
 from gansmith.training.state import TrainState, random_stream
 from gansmith.types import Batch, DiscriminatorOutput, Images, Labels, Latents, send
@@ -23,7 +25,9 @@ from gansmith.types import Batch, DiscriminatorOutput, Images, Labels, Latents, 
 __all__ = [
     "AUGMENT_FAKE",
     "AUGMENT_GENERATED",
+    "AUGMENT_NEIGHBOURS",
     "AUGMENT_REAL",
+    "NEIGHBOURS",
     "PENALTIES",
     "REGULARIZERS",
     "Draws",
@@ -44,6 +48,7 @@ T = TypeVar("T", bound=Term)
 
 # Purposes of random streams.
 LATENTS, DROPOUT, AUGMENT_REAL, AUGMENT_FAKE, AUGMENT_GENERATED, PENALTIES, REGULARIZERS = 1, 2, 3, 4, 5, 6, 7
+NEIGHBOURS, AUGMENT_NEIGHBOURS = 8, 9
 
 
 def train_step(state: TrainState, batch_at: BatchAt) -> None:
@@ -96,11 +101,22 @@ def select(labels: Labels | None, part: slice) -> Tensor | None:
     return None if labels is None else labels[part]
 
 
-def score(state: TrainState, network: nn.Module, images: Images, labels: Labels | None) -> DiscriminatorOutput:
-    """Return a discriminator's output of images."""
-    with state.compute.autocast():
-        returned = network(images, labels)
-    return DiscriminatorOutput.of(returned)
+def score(
+    state: TrainState, network: nn.Module, images: Images, labels: Labels | None, *, features: bool = False
+) -> DiscriminatorOutput:
+    """Return a discriminator's output of images.
+
+    Args:
+        state: its precision.
+        network: the discriminator.
+        images: in the model's range.
+        labels: of the images; None if unconditional.
+        features: whether to add what its head reads to an output without features.
+    """
+    with state.compute.autocast(), ExitStack() as stack:
+        found = stack.enter_context(record_features(network)) if features else []
+        output = DiscriminatorOutput.of(network(images, labels))
+    return output if output.features else dataclasses.replace(output, features=tuple(found))
 
 
 def augment(state: TrainState, images: Images, part: slice, purpose: int) -> Images:
@@ -145,6 +161,11 @@ class Draws:
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Return numbers in [0, 1) of this shape for each image."""
         numbers = torch.rand(self.num, *shape, generator=self._stream())
+        return send(numbers[self.rows], self.state.compute.device)
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Return standard normal numbers of this shape for each image."""
+        numbers = torch.randn(self.num, *shape, generator=self._stream())
         return send(numbers[self.rows], self.state.compute.device)
 
     def _stream(self) -> torch.Generator:

@@ -37,7 +37,7 @@ class Trials:
 
     def speed(self, config: Config) -> float:
         """Return the images a second of all processes together. Noise costs what real images do."""
-        lazy = tuple(penalty.every for penalty in config.penalties)
+        lazy = tuple((type(penalty), penalty.every) for penalty in config.penalties)
         matters = (config.model, config.loss, lazy, config.augment, config.batch_size, config.discriminator_steps)
         if matters not in self.speeds:
             self.speeds[matters] = self._measure(config)

@@ -344,6 +344,8 @@ def test_augmentation_by_unseen_images_is_refused_where_nobody_looks_at_any(
 ) -> None:
     with pytest.raises(ConfigError, match=f"config.augment.by: held-out needs a guard .* and {why}"):
         train(pictures, tmp_path / "run", 2, **UNSEEN, **changes)
+    with pytest.raises(ConfigError, match=f"config.penalties: noise-consistency needs a guard .* and {why}; leave it"):
+        train(pictures, tmp_path / "run", 2, **{**UNSEEN, "augment": None}, **changes, penalties="noise-consistency")
 
 
 # --- runs of earlier versions ------------------------------------------------------------------------------

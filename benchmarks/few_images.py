@@ -1,0 +1,328 @@
+"""Compare what is added to `auto` for few images: terms of the discriminator's loss, and augmentation.
+
+    python benchmarks/few_images.py --dogs dogs_256.zip --flowers flowers_128.zip --work runs/few
+        [--cells dogs-100-64 ...] [--recipes auto bcr ...] [--kimg 40] [--seeds 0] [--minutes 9]
+
+A cell is DATA-NUM-SIZE: a GAN is trained on the first NUM images, of the classes in turn. Lengths are counted in
+thousands of real images shown, so that other programs do not change the result. After --minutes the training stops;
+the same command continues it. A finished training is measured once with features of EfficientNet-Lite1:
+
+- FID and KID of 1,000 samples against the whole data set; precision and recall of as many samples as half of it has;
+- dogs: the share of samples that Lite1 takes for a dog (classes 151 to 268 of ImageNet);
+- memorisation against the images trained on and the others of the data set; copies among the samples, and the p-value
+  of the test that there are no more than among real images. The test is failed below 0.001.
+
+The row "real" has other real images in the place of samples: what could be reached. Adds the results to
+benchmarks/results/DATE-few-images.json, with a table in .md; --table only draws it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import signal
+import threading
+import time
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+import gansmith
+from gansmith.api import Run, open_run, resume
+from gansmith.component import from_plain
+from gansmith.data import resolve
+from gansmith.data.batches import ENOUGH_HELD_OUT, split
+from gansmith.data.store import Preparation, prepare
+from gansmith.images.pixels import SIGNED, to_float
+from gansmith.metrics.extractor import Extractor
+from gansmith.metrics.features import FeatureNetwork, Features, Selection, extract
+from gansmith.metrics.metric import Metric, MetricInputs
+from gansmith.models.pretrained import load_efficientnet_lite
+from gansmith.penalties import scaled_gamma
+from gansmith.training.auto import GAMMA
+from gansmith.training.presets import preset
+from gansmith.types import ImageSpec, PixelArray
+from record import Result, find_commit, merge_result, write_results
+
+__all__ = ["CELLS", "RECIPES", "Cell", "choose_names", "main", "measure", "table"]
+
+NAME = "few-images"
+TERMS: Mapping[str, Any] = {
+    "bcr": {"name": "consistency", "operations": ["mirror", "shift"]},
+    "lecam": {"name": "lecam"},
+    "nice": {"name": "noise-consistency"},
+    "fakeclr": {"name": "fake-contrast"},
+}
+RECIPES = ("auto", "no augmentation", *TERMS)
+CELLS = (
+    *("dogs-100-64", "flowers-100-64", "dogs-300-64", "dogs-879-64", "flowers-1000-64"),
+    *("dogs-100-128", "flowers-100-128", "dogs-300-128", "dogs-879-128", "flowers-1000-128"),
+)
+METRICS = ("fid", "kid", "memorisation")
+NUM, FIRST_SEED = 1000, 1_000_000  # samples, with other seeds than those that training selects with
+DOGS, SIDE = range(151, 269), 128  # classes of ImageNet; pixels that images are enlarged to before they are classified
+KEY = ("data", "images", "size", "kimg", "recipe", "seed")
+COLUMNS = (
+    *("data", "trained on", "size", "kimg", "recipe", "seed", "FID", "KID x 1000", "precision", "recall", "dogs"),
+    *("memorisation", "copies"),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A data set that is made small.
+
+    Args:
+        data: "dogs" or "flowers".
+        num: images.
+        size: pixels.
+    """
+
+    data: str
+    num: int
+    size: int
+
+    @classmethod
+    def of(cls, text: str) -> Cell:
+        """Return the cell of DATA-NUM-SIZE."""
+        data, num, size = text.split("-")
+        return cls(data, int(num), int(size))
+
+
+def main() -> None:
+    """Train, measure and write, as long as there is time."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for data in ("dogs", "flowers"):
+        parser.add_argument(f"--{data}", type=Path, help="where the zip lies")
+    parser.add_argument("--cells", nargs="+", default=list(CELLS), help="DATA-NUM-SIZE")
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=RECIPES)
+    parser.add_argument("--kimg", type=float, default=40, help="thousands of real images shown")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--minutes", type=float, default=600, help="when to stop; the same command continues")
+    parser.add_argument("--work", type=Path, default=Path("runs/few"), help="where the runs go")
+    parser.add_argument("--table", action="store_true", help="only draw the table again")
+    parser.add_argument("--train-only", action="store_true", help="measure later")
+    options = parser.parse_args()
+    end = time.monotonic() + 60 * options.minutes
+    for cell in () if options.table else map(Cell.of, options.cells):
+        for seed in options.seeds:
+            for recipe in options.recipes:
+                if not complete(cell, recipe, seed, options, end):
+                    print("time is over; the same command continues")
+                    return
+    if options.table:
+        results = merge_result(NAME, {}, lambda each: [each.get(key, "") for key in KEY])
+        write_results(NAME, "Few images", [each for each in results if each], table)
+
+
+def complete(cell: Cell, recipe: str, seed: int, options: argparse.Namespace, end: float) -> bool:
+    """Train and measure what is missing; return whether it is whole."""
+    zipped = getattr(options, cell.data)
+    folder = unpack(cell, zipped, options.work / "data" / f"{cell.data}-{cell.num}")
+    path = options.work / f"{cell.data}-{cell.num}-{cell.size}-{options.kimg:g}-{recipe.replace(' ', '-')}-{seed}"
+    run = train(cell, recipe, seed, folder, path, options.kimg, end)
+    if run.status()["state"] != "finished":
+        return False
+    if options.train_only or (path / "few.done").exists():
+        return True
+    about = {"data": cell.data, "images": cell.num, "size": cell.size, "kimg": options.kimg}
+    rows = [measure_real(cell, zipped, folder) | about | {"recipe": "real", "seed": 0}]
+    rows += [measure_run(cell, zipped, run) | about | {"recipe": recipe, "seed": seed}]
+    for row in rows:
+        results = merge_result(NAME, {**row, "commit": find_commit()}, lambda each: [each[key] for key in KEY])
+        write_results(NAME, "Few images", results, table)
+    (path / "few.done").touch()
+    return True
+
+
+# --- training ----------------------------------------------------------------------------------------------
+
+
+def train(cell: Cell, recipe: str, seed: int, data: Path, path: Path, kimg: float, end: float) -> Run:
+    """Return the run: started, continued, or found."""
+    with stopped_at(end):
+        if not (path / "config.json").exists():
+            print(f"--- {path.name}", flush=True)
+            length = f"{kimg:g} kimg"
+            changes = overrides(recipe, cell.size)
+            return gansmith.train(data, run=path, size=cell.size, length=length, seed=seed, overrides=changes)
+        run = open_run(path)
+        return run if run.status()["state"] == "finished" else resume(path)
+
+
+def overrides(recipe: str, size: int) -> dict[str, Any]:
+    """Return what a recipe changes: a term beside the penalties that `auto` would choose, or the augmentation."""
+    if recipe == "no augmentation":
+        return {"augment": None}
+    if recipe not in TERMS:
+        return {}
+    config = preset("auto")
+    gamma = float(f"{scaled_gamma(ImageSpec(height=size, width=size, channels=3), config.batch_size, GAMMA):.2g}")
+    own = [{"name": name, "gamma": gamma, "every": config.penalties[0].every} for name in ("r1", "r2")]
+    return {"penalties": [*own, TERMS[recipe]]}
+
+
+@contextmanager
+def stopped_at(end: float) -> Iterator[None]:
+    """Interrupt this process at the end, as Ctrl-C does: a training saves a checkpoint and stops."""
+    timer = threading.Timer(max(1.0, end - time.monotonic()), os.kill, (os.getpid(), signal.SIGINT))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def unpack(cell: Cell, zipped: Path, folder: Path) -> Path:
+    """Write the cell's images into a folder, unless they are there."""
+    with zipfile.ZipFile(zipped) as archive:
+        for name in choose_names(archive.namelist(), cell.num):
+            inside = Path(*Path(name).parts[1:])
+            if not (folder / inside).exists():
+                (folder / inside).parent.mkdir(parents=True, exist_ok=True)
+                (folder / inside).write_bytes(archive.read(name))
+    return folder
+
+
+def choose_names(names: Sequence[str], num: int) -> list[str]:
+    """Return the first images, of the folders in turn."""
+    files = sorted(name for name in names if not name.endswith("/"))
+    folders: dict[str, list[str]] = {}
+    for name in files:
+        folders.setdefault(os.path.dirname(name), []).append(name)
+    return [name for name in chain(*zip_longest(*folders.values())) if name][:num]
+
+
+# --- measuring ---------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def judge() -> FeatureNetwork:
+    """Return the fixed judge, which no training of these selects with."""
+    extractor: Extractor = from_plain(Extractor, "efficientnet-lite1", "extractor")
+    return extractor.network(None, None)  # type: ignore[arg-type]  # it learns from no data
+
+
+def features_of(images: PixelArray) -> Features:
+    """Return the judge's features, with the images."""
+    values, _ = extract(judge(), Selection(images, np.arange(len(images))).batches())
+    return Features(values=values, images=images)
+
+
+@functools.cache
+def real_features(zipped: Path, size: int) -> Features:
+    """Return the features of a whole data set."""
+    return features_of(np.array(prepare(resolve(str(zipped)), Preparation(size=(size, size))).images))
+
+
+def measure_run(cell: Cell, zipped: Path, run: Run) -> Result:
+    """Return the values of the best generator."""
+    config = run.config
+    store = prepare(config.source, config.preparation)
+    training, held_out = split(store, config.held_out, least=ENOUGH_HELD_OUT)
+    samples = run.generator().sample(NUM, seed=FIRST_SEED).images
+    real = real_features(zipped, cell.size)
+    others = unseen(real, np.array(store.images))
+    others = others if len(others) else np.array(store.images[held_out])
+    return {
+        "trained on": len(training),
+        **measure(real, features_of(samples), features_of(np.array(store.images[training])), features_of(others)),
+        "seconds": round(run.status().get("seconds", 0)),
+    }
+
+
+def measure_real(cell: Cell, zipped: Path, folder: Path) -> Result:
+    """Return the values of real images that training would not see; of all, half by half, where it sees all."""
+    real = real_features(zipped, cell.size)
+    known = np.array(prepare(resolve(str(folder)), Preparation(size=(cell.size, cell.size))).images)
+    others = unseen(real, known)
+    order = np.random.default_rng(0).permutation(len(others) if len(others) else len(real))
+    images = others if len(others) else np.asarray(real.pixels[np.arange(len(real))])
+    one, two = (features_of(images[half]) for half in np.array_split(order, 2))
+    training = features_of(known) if len(others) else two
+    return {"trained on": len(training), **measure(real, one, training, two)}
+
+
+def unseen(real: Features, known: PixelArray) -> PixelArray:
+    """Return the images of a data set that are not among the known ones."""
+    seen = {image.tobytes() for image in known}
+    images = np.asarray(real.pixels[np.arange(len(real))])
+    return images[[image.tobytes() not in seen for image in images]]
+
+
+def measure(real: Features, fake: Features, training: Features, held_out: Features) -> Result:
+    """Return all values.
+
+    Args:
+        real: the whole data set.
+        fake: samples.
+        training: what their generator has seen.
+        held_out: other images.
+    """
+    inputs = MetricInputs(real=real, fake=fake, training=training, held_out=held_out)
+    found = {key: value for name in METRICS for key, value in metric(name).measure(inputs).items()}
+    half, other = np.array_split(np.random.default_rng(0).permutation(len(real)), 2)
+    samples = min(len(other), len(fake))
+    pair = MetricInputs(real=Features(values=real.values[half]), fake=Features(values=fake.values[:samples]))
+    halves = MetricInputs(real=pair.real, fake=Features(values=real.values[other[:samples]]))
+    found |= metric("precision-recall").measure(pair)
+    of_halves = metric("precision-recall").measure(halves)
+    return {
+        **{name: estimate.value for name, estimate in found.items()},
+        **{f"{name} of real halves": estimate.value for name, estimate in of_halves.items()},
+        "copies note": found["copies"].note,
+        "passed": "training images are copied" not in found["copies"].note,
+        "dogs": share_of_dogs(np.asarray(fake.pixels[np.arange(len(fake))])),
+    }
+
+
+def metric(name: str) -> Metric:
+    """Return a metric by its name."""
+    found: Metric = from_plain(Metric, name, "metric")
+    return found
+
+
+@torch.inference_mode()
+def share_of_dogs(images: PixelArray) -> float:
+    """Return the share of images that Lite1 takes for a dog."""
+    network = load_efficientnet_lite("lite1")
+    classes = []
+    for part in np.array_split(images, max(1, len(images) // 50)):
+        pixels = to_float(torch.from_numpy(np.ascontiguousarray(part)).permute(0, 3, 1, 2), SIGNED)
+        enlarged = F.interpolate(pixels, (SIDE, SIDE), mode="bilinear", antialias=True)
+        classes.append(network.logits(enlarged).argmax(1))
+    return float(np.isin(torch.cat(classes).numpy(), DOGS).mean())
+
+
+def table(results: list[Result]) -> str:
+    """Return a row for each training."""
+    rows = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+    for each in results:
+        dogs = f"{each['dogs']:.0%}" if each["data"] == "dogs" else ""
+        copies = f"{each['copies']:.1%}{'' if each['passed'] else ', failed'}"
+        values = (
+            *(each["data"], each["trained on"], each["size"], f"{each['kimg']:g}", each["recipe"], each["seed"]),
+            *(f"{each['fid']:.1f}", f"{1000 * each['kid']:.1f}", f"{each['precision']:.2f}"),
+            *(
+                f"{each['recall']:.2f} of {each['recall of real halves']:.2f}",
+                dogs,
+                f"{each['memorisation']:.2f}",
+                copies,
+            ),
+        )
+        rows.append(f"| {' | '.join(map(str, values))} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    main()
