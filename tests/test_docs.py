@@ -133,6 +133,17 @@ def test_the_metrics_of_two_arrays_run(
     assert 0 <= names["precision"].value <= 1
 
 
+def test_the_service_that_is_documented_can_be_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "serve.md").read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    changes = {"batch_size": 4, "preparation.size": [8, 8], "guard": None, "tracking": None}
+    run = tmp_path / "runs" / "gtsrb-auto-001"
+    api.train("digits", preset="dcgan-r1", length="1 steps", run=run, overrides=changes)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert [route.path for route in names["app"].routes if route.path == "/signs"]
+
+
 def test_the_study_that_is_documented_can_be_read(tmp_path: Path) -> None:
     (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "study.md").read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "study.toml").write_text(block, encoding="utf-8")

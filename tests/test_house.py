@@ -23,7 +23,7 @@ STREET = (
     ),
     ("losses", "penalties", "feature_penalties", "regularizers", "optimizers", "ema"),
     ("zoo", "runs", "console", "images", "augment", "data", "models", "metrics", "sampling"),
-    ("training", "evaluation", "study", "report"),
+    ("training", "evaluation", "study", "report", "deploy"),
     ("api", "cli", "__main__"),
 )
 # The rooms of training, likewise; those of the guard are rooms of it.
@@ -48,7 +48,7 @@ ORDER = [room for block in STREET for room in block]
 ORDER_OF_TRAINING = [f"training.{module}" for block in TRAINING for module in block]
 GROUND_FLOOR = set(STREET[0])
 MATHEMATICS = {*STREET[1], "augment"}
-OPTIONAL = {"wandb", "tensorboard", "imageio_ffmpeg", "IPython"}
+OPTIONAL = {"wandb", "tensorboard", "imageio_ffmpeg", "IPython", "fastapi", "uvicorn", "prometheus_client"}
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 80
 # One concept under one name: what the console script, and cli for each verb, calls with the words of a command line.
 ENTRY_POINT = "main"

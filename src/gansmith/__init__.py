@@ -12,16 +12,19 @@ __all__ = [
     "GansmithError",
     "Run",
     "configure",
+    "create_app",
     "evaluate",
     "open_run",
     "preview",
     "resume",
     "run_study",
+    "serve",
     "train",
 ]
 
 if TYPE_CHECKING:
     from gansmith.api import Run, open_run, preview, resume, train
+    from gansmith.deploy.serve import create_app, serve
     from gansmith.errors import GansmithError
     from gansmith.evaluation import evaluate
     from gansmith.study.run import run_study
@@ -32,8 +35,10 @@ _HOMES = {
     "Config": "gansmith.training.config",
     "GansmithError": "gansmith.errors",
     "configure": "gansmith.training.presets",
+    "create_app": "gansmith.deploy.serve",
     "evaluate": "gansmith.evaluation",
     "run_study": "gansmith.study.run",
+    "serve": "gansmith.deploy.serve",
 }
 
 

@@ -24,7 +24,7 @@ from gansmith.images.sheets import choose_classes, grid, labelled_rows
 from gansmith.models.model import GeneratorNetwork, Model
 from gansmith.types import ImageSpec, Labels, Latents, PixelArray, send, size_text
 
-__all__ = ["Samples", "TrainedGenerator"]
+__all__ = ["BATCH_SIZE", "MOST_SEED", "Samples", "TrainedGenerator"]
 
 BATCH_SIZE = 64
 MOST_IMAGES = 10_000_000
