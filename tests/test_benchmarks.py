@@ -46,6 +46,7 @@ SCRIPTS = (
     "integrity",
     "extractor_seeds",
     "few_images",
+    "first_picture",
     "first_runs",
     "evaluation_cost",
     "gpu",
@@ -477,3 +478,11 @@ def test_the_tutorials_digits_are_read_plain_and_packed(tmp_path: Path) -> None:
     assert (read.min(), read.max()) == (-1, 1)
     with pytest.raises(SystemExit, match="holds neither"):
         tutorial.digits(tmp_path / "nowhere")
+
+
+def test_the_first_picture_is_timed_in_rounds_of_which_the_first_does_not_count() -> None:
+    script = importlib.import_module("first_picture")
+    rows = script.time_commands({"short": [sys.executable, "-c", ""], "long": [sys.executable, "-c", "import json"]}, 2)
+    assert [row["command"] for row in rows] == ["short", "long"]
+    assert all(0 < row["median"] <= row["most"] for row in rows)
+    assert script.table([{"command": "x", "median": 1.26, "most": 2}]).endswith("| `x` | 1.3 | 2.0 |")

@@ -62,6 +62,16 @@ def test_a_name_stands_for_a_run_folder(zoo: Path) -> None:
     assert describe_place(find_entry("tiny")) == "in gansmith"
 
 
+def test_a_run_of_the_same_name_is_no_entry(zoo: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "runs" / "tiny"
+    shutil.copytree(zoo / ENTRY, mine)
+    assert entry_name(mine) is None and describe_run(mine) == str(mine)
+    with RunFolder.open(mine).claim():
+        pass
+    gansmith.evaluate(mine, metrics="fid", extractor="random-conv", num=300)
+    assert len(api.open_run(mine).measurements()) == len(api.open_run("zoo:tiny").measurements()) + 1
+
+
 def test_samples_are_those_of_the_trained_weights_rounded_to_half_precision(zoo: Path, built: Path) -> None:
     run = built / "work" / "runs" / "tiny"
     trained = api.open_run(run).generator()
@@ -124,7 +134,9 @@ def test_the_list_says_what_there_is_and_where(zoo: Path, capsys: pytest.Capture
     for text in ("zoo:tiny", "8x8", "10", "scikit-learn's digits (BSD-3-Clause)", "random-conv", "in gansmith"):
         assert f" {text}" in f" {row}"
     assert cli.main(["list", "zoo", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["zoo:tiny"]["size px"] == "8x8"
+    facts = json.loads(capsys.readouterr().out)["zoo:tiny"]
+    assert (facts["size"], facts["num_classes"], facts["place"]) == ("8x8", 10, "in gansmith")
+    assert facts["fid"]["random-conv"] > 0 and facts["num_bytes"] == find_entry("tiny").num_bytes
 
 
 # --- names -------------------------------------------------------------------------------------------------
@@ -199,6 +211,13 @@ def test_an_entry_of_gansmith_zoo_is_found(zoo: Path, monkeypatch: pytest.Monkey
     assert find_run("zoo:tiny") == folder
     assert entry_name(folder) == "tiny"
     assert describe_place(find_entry("tiny")) == "in gansmith-zoo"
+
+
+def test_gansmith_comes_before_gansmith_zoo(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = move_to_distribution(zoo, monkeypatch)
+    shutil.copytree(other, zoo / ENTRY)
+    assert find_run("zoo:tiny") == zoo / ENTRY
+    assert (entry_name(zoo / ENTRY), entry_name(other)) == ("tiny", "tiny")
 
 
 def test_gansmith_zoo_of_another_version_is_one_line(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

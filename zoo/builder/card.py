@@ -13,7 +13,7 @@ from gansmith.metrics.measurement import Measurement
 
 __all__ = ["CardFacts", "write_card"]
 
-SHOWN = ("fid", "kid", "precision", "recall", "memorisation")
+SHOWN = ("fid", "kid", "precision", "recall", "memorisation", "copies")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +81,15 @@ gansmith sample zoo:{facts.name}{label}
 
 def _quality(facts: CardFacts, measurements: Sequence[Measurement], rounding: Rounding) -> str:
     first = measurements[0]
-    names = [name for name in first.values if name.startswith(SHOWN)]
+    names = [name for name in SHOWN if name in first.values]
     head = ["metric", *(each.extractor.name for each in measurements)]
     rows = [
         "| " + " | ".join([name, *(str(each.values.get(name, "not measured")) for each in measurements)]) + " |"
         for name in names
     ]
     notes = [f"{each.extractor.name}: {each.extractor.note}." for each in measurements if each.extractor.note]
+    copies = first.values.get("copies")
+    copied = f"\nReal images beside it: {copies.note}." if copies else ""
     failed = [f"{each.extractor.name}, {name}: {why}" for each in measurements for name, why in each.failures.items()]
     table = "\n".join(["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *rows])
     real = f"{first.reference.num:,} images of {first.reference.title} ({first.reference.split})"
@@ -95,7 +97,9 @@ def _quality(facts: CardFacts, measurements: Sequence[Measurement], rounding: Ro
     return f"""## Quality
 
 {first.generated.num:,} samples against {real}, with 95 % intervals.
-Memorisation compares the distances of samples and of held-out images to their nearest training image.
+`memorisation` is the probability that a sample is nearer to its nearest training image than a held-out image is to its
+own: 0.5 without copies, 1 if everything is copied, near 0 if samples differ from real images. `copies` is the share of
+samples that equal a training image, even if shifted, mirrored or recoloured.{copied}
 
 {table}
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gansmith import api, evaluate
 from gansmith.metrics.measurement import Measurement
+from gansmith.plain_json import read_json, write_json
 from gansmith.runs import RunFolder
 from gansmith.schedules import Progress
 from gansmith.training.checkpoint import AVERAGE
@@ -53,8 +54,16 @@ class Rounding:
 
 
 def halve_run(run: Path, out: Path) -> Path:
-    """Write a run folder with the best generator and the newest discriminator in float16; return it."""
+    """Write a run folder with the best generator and the newest discriminator in float16; return it.
+
+    A folder that has been made of the same weights before is kept, with its measurements.
+    """
+    made_of = out.with_name(f"{out.name}.json")
+    source = {"weights": read_json(find_snapshot(RunFolder.open(run)).folder / "state.json")["files"]}
+    if made_of.exists() and read_json(made_of) == source:
+        return out
     shutil.rmtree(out, ignore_errors=True)
+    _rounding_file(out).unlink(missing_ok=True)
     out.mkdir(parents=True)
     for name in KEPT:
         if (run / name).exists():
@@ -67,7 +76,12 @@ def halve_run(run: Path, out: Path) -> Path:
     (out / "best").mkdir()
     write_files(out / "best", files, counts)
     _draw_sheet(out, best.nimg)
+    write_json(made_of, source)
     return out
+
+
+def _rounding_file(half: Path) -> Path:
+    return half.with_name(f"{half.name}-rounding.json")
 
 
 def _draw_sheet(half: Path, nimg: int) -> None:
@@ -89,8 +103,12 @@ def _halve(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def measure_entry(half: Path, spaces: Sequence[str], num: int) -> list[Measurement]:
-    """Measure a run in several feature spaces; the values are written to its metrics.jsonl."""
-    return [evaluate(half, metrics=METRICS, num=num, overrides={"extractor": SPACES[space]}) for space in spaces]
+    """Measure a run in several feature spaces; the values are written to its metrics.jsonl, and are measured once."""
+    known = {each.extractor.name: each for each in api.open_run(half).measurements() if each.generated.num == num}
+    return [
+        known.get(space) or evaluate(half, metrics=METRICS, num=num, overrides={"extractor": SPACES[space]})
+        for space in spaces
+    ]
 
 
 def measure_rounding(run: Path, half: Path, measured: Measurement, num: int) -> Rounding:
@@ -101,10 +119,18 @@ def measure_rounding(run: Path, half: Path, measured: Measurement, num: int) -> 
         half: with weights in float16.
         measured: the copy, in the first of ``SPACES``.
         num: images of an FID.
+
+    Returns:
+        What was measured before, if these weights have been.
     """
+    path = _rounding_file(half)
+    if path.exists():
+        return Rounding(**read_json(path))
     ours, rounded = (api.open_run(folder).generator().sample(NUM_COMPARED).images for folder in (run, half))
     difference = np.abs(ours.astype(int) - rounded.astype(int))
     space = SPACES[measured.extractor.name]
     full = evaluate(run, metrics="fid", num=num, overrides={"extractor": space})
     fid, fid_half = (each.values["fid"].value for each in (full, measured))
-    return Rounding(most=int(difference.max()), mean=float(difference.mean()), fid=fid, fid_half=fid_half)
+    rounding = Rounding(most=int(difference.max()), mean=float(difference.mean()), fid=fid, fid_half=fid_half)
+    write_json(path, dataclasses.asdict(rounding))
+    return rounding

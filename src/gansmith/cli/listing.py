@@ -95,13 +95,14 @@ def _fields() -> Iterator[tuple[str, str]]:
 
 def _show_zoo(*, only_json: bool) -> None:
     """Print a table of the trained generators."""
-    from gansmith.zoo.manifest import read_manifest
-    from gansmith.zoo.table import HEADINGS, describe_entry
+    from gansmith.zoo.manifest import PREFIX, read_manifest
+    from gansmith.zoo.table import HEADINGS, describe_entry, list_facts
 
-    rows = [describe_entry(entry) for entry in read_manifest().values()]
+    entries = read_manifest()
     if only_json:
-        print_json({row[0]: dict(zip(HEADINGS[1:], row[1:], strict=True)) for row in rows})
+        print_json({f"{PREFIX}{name}": list_facts(entry) for name, entry in entries.items()})
         return
+    rows = [describe_entry(entry) for entry in entries.values()]
     widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
     for row in (HEADINGS, *rows):
         print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
