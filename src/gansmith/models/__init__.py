@@ -10,6 +10,5 @@ MODELS: dict[str, type[Component] | str] = {
     "dense": "gansmith.models.dense:Dense",
     "dcgan": "gansmith.models.dcgan:DCGAN",
     "resnet": "gansmith.models.resnet:ResNet",
-    "projected": "gansmith.models.projected:Projected",
     "r3": "gansmith.models.r3:R3",
 }
