@@ -10,7 +10,8 @@ peers/README.md says how to make the tools' environments. Three stages, each of 
   programs, which then change how long it takes but not what it does.
 - evaluate compares the samples with all images of the data set (at most 10,000).
 
-Writes DATE-diffusion.json, .md and .png to benchmarks/results/; results of the same day for other trainings stay.
+Writes DATE-diffusion-speed.json and .md, and DATE-diffusion.json, .md and .png to benchmarks/results/; results of the
+same day for other trainings stay.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ import numpy as np
 import torch
 
 import gansmith
-from diffusion_tables import draw_pictures, table
+from diffusion_tables import draw_pictures, speeds, table
 from gansmith.api import open_run, resume
 from gansmith.data import resolve
 from gansmith.data.store import Preparation, prepare
@@ -129,14 +130,17 @@ def place_of(name: str, tool: str, options: argparse.Namespace) -> Path:
 
 
 def measure_speed(name: str, tool: str, folder: Path, options: argparse.Namespace) -> None:
-    """Write speed.json: of our training, images per second; of others, seconds of a step and of an evaluation."""
+    """Write speed.json, and the table of all speeds."""
     found = our_speed(name, folder, options) if tool == OURS else peer(name, tool, options, "--speed")
-    print(found, flush=True)
     (folder / "speed.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    minutes = options.minutes if tool == OURS else None  # for which `auto` chose a network
+    result: Result = {"data": name, "size": DATA[name].size, "minutes": minutes, "tool": tool, "seed": 0, **found}
+    results = merge_result("diffusion-speed", result, lambda each: order({**each, "minutes": 0}))
+    write_results("diffusion-speed", "Speed without other load", results, speeds, {"threads": options.threads})
 
 
 def our_speed(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Begin the training with ``auto`` and interrupt it after some seconds, as Ctrl-C does."""
+    """Begin the training with ``auto``, interrupt it after some seconds as Ctrl-C does, and draw samples."""
     run, size = folder / "run", DATA[name].size
     shutil.rmtree(run, ignore_errors=True)
     data, root = DATA[name].names(options.data_root)
@@ -149,7 +153,19 @@ def our_speed(name: str, folder: Path, options: argparse.Namespace) -> dict[str,
     process.send_signal(signal.SIGINT)
     process.wait()
     state = json.loads((open_run(run).folder.latest_checkpoint() / "state.json").read_text(encoding="utf-8"))
-    return {"images_per_second": round(state["nimg"] / state["seconds"], 1)}
+    network = (generator := open_run(run).generator(snapshot="last")).network
+    began = time.perf_counter()
+    for _ in generator.batches(range(TIMED_SAMPLES)):
+        pass
+    passed = time.perf_counter() - began
+    return {
+        "about": f"gansmith {gansmith.__version__}, auto",
+        "parameters": sum(each.numel() for each in network.parameters()),
+        "images_per_second": round(state["nimg"] / state["seconds"], 1),
+        "evaluation_seconds": round(passed / TIMED_SAMPLES, 8),
+        "samplers": {"one pass": 1},
+        "drawn_by": "one pass",
+    }
 
 
 # --- training ----------------------------------------------------------------------------------------------
@@ -164,7 +180,7 @@ def train(name: str, tool: str, folder: Path, options: argparse.Namespace) -> No
     if tool == OURS:
         train_ours(folder, seconds * speed["images_per_second"] / 1000, options)
         return
-    steps = max(1, round(seconds / speed["step_seconds"]))
+    steps = max(1, round(seconds * speed["images_per_second"] / speed["batch"]))
     peer(name, tool, options, "--out", folder, "--steps", steps, "--samples", options.samples)
 
 
@@ -174,20 +190,12 @@ def train_ours(folder: Path, kimg: float, options: argparse.Namespace) -> None:
     if run.status()["state"] != "finished":
         run = resume(run.path, kimg=round(kimg, 1))
     generator = run.generator()
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
-        for _ in generator.batches(range(TIMED_SAMPLES)):
-            pass
-        times.append(time.perf_counter() - began)
     made = generator.sample(options.samples, seed=FIRST_SEED)
     np.savez_compressed(folder / "samples.npz", images=made.images)
-    facts: dict[str, Any] = {"tool": f"gansmith {gansmith.__version__}, auto", "torch": torch.__version__}
+    facts: dict[str, Any] = {"about": f"gansmith {gansmith.__version__}, auto", "torch": torch.__version__}
     state = json.loads((run.folder.latest_checkpoint() / "state.json").read_text(encoding="utf-8"))
     facts |= {"images_seen": state["nimg"], "steps": state["step"], "training_seconds": round(state["seconds"], 1)}
-    facts |= {"parameters": sum(each.numel() for each in generator.network.parameters()), "batch": None}
-    facts |= {"samplers": {"one pass": 1}, "drawn_by": "one pass", "sampling_seconds_1000": round(min(times), 3)}
-    facts |= {"samples": options.samples, "seed": options.seed}
+    facts |= {"drawn_by": "one pass", "samples": options.samples, "seed": options.seed}
     (folder / "facts.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
@@ -223,10 +231,10 @@ def store_images(name: str, options: argparse.Namespace) -> Path:
 
 def evaluate(name: str, tool: str, folder: Path, options: argparse.Namespace) -> None:
     """Measure the samples, and write all results and the pictures."""
-    facts, speed = (json.loads((folder / f"{file}.json").read_text(encoding="utf-8")) for file in ("facts", "speed"))
+    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     place = {"data": name, "size": DATA[name].size, "minutes": options.minutes, "tool": tool, "seed": options.seed}
-    result: Result = {**place, "about": facts, "speed": speed, "seconds_for_1000": sampling_seconds(facts, speed)}
-    result["values"] = {extractor: values(name, folder, extractor, options) for extractor in options.extractors}
+    found = {extractor: values(name, folder, extractor, options) for extractor in options.extractors}
+    result: Result = {**place, **facts, "values": found}
     results = merge_result("diffusion", result, order)
     write_results("diffusion", "Equal time on a CPU", results, table, {"threads": options.threads})
     shown = [each for each in results if (each["minutes"], each["seed"]) == (options.minutes, options.seed)]
@@ -239,14 +247,6 @@ def evaluate(name: str, tool: str, folder: Path, options: argparse.Namespace) ->
 def order(result: Result) -> tuple[int, float, int, int]:
     """Return what results are told apart and sorted by."""
     return list(DATA).index(result["data"]), result["minutes"], list(TOOLS).index(result["tool"]), result["seed"]
-
-
-def sampling_seconds(facts: Result, speed: Result) -> dict[str, float]:
-    """Return the seconds for 1,000 samples by each sampler: measured for ours, multiplied for the others."""
-    if "sampling_seconds_1000" in facts:
-        return {facts["drawn_by"]: facts["sampling_seconds_1000"]}
-    each = 1000 * speed["evaluation_seconds"]
-    return {sampler: round(each * evaluations, 1) for sampler, evaluations in facts["samplers"].items()}
 
 
 def values(name: str, folder: Path, extractor: str, options: argparse.Namespace) -> dict[str, Any]:

@@ -9,24 +9,42 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-__all__ = ["draw_pictures", "table"]
+__all__ = ["draw_pictures", "speeds", "table"]
 
 Result = dict[str, Any]
 
 COLUMNS, ROWS = 4, 2  # images of one training in the picture
 METRICS = {"kid": ("KID x 1000", 1000), "fid": ("FID", 1), "precision": ("precision", 1), "recall": ("recall", 1)}
+SPEED_NOTE = (
+    "Sampling is measured for gansmith. For the others, it is a multiple of the measured time in which their network "
+    "is evaluated for 8 images. A longer training lets `auto` choose a larger network."
+)
 NOTES = (
     "Minutes: of training on this machine without other load. The speed was measured so, and as many steps were made "
     "as fit; a run itself may have taken longer. Warm-ups of the learning rate are a tenth of the training at most.",
-    "Seconds for 1,000 samples: for gansmith measured, for the others of an evaluation of the network for 16 images, "
-    "times the evaluations of 1,000 samples. The sampler in bold drew the samples.",
     "KID, FID, precision and recall: of so many images as stated against all images of the data set, at most 10,000, "
     "with 95 % intervals. FID needs more images than features.",
 )
 
 
+def speeds(results: Sequence[Result]) -> str:
+    """Return Markdown: a line for each sampler of each tool."""
+    columns = ("data", "tool", "million weights", "images/s in training", "images seen in 20 min", "in 60 min")
+    columns += ("sampler", "seconds for 1,000 samples", "times gansmith's")
+    own = {each["data"]: each["evaluation_seconds"] for each in results if each["tool"] == "gansmith"}
+    lines = []
+    for each in results:
+        rate, first = each["images_per_second"], _place(each)
+        about = [*first, _number(each["parameters"] / 1e6), _number(rate), f"{1200 * rate:,.0f}", f"{3600 * rate:,.0f}"]
+        for sampler, evaluations in each["samplers"].items():
+            seconds = each["evaluation_seconds"] * evaluations
+            ratio = _number(seconds / own[each["data"]]) if each["data"] in own else ""
+            lines.append([*about, sampler, _number(1000 * seconds), ratio])
+    return f"{_markdown(columns, lines)}\n\n{SPEED_NOTE}"
+
+
 def table(results: Sequence[Result]) -> str:
-    """Return Markdown: trainings and sampling, then the metrics in each feature space."""
+    """Return Markdown: the trainings, then the metrics in each feature space."""
     parts = [_trainings(results)]
     for name in dict.fromkeys(name for each in results for name in each["values"]):
         parts.append(f"Feature extractor `{name}`:\n\n{_metrics(results, name)}")
@@ -34,15 +52,11 @@ def table(results: Sequence[Result]) -> str:
 
 
 def _trainings(results: Sequence[Result]) -> str:
-    columns = ("data", "tool", "minutes", "images seen", "steps", "million weights", "seconds for 1,000 samples")
+    columns = ("data", "tool", "minutes", "seed", "images seen", "steps", "samples", "drawn by")
     lines = []
     for each in results:
-        about = each["about"]
-        drawn_by, seconds = about["drawn_by"], []
-        for name, value in each["seconds_for_1000"].items():
-            seconds.append(f"{f'**{name}**' if name == drawn_by else name}: {_number(value)}")
-        cells = [*_place(each), f"{each['minutes']:g}", f"{about['images_seen']:,}", f"{about['steps']:,}"]
-        lines.append([*cells, f"{about['parameters'] / 1e6:.1f}", "; ".join(seconds)])
+        cells = [*_place(each), f"{each['minutes']:g}", f"{each['seed']}", f"{each['images_seen']:,}"]
+        lines.append([*cells, f"{each['steps']:,}", f"{each['samples']:,}", each["drawn_by"]])
     return _markdown(columns, lines)
 
 
@@ -52,12 +66,12 @@ def _metrics(results: Sequence[Result], extractor: str) -> str:
     for each in results:
         if values := each["values"].get(extractor):
             cells = [_interval(values.get(name), factor) for name, (_, factor) in METRICS.items()]
-            lines.append([*_place(each), f"{each['minutes']:g}", f"{each['about']['samples']:,}", *cells])
+            lines.append([*_place(each), f"{each['minutes']:g}", f"{each['samples']:,}", *cells])
     return _markdown(columns, lines)
 
 
 def _place(result: Result) -> list[str]:
-    return [f"{result['data']} {result['size']} px", result["about"]["tool"]]
+    return [f"{result['data']} {result['size']} px", result["about"]]
 
 
 def _interval(found: Sequence[float] | None, factor: float) -> str:

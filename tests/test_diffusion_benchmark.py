@@ -77,19 +77,30 @@ def test_as_many_steps_are_made_as_fit_into_the_time(
     monkeypatch.setattr(benchmark, "train_ours", lambda *words: calls.append(words))
     with pytest.raises(SystemExit, match=r"has no speed\.json"):
         benchmark.train("cifar10", "diffusers", tmp_path, options)
-    (tmp_path / "speed.json").write_text(json.dumps({"step_seconds": 4.0, "images_per_second": 700}))
+    (tmp_path / "speed.json").write_text(json.dumps({"batch": 175, "images_per_second": 700}))
     benchmark.train("cifar10", "diffusers", tmp_path, options)
     benchmark.train("cifar10", "gansmith", tmp_path, options)
     named = ("cifar10", "diffusers", options)
-    assert calls[0] == (*named, "--out", tmp_path, "--steps", 150, "--samples", 32)
+    assert calls[0] == (*named, "--out", tmp_path, "--steps", 2400, "--samples", 32)
     assert calls[1] == (tmp_path, 420.0, options)
 
 
-def test_seconds_of_samplers_are_multiples_of_one_evaluation(benchmark: ModuleType) -> None:
-    facts = {"samplers": {"DDPM": 1000, "DDIM": 50}, "drawn_by": "DDIM"}
-    assert benchmark.sampling_seconds(facts, {"evaluation_seconds": 0.06}) == {"DDPM": 60_000, "DDIM": 3000}
-    ours = {"drawn_by": "one pass", "sampling_seconds_1000": 0.4}
-    assert benchmark.sampling_seconds(ours, {"images_per_second": 700}) == {"one pass": 0.4}
+def test_speeds_of_all_tools_are_in_one_table(
+    benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seconds of samplers are multiples of those of one evaluation."""
+    monkeypatch.setattr(importlib.import_module("record"), "RESULTS", tmp_path)
+    ours = {"about": "gansmith 1", "parameters": 200_000, "images_per_second": 700, "evaluation_seconds": 0.0002}
+    other = {"about": "diffusers 2", "parameters": 114_000_000, "images_per_second": 4, "evaluation_seconds": 0.06}
+    monkeypatch.setattr(benchmark, "our_speed", lambda *_: {**ours, "samplers": {"one pass": 1}})
+    monkeypatch.setattr(benchmark, "peer", lambda *_: {**other, "samplers": {"DDPM": 1000, "DDIM": 50}})
+    options = argparse.Namespace(minutes=10, threads=1)
+    for tool in ("diffusers", "gansmith"):
+        benchmark.measure_speed("cifar10", tool, tmp_path, options)
+    page = capsys.readouterr().out
+    assert "| cifar10 32 px | gansmith 1 | 0.2 | 700 | 840,000 | 2,520,000 | one pass | 0.2 | 1 |" in page
+    assert "| cifar10 32 px | diffusers 2 | 114 | 4 | 4,800 | 14,400 | DDPM | 60,000 | 300,000 |" in page
+    assert "| diffusers 2 | 114 | 4 | 4,800 | 14,400 | DDIM | 3,000 | 15,000 |" in page
 
 
 # --- the loop that the peers share -------------------------------------------------------------------------
@@ -133,7 +144,7 @@ def test_a_peer_trains_on_random_images_half_of_them_mirrored_and_draws(
     assert made.shape == (16, SIZE, SIZE, 3) and made.dtype == np.uint8
     assert set(made[..., 0].flat) == {191} and set(made[..., 2].flat) == {255}  # 0.5 and 7
     facts = json.loads((tmp_path / "out" / "facts.json").read_text())
-    assert (facts["tool"], facts["steps"], facts["images_seen"], facts["samples"]) == ("colours 1.0", 30, 600, 16)
+    assert (facts["about"], facts["steps"], facts["images_seen"], facts["samples"]) == ("colours 1.0", 30, 600, 16)
     assert facts["losses"][-1] == round(1 / 30, 4)
 
 
@@ -149,7 +160,7 @@ def test_speed_is_extrapolated_from_few_images_to_the_batch(loop: ModuleType, mo
     monkeypatch.setattr(loop, "_seconds", seconds)
     with torch.random.fork_rng():
         found = loop.measure_speed(peer(loop, seen), torch.from_numpy(images(30)))
-    assert found == {"step_seconds": 2 + 0.25 * BATCH, "evaluation_seconds": 0.25}
+    assert found == {"images_per_second": round(BATCH / (2 + 0.25 * BATCH), 3), "evaluation_seconds": 0.5}
 
 
 @pytest.mark.parametrize(("warm_up", "steps", "expected"), [(500, 10_000, 500), (500, 148, 14), (5000, 3, 1)])
@@ -176,13 +187,11 @@ def test_samples_of_any_tool_are_measured_and_shown(
         place = benchmark.place_of("noise", tool, options)
         place.mkdir(parents=True)
         np.savez(place / "samples.npz", images=made)
-        facts = {"tool": f"{tool} 1.0", "parameters": 2_000_000, "steps": 9, "images_seen": 1440, "samples": 12}
-        facts |= {"samplers": {"DDPM": 1000, "DDIM": 50}, "drawn_by": "DDIM"}
+        facts = {"about": f"{tool} 1.0", "steps": 9, "images_seen": 1440, "samples": 12, "drawn_by": "DDIM"}
         (place / "facts.json").write_text(json.dumps(facts))
-        (place / "speed.json").write_text(json.dumps({"step_seconds": 1, "evaluation_seconds": 0.01}))
         benchmark.evaluate("noise", tool, place, options)
     page = capsys.readouterr().out
-    assert "| noise 8 px | diffusers 1.0 | 10 | 1,440 | 9 | 2.0 | DDPM: 10,000; **DDIM**: 500 |" in page
+    assert "| noise 8 px | diffusers 1.0 | 10 | 0 | 1,440 | 9 | 12 | DDIM |" in page
     assert "| noise 8 px | torchcfm 1.0 | 10 | 12 | " in page and "too few images" in page
     (written,) = (tmp_path / "results").glob("*.json")
     noise, white = json.loads(written.read_text())["results"]

@@ -28,8 +28,8 @@ from torch import Tensor
 __all__ = ["Build", "Peer", "run", "shorten_warm_up"]
 
 DRAWN_AT_ONCE = 16
-PROBES = 4, 16  # images of the steps that are timed; longer batches are extrapolated from both
-PROBE_EVALUATIONS = 2
+PROBES = 2, 8  # images of the steps that are timed; longer batches are extrapolated from both
+PROBE_SAMPLES, PROBE_EVALUATIONS = 8, 2
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def train(peer: Peer, images: Tensor, options: argparse.Namespace) -> None:
 
 
 def measure_speed(peer: Peer, images: Tensor) -> dict[str, float]:
-    """Return seconds of a training step, and of one evaluation of the network for one image when sampling.
+    """Return images per second of training, and seconds of one evaluation of the network for one image when sampling.
 
     Steps of few images are timed; what depends on the number of images is extrapolated to the batch.
     """
@@ -115,10 +115,10 @@ def measure_speed(peer: Peer, images: Tensor) -> dict[str, float]:
         _seconds(lambda: peer.step(draw_batch(images, large))),
     )
     an_image = (many - few) / (large - small)
-    sampling = _seconds(lambda: peer.sample(DRAWN_AT_ONCE, PROBE_EVALUATIONS))
+    sampling = _seconds(lambda: peer.sample(PROBE_SAMPLES, PROBE_EVALUATIONS))
     return {
-        "step_seconds": round(many + (peer.batch - large) * an_image, 3),
-        "evaluation_seconds": round(sampling / (DRAWN_AT_ONCE * PROBE_EVALUATIONS), 5),
+        "images_per_second": round(peer.batch / (many + (peer.batch - large) * an_image), 3),
+        "evaluation_seconds": round(sampling / (PROBE_SAMPLES * PROBE_EVALUATIONS), 5),
     }
 
 
@@ -149,7 +149,7 @@ def shorten_warm_up(warm_up: int, steps: int) -> int:
 
 def _describe(peer: Peer) -> dict[str, Any]:
     return {
-        "tool": peer.tool,
+        "about": peer.tool,
         "torch": torch.__version__,
         "parameters": peer.parameters,
         "batch": peer.batch,
