@@ -148,19 +148,23 @@ def test_a_peer_trains_on_random_images_half_of_them_mirrored_and_draws(
     assert facts["losses"][-1] == round(1 / 30, 4)
 
 
-def test_speed_is_extrapolated_from_few_images_to_the_batch(loop: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("an_image", "timed"), [(0.25, BATCH), (1.5, 10)])
+def test_a_step_that_takes_too_long_is_extrapolated_from_fewer_images(
+    loop: ModuleType, monkeypatch: pytest.MonkeyPatch, an_image: float, timed: int
+) -> None:
     seen: list[Tensor] = []
 
     def seconds(work: Any) -> float:
-        """Of a step 2 s, and 0.25 s for each image; of sampling 8 s."""
+        """Of a step 2 s, and some for each image; of sampling 8 s."""
         before = len(seen)
         work()
-        return 2 + 0.25 * len(seen[-1]) if len(seen) > before else 8.0
+        return 2 + an_image * len(seen[-1]) if len(seen) > before else 8.0
 
     monkeypatch.setattr(loop, "_seconds", seconds)
     with torch.random.fork_rng():
         found = loop.measure_speed(peer(loop, seen), torch.from_numpy(images(30)))
-    assert found == {"images_per_second": round(BATCH / (2 + 0.25 * BATCH), 3), "evaluation_seconds": 0.5}
+    assert [len(batch) for batch in seen] == [1, 4, timed]
+    assert found == {"images_per_second": round(BATCH / (2 + an_image * BATCH), 3), "evaluation_seconds": 0.5}
 
 
 @pytest.mark.parametrize(("warm_up", "steps", "expected"), [(500, 10_000, 500), (500, 148, 14), (5000, 3, 1)])

@@ -28,7 +28,7 @@ from torch import Tensor
 __all__ = ["Build", "Peer", "run", "shorten_warm_up"]
 
 DRAWN_AT_ONCE = 16
-PROBES = 2, 8  # images of the steps that are timed; longer batches are extrapolated from both
+FEW_IMAGES, PROBE_SECONDS = 4, 20.0  # of steps that are timed
 PROBE_SAMPLES, PROBE_EVALUATIONS = 8, 2
 
 
@@ -106,18 +106,17 @@ def train(peer: Peer, images: Tensor, options: argparse.Namespace) -> None:
 def measure_speed(peer: Peer, images: Tensor) -> dict[str, float]:
     """Return images per second of training, and seconds of one evaluation of the network for one image when sampling.
 
-    Steps of few images are timed; what depends on the number of images is extrapolated to the batch.
+    A step of the whole batch is timed if it takes less than about 20 s. Otherwise a step of as many images as fit is
+    timed, and the rest of the batch is extrapolated from it and a step of few images.
     """
-    small, large = PROBES
     peer.step(draw_batch(images, 1))
-    few, many = (
-        _seconds(lambda: peer.step(draw_batch(images, small))),
-        _seconds(lambda: peer.step(draw_batch(images, large))),
-    )
-    an_image = (many - few) / (large - small)
+    few = _seconds(lambda: peer.step(draw_batch(images, FEW_IMAGES)))
+    num = min(peer.batch, max(2 * FEW_IMAGES, int(PROBE_SECONDS / few * FEW_IMAGES)))
+    many = _seconds(lambda: peer.step(draw_batch(images, num)))
+    whole = many + (peer.batch - num) * (many - few) / (num - FEW_IMAGES)
     sampling = _seconds(lambda: peer.sample(PROBE_SAMPLES, PROBE_EVALUATIONS))
     return {
-        "images_per_second": round(peer.batch / (many + (peer.batch - large) * an_image), 3),
+        "images_per_second": round(peer.batch / whole, 3),
         "evaluation_seconds": round(sampling / (PROBE_SAMPLES * PROBE_EVALUATIONS), 5),
     }
 
