@@ -104,7 +104,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--stages", default=",".join(STAGES), help="separated by commas")
     parser.add_argument("--minutes", type=float, default=10, help="of training on a machine that does nothing else")
     parser.add_argument("--samples", type=int, default=128, help="that each tool draws")
-    parser.add_argument("--extractors", default="default,random-conv", help="separated by commas")
+    parser.add_argument("--extractors", default="default,efficientnet-lite1", help="separated by commas")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, default=Path("runs/diffusion"), help="folder for runs and samples")
@@ -150,7 +150,7 @@ def our_speed(name: str, folder: Path, options: argparse.Namespace) -> dict[str,
     while process.poll() is None and not (run / "images").exists():
         time.sleep(0.2)
     time.sleep(PROBE_SECONDS)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)  # which a process in the background does not ignore
     process.wait()
     state = json.loads((open_run(run).folder.latest_checkpoint() / "state.json").read_text(encoding="utf-8"))
     network = (generator := open_run(run).generator(snapshot="last")).network
