@@ -29,9 +29,10 @@ STREET = (
 # The rooms of training, likewise; those of the guard are rooms of it.
 TRAINING = (
     ("data_facts", "listeners", "callbacks", "wandb_key", "loggers", "logs", "tracking", "sample_sheets"),
-    ("guard.settings", "recipe", "config", "presets", "keywords"),
+    ("guard.settings", "recipe", "origin", "config", "presets", "keywords"),
     ("statistics", "feedback", "memory", "state", "steps", "feature_views", "adversarial"),
     ("algorithm_choices", "checkpoint_files", "checkpoint", "snapshots", "tracker"),
+    ("parent", "related_classes", "inheriting"),
     (
         "guard.journal",
         "guard.detectors",

@@ -39,7 +39,7 @@ def test_each_run_is_summarized_once_in_order(runs: Path, capsys: pytest.Capture
     assert (first["metric"], first["value"], first["kimg"]) == (None, None, 0)
     assert second == {
         "run": str(runs / "b/deep/second"), "state": "finished", "data": "/pictures/my [b] dogs", "preset": "auto",
-        "length": "10 min", "kimg": 12.0, "metric": "fid", "value": 0.4321,
+        "length": "10 min", "kimg": 12.0, "metric": "fid", "value": 0.4321, "init": None,
     }  # fmt: skip
     assert damaged["state"] == "unreadable"
 

@@ -42,6 +42,7 @@ class RunSummary:
         kimg: thousands of real images shown so far.
         metric: the name of the metric that chose the best generator; None if none was tracked.
         value: of that metric.
+        init: the trained model that it started from; None if it started from noise.
     """
 
     run: str
@@ -52,6 +53,7 @@ class RunSummary:
     kimg: float = 0.0
     metric: str | None = None
     value: float | None = None
+    init: str | None = None
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -84,7 +86,7 @@ def summarize_run(run: Path) -> RunSummary:
     data = config.get("data")
     data = data if isinstance(data, dict) else {}
     metric, value = best.get("metric", best.get("figure")), best.get("value")  # the first versions wrote "figure"
-    nimg = status.get("nimg")
+    nimg, init = status.get("nimg"), config.get("init")
     return RunSummary(
         run=str(run),
         state=_state(run, status),
@@ -94,6 +96,7 @@ def summarize_run(run: Path) -> RunSummary:
         kimg=nimg / 1000 if isinstance(nimg, (int, float)) else 0.0,
         metric=str(metric) if metric is not None else None,
         value=float(value) if isinstance(value, (int, float)) else None,
+        init=str(init) if init is not None else None,
     )
 
 
@@ -120,10 +123,13 @@ def _show(summaries: Sequence[RunSummary], folder: Path) -> None:
         print(f"no runs below {folder}; gansmith train makes one")
         return
     table = Table(box=None, pad_edge=False)
-    for heading in ("run", "state", "data", "preset", "length", "kimg", "best"):
+    headings = ["run", "state", "data", "preset", "length", "kimg", "best"]
+    started = any(each.init for each in summaries)
+    for heading in [*headings, "from"] if started else headings:
         table.add_column(heading, justify="right" if heading in ("kimg", "best") else "left", overflow="fold")
     for each in summaries:
         best = "" if each.value is None else f"{each.metric} {each.value:.4g}"
-        cells = (each.run, each.state, Path(each.data).name, each.preset, each.length, f"{each.kimg:,.0f}", best)
+        cells = [each.run, each.state, Path(each.data).name, each.preset, each.length, f"{each.kimg:,.0f}", best]
+        cells += [each.init or ""] if started else []
         table.add_row(*(Text(cell) for cell in cells))
     Console().print(table)

@@ -54,6 +54,12 @@ class TrainOptions:
     """updates of the generator: --steps 3000 is --length "3000 steps\""""
     kimg: Rate = None
     """thousands of real images: --kimg 500 is --length "500 kimg\""""
+    init: Text = None
+    """the trained model to start from: a run's folder, or zoo:NAME; default: start from noise"""
+    init_classes: Text = None
+    """what classes that this model does not know start from: mean, nearest or new; default: mean"""
+    freeze_discriminator: Count = None
+    """number of blocks of the discriminator, from the image on, that keep its weights; default: 0"""
     run: OptionalPath = None
     """the folder to write; default: runs/DATA-PRESET-N"""
     seed: Annotated[str | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
@@ -81,6 +87,8 @@ def main(arguments: Sequence[str]) -> None:
 
     names = ("length", "minutes", "epochs", "steps", "kimg", "size", "resolution", "lr")
     overrides = expand_short_names(**{name: getattr(options, name) for name in names}, prefix="--") | overrides
+    start = {name: getattr(options, name) for name in ("init", "init_classes", "freeze_discriminator")}
+    overrides = {name: value for name, value in start.items() if value is not None} | overrides
     if options.seed is not None:
         overrides["seed"] = int(options.seed) if options.seed.isdigit() else options.seed
     if options.dry_run:

@@ -10,5 +10,6 @@ MODELS: dict[str, type[Component] | str] = {
     "dense": "gansmith.models.dense:Dense",
     "dcgan": "gansmith.models.dcgan:DCGAN",
     "resnet": "gansmith.models.resnet:ResNet",
+    "projected": "gansmith.models.projected:Projected",
     "r3": "gansmith.models.r3:R3",
 }

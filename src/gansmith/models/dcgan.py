@@ -16,6 +16,7 @@ from torch import nn
 from gansmith.component import Between
 from gansmith.errors import ConfigError
 from gansmith.models import layers
+from gansmith.models.blocks import Block
 from gansmith.models.convolution import Conv2d, ConvTranspose2d, PooledConv2d, UpsampledConv2d
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork, Model
 from gansmith.types import Images, ImageSpec, Labels, Latents, Logits
@@ -139,6 +140,21 @@ class _Generator(GeneratorNetwork):
                 self.stages.extend(_normalized(model, outputs, spec))
         layers.initialize(self, model.init)
 
+    def list_blocks(self) -> tuple[Block, ...]:
+        """Return the blocks: the first normalisation, then each convolution with the normalisation behind it."""
+        size, found = (self.start[1], self.start[2]), list[Block]()
+        found.append(
+            Block(kind="start", size=size, modules=("flat_stages.0" if len(self.flat_stages) else "stages.0",))
+        )
+        for i, layer in enumerate(self.stages):
+            if isinstance(layer, layers.Crop):
+                before, size = size, (layer.height, layer.width)
+                last = i + 1 == len(self.stages)
+                kind = "last" if last else "plain" if size == before else "enlarging"
+                modules = (f"stages.{i - 1}",) if last else (f"stages.{i - 1}", f"stages.{i + 1}")
+                found.append(Block(kind=kind, size=size, modules=modules))
+        return tuple(reversed(found))
+
     def forward(self, z: Latents, labels: Labels | None = None) -> Images:
         if self.embedding is not None:
             z = torch.cat([z, self.embedding(labels)], dim=1)
@@ -153,7 +169,9 @@ class _Discriminator(DiscriminatorNetwork):
         super().__init__()
         height, width, inputs = spec.height, spec.width, spec.channels
         self.stages = nn.Sequential()
+        self.sizes: list[tuple[int, int]] = []
         for stage in range(model.num_stages(spec)):
+            self.sizes.append((height, width))
             outputs = model.channels(stage)
             kind = model.discriminator_norm if stage else "none"
             self.stages.extend([_shrinking(model, inputs, outputs, stage), layers.norm(kind, outputs)])
@@ -165,6 +183,14 @@ class _Discriminator(DiscriminatorNetwork):
         layers.initialize(self, model.init)
         if model.spectral_norm:
             layers.add_spectral_norm(self)
+
+    def list_blocks(self) -> tuple[Block, ...]:
+        """Return the blocks: each convolution with the normalisation behind it."""
+        each = len(self.stages) // len(self.sizes)
+        return tuple(
+            Block(kind="halving" if i else "first", size=size, modules=(f"stages.{each * i}", f"stages.{each * i + 1}"))
+            for i, size in enumerate(self.sizes)
+        )
 
     def forward(self, images: Images, labels: Labels | None = None) -> Logits:
         features = self.stages(images).permute(0, 2, 3, 1)  # the order in memory, so that flatten copies nothing

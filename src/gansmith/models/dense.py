@@ -13,6 +13,7 @@ from gansmith.component import (
     Between,
 )
 from gansmith.models import layers
+from gansmith.models.blocks import Block
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork, Model
 from gansmith.types import Images, ImageSpec, Labels, Latents, Logits
 
@@ -70,6 +71,15 @@ class _Generator(GeneratorNetwork):
         self.layers = nn.Sequential(*hidden, nn.Linear(widths[-1], spec.channels * spec.height * spec.width))
         layers.initialize(self, model.init)
 
+    def list_blocks(self) -> tuple[Block, ...]:
+        """Return the dense layers, each hidden one with its normalisation."""
+        last = len(self.layers) - 1
+        blocks = [Block(kind="last", size=self.shape[1:], modules=(f"layers.{last}",))]
+        for i in range(last - 3, -1, -3):
+            modules = (f"layers.{i}", f"layers.{i + 1}")
+            blocks.append(Block(kind="hidden" if i else "first", size=self.shape[1:], modules=modules))
+        return tuple(blocks)
+
     def forward(self, z: Latents, labels: Labels | None = None) -> Images:
         if self.embedding is not None:
             z = torch.cat([z, self.embedding(labels)], dim=1)
@@ -85,10 +95,18 @@ class _Discriminator(DiscriminatorNetwork):
             hidden += [nn.Linear(width, next_width), layers.activation(model.activation, model.leak)]
             hidden += [layers.Dropout(model.dropout)]
         self.layers = nn.Sequential(*hidden)
+        self.size = (spec.height, spec.width)
         self.head = layers.ProjectionHead(widths[-1], spec.num_classes)
         layers.initialize(self, model.init)
         if model.spectral_norm:
             layers.add_spectral_norm(self)
+
+    def list_blocks(self) -> tuple[Block, ...]:
+        """Return the hidden layers."""
+        return tuple(
+            Block(kind="hidden" if i else "first", size=self.size, modules=(f"layers.{i}",))
+            for i in range(0, len(self.layers), 3)
+        )
 
     def forward(self, images: Images, labels: Labels | None = None) -> Logits:
         logits: Logits = self.head(self.layers(images.flatten(1)), labels)

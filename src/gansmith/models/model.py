@@ -14,7 +14,7 @@ from gansmith.component import (
     Component,
 )
 from gansmith.images.pixels import SIGNED, UNIT, ValueRange
-from gansmith.types import Images, ImageSpec, Labels, Latents, Logits
+from gansmith.types import DiscriminatorOutput, Images, ImageSpec, Labels, Latents, Logits
 
 __all__ = ["DiscriminatorNetwork", "GeneratorNetwork", "Model"]
 
@@ -36,11 +36,17 @@ class GeneratorNetwork(nn.Module, ABC):
 
 
 class DiscriminatorNetwork(nn.Module, ABC):
-    """Maps images and labels to logits."""
+    """Maps images and labels to logits.
+
+    Attributes:
+        num_heads: heads that it returns, whose losses are added.
+    """
+
+    num_heads: int = 1
 
     @abstractmethod
-    def forward(self, images: Images, labels: Labels | None = None) -> Logits:
-        """Return the logit of each image, float32 [n]; higher means "real"."""
+    def forward(self, images: Images, labels: Labels | None = None) -> Logits | DiscriminatorOutput:
+        """Return the logit of each image, float32 [n], or those of several heads; higher means "real"."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated
 
 import torch
@@ -17,6 +18,7 @@ from gansmith.component import (
     Between,
 )
 from gansmith.models import layers
+from gansmith.models.blocks import Block
 from gansmith.models.convolution import Conv2d, double, halve
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork, Model
 from gansmith.types import Images, ImageSpec, Labels, Latents, Logits
@@ -90,6 +92,21 @@ class _Generator(GeneratorNetwork):
         self.to_pixels = Conv2d(inputs, spec.channels, 1, bias=False)
         _initialize(self, model.leak)
 
+    def list_blocks(self) -> tuple[Block, ...]:
+        """Return the stages, each with the projection before it; the first pixels are outside them."""
+        starts = [i for i, layer in enumerate(self.stages) if isinstance(layer, layers.Crop)]
+        sizes = [(self.start.shape[2], self.start.shape[3])]
+        sizes += [(crop.height, crop.width) for crop in self.stages if isinstance(crop, layers.Crop)]
+        bounds = [0, *(i - 2 for i in starts), len(self.stages)]  # a projection and a doubling stand before each crop
+        return tuple(
+            Block(
+                kind="doubling" if first else "start",
+                size=size,
+                modules=tuple(f"stages.{i}" for i in range(first, end)),
+            )
+            for size, (first, end) in reversed(list(zip(sizes, pairwise(bounds), strict=True)))
+        )
+
     def forward(self, z: Latents, labels: Labels | None = None) -> Images:
         if self.embedding is not None:
             z = torch.cat([z, self.embedding(labels)], dim=1)
@@ -113,7 +130,21 @@ class _Discriminator(DiscriminatorNetwork):
         channels, size = model.channels(last), _size(spec, last)
         self.window = nn.Parameter(torch.randn(1, channels, *size) / math.sqrt(math.prod(size)))
         self.head = layers.ProjectionHead(channels, spec.num_classes)
+        self.sizes = [_size(spec, stage) for stage in range(last + 1)]
         _initialize(self, model.leak)
+
+    def list_blocks(self) -> tuple[Block, ...]:
+        """Return the stages, each with the projection before it; the first also with the convolution of the pixels."""
+        starts = [i + 1 for i, layer in enumerate(self.stages) if isinstance(layer, _Halve)]
+        bounds = [0, *starts, len(self.stages)]
+        return tuple(
+            Block(
+                kind="halving" if first else "first",
+                size=size,
+                modules=(*(() if first else ("from_pixels",)), *(f"stages.{i}" for i in range(first, end))),
+            )
+            for size, (first, end) in zip(self.sizes, pairwise(bounds), strict=True)
+        )
 
     def forward(self, images: Images, labels: Labels | None = None) -> Logits:
         maps = self.stages(self.from_pixels(images))

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from gansmith.component import Between
 from gansmith.errors import ConfigError
 from gansmith.models import layers
+from gansmith.models.blocks import Block
 from gansmith.models.convolution import Conv2d, PooledConv2d, UpsampledConv2d
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork, Model
 from gansmith.types import Images, ImageSpec, Labels, Latents, Logits
@@ -102,9 +103,10 @@ class _Generator(GeneratorNetwork):
         self.embedding = nn.Embedding(spec.num_classes, model.z_dim) if embedded else None
         self.start = (widths[0], *_shrunk(spec, depth))
         self.stem = nn.Linear(model.z_dim * (2 if embedded else 1), math.prod(self.start))
+        self.sizes = [_shrunk(spec, stage) for stage in range(depth - 1, -1, -1)]
         self.blocks = nn.ModuleList(
-            _UpBlock(inputs, outputs, _shrunk(spec, depth - i), num_classes, model)
-            for i, (inputs, outputs) in enumerate(pairwise(widths), start=1)
+            _UpBlock(inputs, outputs, size, num_classes, model)
+            for (inputs, outputs), size in zip(pairwise(widths), self.sizes, strict=True)
         )
         self.last = layers.ConditionalSequential(
             layers.norm(model.generator_norm, widths[-1], num_classes),
@@ -112,6 +114,11 @@ class _Generator(GeneratorNetwork):
             Conv2d(widths[-1], spec.channels, 3, padding=1),
         )
         _initialize(self, model.init)
+
+    def list_blocks(self) -> tuple[Block, ...]:
+        """Return the residual blocks."""
+        found = [Block(kind="doubling", size=size, modules=(f"blocks.{i}",)) for i, size in enumerate(self.sizes)]
+        return tuple(reversed(found))
 
     def forward(self, z: Latents, labels: Labels | None = None) -> Images:
         if self.embedding is not None:
@@ -132,11 +139,23 @@ class _Discriminator(DiscriminatorNetwork):
         self.blocks.extend(_DownBlock(inputs, outputs, model) for inputs, outputs in pairwise(widths))
         self.blocks.extend(_PlainBlock(widths[-1], model) for _ in range(model.plain_blocks))
         self.blocks.extend(_activated(model, widths[-1]))
+        self.sizes = [
+            (spec.height >> min(i, halvings), spec.width >> min(i, halvings)) for i in range(len(self.blocks) - 1)
+        ]
         self.pooling = model.pooling
         self.head = layers.ProjectionHead(widths[-1], spec.num_classes)
         _initialize(self, model.init)
         if model.spectral_norm:
             layers.add_spectral_norm(self)
+
+    def list_blocks(self) -> tuple[Block, ...]:
+        """Return the residual blocks, and the normalisation behind the last one if there is one."""
+        kinds = {_FirstBlock: "first", _DownBlock: "halving", _PlainBlock: "plain"}
+        return tuple(
+            Block(kind=kinds.get(type(block), "end"), size=size, modules=(f"blocks.{i}",))
+            for i, (block, size) in enumerate(zip(self.blocks, self.sizes, strict=False))
+            if block.state_dict()
+        )
 
     def forward(self, images: Images, labels: Labels | None = None) -> Logits:
         maps = self.blocks(images).float()

@@ -176,7 +176,18 @@ def _summary(files: _Files) -> list[tuple[str, str]]:
         rows.append(("Data", f"{facts.title}: {plural(facts.num_images, 'image')}, {facts.spec(False)}{classes}"))
     if config:
         rows += [("Preset", str(config.get("preset"))), ("Seed", str(config.get("seed")))]
+        rows += _describe_origin(config.get("origin"))
     if machine:
         parts = [machine.get("device_name"), machine.get("precision")]
         rows.append(("Machine", ", ".join(str(part) for part in parts if part)))
     return rows
+
+
+def _describe_origin(origin: object) -> list[tuple[str, str]]:
+    """Return rows about the trained model that the run started from, if there is one."""
+    if not isinstance(origin, Mapping):
+        return []
+    (nimg,) = to_numbers([origin.get("nimg")])
+    seen = f", {origin.get('snapshot')} generator, {kimg(nimg)}" if nimg >= 0 else ""
+    names = (("Taken", "taken"), ("Adapted", "adapted"), ("Made anew", "new"))
+    return [("Started from", f"{origin.get('run')}{seen}"), *((title, str(origin.get(key))) for title, key in names)]

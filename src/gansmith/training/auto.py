@@ -129,6 +129,8 @@ def _classes(config: Config, situation: Situation, trials: Trials) -> Choice:
 
 
 def _network(config: Config, situation: Situation, trials: Trials) -> Choice:
+    if config.init:
+        return "network", {}, lambda config: f"that of {config.init}"
     if not isinstance(config.model, DCGAN):
         return "network", {}, lambda config: AS_GIVEN
     averaged = situation.kind == "photos" and config.model.stride == 2  # digits and signs did not gain by it

@@ -26,7 +26,6 @@ from gansmith.errors import ConfigError
 from gansmith.losses import Loss, Sigmoid
 from gansmith.models.dcgan import DCGAN
 from gansmith.models.model import Model
-from gansmith.models.pretrained import find_backbones
 from gansmith.optimizers import Adam, Optimizer
 from gansmith.penalties import Penalty
 from gansmith.plain_json import SEAL, parse_json, read_json
@@ -35,6 +34,7 @@ from gansmith.schedules import Duration, Length
 from gansmith.training.callbacks import Callback
 from gansmith.training.guard.settings import Guard
 from gansmith.training.loggers import Logger
+from gansmith.training.origin import NewClasses, Origin
 from gansmith.training.recipe import Recipe, default_recipe
 from gansmith.training.sample_sheets import PictureWriter, SampleGrid
 from gansmith.training.tracking import Tracking
@@ -69,6 +69,12 @@ class Config(Component):
         reuse_fakes: the generator learns from the fakes that the discriminator has just seen, one noise batch a
             step; otherwise from new ones.
         batch_size: images a step, over all processes.
+        init: the trained model to start from: a run's folder, or ``zoo:NAME``.
+        init_classes: what classes that the trained model does not know start from: "new" weights, the "mean" of its
+            classes, or the "nearest" of them; see docs/training.md.
+        freeze_discriminator: blocks of the discriminator, from the image on, that keep the weights of the trained model
+            (Mo et al. 2020).
+        origin: the trained model that was started from; recorded, not set.
         micro_batch: images per pass through the discriminator, per process; gradients are summed over the batch. It is
             halved when memory runs out.
         ema_halflife_kimg: half-life of the averaged generator's weights, in thousands of images; 0 for no averaging.
@@ -107,6 +113,10 @@ class Config(Component):
     reuse_fakes: bool = True
     batch_size: Annotated[int, Between(2, 65_536)] = 64
     micro_batch: Annotated[int, Between(1, 65_536)] | None = None
+    init: str | None = None
+    init_classes: NewClasses = "mean"
+    freeze_discriminator: Annotated[int, Between(0, 1000)] = 0
+    origin: Origin | None = None
     ema_halflife_kimg: NonNegative = 10.0
     ema_ramp: Annotated[float, Between(0, 1)] = 0.05
     ema_factors: tuple[Positive, ...] = ()
@@ -122,11 +132,6 @@ class Config(Component):
     guard: Guard | None = Guard()
     callbacks: tuple[Callback, ...] = ()
     loggers: tuple[Logger, ...] = ()
-
-    @property
-    def backbones(self) -> frozenset[str]:
-        """Pretrained networks that the discriminator looks through; the tracked metric must use none of them."""
-        return find_backbones(self.recipe) | find_backbones(self.model)
 
     @property
     def source(self) -> Source:

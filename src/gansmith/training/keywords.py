@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from gansmith.augment import Augment
@@ -19,6 +20,7 @@ from gansmith.training.callbacks import Callback
 from gansmith.training.config import flat
 from gansmith.training.guard.settings import Guard
 from gansmith.training.loggers import Logger
+from gansmith.training.origin import NewClasses
 from gansmith.training.presets import PRESETS
 from gansmith.training.recipe import Recipe
 from gansmith.training.sample_sheets import PictureWriter
@@ -53,6 +55,9 @@ class Fields(TypedDict, total=False):
     reuse_fakes: bool
     batch_size: int
     micro_batch: int | None
+    init: str | Path | None
+    init_classes: NewClasses
+    freeze_discriminator: int
     ema_halflife_kimg: float
     ema_ramp: float
     device: str

@@ -106,8 +106,8 @@ class _Loop:
     def at_start(self) -> None:
         if self.state.config.samples.at_start:
             self.write_samples()
-        if self.guardian:
-            self.save()  # a checkpoint to go back to if the start fails
+        if self.guardian or self.state.config.init:
+            self.save()  # a checkpoint to go back to if the start fails; the trained model may be gone by then
 
     def one_step(self, stop_asked: Callable[[], bool]) -> bool:
         state, config = self.state, self.state.config

@@ -28,6 +28,7 @@ def introduce(console: Console, folder: RunFolder, prepared: Prepared, chosen: C
     lines = [
         f"data    {describe_data(prepared, use_labels=config.use_labels)}",
         *(f"auto    {reason}" for reason in chosen.reasons),
+        *(f"init    {line}" for line in _describe_origin(state)),
         f"model   {config.preset}: {_describe_sizes(state)} weights",
         f"quality {quality}",
         f"device  {state.compute.name}, {state.compute.precision}, {torch.get_num_threads()} threads",
@@ -78,6 +79,12 @@ def say_goodbye(console: Console, folder: RunFolder, state: TrainState, finished
         f"{again:10} {command('resume', folder.path)}{longer}",
     ]
     print_lines(console, lines)
+
+
+def _describe_origin(state: TrainState) -> tuple[str, ...]:
+    """Return what was taken from a trained model, when training begins."""
+    origin = state.config.origin
+    return origin.lines() if origin and not state.step else ()
 
 
 def _describe_sizes(state: TrainState) -> str:

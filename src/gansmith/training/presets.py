@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gansmith.augment import FixedAugment
 from gansmith.component import fields_set, override
 from gansmith.data import resolve
 from gansmith.data.cifar import Cifar10
@@ -17,9 +18,10 @@ from gansmith.data.idx import Mnist
 from gansmith.data.signs.source import Signs
 from gansmith.data.store import Preparation
 from gansmith.errors import ConfigError, did_you_mean
-from gansmith.losses import RelativisticPairing
+from gansmith.losses import Hinge, RelativisticPairing
 from gansmith.models.dcgan import DCGAN
 from gansmith.models.dense import Dense
+from gansmith.models.projected import Projected
 from gansmith.optimizers import Adam
 from gansmith.penalties import R1, R2
 from gansmith.schedules import Duration
@@ -201,6 +203,15 @@ _AUTO = dataclasses.replace(
     ema_factors=(0.3, 3.0),
 )
 
+_PROJECTED = dataclasses.replace(
+    _SMALL,
+    data=Folder(path=Path("images")),
+    model=Projected(),
+    loss=Hinge(),
+    penalties=(),
+    augment=FixedAugment(),
+)
+
 PRESETS: dict[str, Preset] = {
     "auto": Preset(
         summary="chooses by the data, the device and the length: the best pictures that there is time for",
@@ -209,6 +220,10 @@ PRESETS: dict[str, Preset] = {
     "dcgan-r1": Preset(
         summary="narrow DCGAN, relativistic loss, R1 and R2, average of weights: good pictures in minutes, any data",
         config=_SMALL,
+    ),
+    "projected": Preset(
+        summary="discriminator on a frozen ImageNet network, after Projected GAN: for photographs",
+        config=_PROJECTED,
     ),
     "dcgan-mnist": Preset(summary="28-pixel DCGAN of TensorFlow's tutorial, 50 epochs", config=_DOCUMENT_000),
     "dcgan-gtsrb": Preset(

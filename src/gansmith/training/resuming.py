@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gansmith.errors import RunError, command
@@ -11,8 +12,16 @@ from gansmith.plain_json import read_json
 from gansmith.runs import RunFolder
 from gansmith.training.config import Config, differences
 from gansmith.training.data_facts import DataFacts
+from gansmith.training.parent import Parent, open_parent
 
-__all__ = ["describe_finished", "describe_value", "refuse_other_data", "refuse_unnamed_changes"]
+__all__ = [
+    "describe_finished",
+    "describe_value",
+    "refuse_other_data",
+    "refuse_other_origin",
+    "refuse_unnamed_changes",
+    "reopen_parent",
+]
 
 
 def describe_finished(folder: RunFolder, config: Config, trained_with: Mapping[str, Any], step: int) -> str:
@@ -46,6 +55,31 @@ def refuse_other_data(folder: RunFolder, facts: DataFacts) -> None:
             f"{folder.path}: the images are not those that this run was trained on (their digest differs); "
             "bring the old ones back, or start a new run"
         )
+
+
+def refuse_other_origin(path: Path, changes: Mapping[str, Any]) -> None:
+    """Refuse to start a run that exists from a trained model.
+
+    Raises:
+        RunError: the changes name a trained model.
+    """
+    for name in changes:
+        if name.partition(".")[0] in ("init", "init_classes", "origin"):
+            raise RunError(f"{path}: --{name} is read only when a run begins; start a new one with gansmith train")
+
+
+def reopen_parent(config: Config) -> Parent | None:
+    """Read the trained model of a run again that ended before its first checkpoint; None if it has none.
+
+    Raises:
+        RunError: the trained model cannot be read, or its weights are not those that the run began with.
+    """
+    if config.init is None:
+        return None
+    parent = open_parent(config.init)
+    if config.origin and config.origin.digest != parent.digest:
+        raise RunError(f"{config.init}: its weights have changed since this run began; start a new run")
+    return parent
 
 
 def refuse_unnamed_changes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from gansmith.augment import SAFE_OPERATIONS
 from gansmith.component import override_as_user, to_plain
 from gansmith.console import print_lines, stop_on_signal
 from gansmith.devices import Compute, choose_compute
-from gansmith.errors import GansmithError, RunError, describe_failure, explain
+from gansmith.errors import ConfigError, GansmithError, RunError, describe_failure, explain
 from gansmith.metrics.mirror_asymmetry import choose_operations
 from gansmith.plain_json import write_json
 from gansmith.runs import RunFolder
@@ -27,13 +28,20 @@ from gansmith.training.listeners import Broadcast, Listener
 from gansmith.training.logs import check_loggers, open_logs
 from gansmith.training.loop import run_loop
 from gansmith.training.messages import introduce, say_goodbye
+from gansmith.training.parent import Parent, follow_parent, open_parent
 from gansmith.training.preview import Preview, estimate_training
 from gansmith.training.progress_bar import open_console, open_progress
-from gansmith.training.resuming import describe_finished, refuse_other_data, refuse_unnamed_changes
+from gansmith.training.resuming import (
+    describe_finished,
+    refuse_other_data,
+    refuse_other_origin,
+    refuse_unnamed_changes,
+    reopen_parent,
+)
 from gansmith.training.sample_sheets import write_final_pictures
 from gansmith.training.snapshots import make_sampler, real_rows
 from gansmith.training.stages import Built, Chosen, Prepared, build_training, choose_config, prepare_data
-from gansmith.training.state import TrainState
+from gansmith.training.state import FREEZE, TrainState
 from gansmith.zoo.places import refuse_change
 
 __all__ = ["begin", "finish_run", "go_on", "preview_training", "run_training"]
@@ -49,13 +57,14 @@ def begin(config: Config, path: Path | None) -> RunFolder:
     Raises:
         GansmithError: the folder, the data or the configuration cannot be used, or training diverged.
     """
+    config, parent = _prepare_origin(config)
     compute = choose_compute(config.device, config.precision)
     with dist.process_group(compute.device), share_cores(), ExitStack() as stack:
         dist.local_share(config.batch_size)
         notes = dist.from_main(lambda: check_loggers(config.loggers))
         paths = [path] if path else _default_paths(config)
         folder = dist.from_main(lambda: stack.enter_context(RunFolder.begin(*paths)))
-        _train(folder, config, compute, notes=notes, new=True)
+        _train(folder, config, compute, notes=notes, parent=parent, new=True)
     return folder
 
 
@@ -65,6 +74,7 @@ def preview_training(config: Config) -> Preview:
     Raises:
         GansmithError: the data or the configuration cannot be used.
     """
+    config, _ = _prepare_origin(config)
     compute = choose_compute(config.device, config.precision)
     with dist.process_group(compute.device):
         dist.local_share(config.batch_size)
@@ -85,6 +95,7 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
     Raises:
         GansmithError: no run, no checkpoint, or data or a configuration other than those that it was trained with.
     """
+    refuse_other_origin(path, changes)
     folder = RunFolder.open(path)
     refuse_change(folder.path)
     saved, notes = (None, []) if never_saved(folder) else newest_checkpoint(folder)
@@ -100,8 +111,20 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
                 print_lines(open_console(), [finished])
                 return folder
         notes = [*notes, *dist.from_main(lambda: check_loggers(config.loggers, folder))]
-        _train(folder, config, compute, saved=saved, notes=notes, new=False)
+        parent = None if saved else reopen_parent(config)
+        _train(folder, config, compute, saved=saved, notes=notes, parent=parent, new=False)
     return folder
+
+
+def _prepare_origin(config: Config) -> tuple[Config, Parent | None]:
+    """Read the trained model to start from, if there is one, and take over its architecture."""
+    config = dataclasses.replace(config, origin=None)
+    if config.init is None:
+        if config.freeze_discriminator:
+            raise ConfigError(f"{FREEZE}: {config.freeze_discriminator}, but no trained model is given; add --init RUN")
+        return config, None
+    parent = open_parent(config.init)
+    return follow_parent(config, parent), parent
 
 
 def _train(
@@ -111,6 +134,7 @@ def _train(
     *,
     saved: Checkpoint | None = None,
     notes: Sequence[str],
+    parent: Parent | None = None,
     new: bool,
 ) -> None:
     """Go through the stages."""
@@ -119,7 +143,7 @@ def _train(
         refuse_other_data(folder, prepared.facts)
     algorithms = open_choices(compute, folder if saved else None)
     chosen = choose_config(config, prepared, compute, algorithms) if new else Chosen(config=config)
-    built = build_training(folder, prepared, chosen.config, compute, saved, notes, algorithms)
+    built = build_training(folder, prepared, chosen.config, compute, saved, notes, algorithms, parent)
     finished = run_training(folder, prepared, chosen, built, new=new)
     finish_run(folder, built.state, finished)
 

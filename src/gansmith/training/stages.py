@@ -19,6 +19,7 @@ from gansmith.data.resident import BatchAt, place_batches
 from gansmith.data.store import Store, prepare
 from gansmith.devices import Compute, free_bytes
 from gansmith.errors import ConfigError, MetricError
+from gansmith.metrics.extractor import default_extractor
 from gansmith.metrics.metric import Estimate
 from gansmith.metrics.mirror_asymmetry import choose_operations, measure_mirror_asymmetry
 from gansmith.models.algorithms import AlgorithmTable
@@ -30,10 +31,12 @@ from gansmith.training.checkpoint_files import Checkpoint
 from gansmith.training.config import Config
 from gansmith.training.data_facts import DataFacts, machine_changes, match_trained_data
 from gansmith.training.guard.probes import LEAST_HELD_OUT
+from gansmith.training.inheriting import start_from
+from gansmith.training.parent import Parent
 from gansmith.training.progress_bar import learning_progress, open_console
 from gansmith.training.snapshots import make_sampler
 from gansmith.training.state import TrainState
-from gansmith.training.tracker import Tracker, choose_extractor, open_tracker
+from gansmith.training.tracker import Tracker, open_tracker
 from gansmith.training.trials import Trials
 
 __all__ = ["Built", "Chosen", "Prepared", "build_training", "choose_config", "prepare_data"]
@@ -119,8 +122,7 @@ def choose_config(
         algorithms: how convolutions are computed; None for a fixed rule.
 
     Raises:
-        ConfigError: augmentation without operations, for data of which no safe ones are known; or a metric that looks
-            through the same network as the discriminator.
+        ConfigError: augmentation without operations, for data of which no safe ones are known.
     """
     config, reasons = _reset_ignored(config), tuple[str, ...]()
     measure = functools.partial(dist.from_main, prepared.mirror_asymmetry)
@@ -134,10 +136,6 @@ def choose_config(
             operations, remark = choose_operations(*shape, measure, "config.augment")
         reasons = (*reasons, f"augment  {remark}") if remark else reasons
         config = override(config, {"augment.operations": list(operations)})
-    if config.tracking is not None:
-        _, why = choose_extractor(config, prepared.store)
-        shown = config.preset == "auto" or config.backbones
-        reasons = (*reasons, f"tracking {why}") if shown else reasons
     chosen = Chosen(config=config, reasons=reasons)
     return dist.from_main(lambda: chosen)
 
@@ -215,8 +213,9 @@ def build_training(
     saved: Checkpoint | None = None,
     notes: Sequence[str] = (),
     algorithms: AlgorithmTable | None = None,
+    parent: Parent | None = None,
 ) -> Built:
-    """Make the networks and what feeds and measures them; load a checkpoint into them if there is one.
+    """Make the networks and what feeds and measures them; load a checkpoint or a trained model into them.
 
     Args:
         folder: the run.
@@ -226,6 +225,7 @@ def build_training(
         saved: the checkpoint.
         notes: sentences to print and to record.
         algorithms: how convolutions are computed; None for a fixed rule.
+        parent: the trained model to start from.
 
     Raises:
         GansmithError: the networks do not fit into the memory, or are not those of the checkpoint.
@@ -237,6 +237,8 @@ def build_training(
         load_state(state, saved)
         dist.barrier()
         notes = [*notes, *(set_damage_aside(folder, state.step) if dist.is_main() else ())]
+    elif parent:
+        start_from(state, parent, store, training)
     changes = tuple(machine_changes(folder, compute)) if saved else ()
     sampler = make_sampler(state.generator_ema, config, prepared.facts)
     tracker, trouble = _open_tracker(folder, prepared, config, sampler)
@@ -261,7 +263,7 @@ def _open_tracker(
         return None, []
     try:
         with learning_progress(open_console()) as progress:
-            extractor, _ = choose_extractor(config, prepared.store)
+            extractor = config.tracking.extractor or default_extractor(prepared.store, config.length)
             tracking = dataclasses.replace(config.tracking, extractor=extractor)
             return open_tracker(tracking, prepared.store, prepared.training, folder, sampler, progress), []
     except MetricError as error:

@@ -16,6 +16,7 @@ from gansmith.devices import Compute, keep_freed_memory
 from gansmith.ema import ema_decay, update_ema
 from gansmith.errors import ConfigError
 from gansmith.models.algorithms import AlgorithmTable
+from gansmith.models.blocks import freeze_blocks
 from gansmith.models.model import GeneratorNetwork
 from gansmith.schedules import Progress
 from gansmith.training.config import Config
@@ -24,8 +25,9 @@ from gansmith.training.memory import require_training_memory
 from gansmith.training.statistics import Statistics
 from gansmith.types import ImageSpec
 
-__all__ = ["TrainState", "place", "random_stream"]
+__all__ = ["FREEZE", "TrainState", "place", "random_stream"]
 
+FREEZE = "config.freeze_discriminator"
 OTHERS_EVERY = 4  # steps between updates of the other averages, which thus cost a quarter
 
 
@@ -119,6 +121,8 @@ class TrainState:
             built = networks() if networks else _build(config, spec)
         for network in built.values():
             place(network, compute.device).train()
+        if config.freeze_discriminator:
+            freeze_blocks(_discriminator_of(built, config), config.freeze_discriminator, FREEZE)
         averages = _copy_averaged(config, built)
         settings = config.recipe.optimizers(config)
         return cls(
@@ -201,6 +205,12 @@ def _chosen_factors(config: Config) -> tuple[float, ...]:
 
 def _build(config: Config, spec: ImageSpec) -> Mapping[str, nn.Module]:
     return {name: build() for name, build in config.recipe.networks(config, spec).items()}
+
+
+def _discriminator_of(networks: Mapping[str, nn.Module], config: Config) -> nn.Module:
+    if "discriminator" not in networks:
+        raise ConfigError(f"{FREEZE}: the recipe {member_name(config.recipe)} has no discriminator; expected 0")
+    return networks["discriminator"]
 
 
 def _refuse_ignored_settings(config: Config) -> None:

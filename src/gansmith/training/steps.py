@@ -220,8 +220,11 @@ def _step_if(finite: Tensor, optimizer: torch.optim.Optimizer) -> None:
 @contextmanager
 def freeze(network: nn.Module) -> Iterator[None]:
     """Leave a network's parameters without gradients for as long as the block lasts."""
-    network.requires_grad_(False)
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
-        network.requires_grad_(True)
+        for parameter in learning:
+            parameter.requires_grad_(True)
