@@ -36,6 +36,7 @@ USAGE = {
     "runs": "[FOLDER] [--json]",
     "sample": "[OPTIONS] RUN",
     "interpolate": "[OPTIONS] RUN",
+    "export": "FORMAT RUN [--json]",
     "serve": "[OPTIONS] RUN",
     "study": "[OPTIONS] FILE",
     "report": "RUN [--out PATH] [--json]",
