@@ -63,10 +63,12 @@ class Data:
     Args:
         what: its name or its path below the folder of all data.
         size: pixels of a side.
+        learnt: the feature extractor that is trained on these images: a classifier if they have labels.
     """
 
     what: str
     size: int
+    learnt: str = "classifier"
 
     def names(self, root: Path) -> tuple[str, Path | None]:
         """Return the data and their folder as ``gansmith.train`` takes them."""
@@ -76,7 +78,7 @@ class Data:
 DATA = {
     "cifar10": Data("cifar10", 32),
     "flowers": Data("folder/flowers_128.zip", 64),
-    "dogs": Data("folder/dogs_256.zip", 64),
+    "dogs": Data("folder/dogs_256.zip", 64, "self-supervised"),
 }
 
 
@@ -104,7 +106,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--stages", default=",".join(STAGES), help="separated by commas")
     parser.add_argument("--minutes", type=float, default=10, help="of training on a machine that does nothing else")
     parser.add_argument("--samples", type=int, default=128, help="that each tool draws")
-    parser.add_argument("--extractors", default="default,efficientnet-lite1", help="separated by commas")
+    parser.add_argument("--extractors", default="efficientnet-lite1,learnt", help="names, or learnt")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, default=Path("runs/diffusion"), help="folder for runs and samples")
@@ -252,7 +254,7 @@ def order(result: Result) -> tuple[int, float, int, int]:
 def values(name: str, folder: Path, extractor: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return the metrics of the samples that can be measured with so many images, and their intervals."""
     data, root = DATA[name].names(options.data_root)
-    chosen = None if extractor == "default" else extractor
+    chosen = DATA[name].learnt if extractor == "learnt" else extractor
     shape = {"preparation.size": f"{DATA[name].size}x{DATA[name].size}", "preparation.channels": "rgb"}
     found = gansmith.evaluate(
         folder / "samples.npz", data, root=root, metrics=METRICS, extractor=chosen, num=REAL_IMAGES, overrides=shape

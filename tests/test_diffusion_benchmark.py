@@ -181,11 +181,11 @@ def test_samples_of_any_tool_are_measured_and_shown(
     record = importlib.import_module("record")
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(benchmark, "RESULTS", tmp_path / "results")
-    monkeypatch.setitem(benchmark.DATA, "noise", benchmark.Data("sets/noise.npz", SIZE))
+    monkeypatch.setitem(benchmark.DATA, "noise", benchmark.Data("sets/noise.npz", SIZE, "random-conv"))
     for folder in ("results", "sets"):
         (tmp_path / folder).mkdir()
     np.savez(tmp_path / "sets" / "noise.npz", images=images(60))
-    words = ["--data-root", str(tmp_path), "--only", "noise", "--extractors", "random-conv", "--stages", "evaluate"]
+    words = ["--data-root", str(tmp_path), "--only", "noise", "--extractors", "learnt", "--stages", "evaluate"]
     for tool, made in (("diffusers", images(12, seed=1)), ("torchcfm", np.full_like(images(12), 255))):
         options = benchmark.parse([*words, "--tools", tool, "--work", str(tmp_path / "work"), "--threads", "1"])
         place = benchmark.place_of("noise", tool, options)
@@ -199,7 +199,7 @@ def test_samples_of_any_tool_are_measured_and_shown(
     assert "| noise 8 px | torchcfm 1.0 | 10 | 12 | " in page and "too few images" in page
     (written,) = (tmp_path / "results").glob("*.json")
     noise, white = json.loads(written.read_text())["results"]
-    assert noise["values"]["random-conv"]["kid"][0] < white["values"]["random-conv"]["kid"][0]
-    assert white["values"]["random-conv"]["precision"][0] == 0
+    assert noise["values"]["learnt"]["kid"][0] < white["values"]["learnt"]["kid"][0]
+    assert white["values"]["learnt"]["precision"][0] == 0
     (picture,) = (tmp_path / "results").glob("*.png")
     assert picture.stat().st_size > 1000
