@@ -1,10 +1,12 @@
 """Whether the feature networks rank spoilt images by how spoilt they are.
 
     python benchmarks/corruptions.py --data-root path/to/data [--only mnist,flowers] [--extractors classifier]
+        [--nums 100,500,2000]
 
-Real images that no network learnt from play the part of generated ones. They are spoilt in six ways, at five
-strengths each, and measured by FID and KID against as many images of those that the network may learn from. Writes a
-JSON file and a Markdown table to benchmarks/results/; what it has measured before, of other sets and networks, stays.
+Real images that no network learnt from play the part of generated ones. They are spoilt in nine ways, at five
+strengths each, and measured by FID, KID and MIND against as many images of those that the network may learn from.
+With several numbers of images, the smaller sets are drawn at random from the largest. Writes a JSON file and a
+Markdown table to benchmarks/results/; what it has measured before, of other sets and networks, stays.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 from torch import Tensor
+from torch.nn import functional as F
 
 from gansmith.data import resolve
 from gansmith.data.batches import Indices, split
@@ -32,7 +35,7 @@ from gansmith.metrics.frechet import Moments, frechet_distance
 from gansmith.metrics.kernel import kernel_distance
 from gansmith.schedules import Duration
 from gansmith.types import PixelArray
-from record import merge_result, write_results
+from record import find_commit, merge_result, write_results
 
 HERE = Path(__file__).parent
 DATA = {
@@ -40,12 +43,18 @@ DATA = {
     "gtsrb": ("gtsrb", (32, 32)),
     "cifar10": ("cifar10", None),
     "flowers": ("folder/flowers_128.zip", (64, 64)),
+    "dogs": ("folder/dogs_256.zip", (64, 64)),
 }
-LABELLED = ("mnist", "gtsrb", "cifar10")
-EXTRACTORS = ("classifier", "self-supervised", "random-conv", "classifier-light", "self-supervised-light")
+LABELLED = ("mnist", "gtsrb", "cifar10", "flowers")
+EXTRACTORS = (
+    *("classifier", "self-supervised", "random-conv", "efficientnet-lite0", "efficientnet-lite1"),
+    *("classifier-light", "self-supervised-light", "efficientnet-lite0-light", "efficientnet-lite1-light"),
+)
 IMAGES = 5000  # of either kind; a quarter of the data set where it is smaller than two such sets
-DRAWS = 8  # of what is left to chance: which classes, which images
+DRAWS = 4  # of what is left to chance: which classes, which images
 ANCHORS, NEIGHBOURS = 20, 5
+TILES = 4  # of an image's side, for shuffling
+PROJECTIONS = 256
 
 Random: TypeAlias = np.random.Generator
 
@@ -80,6 +89,33 @@ def blur(images: PixelArray, deviation: float) -> PixelArray:
     """A Gaussian blur; its deviation in 1/32 of the image's width."""
     pixels = deviation * images.shape[2] / 32
     return np.rint(gaussian_filter(images.astype(np.float32), (0, pixels, pixels, 0))).astype(np.uint8)
+
+
+def shuffled_tiles(images: PixelArray, share: float) -> PixelArray:
+    """Cut into 4 x 4 tiles, of which a share changes places: right textures, wrong shapes."""
+    random, spoilt = np.random.default_rng(0), images.copy()
+    rows, columns = images.shape[1] // TILES, images.shape[2] // TILES
+    tiles = [
+        (slice(y * rows, (y + 1) * rows), slice(x * columns, (x + 1) * columns))
+        for y in range(TILES)
+        for x in range(TILES)
+    ]
+    for clean, image in zip(images, spoilt, strict=True):
+        moved = random.permutation(len(tiles))[: round(share * len(tiles))]
+        for here, there in zip(moved, np.roll(moved, 1), strict=True):
+            image[tiles[here]] = clean[tiles[there]]
+    return spoilt
+
+
+def mixed(images: PixelArray, share: float) -> PixelArray:
+    """Blended with another image, of which this share is seen."""
+    return np.rint((1 - share) * images + share * np.roll(images, 1, axis=0).astype(np.float32)).astype(np.uint8)
+
+
+def tinted(images: PixelArray, shift: float) -> PixelArray:
+    """Redder and less blue, in steps of 1/255; gray images lighter."""
+    shifts = (shift, 0, -shift) if images.shape[3] == 3 else (shift,)
+    return np.clip(images + np.array(shifts), 0, 255).astype(np.uint8)
 
 
 # --- spoilt sets -------------------------------------------------------------------------------------------
@@ -119,6 +155,9 @@ def duplicates(pool: Pool, share: float, random: Random) -> Indices:
 OF_PIXELS: dict[Callable[[PixelArray, float], PixelArray], tuple[float, ...]] = {
     noise: (5, 10, 20, 40, 80),
     blur: (0.5, 0.75, 1, 1.5, 2),
+    shuffled_tiles: (0.125, 0.25, 0.5, 0.75, 1),
+    mixed: (0.05, 0.1, 0.2, 0.35, 0.5),
+    tinted: (5, 10, 20, 40, 60),
 }
 OF_SETS: dict[Callable[[Pool, float, Random], Indices], tuple[float, ...]] = {
     dropped_classes: (0.1, 0.2, 0.4, 0.6, 0.8),
@@ -139,16 +178,18 @@ def main() -> None:
     )
     parser.add_argument("--only", default=",".join(DATA), help="data sets, separated by commas")
     parser.add_argument("--extractors", default=",".join(EXTRACTORS), help="likewise")
+    parser.add_argument("--nums", default=str(IMAGES), help="images of either kind, separated by commas")
     options = parser.parse_args()
+    nums = list(map(int, options.nums.split(",")))
     if options.data_root is None:
         parser.error("--data-root: expected a folder with mnist/, gtsrb/, cifar10/ and folder/")
     for name in options.only.split(","):
         store = prepared(name, Path(options.data_root))
         for extractor in options.extractors.split(","):
             if name in LABELLED or not extractor.startswith("classifier"):
-                measured = measure(name, store, extractor)
-                merged, facts = merge_result("corruptions", measured, place), {"seeds": f"0 to {DRAWS - 1}"}
-                write_results("corruptions", "Corrupted images", merged, page, facts)
+                for measured in measure(name, store, extractor, nums):
+                    merged, facts = merge_result("corruptions", measured, place), {"seeds": f"0 to {DRAWS - 1}"}
+                    write_results("corruptions", "Corrupted images", merged, page, facts)
 
 
 def prepared(name: str, root: Path) -> Store:
@@ -163,23 +204,51 @@ def unlabelled(store: Store) -> Store:
     return dataclasses.replace(store, labels=None, class_names=(), spec=dataclasses.replace(store.spec, num_classes=0))
 
 
-def measure(name: str, store: Store, extractor: str) -> dict[str, Any]:
-    """All ways and strengths of spoiling through one network."""
-    network, pool, real = looked_at(name, store, extractor)
-    return {
-        "data": name,
-        "extractor": extractor,
-        "digest": network.digest,
-        "note": network.note,
-        "num_images": len(pool),
-        "commit": commit(),
-        "rows": [row(*spoilt, real) for spoilt in all_spoilt(network, pool)],
-    }
+def measure(name: str, store: Store, extractor: str, nums: list[int]) -> Iterator[dict[str, Any]]:
+    """All ways and strengths of spoiling through one network, for each number of images."""
+    network, pool, real = looked_at(name, store, extractor, max(nums))
+    spoilt = [(kind, each, [features(network, kind(pool.images, s)) for s in each]) for kind, each in OF_PIXELS.items()]
+    clean = features(network, pool.images)
+    for num in sorted({min(num, len(pool)) for num in nums}):
+        yield {
+            "data": name,
+            "extractor": extractor,
+            "digest": network.digest,
+            "note": network.note,
+            "num_images": num,
+            "commit": find_commit(),
+            "rows": [row(*each) for each in drawn(spoilt, clean, pool, real, num)],
+        }
 
 
-def looked_at(name: str, store: Store, extractor: str) -> tuple[FeatureNetwork, Pool, Tensor]:
+def drawn(
+    spoilt: list[tuple[Callable[..., Any], tuple[float, ...], list[Tensor]]],
+    clean: Tensor,
+    pool: Pool,
+    real: Tensor,
+    num: int,
+) -> Iterator[tuple[str, tuple[float, ...], list[list[Tensor]], list[Tensor]]]:
+    """Name, strengths, the features at each strength of each draw of so many images, and those of real ones."""
+    randoms = [np.random.default_rng(seed) for seed in range(DRAWS)]
+    ours, theirs = ([np.sort(random.permutation(len(pool))[:num]) for random in randoms] for _ in range(2))
+    reals = [real[rows] for rows in theirs]
+    for kind, strengths, found in spoilt:
+        many = DRAWS if num < len(pool) else 1
+        draws = [[clean[rows], *(each[rows] for each in found)] for rows in ours[:many]]
+        yield kind.__name__, strengths, draws, reals[:many]
+    for choose, strengths in OF_SETS.items():
+        if pool.labels is not None or choose not in OF_CLASSES:
+            draws = []
+            for seed, rows in enumerate(ours):
+                part = Pool(pool.images[rows], None if pool.labels is None else pool.labels[rows])
+                chosen = [choose(part, s, np.random.default_rng(seed)) for s in strengths]
+                draws.append([clean[rows], *(clean[rows][which] for which in chosen)])
+            yield choose.__name__, strengths, draws, reals
+
+
+def looked_at(name: str, store: Store, extractor: str, most: int = IMAGES) -> tuple[FeatureNetwork, Pool, Tensor]:
     """The network, the images to be spoilt, and the features of real ones that it may have learnt from."""
-    num = IMAGES if len(store) >= 2 * IMAGES else len(store) // 4
+    num = most if len(store) >= 2 * most else len(store) // 4
     training, held_out = split(store, 1.05 * num / len(store))
     random = np.random.default_rng(0)
     chosen, reference = (np.sort(random.permutation(part)[:num]) for part in (held_out, training))
@@ -213,12 +282,12 @@ def features(network: FeatureNetwork, images: PixelArray) -> Tensor:
     return extract(network, [images])[0]
 
 
-def row(name: str, strengths: tuple[float, ...], draws: list[list[Tensor]], real: Tensor) -> dict[str, Any]:
+def row(name: str, strengths: tuple[float, ...], draws: list[list[Tensor]], reals: list[Tensor]) -> dict[str, Any]:
     """The figures' means over the draws, and whether they rise with the strength."""
     figures: dict[str, Any] = {"corruption": name, "strengths": [0, *strengths]}
-    for figure, distance in (("fid", fid), ("kid", kid)):
-        clean = distance(real, draws[0][0])
-        values = np.array([[clean, *(distance(real, fake) for fake in draw[1:])] for draw in draws])
+    for figure, distance in FIGURES.items():
+        pairs = zip(draws, reals, strict=True)
+        values = np.array([[distance(real, fake) for fake in draw] for draw, real in pairs])
         mean = values.mean(axis=0)
         figures[figure] = [float(f"{value:.4g}") for value in mean]
         figures[f"{figure}_rho"] = round(float(spearmanr(figures["strengths"], mean)[0]), 3)
@@ -232,17 +301,27 @@ def fid(real: Tensor, fake: Tensor) -> float:
     return frechet_distance(one.mean, one.covariance, other.mean, other.covariance)
 
 
+def mind(real: Tensor, fake: Tensor) -> float:
+    """The Monge distance (Berthet et al. 2026) of two sets of as many features: 3 d times the sliced W2 squared."""
+    dims = real.shape[1]
+    directions = F.normalize(torch.randn(dims, PROJECTIONS, generator=torch.Generator().manual_seed(0)), dim=0)
+    one, other = ((rows @ directions).sort(dim=0).values for rows in (real, fake))
+    return float(3 * dims * (one - other).square().mean())
+
+
 def kid(real: Tensor, fake: Tensor) -> float:
     """The kernel distance of two sets of features."""
     return kernel_distance(real, fake)[0]
 
 
+FIGURES: dict[str, Callable[[Tensor, Tensor], float]] = {"fid": fid, "kid": kid, "mind": mind}
+
 # --- writing -----------------------------------------------------------------------------------------------
 
 
-def place(result: dict[str, Any]) -> tuple[int, int]:
+def place(result: dict[str, Any]) -> tuple[int, int, int]:
     """Where a result stands among the others."""
-    return list(DATA).index(result["data"]), EXTRACTORS.index(result["extractor"])
+    return list(DATA).index(result["data"]), result["num_images"], EXTRACTORS.index(result["extractor"])
 
 
 def page(results: list[dict[str, Any]]) -> str:
@@ -252,11 +331,12 @@ def page(results: list[dict[str, Any]]) -> str:
 
 def summary(results: list[dict[str, Any]]) -> str:
     """Markdown: a line for each data set and network."""
-    lines = ["| data | network | how good | FID rises always | in order | KID rises always | in order |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    headings = [f"{figure.upper()} rises always | in order" for figure in FIGURES]
+    lines = [f"| data | images | network | how good | {' | '.join(headings)} |"]
+    lines.append("|---" * (4 + 2 * len(FIGURES)) + "|")
     for result in results:
-        cells = [result["data"], result["extractor"], result["note"]]
-        for figure in ("fid", "kid"):
+        cells = [result["data"], f"{result['num_images']:,}", result["extractor"], result["note"]]
+        for figure in FIGURES:
             rising = [bool(np.all(np.diff(row[figure]) > 0)) for row in result["rows"]]
             ordered = np.mean([row[f"{figure}_ordered"] for row in result["rows"]])
             cells += [f"{sum(rising)} of {len(rising)}", f"{ordered:.1%}"]
@@ -270,12 +350,12 @@ def table(result: dict[str, Any]) -> str:
         f"**{result['data']}, {result['extractor']}**: {result['note']}; "
         f"{result['num_images']:,} images of either kind, commit {result['commit']}",
         "",
-        "| corruption | strength | FID | rho | in order | KID | rho | in order |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| corruption | strength | {' | '.join(f'{figure.upper()} | rho | in order' for figure in FIGURES)} |",
+        "|---|---" + "|---" * 3 * len(FIGURES) + "|",
     ]
     for figures in result["rows"]:
         cells = [figures["corruption"].replace("_", " "), listed(figures["strengths"])]
-        for figure in ("fid", "kid"):
+        for figure in FIGURES:
             cells += [listed(figures[figure]), *(f"{figures[f'{figure}_{k}']:.2f}" for k in ("rho", "ordered"))]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -23,7 +23,7 @@ from gansmith.data.npz import Npz
 from gansmith.devices import Compute
 from gansmith.metrics import classifier, learning
 from gansmith.metrics.backbone import Backbone
-from gansmith.metrics.features import Features, Selection
+from gansmith.metrics.features import FeatureNetwork, Features, Selection
 from gansmith.models.dcgan import DCGAN
 from gansmith.penalties import R1, R2
 from gansmith.training.config import Config
@@ -35,6 +35,7 @@ from gansmith.types import Batch, ImageSpec
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = (
     "augmentation_leak",
+    "backbones",
     "busy",
     "classes",
     "contenders",
@@ -256,6 +257,53 @@ def test_classes_are_counted_with_and_without_regard_to_mistakes() -> None:
     line = {"data": "x", "note": "good", "images": 300, "there": 1, "by shares": 2.0, "found": 1.0, "low": 1.0}
     line |= {"high": 1.5, "right": 19, "within": 20, "draws": 20}
     assert "| x | good | 300 | 1 | 2.0 | 1.0 | 1.0 to 1.5 | 19 of 20 | 20 of 20 |" in classes.table([line])
+
+
+def test_spoilt_images_are_measured_in_sets_of_several_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    corruptions = module("corruptions")
+    images, real = np.random.default_rng(0).integers(60, 190, (2, 60, 16, 16, 3), np.uint8)
+
+    class Means(FeatureNetwork):
+        name, digest, note = "means", "d", "plain"
+
+        def __call__(self, pixels: torch.Tensor) -> tuple[torch.Tensor, None]:
+            values = pixels.float()
+            corners = values[:, :, :4, :4].mean(dim=(2, 3))
+            return torch.cat([values.mean(dim=(2, 3)), values.flatten(2).std(dim=2), corners], dim=1), None
+
+    pool, network = corruptions.Pool(images, np.arange(60) % 5), Means()
+    monkeypatch.setattr(corruptions, "looked_at", lambda *_: (network, pool, corruptions.features(network, real)))
+    small, whole = corruptions.measure("flowers", None, "means", [20, 500])
+    assert (small["num_images"], whole["num_images"]) == (20, 60)
+    for result in (small, whole):
+        rows = {row["corruption"]: row for row in result["rows"]}
+        assert len(rows) == 9 and all(len(row["mind"]) == 6 for row in rows.values())
+        for figure in corruptions.FIGURES:
+            assert rows["noise"][figure][2:] == sorted(rows["noise"][figure][2:])
+            assert rows["tinted"][f"{figure}_ordered"] == 1
+    lines = corruptions.summary([small, whole]).splitlines()
+    assert lines[2].startswith("| flowers | 20 | means | plain |") and lines[2].count("|") == lines[0].count("|")
+
+
+def test_spoilt_images_are_what_they_are_called() -> None:
+    corruptions, images = module("corruptions"), np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
+    moved = corruptions.shuffled_tiles(images, 0.5)
+    tiles = [(moved != images)[0, y : y + 2, x : x + 2].any() for y in range(0, 8, 2) for x in range(0, 8, 2)]
+    assert sum(tiles) == 8 and sorted(moved[0].flatten()) == sorted(images[0].flatten())
+    assert np.array_equal(corruptions.mixed(images, 0), images)
+    half = corruptions.mixed(images, 0.5).astype(int)
+    assert np.abs(half - (images.astype(int) + images[::-1]) / 2).max() <= 0.5
+    red, green, blue = np.moveaxis(corruptions.tinted(np.full((1, 2, 2, 3), 250, np.uint8), 20), 3, 0)
+    assert (red.max(), green.max(), blue.max()) == (255, 250, 230)
+
+
+def test_the_speed_of_backbones_is_measured_with_and_without_gradients() -> None:
+    backbones, threads = module("backbones"), torch.get_num_threads()
+    found = list(backbones.measure([32], [1], 0.01))
+    assert [(each["network"], each["batch"]) for each in found] == [("lite0", 128), ("lite1", 128)]
+    assert all(each["forward"] > each["gradient"] > 0 for each in found) and torch.get_num_threads() == threads
+    line = {"network": "lite0", "side": 64, "threads": 1, "batch": 32, "forward": 600, "gradient": 200}
+    assert backbones.table([line]).endswith("| lite0 | 64 | 1 | 32 | 600 | 200 |")
 
 
 def test_extractors_of_other_seeds_are_compared() -> None:

@@ -123,7 +123,7 @@ def test_the_metrics_of_two_arrays_run(
     assert len(block.splitlines()) <= 6
     draw = np.random.default_rng(0)
     names: dict[str, Any] = {
-        name: draw.integers(0, 256, (90, 16, 16, 3), np.uint8) for name in ("real", "fake", "held_out")
+        name: draw.integers(0, 256, (330, 16, 16, 3), np.uint8) for name in ("real", "fake", "held_out")
     }
     if width is not None:
         names |= {"real": draw.normal(size=(90, width)), "fake": draw.normal(size=(90, width))}

@@ -35,6 +35,8 @@ RECIPES = {
     "classifier": {"width": 8, "num_features": 6, "kimg": 0.3},
     "self-supervised": {"width": 8, "num_features": 6, "kimg": 0.3},
     "random-conv": {"width": 8, "num_features": 6},
+    "efficientnet-lite0": {"side": 32},
+    "efficientnet-lite1": {"side": 32},
     "function": {"path": f"{__name__}:means"},
     "inception": {},
 }
@@ -128,8 +130,8 @@ def test_features_are_numbers_and_an_image_s_own(name: str, kind: str) -> None:
     store = store_of(SPECS[kind])
     made = network(name, store)
     pixels = pixels_of(store)
-    if name == "inception" and kind == "RGBA":
-        with pytest.raises(MetricError, match=r"have 4 channels, but inception takes gray or RGB; .* --channels rgb"):
+    if (name == "inception" or name.startswith("efficientnet")) and kind == "RGBA":
+        with pytest.raises(MetricError, match=f"have 4 channels, but {name} takes gray or RGB; .* --channels rgb"):
             made(pixels)
         return
     features, logits = made(pixels)
@@ -203,7 +205,7 @@ def test_every_extractor_is_held_to_this() -> None:
 
 
 def test_the_default_is_one_that_works_on_the_data() -> None:
-    labelled = store_of(SPECS["RGB"])
+    labelled = dataclasses.replace(store_of(SPECS["RGB"]), kind="signs")
     unlabelled = dataclasses.replace(labelled, labels=None, class_names=())
     of_one_class = dataclasses.replace(labelled, labels=np.zeros(len(labelled), np.int64))
     assert default_extractor(labelled) == Classifier()

@@ -40,7 +40,7 @@ def store_of(labels: list[int] | np.ndarray, groups: np.ndarray | None = None) -
     return Store(
         path=Path("nowhere"),
         title="squares",
-        kind="photos",
+        kind="digits",
         spec=ImageSpec(height=8, width=8, channels=1, num_classes=num_classes),
         images=images.clip(0, 255).astype(np.uint8),
         labels=labels,

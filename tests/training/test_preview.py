@@ -98,7 +98,7 @@ def test_the_extractors_training_is_timed_and_ended(photos: Path, monkeypatch: p
 
     config = gansmith.configure(photos, preset="dcgan-r1", overrides={"length": "8 steps"})
     prepared = session.prepare_data(config)
-    monkeypatch.setattr(preview, "default_extractor", lambda store, length: Learning())
+    monkeypatch.setattr(preview, "choose_extractor", lambda config, store: (Learning(), ""))
     seconds, notes = preview._estimate_extractor(prepared, session.Chosen(config=config))
     assert done == [64, 128, 192] and notes == []
     assert seconds == pytest.approx(1.2 * 6400 / 128)

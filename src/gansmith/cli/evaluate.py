@@ -62,7 +62,7 @@ class EvaluateOptions:
     metrics: Text = None
     """names of metrics, separated by commas (gansmith list metrics); default: all"""
     extractor: Text = None
-    """feature extractor (gansmith list extractors); default: classifier with labels, else self-supervised"""
+    """feature extractor (gansmith list extractors); default: efficientnet-lite1 for photographs"""
     inception: OptionalPath = None
     """use Inception-v3 from this file as the feature extractor, as published FIDs do"""
     num: Whole = 10_000

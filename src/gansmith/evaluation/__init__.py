@@ -24,6 +24,7 @@ from gansmith.metrics.memorisation import draw_closest_pairs
 from gansmith.metrics.metric import Metric
 from gansmith.runs import RunFolder
 from gansmith.threads import share_cores
+from gansmith.training.config import load_config
 from gansmith.training.snapshots import find_snapshot, load_generator
 from gansmith.types import ImageSpec
 from gansmith.zoo.places import describe_run, entry_name, find_run
@@ -102,7 +103,7 @@ def evaluate_run(folder: RunFolder, options: EvaluationOptions, console: Console
     else:
         real = open_other_images(options.against, generator.spec, options, console)
     numbers, unlabelled = match_classes(real.store, generator.class_names)
-    network = load_extractor(real, options, console)
+    network = load_extractor(real, options, console, load_config(folder.config).backbones)
     require_memory(network, real, options, options.num, generator.spec)
     fake = sample_features(generator, network, options, console, numbers)
     inputs = collect_inputs(real, fake, network, options, console, unlabelled)

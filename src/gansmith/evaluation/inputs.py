@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from datetime import UTC, datetime
 
 import numpy as np
@@ -17,6 +17,7 @@ from gansmith.devices import require_bytes
 from gansmith.errors import MetricError
 from gansmith.evaluation.options import EvaluationOptions
 from gansmith.evaluation.real import Real, Subset
+from gansmith.metrics.combined import build_network
 from gansmith.metrics.extractor import default_extractor
 from gansmith.metrics.features import FeatureNetwork, Features, Selection, choose_subset, extract_store
 from gansmith.metrics.measurement import ExtractorFacts, Generated, Measurement, Reference
@@ -28,15 +29,26 @@ __all__ = ["collect_inputs", "count_images", "extract_subset", "load_extractor",
 MOST_VALIDATION = 10_000  # real images that a classifier's mistakes are counted on
 
 
-def load_extractor(real: Real, options: EvaluationOptions, console: Console) -> FeatureNetwork:
+def load_extractor(
+    real: Real, options: EvaluationOptions, console: Console, backbones: Set[str] = frozenset()
+) -> FeatureNetwork:
     """Return the feature extractor for these real images; it is trained now unless the cache holds it.
+
+    Args:
+        real: the real images.
+        options: what is measured; without an extractor it is chosen.
+        console: for the progress bar.
+        backbones: pretrained networks that the discriminator looks through; none if unknown.
 
     Raises:
         MetricError: the extractor does not fit the images.
     """
-    extractor = options.extractor or default_extractor(real.store)
+    extractor = options.extractor or default_extractor(real.store, avoid=backbones)
     with dist.main_first(), work_progress("training the feature extractor", console) as progress:
-        return extractor.network(real.store, real.indices, progress)
+        network = build_network(extractor, real.store, real.indices, options.chosen_metrics, progress)
+    if extractor.backbone in backbones:
+        network.note = f"{network.note}; the discriminator looks through it too, so the values are too good"
+    return network
 
 
 def require_memory(network: FeatureNetwork, real: Real, options: EvaluationOptions, num: int, spec: ImageSpec) -> None:

@@ -106,7 +106,7 @@ def _single(measurement: Measurement, metrics: Sequence[Metric]) -> Table:
             estimate = measurement.values.get(name)
             if estimate is not None:
                 interval = f"{_number(estimate.low)} to {_number(estimate.high)}"
-                title = Text(quantity.titled(measurement.extractor.name))
+                title = Text(quantity.titled(measurement.extractor.name_for(quantity)))
                 table.add_row(title, _number(estimate.value), interval, quantity.better, Text(estimate.note))
             elif not measurement.failures.get(member_name(metric), NEEDS).startswith(NEEDS):
                 table.add_row(quantity.title, "", "not computed", "", "")
@@ -118,9 +118,9 @@ def _side_by_side(called: Mapping[str, Measurement], metrics: Sequence[Metric]) 
     table.add_column("better", no_wrap=True)
     for name in called:
         table.add_column(name, justify="right")
-    extractors = " / ".join(dict.fromkeys(each.extractor.name for each in called.values()))
     for metric in metrics:
         for name, quantity in metric.quantities.items():
+            extractors = " / ".join(dict.fromkeys(each.extractor.name_for(quantity) for each in called.values()))
             estimates = [each.values.get(name) for each in called.values()]
             if any(estimates):
                 table.add_row(Text(quantity.titled(extractors)), quantity.better, *map(_cell, estimates))

@@ -27,6 +27,7 @@ METRICS: dict[str, type[Metric] | str] = {
     "fid-infinity": "gansmith.metrics.frechet:FIDInfinity",
     "intra-fid": "gansmith.metrics.frechet:IntraClassFID",
     "kid": "gansmith.metrics.kernel:KID",
+    "mind": "gansmith.metrics.monge:MIND",
     "inception-score": "gansmith.metrics.inception_score:InceptionScore",
     "precision-recall": "gansmith.metrics.manifold:PrecisionRecall",
     "density-coverage": "gansmith.metrics.manifold:DensityCoverage",
@@ -40,6 +41,8 @@ METRICS: dict[str, type[Metric] | str] = {
 EXTRACTORS: dict[str, type[Extractor] | str] = {
     "classifier": "gansmith.metrics.classifier:Classifier",
     "self-supervised": "gansmith.metrics.self_supervised:SelfSupervised",
+    "efficientnet-lite0": "gansmith.metrics.efficientnet:EfficientNetLite0",
+    "efficientnet-lite1": "gansmith.metrics.efficientnet:EfficientNetLite1",
     "random-conv": "gansmith.metrics.random_conv:RandomConv",
     "inception": "gansmith.metrics.inception:Inception",
     "function": "gansmith.metrics.function:Function",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gansmith.component import from_plain
 from gansmith.data.store import Store
 from gansmith.errors import MetricError
+from gansmith.metrics.combined import build_network
 from gansmith.metrics.extractor import Extractor, default_extractor
 from gansmith.metrics.features import FeatureNetwork, Features, Selection, extract
 from gansmith.metrics.frechet import FID
@@ -69,9 +70,9 @@ def measure_arrays(
         metric: a metric, or a name from ``gansmith list metrics``.
         real: uint8 images [n h w c], or floating-point features [n d]. An array or a tensor.
         fake: the same of the generated images.
-        extractor: for images: an extractor, or a name from ``gansmith list extractors``. Default: "classifier" if
-            there are labels, else "self-supervised"; both train once on ``real``. "random-conv" needs no training,
-            and "inception" is the network of published values.
+        extractor: for images: an extractor, or a name from ``gansmith list extractors``. Default for gray and RGB
+            images: "efficientnet-lite1". "classifier" and "self-supervised" train once on ``real``; "inception" is the
+            network of published values.
         real_labels: classes of the real images, [n] integers from 0.
         fake_labels: classes that the generated images were made for, [n].
         held_out: more real images or features, for metrics that need images that the generator was not trained on;
@@ -91,7 +92,7 @@ def measure_arrays(
     labels = {"real": _classes(real_labels, sides["real"]), "fake": _classes(fake_labels, sides["fake"])}
     network = None
     if sides["real"].ndim == 4 and chosen.needs_features:
-        network = _network(extractor, _store(sides["real"], labels["real"]))
+        network = _network(extractor, _store(sides["real"], labels["real"]), chosen)
     features = {name: _features(side, network, labels.get(name)) for name, side in sides.items()}
     others = features.get("held_out")
     training = None if others is None else features["real"]
@@ -146,12 +147,12 @@ def _store(images: NDArray[np.uint8], labels: NDArray[np.int64] | None) -> Store
     )
 
 
-def _network(extractor: str | Extractor | None, store: Store) -> FeatureNetwork:
+def _network(extractor: str | Extractor | None, store: Store, metric: Metric) -> FeatureNetwork:
     if extractor is None:
         chosen = default_extractor(store)
     else:
         chosen = from_plain(Extractor, extractor, "extractor") if isinstance(extractor, str) else extractor
-    return chosen.network(store, np.arange(len(store)))
+    return build_network(chosen, store, np.arange(len(store)), [metric])
 
 
 def _features(side: NDArray[Any], network: FeatureNetwork | None, labels: NDArray[np.int64] | None) -> Features:

@@ -109,6 +109,7 @@ class FeatureNetwork(ABC):
         digest: SHA-256 of its weights and of its preprocessing.
         note: its quality, in one clause: "held-out accuracy 98.7 %".
         num_classes: number of logits; 0 if it has none.
+        classifier_digest: SHA-256 of another network that computes the logits; "" if there is none.
         validation: indices of the training images that it was not trained on, int64 [n]; None if unknown.
     """
 
@@ -116,6 +117,7 @@ class FeatureNetwork(ABC):
     digest: str
     note: str = ""
     num_classes: int = 0
+    classifier_digest: str = ""
     validation: NDArray[np.int64] | None = None
 
     @abstractmethod
@@ -231,6 +233,7 @@ def extract_store(
 
 def _cached_path(network: FeatureNetwork, store: Store, indices: NDArray[np.int64]) -> Path:
     described = [network.digest, store.digest, hashlib.sha256(indices.tobytes()).hexdigest()]
+    described += [network.classifier_digest] if network.classifier_digest else []
     return cache_folder() / "features" / f"{hashlib.sha256(' '.join(described).encode()).hexdigest()}.safetensors"
 
 

@@ -40,6 +40,7 @@ class LabelFidelity(Metric):
         "label_fidelity": Quantity(title="Label fidelity", better="higher"),
         "label_fidelity_balanced": Quantity(title="Label fidelity, mean of classes", better="higher"),
     }
+    needs_classes: ClassVar[bool] = True
 
     def measure(self, inputs: MetricInputs) -> dict[str, Estimate]:
         names = inputs.class_names
@@ -86,6 +87,7 @@ class ClassCoverage(Metric):
         "class_entropy": Quantity(title="Entropy of classes, generated to real", better="nearer 1"),
     }
 
+    needs_classes: ClassVar[bool] = True
     needs_validation: ClassVar[bool] = True
 
     least: Annotated[float, Between(0, 1, open_low=True)] = 0.1

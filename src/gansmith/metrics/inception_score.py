@@ -36,8 +36,9 @@ class InceptionScore(Metric):
     """
 
     quantities: ClassVar[Mapping[str, Quantity]] = {
-        "inception_score": Quantity(title="Inception score", better="higher", published=True)
+        "inception_score": Quantity(title="Inception score", better="higher", published=True, by_classes=True)
     }
+    needs_classes: ClassVar[bool] = True
 
     splits: Annotated[int, Between(2, 1000)] = 10
 

@@ -18,7 +18,7 @@ from gansmith.data.store import Store
 from gansmith.errors import GansmithError, MetricError
 from gansmith.metrics import list_quantities
 from gansmith.metrics.features import FeatureNetwork
-from gansmith.metrics.metric import Estimate
+from gansmith.metrics.metric import Estimate, Quantity
 
 __all__ = [
     "PUBLISHED_EXTRACTOR",
@@ -112,11 +112,18 @@ class ExtractorFacts:
     name: str
     digest: str
     note: str = ""
+    classifier_digest: str = ""
 
     @classmethod
     def of(cls, network: FeatureNetwork) -> ExtractorFacts:
         """Describe this network."""
-        return cls(name=network.name, digest=network.digest, note=network.note)
+        return cls(
+            name=network.name, digest=network.digest, note=network.note, classifier_digest=network.classifier_digest
+        )
+
+    def name_for(self, quantity: Quantity) -> str:
+        """Return the name of the network that a value was computed with."""
+        return "classifier" if quantity.by_classes and self.classifier_digest else self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +171,10 @@ class Measurement:
     def _rows(self) -> list[tuple[str, Estimate | None, str]]:
         """Title, estimate and note of each value; then each metric that failed, with the reason as its note."""
         known = list_quantities()
-        titles = {name: known[name].titled(self.extractor.name) if name in known else name for name in self.values}
+        titles = {
+            name: known[name].titled(self.extractor.name_for(known[name])) if name in known else name
+            for name in self.values
+        }
         measured = [(titles[name], estimate, estimate.note) for name, estimate in self.values.items()]
         return [*measured, *((metric, None, why) for metric, why in self.failures.items())]
 
@@ -228,6 +238,8 @@ def list_differences(one: Measurement, other: Measurement) -> list[str]:
         ("the number of real images", one.reference.num, other.reference.num),
         ("the number of generated images", one.generated.num, other.generated.num),
     ]
+    classifiers = one.extractor.classifier_digest, other.extractor.classifier_digest
+    pairs += [("the classifier of the classes", *classifiers)] if all(classifiers) else []
     return [f"{what} differs ({_short(left)} and {_short(right)})" for what, left, right in pairs if left != right]
 
 

@@ -27,11 +27,13 @@ class Quantity:
         better: which direction is better; "nearer 1" for ratios of generated to real, "nearer 0.5" for a probability
             that is 0.5 if both sets have one distribution.
         published: whether papers report it with Inception's features; tables then add the feature extractor.
+        by_classes: whether it is computed from a classifier's logits.
     """
 
     title: str
     better: Better
     published: bool = False
+    by_classes: bool = False
 
     def cost(self, value: float) -> float:
         """Return a number that is lower for a better value."""
@@ -106,6 +108,7 @@ class Metric(Component):
     Class attributes:
         quantities: the values that it computes, by their names in metrics.jsonl.
         needs_features: whether it reads features; False if it reads pixels only.
+        needs_classes: whether it reads the logits of a classifier.
         needs_training: whether it reads ``MetricInputs.training`` and ``held_out``; they are None if no metric does.
         needs_validation: whether it reads ``MetricInputs.validation``; likewise.
     """
@@ -113,6 +116,7 @@ class Metric(Component):
     table: ClassVar[str] = "gansmith.metrics:METRICS"
     quantities: ClassVar[Mapping[str, Quantity]]
     needs_features: ClassVar[bool] = True
+    needs_classes: ClassVar[bool] = False
     needs_training: ClassVar[bool] = False
     needs_validation: ClassVar[bool] = False
 

@@ -106,7 +106,7 @@ class _Convolution(nn.Module):
         if rows[0] != rows[1] or columns[0] != columns[1]:
             x, padding = F.pad(x, (*columns, *rows)), 0
         x = F.conv2d(x, self.weight, self.bias, self.stride, padding, 1, groups)
-        return F.relu6(x) if self.clamp else x
+        return F.relu6(x, inplace=True) if self.clamp else x
 
 
 def _pad_same(side: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -125,7 +125,7 @@ class _Block(nn.Module):
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n m i j"]:
         """Apply the layers, and add the input where shapes allow it."""
         out: Tensor = self.layers(x)
-        return out + x if self.shortcut else out
+        return out.add_(x) if self.shortcut else out
 
 
 class EfficientNetLite(nn.Module):

@@ -10,6 +10,7 @@ from gansmith.component import member, members
 from gansmith.errors import RunError, command
 from gansmith.metrics.measurement import (
     PUBLISHED_EXTRACTOR,
+    ExtractorFacts,
     Measurement,
     describe_seed_effect,
     describe_unpublished,
@@ -90,10 +91,10 @@ def find_title(name: str) -> str:
     return known.title if known else name
 
 
-def _title_in(name: str, extractor: str) -> str:
+def _title_in(name: str, extractor: ExtractorFacts) -> str:
     """Return the title, with the feature extractor if published values use another."""
     known = find_quantity(name)
-    return known.titled(extractor) if known else name
+    return known.titled(extractor.name_for(known)) if known else name
 
 
 def _better(name: str) -> str:
@@ -176,7 +177,7 @@ def _row(name: str, measurements: Sequence[Measurement], method: str) -> MetricR
         for estimate in estimates
     ]
     return MetricRow(
-        title=_title_in(name, measurements[0].extractor.name),
+        title=_title_in(name, measurements[0].extractor),
         values=tuple(values),
         interval=between(newest.low, newest.high),
         better=_better(name),

@@ -26,6 +26,7 @@ from gansmith.errors import ConfigError
 from gansmith.losses import Loss, Sigmoid
 from gansmith.models.dcgan import DCGAN
 from gansmith.models.model import Model
+from gansmith.models.pretrained import find_backbones
 from gansmith.optimizers import Adam, Optimizer
 from gansmith.penalties import Penalty
 from gansmith.plain_json import SEAL, parse_json, read_json
@@ -132,6 +133,11 @@ class Config(Component):
     guard: Guard | None = Guard()
     callbacks: tuple[Callback, ...] = ()
     loggers: tuple[Logger, ...] = ()
+
+    @property
+    def backbones(self) -> frozenset[str]:
+        """Pretrained networks that the discriminator looks through; the tracked metric must use none of them."""
+        return find_backbones(self.recipe) | find_backbones(self.model)
 
     @property
     def source(self) -> Source:

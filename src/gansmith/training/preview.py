@@ -11,7 +11,6 @@ from gansmith.component import to_plain
 from gansmith.console import work_progress
 from gansmith.devices import Compute, free_bytes
 from gansmith.errors import MetricError
-from gansmith.metrics import default_extractor
 from gansmith.models.algorithms import AlgorithmTable
 from gansmith.schedules import Progress
 from gansmith.training.config import flat
@@ -19,6 +18,7 @@ from gansmith.training.messages import describe_data, describe_duration
 from gansmith.training.progress_bar import open_console
 from gansmith.training.resuming import describe_value
 from gansmith.training.stages import Chosen, Prepared
+from gansmith.training.tracker import choose_extractor
 from gansmith.training.trials import Trials
 
 __all__ = ["Preview", "estimate_training"]
@@ -149,7 +149,7 @@ def _estimate_extractor(prepared: Prepared, chosen: Chosen) -> tuple[float, list
     tracking, calls = chosen.config.tracking, list[tuple[float, int]]()
     if tracking is None:
         return 0.0, []
-    extractor, estimate = tracking.extractor or default_extractor(prepared.store, chosen.config.length), list[float]()
+    (extractor, _), estimate = choose_extractor(chosen.config, prepared.store), list[float]()
 
     def watch(done: int, total: int) -> None:
         show(done, total)

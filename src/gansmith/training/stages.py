@@ -19,7 +19,6 @@ from gansmith.data.resident import BatchAt, place_batches
 from gansmith.data.store import Store, prepare
 from gansmith.devices import Compute, free_bytes
 from gansmith.errors import ConfigError, MetricError
-from gansmith.metrics.extractor import default_extractor
 from gansmith.metrics.metric import Estimate
 from gansmith.metrics.mirror_asymmetry import choose_operations, measure_mirror_asymmetry
 from gansmith.models.algorithms import AlgorithmTable
@@ -36,7 +35,7 @@ from gansmith.training.parent import Parent
 from gansmith.training.progress_bar import learning_progress, open_console
 from gansmith.training.snapshots import make_sampler
 from gansmith.training.state import TrainState
-from gansmith.training.tracker import Tracker, open_tracker
+from gansmith.training.tracker import Tracker, choose_extractor, open_tracker
 from gansmith.training.trials import Trials
 
 __all__ = ["Built", "Chosen", "Prepared", "build_training", "choose_config", "prepare_data"]
@@ -122,7 +121,8 @@ def choose_config(
         algorithms: how convolutions are computed; None for a fixed rule.
 
     Raises:
-        ConfigError: augmentation without operations, for data of which no safe ones are known.
+        ConfigError: augmentation without operations, for data of which no safe ones are known; or a metric that looks
+            through the same network as the discriminator.
     """
     config, reasons = _reset_ignored(config), tuple[str, ...]()
     measure = functools.partial(dist.from_main, prepared.mirror_asymmetry)
@@ -136,6 +136,10 @@ def choose_config(
             operations, remark = choose_operations(*shape, measure, "config.augment")
         reasons = (*reasons, f"augment  {remark}") if remark else reasons
         config = override(config, {"augment.operations": list(operations)})
+    if config.tracking is not None:
+        _, why = choose_extractor(config, prepared.store)
+        shown = config.preset == "auto" or config.backbones
+        reasons = (*reasons, f"tracking {why}") if shown else reasons
     chosen = Chosen(config=config, reasons=reasons)
     return dist.from_main(lambda: chosen)
 
@@ -263,7 +267,7 @@ def _open_tracker(
         return None, []
     try:
         with learning_progress(open_console()) as progress:
-            extractor = config.tracking.extractor or default_extractor(prepared.store, config.length)
+            extractor, _ = choose_extractor(config, prepared.store)
             tracking = dataclasses.replace(config.tracking, extractor=extractor)
             return open_tracker(tracking, prepared.store, prepared.training, folder, sampler, progress), []
     except MetricError as error:

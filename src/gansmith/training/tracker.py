@@ -15,8 +15,9 @@ from torch import nn
 from gansmith import __version__, dist
 from gansmith.component import member_name
 from gansmith.data.store import Store
-from gansmith.errors import MetricError
-from gansmith.metrics.extractor import default_extractor
+from gansmith.errors import ConfigError, MetricError
+from gansmith.metrics.combined import build_network
+from gansmith.metrics.extractor import Extractor, default_extractor, explain_default
 from gansmith.metrics.features import FeatureNetwork, Features, choose_subset, extract_batches, extract_store
 from gansmith.metrics.frechet import FID
 from gansmith.metrics.image_sequence import run_on_main
@@ -27,10 +28,11 @@ from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.training.checkpoint import rebuild_generator, save_generator
 from gansmith.training.checkpoint_files import Checkpoint, open_checkpoint, read_state
+from gansmith.training.config import Config
 from gansmith.training.state import TrainState
 from gansmith.training.tracking import Tracking
 
-__all__ = ["Tracker", "open_tracker"]
+__all__ = ["Tracker", "choose_extractor", "open_tracker"]
 
 FOR_THE_DECISION = 0.25  # of what tracking has cost, left over for the decision at the end
 MOST_TO_DECIDE = 5  # times as many images as are tracked
@@ -240,6 +242,30 @@ def _charge(state: TrainState, began: float) -> None:
     state.tracking_seconds += cost
 
 
+def choose_extractor(config: Config, store: Store) -> tuple[Extractor, str]:
+    """Return the extractor that tracks a training, and the reason for it; never one that the discriminator uses too.
+
+    Args:
+        config: of the training, which is tracked.
+        store: the real images.
+
+    Raises:
+        ConfigError: the user has set an extractor that looks through the same network as the discriminator.
+    """
+    assert config.tracking is not None
+    chosen, backbones = config.tracking.extractor, config.backbones
+    if chosen is None:
+        extractor = default_extractor(store, config.length, backbones)
+        return extractor, f"{member_name(extractor)}: {explain_default(store, backbones)}"
+    if chosen.backbone in backbones:
+        other = member_name(default_extractor(store, config.length, backbones))
+        raise ConfigError(
+            f"config.tracking.extractor: {member_name(chosen)} is the network that the discriminator looks through, so "
+            f"its values would be too good; leave it out, or choose another, as --tracking.extractor {other}"
+        )
+    return chosen, f"{member_name(chosen)}, as you set it"
+
+
 def open_tracker(
     tracking: Tracking,
     store: Store,
@@ -262,7 +288,7 @@ def open_tracker(
         MetricError: the metric or the feature extractor does not fit these images.
     """
     extractor = tracking.extractor or default_extractor(store)
-    network = extractor.network(store, training, progress)
+    network = build_network(extractor, store, training, [tracking.metric] if tracking.metric else [], progress)
     chosen = choose_subset(training, tracking.num_real)
     real = extract_store(network, store, chosen)
     enough = min(len(real), tracking.num) > real.values.shape[1]
