@@ -31,8 +31,8 @@ class ServeOptions:
     """listen on any address without a token"""
     batch_size: Whole = 8
     """images that the generator computes at once"""
-    wait_ms: Number = 2.0
-    """milliseconds that a request waits for others, to be computed together"""
+    wait_ms: Number = 0.0
+    """milliseconds that a free place in a batch waits for a request; with 0, only a busy generator collects them"""
     most_images: Whole = 64
     """images of one request"""
     most_frames: Whole = 120

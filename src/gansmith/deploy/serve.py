@@ -123,7 +123,9 @@ def _listen(host: str, port: int) -> socket.socket:
     """Return a bound socket."""
     if not 0 <= port <= 65535:
         raise ConfigError(f"--port {port}: is out of range; expected 0 to 65,535")
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio switches Nagle's algorithm off only where the protocol is named; with it, each answer takes 40 ms more.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))

@@ -48,7 +48,7 @@ class ServiceSettings:
     """
 
     batch_size: int = 8
-    wait_ms: float = 2.0
+    wait_ms: float = 0.0
     most_images: int = 64
     most_frames: int = 120
     most_pixels: int = 4_000_000
