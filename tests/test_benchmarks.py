@@ -214,7 +214,9 @@ def test_few_images_are_of_the_folders_in_turn_and_recipes_add_to_what_auto_choo
     names = ["x/", "x/a/1", "x/a/2", "x/a/3", "x/b/9", "x/c/5", "x/c/4"]
     assert few_images.choose_names(names, 5) == ["x/a/1", "x/b/9", "x/c/4", "x/a/2", "x/c/5"]
     assert few_images.choose_names(names, 99)[-1] == "x/a/3"
-    assert few_images.overrides("auto", 64) == {} and few_images.overrides("no augmentation", 64) == {"augment": None}
+    other = {"tracking.extractor": "efficientnet-lite0"}
+    assert few_images.overrides("auto", 64) == other
+    assert few_images.overrides("no augmentation", 64) == {**other, "augment": None}
     for recipe, name in (("bcr", "consistency"), ("nice", "noise-consistency"), ("fakeclr", "fake-contrast")):
         config = configure("digits", overrides=few_images.overrides(recipe, 64))
         assert [each["name"] for each in to_plain(config)["penalties"]] == ["r1", "r2", name]
@@ -236,7 +238,9 @@ def test_samples_that_are_copies_fail_and_others_pass(monkeypatch: pytest.Monkey
     assert [each["passed"] for each in found] == [False, True] and [each["copies"] for each in found] == [1.0, 0.0]
     assert found[0]["memorisation"] == 1.0 and 0.3 < found[1]["memorisation"] < 0.7
     about = {"data": "dogs", "trained on": 40, "size": 16, "kimg": 1.0, "recipe": "auto", "seed": 0}
-    lines = few_images.table([about | each for each in found]).splitlines()
+    real = {key: value for key, value in found[1].items() if "halves" not in key} | about | {"recipe": "real"}
+    lines = few_images.table([*(about | each for each in found), real]).splitlines()
+    assert len(lines) == 5 and "| real | 0 |" in lines[4]
     assert lines[2].endswith("| 25% | 1.00 | 100.0%, failed |") and lines[3].endswith("| 0.0% |")
 
 
