@@ -187,7 +187,7 @@ def test_the_format_that_a_client_accepts(wanted: str | None, accept: str, found
         ("sample?lable=stop", "lable: no such parameter; did you mean 'label'?"),
         ("sample?seed=1&seed=2", "seed: given 2 times, expected once"),
         ("sample?format=jpg", "format: got 'jpg'; input should be 'png' or 'npz'"),
-        ("interpolate?seeds=1", "seeds: got '1'; string should match pattern"),
+        ("interpolate?seeds=1", "seeds: got '1'; expected two or more whole numbers, such as 1,2"),
         ("interpolate", "seeds: field required"),
         ("interpolate?seeds=1,2&frames=1", "frames: got '1'; input should be greater than or equal to 2"),
         ("interpolate?seeds=1,2,3&frames=7", "frames: 13 images are out of range; expected 1 to 12"),

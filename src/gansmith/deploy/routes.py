@@ -175,6 +175,8 @@ def _add_errors(app: FastAPI) -> None:
     async def invalid(_: Any, error: Any) -> Any:
         first = error.errors()[0]
         text = str(first["msg"])
+        if first["type"] == "string_pattern_mismatch":
+            text = "Expected two or more whole numbers, such as 1,2"
         given = "" if first["type"] == "missing" else f" got {str(first.get('input'))[:40]!r};"
         return _error(422, f"{first['loc'][-1]}:{given} {text[:1].lower()}{text[1:]}")
 
