@@ -14,6 +14,8 @@ import torch
 from small_zoo import RECIPE, ROOT, use
 
 # isort: split
+import archives
+import build
 from builder import measure, pack, photos, train
 
 from gansmith import api
@@ -156,5 +158,35 @@ def test_a_path_to_the_photographs_is_replaced(zoo: Path, built: Path, tmp_path:
     assert json.loads((half / "config.json").read_text(encoding="utf-8"))["data"]["path"] == "photos.zip"
 
 
-def test_the_scripts_are_found_by_build() -> None:
-    assert str(ROOT / "zoo") in sys.path and (ROOT / "zoo" / "build.py").exists()
+def test_one_command_builds_an_entry_and_checks_it(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(zoo / "entries")
+    (zoo / "manifest.json").write_text("{}")
+    words = ["build.py", "tiny", "--work", str(tmp_path / "work"), "--spaces", "random-conv", "--num", "300"]
+    monkeypatch.setattr(sys, "argv", [*words, "--only-train"])
+    build.main()
+    assert "repeat the command to continue" in capsys.readouterr().out and not (zoo / "entries").exists()
+    monkeypatch.setattr(sys, "argv", words)
+    build.main()
+    assert find_run("zoo:tiny") == zoo / "entries" / "tiny"
+    monkeypatch.setattr(sys, "argv", [*words, "--check"])
+    build.main()
+    assert "tiny: the same weights, bit for bit" in capsys.readouterr().out
+    archive = tmp_path / "archives" / "tiny.zip"
+    monkeypatch.setattr(sys, "argv", ["archives.py", str(archive.parent)])
+    archives.main()
+    assert archive.stat().st_size == read_manifest()["tiny"].archive.num_bytes
+    flipped = bytearray((zoo / "entries" / "tiny" / "config.json").read_bytes())
+    flipped[5] ^= 1
+    (zoo / "entries" / "tiny" / "config.json").write_bytes(flipped)
+    with pytest.raises(SystemExit, match=r"tiny.zip: differs from the manifest"):
+        archives.main()
+
+
+def test_measurements_and_rounding_are_made_once(zoo: Path, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, half = (built / "work" / kind / "tiny" for kind in ("runs", "half"))
+    monkeypatch.setattr(measure, "evaluate", lambda *_, **__: pytest.fail("measured twice"))
+    assert measure.halve_run(run, half) == half
+    (measured,) = measure.measure_entry(half, ["random-conv"], 300)
+    assert measure.measure_rounding(run, half, measured, 300).fid_half == measured.values["fid"].value

@@ -25,7 +25,7 @@ from gansmith.report import write_report
 from gansmith.runs import RunFolder
 from gansmith.training.checkpoint_files import open_checkpoint
 from gansmith.zoo.archive import write_archive
-from gansmith.zoo.manifest import find_entry, read_manifest
+from gansmith.zoo.manifest import find_entry
 from gansmith.zoo.places import describe_place, describe_run, entry_name, find_run, refuse_change
 
 ENTRY = "entries/tiny"
@@ -329,7 +329,3 @@ def test_sampling_imports_nothing_slow(built: Path, tmp_path: Path) -> None:
 def test_labels_without_a_class_are_refused_by_the_nearest_name(zoo: Path) -> None:
     with pytest.raises(ConfigError, match="no class is called"):
         api.open_run("zoo:tiny").generator().sample(1, label="three")
-
-
-def test_the_manifest_is_read_once(zoo: Path) -> None:
-    assert read_manifest() is read_manifest()

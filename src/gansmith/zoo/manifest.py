@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,15 +69,10 @@ def read_manifest() -> Mapping[str, Entry]:
     Raises:
         RunError: the manifest is missing or damaged.
     """
-    return _read(MANIFEST)
-
-
-@functools.cache
-def _read(path: Path) -> Mapping[str, Entry]:
     try:
-        return {name: _to_entry(name, plain) for name, plain in read_json(path).items()}
+        return {name: _to_entry(name, plain) for name, plain in read_json(MANIFEST).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path}: cannot be read ({error}); reinstall gansmith") from error
+        raise RunError(f"{MANIFEST}: cannot be read ({error}); reinstall gansmith") from error
 
 
 def _to_entry(name: str, plain: dict[str, Any]) -> Entry:
