@@ -37,7 +37,7 @@ def use(patch: pytest.MonkeyPatch, home: Path) -> None:
     """Let gansmith and the scripts use the zoo below a folder."""
     patch.setattr(train, "RECIPES", home / "recipes")
     patch.setattr(measure, "SPACES", {"random-conv": {"name": "random-conv", "width": 4}})
-    patch.setattr(measure, "METRICS", "fid,precision-recall,memorisation")
+    patch.setattr(measure, "METRICS", {"random-conv": "fid,precision-recall,memorisation"})
     patch.setattr(measure, "NUM_COMPARED", 64)
     patch.setattr(
         pack, "HOMES", {"gansmith": home / "entries", "gansmith-zoo": home / "site" / "gansmith_zoo" / "entries"}

@@ -30,7 +30,10 @@ SPACES: Mapping[str, Mapping[str, Any]] = {
     "classifier": {"name": "classifier", "width": 32, "kimg": 40.0, "light": True},
     "efficientnet-lite1": {"name": "efficientnet-lite1"},
 }
-METRICS = "fid,kid,precision-recall,memorisation"
+METRICS: Mapping[str, str] = {  # memorisation needs the features of all training images
+    "classifier": "fid,kid,precision-recall,memorisation",
+    "efficientnet-lite1": "fid,kid,precision-recall",
+}
 KEPT = ("config.json", "data.json", "environment.json", "status.json", "stats.jsonl", "events.jsonl")
 MOST_ROWS = 16
 NUM_COMPARED = 1000  # images of which each pixel is compared
@@ -106,7 +109,7 @@ def measure_entry(half: Path, spaces: Sequence[str], num: int) -> list[Measureme
     """Measure a run in several feature spaces; the values are written to its metrics.jsonl, and are measured once."""
     known = {each.extractor.name: each for each in api.open_run(half).measurements() if each.generated.num == num}
     return [
-        known.get(space) or evaluate(half, metrics=METRICS, num=num, overrides={"extractor": SPACES[space]})
+        known.get(space) or evaluate(half, metrics=METRICS[space], num=num, overrides={"extractor": SPACES[space]})
         for space in spaces
     ]
 

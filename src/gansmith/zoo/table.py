@@ -26,13 +26,13 @@ def list_facts(entry: Entry) -> dict[str, Any]:
 
 def describe_model(entry: Entry) -> tuple[str, ...]:
     """Return a row without the last column, which depends on what is installed."""
-    fids = ", ".join(f"{value:.3g} {extractor}" for extractor, value in entry.fid.items())
+    fids = ", ".join(f"{value:,.{0 if value >= 100 else 2}f} {extractor}" for extractor, value in entry.fid.items())
     return (
         f"{PREFIX}{entry.name}",
         entry.size,
         str(entry.num_classes) if entry.num_classes else "none",
         f"{entry.data} ({entry.license})",
-        f"{entry.kimg:g}",
+        f"{entry.kimg:,.0f}",
         fids,
         f"{entry.num_bytes / 1e6:.1f}",
     )
