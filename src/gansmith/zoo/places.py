@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gansmith import __version__
 from gansmith.download import cache_folder
-from gansmith.errors import RunError
+from gansmith.errors import RunError, command
 from gansmith.files import refuse_links
 from gansmith.zoo.archive import download_entry
 from gansmith.zoo.manifest import PREFIX, Entry, find_entry, read_manifest
@@ -82,9 +82,8 @@ def describe_run(folder: Path) -> str:
 def refuse_change(folder: Path) -> None:
     """Raise RunError for a folder of the zoo, whose files are pinned."""
     if entry_name(folder) is not None:
-        raise RunError(
-            f"{describe_run(folder)}: an entry of the zoo cannot be changed or resumed; sample or evaluate it instead"
-        )
+        start = command("train", "DATA", "--init", describe_run(folder))
+        raise RunError(f"{describe_run(folder)}: an entry of the zoo cannot be resumed; start from it with: {start}")
 
 
 def _places(entry: Entry) -> list[tuple[Path, str]]:
