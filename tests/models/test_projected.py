@@ -18,12 +18,14 @@ from gansmith.data.npz import Npz
 from gansmith.devices import Compute
 from gansmith.losses import Hinge, discriminator_loss, generator_loss
 from gansmith.models import projected
+from gansmith.models.pretrained import find_backbones
 from gansmith.models.projected import Projected
 from gansmith.runs import RunFolder
 from gansmith.training.checkpoint import load_state, save_state
 from gansmith.training.config import Config
 from gansmith.training.guard.guardian import open_guardian
 from gansmith.training.guard.settings import Guard
+from gansmith.training.presets import preset
 from gansmith.training.state import TrainState
 from gansmith.training.steps import train_step
 from gansmith.types import Batch, DiscriminatorOutput, ImageSpec
@@ -245,6 +247,11 @@ def test_resumed_with_other_initial_weights_it_goes_on_bit_for_bit(changes: dict
     for name, network in whole.networks.items():
         twin = resumed.networks[name].state_dict()
         assert all(torch.equal(tensor, twin[key]) for key, tensor in network.state_dict().items()), name
+
+
+def test_it_declares_its_backbone_so_that_no_metric_shares_it() -> None:
+    assert find_backbones(Projected(**SMALL)) == {"lite0"}
+    assert find_backbones(preset("projected")) == {"lite0"}
 
 
 @pytest.mark.parametrize(("model", "num_heads"), [({}, 4), ({"model.pixel_head": True, "model.num_scales": 2}, 3)])
