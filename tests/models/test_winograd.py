@@ -51,6 +51,7 @@ def test_the_transforms_are_minimal_filtering(taps: int) -> None:
 def test_memory_is_for_one_image_where_more_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     x, geometry = numbers(3, 2, 8, 8), Geometry(2, 1, 1)
     tiling = winograd._Tiling.of((5, 2, 4, 4), (4, 4), geometry)
+    assert tiling.padded == (10, 10), "no more zeros than the kernels reach"
     bytes_of_one = tiling.products**2 * 4 * (tiling.depth + tiling.outputs) * x.element_size()
     for work_bytes, expected in ((1, [1, 1, 1]), (2 * bytes_of_one, [2, 1]), (10 * bytes_of_one, [3])):
         monkeypatch.setattr(winograd, "WORK_BYTES", work_bytes)
