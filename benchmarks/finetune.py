@@ -3,7 +3,7 @@
     python benchmarks/finetune.py --data-root path/to/data --runs FOLDER [--only gtsrb dogs] [--extractor NAME]
 
 Trains what FOLDER does not hold yet: for each case a parent, a run from noise, and runs from the parent with other
-settings. Then it measures the averaged generator of every checkpoint: KID of 1,000 images against the training images.
+settings. Then it measures the averaged generator of every checkpoint: KID of 500 images against 1,000 training images.
 Writes a JSON file and a Markdown table to benchmarks/results/.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from record import Result, write_results
 __all__ = ["CASES", "Case", "main", "measure", "table"]
 
 HERE = Path(__file__).parent
-NUM_IMAGES, NUM_REAL, FEW = 1000, 2000, 300
+NUM_IMAGES, NUM_REAL, FEW = 500, 1000, 300
 HABITS: dict[str, Any] = {"tracking": None, "keep_checkpoints": 1000, "samples.every": "50 %"}
 
 
@@ -41,8 +41,8 @@ class Case:
     """A data set, a parent for it, and the runs that are compared.
 
     Args:
-        data: path below the data's root, or a prepared folder's name.
-        parent_data: what the parent is trained on.
+        data: a named data set, whose copy is in the folder of that name, or a part of the dogs.
+        parent_data: what the parent is trained on, likewise.
         size: pixels.
         parent_kimg: of the parent's training.
         noise_kimg: of the training from noise.
@@ -62,12 +62,12 @@ class Case:
 _RATE: dict[str, Any] = {"generator_optimizer.lr": 1.2e-3, "discriminator_optimizer.lr": 1.2e-3}
 CASES = {
     "gtsrb": Case(
-        data="gtsrb/GTSRB_every_third_frame.zip",
+        data="gtsrb",
         parent_data="signs",
         size=32,
-        parent_kimg=69,
+        parent_kimg=150,
         noise_kimg=60,
-        init_kimg=12,
+        init_kimg=10,
         variants={
             "parent": {},
             "parent, lr 1.2e-3": _RATE,
@@ -80,8 +80,8 @@ CASES = {
         data="dogs-few",
         parent_data="dogs-others",
         size=64,
-        parent_kimg=22,
-        noise_kimg=30,
+        parent_kimg=80,
+        noise_kimg=60,
         init_kimg=10,
         variants={"parent": {}, "parent, 1 block frozen": {"freeze_discriminator": 1}},
     ),
@@ -94,18 +94,21 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, required=True, help="a folder with the data sets")
     parser.add_argument("--runs", type=Path, required=True, help="the folder of the runs")
     parser.add_argument("--only", nargs="*", default=list(CASES), help="cases")
+    parser.add_argument("--starts", nargs="*", help="of the runs from the parent; default: all")
     parser.add_argument("--extractor", default="efficientnet-lite1", help="what measures")
+    parser.add_argument("--note", default="", help="a sentence to record, for example about runs that were stopped")
     options = parser.parse_args()
     options.runs.mkdir(parents=True, exist_ok=True)
     results: list[Result] = []
     for name in options.only:
-        for start, run in _trained(name, options.data_root, options.runs):
+        for start, run in _trained(name, options.data_root, options.runs, options.starts):
             results += [{"case": name, "start": start, **each} for each in measure(run, options.extractor)]
             print(results[-1], flush=True)
-    write_results("finetune", "Training from noise and from a trained model", results, table)
+    facts = {"extractor": options.extractor, "seed": 0, "note": options.note or "none"}
+    write_results("finetune", "Training from noise and from a trained model", results, table, facts)
 
 
-def _trained(name: str, root: Path, runs: Path) -> Iterator[tuple[str, Path]]:
+def _trained(name: str, root: Path, runs: Path, starts: Collection[str] | None) -> Iterator[tuple[str, Path]]:
     """Yield each run, trained now unless its folder is there."""
     case = CASES[name]
     data, others = _data(case.data, root, runs), _data(case.parent_data, root, runs)
@@ -113,7 +116,9 @@ def _trained(name: str, root: Path, runs: Path) -> Iterator[tuple[str, Path]]:
     parent = _run(runs / f"{name}-parent", others, case.parent_kimg, size)
     yield "noise", _run(runs / f"{name}-noise", data, case.noise_kimg, {**size, "checkpoint_every": "5 kimg"})
     for start, changes in case.variants.items():
-        settings = {**size, "init": str(parent), "checkpoint_every": f"{case.init_kimg / 4:g} kimg", **changes}
+        if starts is not None and start not in starts:
+            continue
+        settings = {**size, "init": str(parent), "checkpoint_every": f"{case.init_kimg / 8:g} kimg", **changes}
         yield start, _run(runs / f"{name}-{_stem(start)}", data, case.init_kimg, settings)
 
 
@@ -121,23 +126,23 @@ def _stem(start: str) -> str:
     return start.replace(", ", "-").replace(" ", "-")
 
 
-def _run(path: Path, data: str, kimg: int, changes: Mapping[str, Any]) -> Path:
+def _run(path: Path, data: tuple[str, Path | None], kimg: int, changes: Mapping[str, Any]) -> Path:
     if not path.exists():
-        api.train(data, run=path, kimg=kimg, overrides={**HABITS, **changes})
+        api.train(data[0], root=data[1], run=path, kimg=kimg, overrides={**HABITS, **changes})
     return path
 
 
-def _data(name: str, root: Path, runs: Path) -> str:
-    """Return a data set's name or path; the dogs are parted into the first 300 and the others."""
+def _data(name: str, root: Path, runs: Path) -> tuple[str, Path | None]:
+    """Return a data set's name and root, or a path; the dogs are parted into the first 300 and the others."""
     if not name.startswith("dogs-"):
-        return str(root / name) if "/" in name else name
+        return name, root / name if (root / name).is_dir() else None
+    folder = runs / name
+    folder.mkdir(exist_ok=True)
     with zipfile.ZipFile(root / "folder" / "dogs_256.zip") as archive:
         files = sorted(entry for entry in archive.namelist() if entry.endswith(".jpg"))
-        folder = runs / name
-        folder.mkdir(exist_ok=True)
         for file in files[:FEW] if name == "dogs-few" else files[FEW:]:
             (folder / Path(file).name).write_bytes(archive.read(file))
-    return str(folder)
+    return str(folder), None
 
 
 # --- measure -----------------------------------------------------------------------------------------------

@@ -70,6 +70,16 @@ def at(plain: Any, path: str) -> Any:
     return functools.reduce(lambda part, key: part[key], path.split("."), plain)
 
 
+def test_the_learning_rate_of_trained_weights_is_not_raised_and_their_network_is_kept() -> None:
+    own, started = preset("auto").generator_optimizer.lr, {"init": "runs/x", "model.width": 20}
+    short, long = ((settled(Stopwatch(speed)), settled(Stopwatch(speed), (), started)) for speed in (10.0, 1e5))
+    assert (
+        short[0].generator_optimizer.lr > own == short[1].generator_optimizer.lr == short[1].discriminator_optimizer.lr
+    )
+    assert long[0].generator_optimizer.lr == long[1].generator_optimizer.lr < own
+    assert short[1].model == long[1].model and short[1].model.width == 20 != short[0].model.width
+
+
 def test_more_images_within_the_length_make_wider_networks() -> None:
     widths = [settled(Stopwatch(speed)).model.width for speed in (10, 100, 1_000, 10_000, 100_000)]
     assert widths == sorted(widths) and len(set(widths)) > 2

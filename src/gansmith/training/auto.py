@@ -154,7 +154,8 @@ def _batch(config: Config, situation: Situation, trials: Trials) -> Choice:
         while size < LARGEST_BATCH and _speedup(config, size, trials) > WORTH_DOUBLING:
             size *= 2
     num = _num_images(dataclasses.replace(config, batch_size=size), situation, trials)
-    rate = float(f"{config.generator_optimizer.lr * _haste(num / size):.2g}")
+    haste = min(_haste(num / size), 1.0 if config.init else MOST_RATE)  # a larger rate destroys trained weights
+    rate = float(f"{config.generator_optimizer.lr * haste:.2g}")
     needed = trials.bytes_per_image(config)
     fitting = _fitting(size, needed, situation.free_bytes)
     ramp = _ramp(num)
