@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gansmith.cli import COMMANDS
+from gansmith.cli.export import FORMATS
 from gansmith.cli.listing import FAMILIES, family
 from gansmith.component import Component, member, members, to_plain
 from gansmith.training.config import Config
@@ -112,6 +113,7 @@ def commands() -> str:
     parts = ["# Commands\n", "Written by `make docs` from the commands' own help.\n", fenced(asked("--help"))]
     for verb in COMMANDS:
         parts += [f"## gansmith {verb}\n", fenced(asked(verb, "--help"))]
+        parts += [fenced(asked(verb, form, "--help")) for form in (FORMATS if verb == "export" else ())]
     return "\n".join(parts)
 
 

@@ -23,7 +23,8 @@ STREET = (
     ),
     ("losses", "penalties", "feature_penalties", "regularizers", "optimizers", "ema"),
     ("zoo", "runs", "console", "images", "augment", "data", "models", "metrics", "sampling"),
-    ("training", "evaluation", "study", "report", "deploy"),
+    ("training", "evaluation", "study", "report"),
+    ("deploy",),
     ("api", "cli", "__main__"),
 )
 # The rooms of training, likewise; those of the guard are rooms of it.
@@ -49,7 +50,9 @@ ORDER = [room for block in STREET for room in block]
 ORDER_OF_TRAINING = [f"training.{module}" for block in TRAINING for module in block]
 GROUND_FLOOR = set(STREET[0])
 MATHEMATICS = {*STREET[1], "augment"}
-OPTIONAL = {"wandb", "tensorboard", "imageio_ffmpeg", "IPython", "fastapi", "uvicorn", "prometheus_client"}
+OPTIONAL = {"wandb", "tensorboard", "imageio_ffmpeg", "IPython", "fastapi", "uvicorn", "prometheus_client"} | {
+    *("onnx", "onnxscript", "onnxruntime"),
+}
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 80
 # One concept under one name: what the console script, and cli for each verb, calls with the words of a command line.
 ENTRY_POINT = "main"
@@ -164,6 +167,11 @@ def test_the_mathematics_is_pure() -> None:
     rooms = [path for path in MODULES if room(path) in MATHEMATICS]
     assert offences(rooms, lambda path: rooms_imported(path) - GROUND_FLOOR - MATHEMATICS - ranges) == {}
     assert offences(rooms, lambda path: packages_imported(path) & files_and_formats) == {}
+
+
+def test_only_the_doors_import_exports() -> None:
+    others = [path for path in MODULES if room(path) not in ("deploy", "cli", "api")]
+    assert offences(others, lambda path: rooms_imported(path) & {"deploy"}) == {}
 
 
 def test_optional_packages_are_never_imported_with_a_module() -> None:

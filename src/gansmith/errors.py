@@ -7,6 +7,7 @@
     ├── RunError             a run folder cannot be used
     │   └── DamagedCheckpoint  a checkpoint's files have changed since they were saved
     ├── MetricError          a metric cannot be computed from these images
+    ├── ExportError          a generator cannot be exported
     ├── MissingExtra         an optional package is not installed
     └── TrainingDiverged     a loss or a weight is NaN or infinite
 
@@ -29,6 +30,7 @@ __all__ = [
     "ConfigError",
     "DamagedCheckpoint",
     "DataError",
+    "ExportError",
     "GansmithError",
     "MetricError",
     "MissingExtra",
@@ -69,6 +71,10 @@ class DamagedCheckpoint(RunError):
 
 class MetricError(GansmithError):
     """A metric cannot be computed from these images; it is reported as missing."""
+
+
+class ExportError(GansmithError):
+    """A generator cannot be exported."""
 
 
 class TrainingDiverged(GansmithError):

@@ -40,6 +40,7 @@ USAGE = {
     "serve": "[OPTIONS] RUN",
     "study": "[OPTIONS] FILE",
     "report": "RUN [--out PATH] [--json]",
+    "publish": "[OPTIONS] RUN",
     "list": "[TOPIC] [--json]",
 }
 

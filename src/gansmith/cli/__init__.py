@@ -27,8 +27,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("gansmith.cli.evaluate", "measure generated images of a run, a folder or a file against real ones"),
     "study": ("gansmith.cli.study", "compare variants over several seeds"),
     "report": ("gansmith.cli.report", "write an HTML report of a run or a study: images, curves, metrics"),
-    "export": ("gansmith.cli.export", "write a generator's images as a labelled data set"),
+    "export": (
+        "gansmith.cli.export",
+        "write a generator as a file or page, or its images as a labelled data set",
+    ),
     "serve": ("gansmith.cli.serve", "serve generated images by HTTP"),
+    "publish": ("gansmith.cli.publish", "write a page of a trained generator, ready for a static host"),
     "list": ("gansmith.cli.listing", "list presets, data sets, models, losses, ..."),
     "doctor": ("gansmith.cli.doctor", "show the hardware, the versions and what training will use"),
 }

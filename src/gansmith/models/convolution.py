@@ -5,7 +5,7 @@ kernels. A convolution is linear in its input and in its weight, so its derivati
 operations: the convolution, the gradient of its input, or the gradient of its weight. Here, each of the three is
 differentiated into the other two. A transposed convolution is the gradient of the input.
 
-``algorithms`` chooses how each operation is computed.
+``algorithms`` chooses how each operation is computed. While torch exports a network, it sees PyTorch's own operations.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ class _WeightGradient(Function):
         return of_gradient, of_x, None, None
 
 
+_is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # torch < 2.7
 _convolution_node: Callable[..., Tensor] = _Convolution.apply
 _weight_share_node: Callable[..., Tensor] = _WeightShare.apply
 _input_gradient_node: Callable[..., Tensor] = _InputGradient.apply
@@ -142,6 +143,8 @@ def convolve(
     groups: int = 1,
 ) -> Float[Tensor, "n d i j"]:
     """Compute ``torch.nn.functional.conv2d`` in autocast's precision, with fast second derivatives."""
+    if _is_exporting():
+        return F.conv2d(x, weight, bias, stride, padding, 1, groups)
     x, weight, bias = _in_autocast(x, weight, bias)
     return _convolve(x, weight, bias, Geometry(stride, padding, groups))
 
@@ -155,6 +158,8 @@ def convolve_transposed(
     padding: int = 0,
 ) -> Float[Tensor, "n c h w"]:
     """Compute ``torch.nn.functional.conv_transpose2d`` in autocast's precision, with fast second derivatives."""
+    if _is_exporting():
+        return F.conv_transpose2d(x, weight, bias, stride, padding)
     x, weight, bias = _in_autocast(x, weight, bias)
     sides = zip(x.shape[2:], weight.shape[2:], strict=True)
     size = [(side - 1) * stride - 2 * padding + kernel for side, kernel in sides]
@@ -207,8 +212,11 @@ class UpsampledConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [n c h w] to [n d 2h 2w]."""
-        weight = _blurred(self.weight, _repeating(self.weight.device)).transpose(0, 1)
-        return convolve_transposed(x, weight, self.bias, stride=2, padding=1)
+        return convolve_transposed(x, self.fused_weight(), self.bias, stride=2, padding=1)
+
+    def fused_weight(self) -> Float[Tensor, "c d 4 4"]:
+        """Return the kernel of the transposed convolution, of stride 2 and padding 1."""
+        return _blurred(self.weight, _repeating(self.weight.device)).transpose(0, 1)
 
 
 def _blurred(weight: Float[Tensor, "d c 3 3"], how: Float[Tensor, "9 16"]) -> Float[Tensor, "d c 4 4"]:
@@ -276,9 +284,9 @@ def halve(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c i j"]:
     """Halve the size, rounded up, with the filter [1, 3, 3, 1]; ``double`` is four times the transpose."""
     odd = x.shape[3] % 2, x.shape[2] % 2
     x = F.pad(x, (0, odd[0], 0, odd[1])) if any(odd) else x
-    return _halving_node(x) if torch.is_grad_enabled() else _halved(x)
+    return _halving_node(x) if torch.is_grad_enabled() and not _is_exporting() else _halved(x)
 
 
 def double(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c 2*h 2*w"]:
     """Double the size with the filter [1, 3, 3, 1]."""
-    return _doubling_node(x) if torch.is_grad_enabled() else _doubled(x)
+    return _doubling_node(x) if torch.is_grad_enabled() and not _is_exporting() else _doubled(x)

@@ -1,0 +1,189 @@
+"""A page that draws a generator's images in the visitor's browser; any static host serves it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+import gansmith
+from gansmith.deploy.onnx import trace, weights_digest
+from gansmith.deploy.program import compile_program
+from gansmith.deploy.storage import Precision
+from gansmith.errors import ExportError
+from gansmith.sampling.generator import TrainedGenerator
+
+__all__ = ["WebPage", "find_directions", "publish_page", "write_page"]
+
+SITE = Path(__file__).parent / "site"
+FILES = ("style.css", "page.js", "engine.js", "random.js", "kernel.wasm")
+TESTS = 6  # images of the self-test
+DIRECTIONS = 5
+MOST_BYTES = 3_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebPage:
+    """A page that has been written.
+
+    Args:
+        path: its folder.
+        size_bytes: of all its files.
+        precision: of the stored weights.
+    """
+
+    path: Path
+    size_bytes: int
+    precision: Precision
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it has at most 3 MB."""
+        return self.size_bytes <= MOST_BYTES
+
+
+def write_page(
+    generator: TrainedGenerator,
+    folder: Path,
+    *,
+    title: str,
+    provenance: Mapping[str, str] | None = None,
+    precision: Precision | None = None,
+) -> WebPage:
+    """Write the folder of a page; an earlier page there is replaced.
+
+    Args:
+        generator: the generator.
+        folder: new, empty, or with an earlier page.
+        title: of the page.
+        provenance: texts for model.json, such as the run's name.
+        precision: of the stored weights; None stores 32 bits, or 16 if the page would exceed 3 MB.
+
+    Raises:
+        ExportError: the folder contains other files, or the generator uses an operation that the page does not have.
+        MissingExtra: onnx or onnxscript is not installed.
+    """
+    _refuse_others(folder)
+    model = trace(generator, pixels="float32", batch=1)
+    program = compile_program(model, precision or "fp32")
+    if precision is None:
+        precision = "fp32"
+        if len(program.weights) > MOST_BYTES - 100_000:
+            precision, program = "fp16", compile_program(model, "fp16")
+    described = {**_describe(generator), "precision": precision, **(provenance or {})}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        shutil.copyfile(SITE / name, folder / name)
+    (folder / "model.bin").write_bytes(program.weights)
+    plain = {"model": described, "self_test": _self_test(generator), **program.plain}
+    (folder / "model.json").write_text(json.dumps(plain, separators=(",", ":")), encoding="utf-8")
+    (folder / "index.html").write_text(_fill(generator, title, described), encoding="utf-8")
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return WebPage(path=folder, size_bytes=size, precision=precision)
+
+
+def publish_page(page: WebPage, generator: TrainedGenerator, title: str, facts: Mapping[str, str]) -> None:
+    """Add what a static host needs: .nojekyll for GitHub Pages, a card (README.md), and a sheet of samples.
+
+    Args:
+        page: the page.
+        generator: its generator.
+        title: of the page.
+        facts: lines of the card by name, such as the data and the metric.
+    """
+    (page.path / ".nojekyll").write_bytes(b"")
+    generator.sample(32, seed=0).save(page.path / "samples.png")
+    rows = "".join(f"| {_cell(name)} | {_cell(value)} |\n" for name, value in facts.items())
+    (page.path / "README.md").write_text(
+        f"# {_cell(title)}\n\n![Generated images](samples.png)\n\n"
+        "Open `index.html` from a web server to generate images in your browser.\n\n"
+        f"| | |\n|---|---|\n{rows}\n"
+        "The images are synthetic. State the licence of the training data here before you publish them.\n",
+        encoding="utf-8",
+    )
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+
+
+def _refuse_others(folder: Path) -> None:
+    """Raise ExportError unless a folder is new, empty, or holds an earlier page."""
+    if folder.exists() and not folder.is_dir():
+        raise ExportError(f"{folder}: is a file; choose another folder with --out")
+    ours = {*FILES, "index.html", "model.json", "model.bin", ".nojekyll", "README.md", "samples.png"}
+    others = sorted({path.name for path in folder.iterdir()} - ours - {".git"}) if folder.exists() else []
+    if others or (folder.exists() and any(folder.iterdir()) and not (folder / "model.json").is_file()):
+        name = others[0] if others else "files that are not a page"
+        raise ExportError(f"{folder}: contains {name}; choose an empty folder with --out")
+
+
+def _describe(generator: TrainedGenerator) -> dict[str, Any]:
+    spec = generator.spec
+    return {
+        "gansmith_version": gansmith.__version__,
+        "latent_dimension": generator.model.z_dim,
+        "latent_distribution": generator.model.latent,
+        "image_size": {"height": spec.height, "width": spec.width, "channels": spec.channels},
+        "value_range": list(generator.model.value_range),
+        "classes": list(generator.class_names) or [str(i) for i in range(spec.num_classes)],
+        "class_counts": list(generator.class_counts),
+        "directions": np.round(find_directions(generator.network, generator.model.z_dim).numpy(), 6).tolist(),
+        "weights_sha256": weights_digest(generator.network),
+    }
+
+
+def find_directions(network: nn.Module, length: int, num: int = DIRECTIONS) -> Float[Tensor, "num length"]:
+    """Return latent directions with the largest effect on the first layer (Shen and Zhou 2021, section 3.2).
+
+    They are the right singular vectors of its weight, of length 1. A network without a dense layer for the latent gets
+    the first axes.
+
+    Args:
+        network: the generator.
+        length: of the latent.
+        num: number of directions.
+    """
+    num = min(num, length)
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear) and layer.in_features >= length:
+            weight = layer.weight.detach().cpu().double()[:, :length]
+            found: Tensor = torch.linalg.svd(weight, full_matrices=True).Vh[:num].float()
+            largest = found.abs().argmax(dim=1, keepdim=True)
+            directions: Tensor = found * found.gather(1, largest).sign()  # a singular vector's sign is arbitrary
+            return directions
+    return torch.eye(length)[:num]
+
+
+def _self_test(generator: TrainedGenerator) -> list[dict[str, Any]]:
+    samples = generator.sample(TESTS, seed=0)
+    labels = [None] * TESTS if samples.labels is None else samples.labels.tolist()
+    return [
+        {"seed": seed, "label": label, "pixels": base64.b64encode(image.tobytes()).decode()}
+        for seed, label, image in zip(samples.seeds, labels, samples.images, strict=True)
+    ]
+
+
+def _fill(generator: TrainedGenerator, title: str, described: Mapping[str, Any]) -> str:
+    """Return index.html with its texts."""
+    nimg = described.get("nimg")
+    seen = f", trained on {int(nimg):,} images" if isinstance(nimg, str) and nimg.isdecimal() else ""
+    texts = {
+        "TITLE": title,
+        "SUBTITLE": f"A generator of images of {generator.spec}{seen}.",
+        "ORIGIN": f"gansmith {gansmith.__version__}, run {described.get('run', 'unnamed')}, "
+        f"weights {described['weights_sha256'][:12]}",
+    }
+    page = (SITE / "index.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{([A-Z]+)\}\}", lambda found: html.escape(texts[found[1]]), page)
