@@ -47,6 +47,19 @@ def test_publish_writes_a_folder_and_prints_the_next_commands(
     assert card.startswith("# Digits\n") and "| preset | dcgan-64 |" in card and "| real images seen | 8 |" in card
 
 
+def test_the_benchmark_has_a_row_for_each_format(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gansmith.deploy.benchmark._speed", lambda call, count, seconds: call(count) is None or count)
+    capsys.readouterr()
+    assert main(["export", "--benchmark", str(run), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == ["PyTorch", "ONNX fp32", "ONNX fp16", "ONNX int8", "page, fp32"]
+    assert [row["batched"] for row in rows] == [32, 32, 32, 32, None]
+    sizes = [row["size_bytes"] for row in rows]
+    assert sizes[1] > sizes[0] and sizes[1] > sizes[2] > sizes[3] and rows[1]["largest"] <= 1
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

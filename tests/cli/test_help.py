@@ -36,7 +36,7 @@ USAGE = {
     "runs": "[FOLDER] [--json]",
     "sample": "[OPTIONS] RUN",
     "interpolate": "[OPTIONS] RUN",
-    "export": "FORMAT RUN [--json]",
+    "export": "FORMAT RUN [--benchmark] [--json]",
     "serve": "[OPTIONS] RUN",
     "study": "[OPTIONS] FILE",
     "report": "RUN [--out PATH] [--json]",
