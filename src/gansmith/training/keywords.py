@@ -60,6 +60,7 @@ class Fields(TypedDict, total=False):
     freeze_discriminator: int
     ema_halflife_kimg: float
     ema_ramp: float
+    ema_factors: Sequence[float]
     device: str
     precision: Literal["auto", "float32", "bfloat16"]
     log_every: Duration | str | None
