@@ -176,8 +176,11 @@ def overrides(recipe: str, size: int) -> dict[str, Any]:
 
 @contextmanager
 def stopped_at(end: float) -> Iterator[None]:
-    """Interrupt this process at the end, as Ctrl-C does: a training saves a checkpoint and stops."""
-    timer = threading.Timer(max(1.0, end - time.monotonic()), os.kill, (os.getpid(), signal.SIGINT))
+    """Send this process SIGTERM at the end, at which a training saves a checkpoint and stops.
+
+    SIGINT would not do: a process that was started in the background may ignore it.
+    """
+    timer = threading.Timer(max(1.0, end - time.monotonic()), os.kill, (os.getpid(), signal.SIGTERM))
     timer.daemon = True
     timer.start()
     try:

@@ -7,7 +7,10 @@ import dataclasses
 import importlib
 import json
 import runpy
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +22,7 @@ import torch
 from torch import nn
 
 from gansmith.component import to_plain
+from gansmith.console import stop_on_signal
 from gansmith.data.npz import Npz
 from gansmith.devices import Compute
 from gansmith.metrics import classifier, learning
@@ -221,6 +225,18 @@ def test_few_images_are_of_the_folders_in_turn_and_recipes_add_to_what_auto_choo
         config = configure("digits", overrides=few_images.overrides(recipe, 64))
         assert [each["name"] for each in to_plain(config)["penalties"]] == ["r1", "r2", name]
         assert config.penalties[0].gamma == config.penalties[1].gamma == 0.42  # 0.15 x 4 ** 0.25 x 64 / 32
+
+
+def test_a_training_is_asked_to_stop_when_time_is_over_though_it_runs_in_the_background() -> None:
+    few_images, before = module("few_images"), signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stop_on_signal() as stop_asked, few_images.stopped_at(time.monotonic()):
+            end = time.monotonic() + 20
+            while not stop_asked() and time.monotonic() < end:
+                threading.Event().wait(0.05)
+            assert stop_asked()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_samples_that_are_copies_fail_and_others_pass(monkeypatch: pytest.MonkeyPatch) -> None:
