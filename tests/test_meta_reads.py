@@ -53,6 +53,7 @@ READERS = {
 # Who moves networks to the device, before it works.
 MOVERS = (
     *("metrics.backbone:__init__", "metrics.classifier:train", "metrics.self_supervised:train"),
+    "metrics.efficientnet:__init__",
     *("metrics.mirror_asymmetry:measure_mirror_asymmetry", "training.state:create"),
 )
 
@@ -138,7 +139,7 @@ def make_extractor(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
             script = torch.jit.script(_Miniature()).to(PRETEND_GPU)
         monkeypatch.setattr(torch.jit, "load", lambda *_, **__: script)  # which loads nothing to "meta"
         fields["inception"] = {"path": folder / "copy.pt"}
-    return from_plain(Extractor, {"name": name, **fields[name]}, "extractor")
+    return from_plain(Extractor, {"name": name, **fields.get(name, {})}, "extractor")
 
 
 @pytest.mark.usefixtures("on_gpu")
@@ -182,7 +183,8 @@ def test_a_whole_run_waits_only_where_something_is_written(tmp_path: Path) -> No
     make_store(tmp_path)
     every = dict.fromkeys(("samples.every", "checkpoint_every", "tracking.every"), "4 steps")
     sizes = {"model.width": 4, "model.z_dim": 6, "batch_size": 8, "tracking.num": 32, "guard.num": 2, "held_out": 0.3}
-    overrides = {**every, **sizes, "log_every": "3 steps"}
+    learnt = {"tracking.extractor": "classifier", "tracking.extractor.width": 8, "tracking.extractor.kimg": 0.3}
+    overrides = {**every, **sizes, **learnt, "log_every": "3 steps"}
     with pretend_gpu(*READERS, movers=MOVERS) as gpu:
         run = gansmith.train(tmp_path / "noise.npz", run=tmp_path / "run", length="8 steps", overrides=overrides)
     assert run.stats()[-1]["progress/step"] == 8 and run.measurements()

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gansmith.data import download, idx
+from gansmith import download
+from gansmith.data import idx
 from gansmith.data.idx import FashionMnist, Mnist, read_idx
 from gansmith.errors import DataError
 

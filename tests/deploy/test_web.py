@@ -255,7 +255,7 @@ def test_the_page_works_when_clicked(address: str, generator: TrainedGenerator, 
         assert tab.input_value("#seed") == "12345678903"
         before = shown()
         tab.click("#walk")
-        tab.wait_for_function("document.getElementById('status').textContent.startsWith('walk to seed')")
+        tab.locator("#status", has_text="walk to seed").wait_for()
         tab.click("#walk")
         assert tab.inner_text("#walk") == "play walk" and not np.array_equal(shown(), before)
         assert problems == [] and all(url.startswith((address, "blob:", "data:")) for url in requests)

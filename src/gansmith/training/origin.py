@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from gansmith.component import AtLeast, Component
+from gansmith.component import Between, Component
 from gansmith.numerals import kimg
 
 __all__ = ["NewClasses", "Origin"]
@@ -29,7 +29,7 @@ class Origin(Component):
 
     run: str
     snapshot: str = ""
-    nimg: Annotated[int, AtLeast(0)] = 0
+    nimg: Annotated[int, Between(0, 2**63 - 1)] = 0
     digest: str = ""
     taken: str = ""
     adapted: str = ""
