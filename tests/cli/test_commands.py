@@ -38,7 +38,8 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on them, hardly trained."""
     path = tmp_path_factory.mktemp("runs") / "run"
     words = ["train", str(photos), "--run", str(path), "--length", "4 steps", "--size", "16", "--batch-size=4"]
-    assert main([*words, "--model.width", "4", "--samples.columns", "3", "--samples.every", "50 %"]) == 0
+    small = ["--model.width", "4", "--samples.columns", "3", "--samples.every", "50 %", "--tracking.num", "100"]
+    assert main([*words, *small]) == 0
     return path
 
 

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from gansmith.console import make_console, work_progress
 from gansmith.data.class_names import find_class
+from gansmith.data.integrity import hash_tensors
 from gansmith.data.source import Source
 from gansmith.data.split_names import is_split
 from gansmith.deploy.containers import Container, LabelledPicture, open_container
-from gansmith.deploy.service import hash_weights
 from gansmith.errors import ConfigError
 from gansmith.evaluation.inputs import load_extractor
 from gansmith.evaluation.options import EvaluationOptions
@@ -314,4 +314,4 @@ class _Source:
 
     @functools.cached_property
     def _weights(self) -> str:
-        return hash_weights(self.generator.network)
+        return hash_tensors(self.generator.network.state_dict())

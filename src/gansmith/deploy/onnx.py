@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import warnings
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import gansmith
+from gansmith.data.integrity import hash_tensors
 from gansmith.deploy.portable import make_portable
 from gansmith.deploy.storage import Precision, shrink_weights
 from gansmith.errors import ExportError, MissingExtra
@@ -26,7 +26,7 @@ from gansmith.images.pixels import ValueRange
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.types import Labels, Latents
 
-__all__ = ["ImageDifference", "OnnxModel", "PixelFormat", "compare_outputs", "export_onnx", "trace", "weights_digest"]
+__all__ = ["ImageDifference", "OnnxModel", "PixelFormat", "compare_outputs", "export_onnx", "trace"]
 
 OPSET = 18  # known to onnxruntime-web since 1.14, to TensorRT since 8.6
 BATCHES = (1, 3, 17)
@@ -259,22 +259,13 @@ def _describe(model: Any, generator: TrainedGenerator, provenance: Mapping[str, 
         "image_size": json.dumps({"height": spec.height, "width": spec.width, "channels": spec.channels}),
         "classes": json.dumps(list(generator.class_names)),
         "class_counts": json.dumps(list(generator.class_counts)),
-        "weights_sha256": weights_digest(generator.network),
+        "weights_sha256": hash_tensors(generator.network.state_dict()),
         **provenance,
     }
     model.producer_name, model.producer_version = "gansmith", gansmith.__version__
     del model.metadata_props[:]
     for key, value in properties.items():
         model.metadata_props.add(key=key, value=value)
-
-
-def weights_digest(network: nn.Module) -> str:
-    """Return the SHA-256 of all parameters and buffers, with their names, in hexadecimal."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _require(package: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -11,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import gansmith
+from gansmith.data.integrity import hash_tensors
 from gansmith.deploy.batching import Batcher, find_fixed_size
 from gansmith.errors import ConfigError, tell
 from gansmith.runs import RunFolder
@@ -24,7 +24,7 @@ from gansmith.training.data_facts import DataFacts
 from gansmith.training.snapshots import Snapshot, Which, find_snapshot, load_generator
 from gansmith.types import Labels, Latents, PixelArray, send
 
-__all__ = ["Service", "ServiceSettings", "hash_weights", "open_service"]
+__all__ = ["Service", "ServiceSettings", "open_service"]
 
 LARGEST = {  # of each number in the settings
     "batch_size": BATCH_SIZE, "wait_ms": 10_000, "most_images": 100_000, "most_frames": 100_000, "most_pixels": 10**9,
@@ -184,15 +184,6 @@ def open_service(
     return Service(generator, settings, _describe(folder, found, generator))
 
 
-def hash_weights(network: nn.Module) -> str:
-    """Return the SHA-256 of all parameters and buffers, with their names, in hexadecimal."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _describe(folder: RunFolder, found: Snapshot, generator: TrainedGenerator) -> dict[str, Any]:
     """Return where a generator comes from, without paths of this machine."""
     return {
@@ -203,7 +194,7 @@ def _describe(folder: RunFolder, found: Snapshot, generator: TrainedGenerator) -
         "ema": found.ema,
         "step": found.step,
         "nimg": found.nimg,
-        "weights_sha256": hash_weights(generator.network),
+        "weights_sha256": hash_tensors(generator.network.state_dict()),
     }
 
 

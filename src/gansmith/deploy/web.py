@@ -18,7 +18,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import gansmith
-from gansmith.deploy.onnx import trace, weights_digest
+from gansmith.data.integrity import hash_tensors
+from gansmith.deploy.onnx import trace
 from gansmith.deploy.program import compile_program
 from gansmith.deploy.storage import Precision
 from gansmith.errors import ExportError
@@ -140,7 +141,7 @@ def _describe(generator: TrainedGenerator) -> dict[str, Any]:
         "classes": list(generator.class_names) or [str(i) for i in range(spec.num_classes)],
         "class_counts": list(generator.class_counts),
         "directions": np.round(find_directions(generator.network, generator.model.z_dim).numpy(), 6).tolist(),
-        "weights_sha256": weights_digest(generator.network),
+        "weights_sha256": hash_tensors(generator.network.state_dict()),
     }
 
 
