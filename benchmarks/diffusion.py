@@ -247,7 +247,7 @@ def evaluate(name: str, tool: str, folder: Path, options: argparse.Namespace) ->
 
 
 def order(result: Result) -> tuple[int, float, int, int]:
-    """Return what results are told apart and sorted by."""
+    """Return the key by which results are identified and sorted."""
     return list(DATA).index(result["data"]), result["minutes"], list(TOOLS).index(result["tool"]), result["seed"]
 
 

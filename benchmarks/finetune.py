@@ -133,7 +133,7 @@ def _run(path: Path, data: tuple[str, Path | None], kimg: int, changes: Mapping[
 
 
 def _data(name: str, root: Path, runs: Path) -> tuple[str, Path | None]:
-    """Return a data set's name and root, or a path; the dogs are parted into the first 300 and the others."""
+    """Return a data set's name and root, or a path; the dogs are split into the first 300 and the others."""
     if not name.startswith("dogs-"):
         return name, root / name if (root / name).is_dir() else None
     folder = runs / name

@@ -53,7 +53,7 @@ def merge_result(name: str, result: Result, place: Callable[[Result], Any]) -> l
     Args:
         name: of the benchmark.
         result: takes the place of an earlier one, if there is one in its place.
-        place: what results are told apart and sorted by.
+        place: the key by which results are identified and sorted.
     """
     path = _path(name)
     known: list[Result] = json.loads(path.read_text(encoding="utf-8"))["results"] if path.exists() else []

@@ -47,7 +47,7 @@ class NoiseConsistency(Penalty):
 
 @dataclass(frozen=True, kw_only=True)
 class FakeContrast(Penalty):
-    """Fake images are told from each other, and recognised after a small change of latent (FakeCLR; Li et al. 2022).
+    """Distinguish fake images, but not those of nearly the same latent (FakeCLR; Li et al. 2022).
 
     For features f of a fake image, k of the image of its latent plus noise, and k' of all such images of the step, it
     is -log(exp(f.k / t) / sum exp(f.k' / t)), with features of length 1 and temperature t (InfoNCE; van den Oord et

@@ -186,14 +186,14 @@ def test_resume_is_exact_and_does_not_read_the_parent_again(
     whole = train(home, "six.npz", tmp_path / "whole", steps=6, **changes)
     with monkeypatch.context() as patch:
         patch.setattr(session, "stop_on_signal", stop_after(3))
-        parted = train(home, "six.npz", tmp_path / "parted", steps=6, **changes)
-    assert parted.status() | {"pid": 0} == {"state": "stopped", "pid": 0, "step": 3, "nimg": 24, "rollbacks": 0}
+        stopped = train(home, "six.npz", tmp_path / "stopped", steps=6, **changes)
+    assert stopped.status() | {"pid": 0} == {"state": "stopped", "pid": 0, "step": 3, "nimg": 24, "rollbacks": 0}
     shutil.rmtree(tmp_path / "parent")
-    api.resume(parted.path)
+    api.resume(stopped.path)
     for name in ("generator", "generator_ema", "discriminator", "optimizers"):
-        files = [run.folder.checkpoint_folder / "000006" / f"{name}.safetensors" for run in (whole, parted)]
+        files = [run.folder.checkpoint_folder / "000006" / f"{name}.safetensors" for run in (whole, stopped)]
         assert files[0].read_bytes() == files[1].read_bytes()
-    assert api.open_run(parted.path).config == whole.config
+    assert api.open_run(stopped.path).config == whole.config
 
 
 def test_what_a_run_started_from_cannot_be_changed_later(home: Path, tmp_path: Path) -> None:

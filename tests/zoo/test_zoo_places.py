@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +25,7 @@ from gansmith.errors import ConfigError, DataError, RunError
 from gansmith.report import write_report
 from gansmith.runs import RunFolder
 from gansmith.training.checkpoint_files import newest_checkpoint, open_checkpoint
+from gansmith.zoo import archive
 from gansmith.zoo.archive import write_archive
 from gansmith.zoo.manifest import find_entry
 from gansmith.zoo.places import describe_place, describe_run, entry_name, find_run, refuse_change
@@ -291,6 +293,50 @@ def test_another_archive_is_refused(server: Path) -> None:
     flip(server / "tiny.zip")
     with pytest.raises(DataError, match=r"sha256 is .* expected .*install the distribution gansmith-zoo"):
         find_run("zoo:tiny")
+
+
+def _encrypted(path: Path) -> None:
+    content = path.read_bytes()
+    for magic, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.index(magic) + flags
+        content = content[:at] + bytes([content[at] | 1]) + content[at + 1 :]
+    path.write_bytes(content)
+
+
+def _changed_content(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    name_length = int.from_bytes(content[26:28], "little")
+    content[30 + name_length] ^= 1
+    path.write_bytes(content)
+
+
+def _unknown_compression(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] = 99
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _encrypted,
+        _changed_content,
+        _unknown_compression,
+        lambda path: path.write_bytes(b"no zip"),
+        lambda path: zipfile.ZipFile(path, "w").close(),
+    ],
+)
+def test_an_archive_that_cannot_be_unpacked_is_one_line_and_leaves_nothing(
+    zoo: Path, tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    """Its digest was right: the one who pinned it made a mistake."""
+    entry, path, target = find_entry("tiny"), tmp_path / "down" / "tiny.zip", tmp_path / "down" / "tiny"
+    path.parent.mkdir()
+    write_archive(zoo / ENTRY, entry.files, path)
+    spoil(path)
+    with pytest.raises(RunError, match=r"tiny\.zip: is not the archive of zoo:tiny \(.*\); delete it$"):
+        archive._unpack(entry, path, target)
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_missing_archive_is_one_line(server: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from gansmith.cli.options import OnlyJson, OptionalPath, Text, parse_with_overrides, print_json, quiet_if
+from gansmith.cli.options import Flag, OptionalPath, Text, parse_with_overrides, print_json, quiet_if
 from gansmith.errors import ConfigError, DataError, did_you_mean
 
 __all__ = ["main"]
@@ -36,7 +36,7 @@ class DataOptions:
     """the folder with a local copy of a named data set"""
     size: Text = None
     """size of the images: 64, or 48x64 for width x height; default: chosen from the data"""
-    json: OnlyJson = False
+    json: Flag = False
     """print JSON only"""
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from gansmith.cli.options import OnlyJson, OptionalPath, parse_with_overrides, print_json, quiet_if
+from gansmith.cli.options import Flag, OptionalPath, parse_with_overrides, print_json, quiet_if
 
 __all__ = ["main"]
 
@@ -35,7 +35,7 @@ class DemoOptions:
     """how long to train"""
     run: OptionalPath = None
     """the folder to write; default: demo, or demo-2 and so on"""
-    json: OnlyJson = False
+    json: Flag = False
     """print the paths of all results as JSON; progress goes to standard error"""
 
 

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gansmith.cli.options import OnlyJson, parse, print_json
+from gansmith.cli.options import Flag, parse, print_json
 
 __all__ = ["main"]
 
@@ -22,7 +22,7 @@ EXTRAS = {
 class DoctorOptions:
     """Show the hardware and versions, what training would use, and which extras are installed."""
 
-    json: OnlyJson = False
+    json: Flag = False
     """print JSON only"""
 
 

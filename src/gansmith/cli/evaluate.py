@@ -12,7 +12,7 @@ import tyro
 
 from gansmith.cli.options import (
     Averaged,
-    OnlyJson,
+    Flag,
     OptionalPath,
     Text,
     Whole,
@@ -75,7 +75,7 @@ class EvaluateOptions:
     """use the averaged weights"""
     out: OptionalPath = None
     """x.json: also write the measurements to this file"""
-    json: OnlyJson = False
+    json: Flag = False
     """print the measurements as JSON only"""
 
 

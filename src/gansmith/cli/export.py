@@ -10,7 +10,7 @@ import tyro
 
 from gansmith.cli.export_data import export_data_set
 from gansmith.cli.export_network import export_onnx_file, export_web_page
-from gansmith.cli.options import OnlyJson, parse, print_json
+from gansmith.cli.options import Flag, parse, print_json
 from gansmith.errors import ConfigError, did_you_mean
 
 __all__ = ["FORMATS", "main"]
@@ -29,9 +29,9 @@ class ExportOptions:
         tyro.conf.arg(metavar="FORMAT RUN", help_behavior_hint=""),
     ]
     """onnx: a file for ONNX runtimes; web: a page for browsers; data: labelled images; then the run's folder"""
-    benchmark: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior_hint="")] = False
+    benchmark: Flag = False
     """measure size, speed and difference of every format: gansmith export --benchmark RUN"""
-    json: OnlyJson = False
+    json: Flag = False
     """print JSON only"""
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Literal
-
-import tyro
+from typing import Literal
 
 from gansmith.cli.options import (
     Averaged,
     Count,
+    Flag,
     Number,
-    OnlyJson,
     OptionalPath,
     RunPath,
     Text,
@@ -44,25 +42,25 @@ class ExportDataOptions:
     """images of each class with --balance, real and generated; default: as many as the largest class has"""
     out: OptionalPath = None
     """the folder, or x.zip; default: the run's name with -data"""
-    shards: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior_hint="")] = False
+    shards: Flag = False
     """write a folder of tar files in WebDataset's format"""
     shard_size: Whole = 1000
     """images of a tar file"""
     least_probability: Number = 0.0
     """keep an image only if a classifier of the training images gives its class this probability; 0 keeps all"""
-    drop_copies: OnlyJson = False
+    drop_copies: Flag = False
     """leave out near copies of training images"""
     seed: Whole = 10_000_000
     """the first seed"""
     truncation: Number = 1.0
     """factor on the latents, at most 1; smaller: more typical and less varied images"""
-    replace: OnlyJson = False
+    replace: Flag = False
     """replace an earlier export"""
     snapshot: Literal["best", "last"] = "best"
     """best: the generator that training kept as best; last: that of the newest checkpoint"""
     ema: Averaged = True
     """use the averaged weights"""
-    json: OnlyJson = False
+    json: Flag = False
     """print JSON only"""
 
 

@@ -11,7 +11,7 @@ import tyro
 
 from gansmith.cli.options import (
     Averaged,
-    OnlyJson,
+    Flag,
     OptionalPath,
     RunPath,
     Text,
@@ -22,7 +22,7 @@ from gansmith.cli.options import (
 )
 from gansmith.errors import ConfigError
 
-__all__ = ["export_onnx_file", "export_web_page", "open_run_source", "write_run_page"]
+__all__ = ["PageOptions", "export_onnx_file", "export_web_page", "open_run_source", "write_run_page"]
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,13 @@ class OnnxOptions:
     """best: the generator that training kept as best; last: that of the newest checkpoint"""
     ema: Averaged = True
     """use the averaged weights"""
-    json: OnlyJson = False
+    json: Flag = False
     """print JSON only"""
 
 
 @dataclass(frozen=True)
-class WebOptions:
-    """Write a page that generates images in the visitor's browser.
-
-    Any static host serves its folder, as does python -m http.server. The page sends and loads nothing from elsewhere.
-    """
+class PageOptions:
+    """What a page is made of, for the commands that write one."""
 
     run: RunPath
     """the run's folder"""
@@ -74,8 +71,16 @@ class WebOptions:
     """best: the generator that training kept as best; last: that of the newest checkpoint"""
     ema: Averaged = True
     """use the averaged weights"""
-    json: OnlyJson = False
+    json: Flag = False
     """print JSON only"""
+
+
+@dataclass(frozen=True)
+class WebOptions(PageOptions):
+    """Write a page that generates images in the visitor's browser.
+
+    Any static host serves its folder, as does python -m http.server. The page sends and loads nothing from elsewhere.
+    """
 
 
 def export_onnx_file(arguments: Sequence[str]) -> None:
@@ -120,15 +125,8 @@ def export_web_page(arguments: Sequence[str]) -> None:
     print(f"look at it: python -m http.server --directory {shlex.quote(str(page.path))}, then http://localhost:8000")
 
 
-def write_run_page(options: Any) -> tuple[Any, Any, str]:
-    """Write the page of a run.
-
-    Args:
-        options: with ``run``, ``out``, ``title``, ``precision``, ``snapshot`` and ``ema``.
-
-    Returns:
-        The page, the source of its generator, and its title.
-    """
+def write_run_page(options: PageOptions) -> tuple[Any, Any, str]:
+    """Write the page of a run; return the page, the source of its generator, and its title."""
     from pathlib import Path
 
     from gansmith.deploy.web import write_page

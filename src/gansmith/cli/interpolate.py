@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gansmith.cli.options import Count, Number, OnlyJson, Output, RunPath, Text, Whole, parse, print_json
+from gansmith.cli.options import Count, Flag, Number, Output, RunPath, Text, Whole, parse, print_json
 
 __all__ = ["main"]
 
@@ -32,7 +32,7 @@ class InterpolateOptions:
     """x.png (one row), x.gif or x.mp4 (forwards and backwards), or a folder of PNGs"""
     fps: Number = 10.0
     """frames per second of a GIF or MP4"""
-    json: OnlyJson = False
+    json: Flag = False
     """print JSON only"""
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import tyro
 
-from gansmith.cli.options import OnlyJson, parse, print_json
+from gansmith.cli.options import Flag, parse, print_json
 from gansmith.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class ListOptions:
         tyro.conf.Positional,
         tyro.conf.arg(metavar="[TOPIC]", help=f"presets, fields, zoo, {', '.join(FAMILIES)}"),
     ] = "presets"
-    json: OnlyJson = False
+    json: Flag = False
     """print JSON only"""
 
 

@@ -18,8 +18,8 @@ __all__ = [
     "Count",
     "DataName",
     "FilePath",
+    "Flag",
     "Number",
-    "OnlyJson",
     "OptionalPath",
     "Output",
     "Rate",
@@ -44,7 +44,7 @@ Count: TypeAlias = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavio
 Number: TypeAlias = Annotated[float, tyro.conf.arg(metavar="X")]
 Whole: TypeAlias = Annotated[int, tyro.conf.arg(metavar="N")]
 Output: TypeAlias = Annotated[str, tyro.conf.arg(metavar="PATH")]
-OnlyJson: TypeAlias = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior_hint="")]
+Flag: TypeAlias = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior_hint="")]
 Averaged: TypeAlias = Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: --ema)")]
 Rate: TypeAlias = Annotated[float | None, tyro.conf.arg(metavar="X", help_behavior_hint="")]
 

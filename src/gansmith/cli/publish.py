@@ -5,39 +5,19 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
-import tyro
-
-from gansmith.cli.export_network import write_run_page
-from gansmith.cli.options import Averaged, OnlyJson, OptionalPath, RunPath, Text, parse, print_json
+from gansmith.cli.export_network import PageOptions, write_run_page
+from gansmith.cli.options import parse, print_json
 
 __all__ = ["main"]
 
 
 @dataclass(frozen=True)
-class PublishOptions:
+class PublishOptions(PageOptions):
     """Write a page that generates images in the browser, with a card and samples, ready for a static host.
 
     Nothing is uploaded; the next commands are printed.
     """
-
-    run: RunPath
-    """the run's folder"""
-    out: OptionalPath = None
-    """the folder; default: the run's name with -web"""
-    title: Text = None
-    """of the page; default: the run's name"""
-    precision: Annotated[
-        Literal["fp32", "fp16", "int8"] | None, tyro.conf.arg(metavar="{fp32,fp16,int8}", help_behavior_hint="")
-    ] = None
-    """of the stored weights; default: fp32, or fp16 if the page would exceed 3 MB"""
-    snapshot: Literal["best", "last"] = "best"
-    """best: the generator that training kept as best; last: that of the newest checkpoint"""
-    ema: Averaged = True
-    """use the averaged weights"""
-    json: OnlyJson = False
-    """print JSON only"""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -63,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
         f"git -C {folder} init -b gh-pages",
         f"git -C {folder} add -A",
         f"git -C {folder} commit -m 'A page of generated images'",
-        f"git -C {folder} push --force https://github.com/NAME/REPOSITORY gh-pages",
+        f"git -C {folder} push https://github.com/NAME/REPOSITORY gh-pages",
     ]
     if options.json:
         print_json({"path": str(page.path), "size_bytes": page.size_bytes, "commands": commands})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gansmith.cli.options import OnlyJson, OptionalPath, RunPath, parse, print_json
+from gansmith.cli.options import Flag, OptionalPath, RunPath, parse, print_json
 
 __all__ = ["main"]
 
@@ -21,7 +21,7 @@ class ReportOptions:
     """the folder of the run or of the study, or zoo:NAME"""
     out: OptionalPath = None
     """the file to write; default: report.html in that folder; NAME-report.html for zoo:NAME"""
-    json: OnlyJson = False
+    json: Flag = False
     """print JSON only"""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from gansmith.cli.options import Count, OnlyJson, Rate, RunPath, Text, parse_with_overrides, print_json, quiet_if
+from gansmith.cli.options import Count, Flag, Rate, RunPath, Text, parse_with_overrides, print_json, quiet_if
 
 __all__ = ["main"]
 
@@ -31,7 +31,7 @@ class ResumeOptions:
     """thousands of real images: --kimg 500 is --length "500 kimg" """
     lr: Rate = None
     """new learning rate of both networks"""
-    json: OnlyJson = False
+    json: Flag = False
     """print the run's state as JSON; progress goes to standard error"""
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from gansmith.cli.options import OnlyJson, parse, print_json
+from gansmith.cli.options import Flag, parse, print_json
 from gansmith.errors import RunError
 from gansmith.plain_json import read_json
 from gansmith.runs import RunFolder
@@ -24,7 +24,7 @@ class RunsOptions:
 
     folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[FOLDER]")] = "runs"
     """the folder to search, subfolders included"""
-    json: OnlyJson = False
+    json: Flag = False
     """print JSON only"""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gansmith.cli.options import Averaged, Number, OnlyJson, Output, RunPath, Text, Whole, parse, print_json
+from gansmith.cli.options import Averaged, Flag, Number, Output, RunPath, Text, Whole, parse, print_json
 
 __all__ = ["main"]
 
@@ -34,7 +34,7 @@ class SampleOptions:
     """best: the generator that training kept as best; last: that of the newest checkpoint"""
     ema: Averaged = True
     """use the averaged weights"""
-    json: OnlyJson = False
+    json: Flag = False
     """print JSON only"""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gansmith.cli.options import Averaged, Number, OnlyJson, Output, RunPath, Text, Whole, parse, print_json
+from gansmith.cli.options import Averaged, Flag, Number, Output, RunPath, Text, Whole, parse, print_json
 
 __all__ = ["main"]
 
@@ -27,7 +27,7 @@ class ServeOptions:
     """port to listen on; 0: a free one"""
     token: Text = None
     """clients must send it as a bearer token; default: the variable GANSMITH_SERVE_TOKEN, which ps does not show"""
-    allow_anyone: OnlyJson = False
+    allow_anyone: Flag = False
     """listen on any address without a token"""
     batch_size: Whole = 8
     """images that the generator computes at once"""
@@ -49,7 +49,7 @@ class ServeOptions:
     """use the averaged weights"""
     device: Output = "cpu"
     """where the generator runs: cpu, cuda, mps"""
-    json: OnlyJson = False
+    json: Flag = False
     """print JSON only"""
 
 

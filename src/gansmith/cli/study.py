@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gansmith.cli.options import Count, FilePath, OnlyJson, OptionalPath, Text, parse, print_json, quiet_if
+from gansmith.cli.options import Count, FilePath, Flag, OptionalPath, Text, parse, print_json, quiet_if
 
 __all__ = ["main"]
 
@@ -31,7 +31,7 @@ class StudyOptions:
     """length of each training, to shorten the study: --length "20 kimg" """
     seeds: Count = None
     """number of seeds to use, to shorten the study"""
-    json: OnlyJson = False
+    json: Flag = False
     """print the results as JSON, as in results.json; progress goes to standard error"""
 
 

@@ -15,7 +15,7 @@ import tyro
 from gansmith.cli.options import (
     Count,
     DataName,
-    OnlyJson,
+    Flag,
     OptionalPath,
     Rate,
     Text,
@@ -70,9 +70,9 @@ class TrainOptions:
     """the same as --size"""
     lr: Rate = None
     """learning rate of both networks; for one network: --generator_optimizer.lr or --discriminator_optimizer.lr"""
-    dry_run: OnlyJson = False
+    dry_run: Flag = False
     """print what training would do (data, configuration, memory, time), and stop; only caches are written"""
-    json: OnlyJson = False
+    json: Flag = False
     """print the run's state, or the result of a dry run, as JSON; progress goes to standard error"""
 
 

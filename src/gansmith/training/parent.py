@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gansmith.component import fields_set, member_name, override, to_plain
+from gansmith.data.integrity import hash_tensors
 from gansmith.errors import ConfigError, RunError, tell
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import TrainedGenerator
@@ -129,12 +129,7 @@ def _check(network: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None
 
 
 def _digest(networks: Mapping[str, Mapping[str, Tensor]]) -> str:
-    digest = hashlib.sha256()
-    for network in sorted(networks):
-        for name, tensor in sorted(networks[network].items()):
-            digest.update(f"{network} {name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return hash_tensors({f"{name}/{key}": each for name, weights in networks.items() for key, each in weights.items()})
 
 
 # --- the configuration that follows from it ----------------------------------------------------------------

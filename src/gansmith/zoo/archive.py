@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shutil
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -63,7 +65,7 @@ def _unpack(entry: Entry, path: Path, target: Path) -> None:
                     (unfinished / name).write_bytes(file.read(pinned.num_bytes))
         with contextlib.suppress(OSError):  # another process was faster
             unfinished.rename(target)
-    except (KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (KeyError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, struct.error) as error:
         raise RunError(f"{path}: is not the archive of {PREFIX}{entry.name} ({error}); delete it") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
