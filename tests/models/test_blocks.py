@@ -18,8 +18,8 @@ from gansmith.models.resnet import ResNet
 from gansmith.types import ImageSpec
 
 SPEC = ImageSpec(height=32, width=24, channels=3, num_classes=3)
-OUTSIDE = {"stem", "embedding", "last", "modulation", "start", "to_pixels", "head", "window"}
-BUILTIN = ("dcgan", "dense", "r3", "resnet")
+OUTSIDE = {"stem", "embedding", "last", "modulation", "start", "to_pixels", "head", "window", "mixing"}
+BUILTIN = ("dcgan", "dense", "projected", "r3", "resnet")
 
 
 def pair(name: str, spec: ImageSpec = SPEC, **fields: Any) -> tuple[nn.Module, nn.Module]:
@@ -44,7 +44,7 @@ def test_each_weight_is_in_one_block_or_in_a_layer_outside(name: str) -> None:
         assert len(modules) == len(set(modules))
         for weight in network.state_dict():
             inside = sum(weight.startswith(f"{module}.") for module in modules)
-            assert inside == (weight.partition(".")[0] not in OUTSIDE)
+            assert inside == (weight.partition(".")[0] not in OUTSIDE and ".score." not in weight)
 
 
 def kinds(network: nn.Module) -> list[tuple[str, tuple[int, int]]]:
@@ -83,6 +83,18 @@ def test_the_blocks_of_r3_begin_at_the_image() -> None:
         for block in blocks_of(network):  # a projection, then two blocks of three convolutions each
             inside = [name for name in convolutions if any(f"{name}.".startswith(f"{part}.") for part in block.modules)]
             assert len(inside) == 6 + (block.kind != "start")
+
+
+def test_the_blocks_of_projected_are_stages_of_all_heads() -> None:
+    generator, discriminator = pair("projected", SPEC, pixel_head=True, feature_size=96, num_scales=2)
+    sides = [(16, 12), (8, 6), (4, 3)]
+    assert kinds(generator) == list(zip(["enlarging", "enlarging", "start"], sides, strict=True))
+    first, pixels, second = blocks_of(discriminator)[:3]
+    assert [first.kind, pixels.kind, second.kind] == ["stage", "pixel first", "stage"]
+    assert first.modules == tuple(f"heads.{head}.stages.{layer}" for head in range(2) for layer in range(2))
+    assert second.modules == ("heads.0.stages.3", "heads.0.stages.4")  # the smaller maps are halved only once
+    large = pair("projected", ImageSpec(height=64, width=64, channels=3))[0]
+    assert kinds(large)[-1] == ("gate", (32, 32)) and blocks_of(large)[-1].modules == ("gates.0",)
 
 
 def test_freezing_keeps_the_blocks_next_to_the_image() -> None:

@@ -18,6 +18,7 @@ from gansmith.data.npz import Npz
 from gansmith.devices import Compute
 from gansmith.losses import Hinge, discriminator_loss, generator_loss
 from gansmith.models import projected
+from gansmith.models.inheritance import Difference, inherit
 from gansmith.models.pretrained import find_backbones
 from gansmith.models.projected import Projected
 from gansmith.runs import RunFolder
@@ -267,3 +268,17 @@ def test_the_generator_learns_from_every_head() -> None:
     for head in discriminator(images, torch.tensor([0, 1])).heads:
         (gradient,) = torch.autograd.grad(head.sum(), images, retain_graph=True)
         assert gradient.isfinite().all() and gradient.abs().sum() > 0
+
+
+def test_a_smaller_network_takes_the_heads_the_mixing_and_the_stages_next_to_the_image() -> None:
+    small, large = (ImageSpec(height=side, width=side, channels=3, num_classes=2) for side in (32, 64))
+    model, same = Projected(**SMALL), torch.eye(2)
+    difference = Difference(old=large, new=small, classes=same, mean=same[0])
+    heads = inherit(
+        model.discriminator(small), model.discriminator(large), model.discriminator(large).state_dict(), difference
+    )
+    assert heads.num_new == heads.num_adapted == 0
+    trained = model.generator(large).state_dict()
+    found = inherit(model.generator(small), model.generator(large), trained, difference)
+    assert not [name for name in found.new if name.startswith("stages.")]
+    assert torch.equal(found.tensors["stages.2.0.weight"], trained["stages.3.0.weight"])  # both are next to the image

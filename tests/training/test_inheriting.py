@@ -277,6 +277,9 @@ def test_a_dry_run_reads_the_parent(home: Path) -> None:
     preview = api.preview(home / "gray.npz", length="4 steps", overrides={**SMALL, "init": str(home / "parent")})
     assert preview.chosen.config.model == gansmith.open_run(home / "parent").config.model
     assert f"network  that of {home / 'parent'}" in preview.chosen.reasons
+    said = [line.removeprefix("init    ") for line in preview.lines() if line.startswith("init")]
+    assert [line.partition(":")[0].split()[0] for line in said] == ["taken", "adapted", "made"]
+    assert "generator 99" in said[0] and "gray from RGB" in said[1]
     with pytest.raises(RunError, match="not a run"):
         api.preview(home / "gray.npz", overrides={"init": "nowhere"})
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -22,6 +22,7 @@ from gansmith.component import Between
 from gansmith.devices import autocast
 from gansmith.images.pixels import ValueRange
 from gansmith.models import layers
+from gansmith.models.blocks import Block, Blockwise
 from gansmith.models.convolution import Conv2d, UpsampledConv2d
 from gansmith.models.dcgan import DCGAN
 from gansmith.models.model import DiscriminatorNetwork, GeneratorNetwork, Model
@@ -115,7 +116,7 @@ class _Generator(GeneratorNetwork):
     def __init__(self, model: Projected, spec: ImageSpec) -> None:
         super().__init__()
         self.output = model.output
-        sizes = model.map_sizes(spec)
+        self.sizes = sizes = model.map_sizes(spec)
         widths = [model.channels(len(sizes) - 1 - i) for i in range(len(sizes))]
         inside = widths[0] * _growth(model)
         self.start = (inside, *sizes[0])
@@ -127,6 +128,18 @@ class _Generator(GeneratorNetwork):
         self.gates = nn.ModuleList(_Gate(inputs, outputs) for inputs, outputs in pairs)
         self.to_pixels = UpsampledConv2d(widths[-1], spec.channels)
         self.crop = layers.Crop(spec.height, spec.width)
+
+    def list_blocks(self) -> tuple[Block, ...]:
+        """Return the blocks: each stage, and each gate with the size of the map that it scales."""
+        stages = [
+            Block(kind="enlarging" if i else "start", size=size, modules=(f"stages.{i}",))
+            for i, size in enumerate(self.sizes)
+        ]
+        gates = [
+            Block(kind="gate", size=size, modules=(f"gates.{i}",))
+            for i, size in enumerate(self.sizes[GATE_DISTANCE:][: len(self.gates)])
+        ]
+        return (*reversed(stages), *reversed(gates))
 
     def forward(self, z: Latents, labels: Labels | None = None) -> Images:
         channels, height, width = self.start
@@ -194,6 +207,30 @@ class _Discriminator(DiscriminatorNetwork):
         layers.add_spectral_norm(self.heads)
         self.pixels = _see_pixels(model).discriminator(spec) if model.pixel_head else None
         self.num_heads = len(self.heads) + model.pixel_head
+        self.size = size
+
+    def list_blocks(self) -> tuple[Block, ...]:
+        """Return the blocks: the first stages of the heads on maps, the first of the head on pixels, the second, ..."""
+        depth = max(len(head.stages) // _Head.EACH for head in self.heads)
+        on_maps = [
+            Block(kind="stage", size=(self.size[0] >> (2 + i), self.size[1] >> (2 + i)), modules=self._stages(i))
+            for i in range(depth)
+        ]
+        assert self.pixels is None or isinstance(self.pixels, Blockwise)
+        own = () if self.pixels is None else self.pixels.list_blocks()
+        on_pixels = [
+            Block(
+                kind=f"pixel {block.kind}", size=block.size, modules=tuple(f"pixels.{name}" for name in block.modules)
+            )
+            for block in own
+        ]
+        return tuple(block for pair in zip_longest(on_maps, on_pixels) for block in pair if block)
+
+    def _stages(self, number: int) -> tuple[str, ...]:
+        """Return the names of the layers with weights of one stage in all heads on maps that have it."""
+        first = _Head.EACH * number
+        deep = [i for i, head in enumerate(self.heads) if len(head.stages) > first]
+        return tuple(f"heads.{i}.stages.{first + layer}" for i in deep for layer in range(2))
 
     def forward(self, images: Images, labels: Labels | None = None) -> DiscriminatorOutput:
         maps = self.mixing(self.backbone.maps(self.view(images), len(self.heads)))
@@ -279,6 +316,8 @@ def _random(outputs: int, inputs: int, kernel: int) -> Float32[Tensor, "outputs 
 
 class _Head(nn.Module):
     """Halves a mixed map to about 4 pixels per side and returns a logit for each position, with a projection."""
+
+    EACH: ClassVar = 3  # layers of a stage: a convolution, its normalisation, an activation
 
     def __init__(self, model: Projected, channels: int, size: Sequence[int], num_classes: int) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -76,7 +77,9 @@ class Preview:
             yield f"skipped {len(skipped) - SKIPPED_SHOWN:,} files more"
         yield from (f"note    {note}" for note in self.notes)
         yield from (f"auto    {reason}" for reason in self.chosen.reasons)
-        yield from (f"config  {path} {describe_value(value)}" for path, value in flat(to_plain(config)).items())
+        yield from (f"init    {line}" for line in (config.origin.lines() if config.origin else ()))
+        fields = flat(to_plain(dataclasses.replace(config, origin=None)))
+        yield from (f"config  {path} {describe_value(value)}" for path, value in fields.items())
         yield f"memory  about {self.memory_bytes / MIB:,.0f}{free} MiB{' free' if free else ''}"
         yield f"speed   about {self.images_per_second:,.0f} images a second"
         before = f", after {extractor} for the feature extractor (--tracking none skips it)"

@@ -40,7 +40,7 @@ from gansmith.training.resuming import (
 )
 from gansmith.training.sample_sheets import write_final_pictures
 from gansmith.training.snapshots import make_sampler, real_rows
-from gansmith.training.stages import Built, Chosen, Prepared, build_training, choose_config, prepare_data
+from gansmith.training.stages import Built, Chosen, Prepared, begin_state, build_training, choose_config, prepare_data
 from gansmith.training.state import FREEZE, TrainState
 from gansmith.zoo.places import refuse_change
 
@@ -74,7 +74,7 @@ def preview_training(config: Config) -> Preview:
     Raises:
         GansmithError: the data or the configuration cannot be used.
     """
-    config, _ = _prepare_origin(config)
+    config, parent = _prepare_origin(config)
     compute = choose_compute(config.device, config.precision)
     with dist.process_group(compute.device):
         dist.local_share(config.batch_size)
@@ -82,6 +82,9 @@ def preview_training(config: Config) -> Preview:
         prepared = prepare_data(config)
         algorithms = open_choices(compute, None)
         chosen = choose_config(config, prepared, compute, algorithms)
+        if parent:
+            started = begin_state(prepared, chosen.config, compute, algorithms, parent).config
+            chosen = dataclasses.replace(chosen, config=started)
         return estimate_training(prepared, chosen, compute, notes, algorithms)
 
 

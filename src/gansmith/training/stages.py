@@ -38,7 +38,7 @@ from gansmith.training.state import TrainState
 from gansmith.training.tracker import Tracker, choose_extractor, open_tracker
 from gansmith.training.trials import Trials
 
-__all__ = ["Built", "Chosen", "Prepared", "build_training", "choose_config", "prepare_data"]
+__all__ = ["Built", "Chosen", "Prepared", "begin_state", "build_training", "choose_config", "prepare_data"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -209,6 +209,32 @@ class Built:
     remarks: tuple[str, ...] = ()
 
 
+def begin_state(
+    prepared: Prepared,
+    config: Config,
+    compute: Compute,
+    algorithms: AlgorithmTable | None = None,
+    parent: Parent | None = None,
+) -> TrainState:
+    """Return the state at step 0: networks from noise, or from a trained model.
+
+    Args:
+        prepared: the data.
+        config: with nothing left open.
+        compute: the device.
+        algorithms: how convolutions are computed; None for a fixed rule.
+        parent: the trained model to start from.
+
+    Raises:
+        GansmithError: the networks do not fit into the memory, or blocks that are to be frozen were made anew.
+    """
+    spec, training = prepared.facts.spec(config.use_labels), prepared.training
+    state = TrainState.create(config, spec, compute, epoch_size=len(training), algorithms=algorithms)
+    if parent:
+        start_from(state, parent, prepared.store, training)
+    return state
+
+
 def build_training(
     folder: RunFolder,
     prepared: Prepared,
@@ -235,14 +261,11 @@ def build_training(
         GansmithError: the networks do not fit into the memory, or are not those of the checkpoint.
     """
     store, training = prepared.store, prepared.training
-    spec = prepared.facts.spec(config.use_labels)
-    state = TrainState.create(config, spec, compute, epoch_size=len(training), algorithms=algorithms)
+    state = begin_state(prepared, config, compute, algorithms, None if saved else parent)
     if saved:
         load_state(state, saved)
         dist.barrier()
         notes = [*notes, *(set_damage_aside(folder, state.step) if dist.is_main() else ())]
-    elif parent:
-        start_from(state, parent, store, training)
     changes = tuple(machine_changes(folder, compute)) if saved else ()
     sampler = make_sampler(state.generator_ema, config, prepared.facts)
     tracker, trouble = _open_tracker(folder, prepared, config, sampler)
