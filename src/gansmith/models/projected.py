@@ -200,10 +200,12 @@ class _Discriminator(DiscriminatorNetwork):
         size = model.input_size(spec)
         self.view = _View((spec.height, spec.width), size, model.value_range)
         self.mixing = _Mixing(self.backbone.channels[: model.num_scales], model.mixing_width)
-        self.heads = nn.ModuleList(
+        heads = [
             _Head(model, channels, [math.ceil(side / (4 << scale)) for side in size], spec.num_classes)
             for scale, channels in enumerate(self.mixing.channels)
-        )
+        ]
+        self.depths = [len(head.stages) // _Head.EACH for head in heads]
+        self.heads = nn.ModuleList(heads)
         layers.add_spectral_norm(self.heads)
         self.pixels = _see_pixels(model).discriminator(spec) if model.pixel_head else None
         self.num_heads = len(self.heads) + model.pixel_head
@@ -211,7 +213,7 @@ class _Discriminator(DiscriminatorNetwork):
 
     def list_blocks(self) -> tuple[Block, ...]:
         """Return the blocks: the first stages of the heads on maps, the first of the head on pixels, the second, ..."""
-        depth = max(len(head.stages) // _Head.EACH for head in self.heads)
+        depth = max(self.depths)
         on_maps = [
             Block(kind="stage", size=(self.size[0] >> (2 + i), self.size[1] >> (2 + i)), modules=self._stages(i))
             for i in range(depth)
@@ -228,9 +230,8 @@ class _Discriminator(DiscriminatorNetwork):
 
     def _stages(self, number: int) -> tuple[str, ...]:
         """Return the names of the layers with weights of one stage in all heads on maps that have it."""
-        first = _Head.EACH * number
-        deep = [i for i, head in enumerate(self.heads) if len(head.stages) > first]
-        return tuple(f"heads.{i}.stages.{first + layer}" for i in deep for layer in range(2))
+        deep = [i for i, depth in enumerate(self.depths) if depth > number]
+        return tuple(f"heads.{i}.stages.{_Head.EACH * number + layer}" for i in deep for layer in range(2))
 
     def forward(self, images: Images, labels: Labels | None = None) -> DiscriminatorOutput:
         maps = self.mixing(self.backbone.maps(self.view(images), len(self.heads)))
