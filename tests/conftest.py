@@ -47,7 +47,15 @@ def check_shapes(module: ModuleType) -> None:
 for _name in (
     *("images.pixels", "images.sheets", "augment.colour", "augment.cover", "augment.geometry", "augment.operations"),
     *("augment.transform", "augment.control", "losses", "penalties", "models.model", "models.layers"),
-    *("models.dense", "models.dcgan", "models.resnet", "models.r3", "sampling.generator", "sampling.walks"),
+    *(
+        "models.dense",
+        "models.dcgan",
+        "models.resnet",
+        "models.r3",
+        "models.mixing",
+        "sampling.generator",
+        "sampling.walks",
+    ),
     *("training.state", "training.steps", "training.loop"),
 ):
     check_shapes(importlib.import_module(f"gansmith.{_name}"))

@@ -21,6 +21,7 @@ from gansmith.errors import ConfigError
 
 __all__ = [
     "Batch",
+    "ClassWeights",
     "DiscriminatorOutput",
     "ImageSpec",
     "Images",
@@ -38,6 +39,7 @@ __all__ = [
 Images: TypeAlias = Float[Tensor, "n c h w"]  # in the model's range, [-1, 1] unless it says otherwise
 Pixels: TypeAlias = UInt8[Tensor, "n c h w"]  # in channels-last memory, n h w c
 Labels: TypeAlias = Int64[Tensor, "n"]  # in [0, k)
+ClassWeights: TypeAlias = Float[Tensor, "n k"]  # shares of the classes; each row sums to 1
 Latents: TypeAlias = Float[Tensor, "n z"]  # standard normal unless the model says otherwise
 Logits: TypeAlias = Float[Tensor, "n"]  # float32 in training; higher means "real"
 PixelArray: TypeAlias = NDArray[np.uint8]  # [n h w c], as in stores and files

@@ -20,10 +20,11 @@ import torch
 from test_onnx import FAMILIES, make_generator
 
 from gansmith.deploy.program import compile_program
-from gansmith.deploy.web import SITE, WebPage, find_directions, publish_page, write_page
+from gansmith.deploy.web import SITE, WebPage, publish_page, write_page
 from gansmith.errors import ExportError
 from gansmith.images.pixels import to_uint8
 from gansmith.models.dcgan import DCGAN
+from gansmith.sampling.directions import find_directions
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.types import ImageSpec
 
@@ -169,12 +170,9 @@ def test_a_folder_of_other_files_is_left_alone(generator: TrainedGenerator, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_directions_are_those_of_the_first_layer(generator: TrainedGenerator) -> None:
-    found = find_directions(generator.network, 6, 3)
-    stem = generator.network.stem.weight.detach()
-    assert torch.allclose(found @ found.T, torch.eye(3), atol=1e-5)
-    effects = (stem @ found.T).norm(dim=0)
-    assert torch.allclose(effects, torch.linalg.svdvals(stem)[:3], rtol=1e-4)
+def test_directions_are_those_of_the_first_layer(page: WebPage, generator: TrainedGenerator) -> None:
+    found = json.loads((page.path / "model.json").read_text())["model"]["directions"]
+    np.testing.assert_allclose(found, find_directions(generator, "weights", 5).vectors.numpy(), atol=1e-6)
 
 
 def test_an_operation_that_the_page_has_not_is_one_line(generator: TrainedGenerator) -> None:
@@ -230,7 +228,7 @@ def test_the_page_works_when_clicked(address: str, generator: TrainedGenerator, 
 
         def expected(seed: int, label: int | None, truncation: float, along: float = 0) -> Any:
             z, labels = generator.draw([seed], label)
-            moved = z + along * find_directions(generator.network, 6)[:1]
+            moved = z + along * find_directions(generator, "weights", 6).vectors[:1]
             with torch.no_grad():
                 fake = generator.network(moved * truncation, labels)
             return to_uint8(fake, generator.model.value_range)[0].permute(1, 2, 0).numpy().astype(int)

@@ -15,9 +15,9 @@ from gansmith.images.pixels import on_white
 from gansmith.images.sheets import (
     FONT,
     GAP,
+    Caption,
     SheetRows,
     _font_with,
-    _Label,
     _letters,
     choose_classes,
     choose_scale,
@@ -239,15 +239,15 @@ def test_long_names_lose_their_middle() -> None:
 
 def test_a_name_has_32_letters_at_most_of_which_12_are_its_ends() -> None:
     fits, longer = "".join(map(chr, range(65, 97))), "".join(map(chr, range(65, 98)))
-    assert _Label.of(fits, 0, 10).text == fits and len(fits) == 32
-    assert _Label.of(longer, 0, 10).text == longer[:20] + "..." + longer[-9:]
+    assert Caption.of(fits, 0, 10).text == fits and len(fits) == 32
+    assert Caption.of(longer, 0, 10).text == longer[:20] + "..." + longer[-9:]
 
 
 @pytest.mark.parametrize("name", ["stop", "停止", "i", "Überholverbot 停"])
 def test_a_names_width_is_that_of_its_letters_and_half_a_letter_more_for_wide_ones(name: str) -> None:
     font = ImageFont.truetype(FONT, 12, layout_engine=ImageFont.Layout.BASIC)
     wide = sum(letter in "停止" for letter in name)
-    label = _Label.of(name, 123, 12)
+    label = Caption.of(name, 123, 12)
     assert label.width == max(font.getlength(name) + 6 * wide, font.getlength("123"))
     assert label.font.getlength(label.text) <= label.width + 1
 
@@ -255,11 +255,11 @@ def test_a_names_width_is_that_of_its_letters_and_half_a_letter_more_for_wide_on
 def test_a_font_is_made_smaller_where_its_letters_are_wider(monkeypatch: pytest.MonkeyPatch) -> None:
     bold = FONT.with_name("DejaVuSans-Bold.ttf")
     monkeypatch.setattr("gansmith.images.sheets._font_with", lambda letters: bold)
-    label, narrow = _Label.of("wide enough", 0, 14), ImageFont.truetype(FONT, 14, layout_engine=ImageFont.Layout.BASIC)
+    label, narrow = Caption.of("wide enough", 0, 14), ImageFont.truetype(FONT, 14, layout_engine=ImageFont.Layout.BASIC)
     assert label.font.path == bold and label.width == narrow.getlength("wide enough")
     assert label.font.size == pytest.approx(14 * label.width / ImageFont.truetype(bold, 14).getlength("wide enough"))
     monkeypatch.setattr("gansmith.images.sheets._font_with", lambda letters: FONT)
-    assert _Label.of("wide enough", 0, 14).font.size == pytest.approx(14, rel=0.05)
+    assert Caption.of("wide enough", 0, 14).font.size == pytest.approx(14, rel=0.05)
 
 
 def test_the_first_regular_font_with_all_letters_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

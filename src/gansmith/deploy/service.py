@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -18,7 +17,7 @@ from gansmith.deploy.batching import Batcher, find_fixed_size
 from gansmith.errors import ConfigError, tell
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import BATCH_SIZE, MOST_SEED, Samples, TrainedGenerator
-from gansmith.sampling.walks import walk
+from gansmith.sampling.walks import walk_through
 from gansmith.training.config import load_config
 from gansmith.training.data_facts import DataFacts
 from gansmith.training.snapshots import Snapshot, Which, find_snapshot, load_generator
@@ -121,8 +120,7 @@ class Service:
         self._check_size("frames", (len(seeds) - 1) * (frames - 1) + 1, self.settings.most_frames)
         self._check_seeds("seeds", *seeds)
         ends, labels = self.generator.draw(seeds, self.generator.class_number(label))
-        legs = [walk(start, end, frames)[:-1] for start, end in itertools.pairwise(ends)]
-        z = torch.cat([*legs, ends[-1:]])
+        z = walk_through(ends, frames)
         return await self._samples(z, None if labels is None else labels[:1].repeat(len(z)), ())
 
     def info(self) -> dict[str, Any]:

@@ -15,17 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 import gansmith
 from gansmith.data.integrity import hash_tensors
 from gansmith.deploy.onnx import trace
 from gansmith.deploy.program import compile_program
 from gansmith.deploy.storage import Precision
-from gansmith.errors import ExportError
+from gansmith.errors import ConfigError, ExportError
+from gansmith.sampling.directions import find_directions
 from gansmith.sampling.generator import TrainedGenerator
 
-__all__ = ["WebPage", "find_directions", "publish_page", "write_page"]
+__all__ = ["WebPage", "publish_page", "write_page"]
 
 SITE = Path(__file__).parent / "site"
 FILES = ("style.css", "page.js", "engine.js", "random.js", "kernel.wasm")
@@ -140,31 +141,18 @@ def _describe(generator: TrainedGenerator) -> dict[str, Any]:
         "value_range": list(generator.model.value_range),
         "classes": list(generator.class_names) or [str(i) for i in range(spec.num_classes)],
         "class_counts": list(generator.class_counts),
-        "directions": np.round(find_directions(generator.network, generator.model.z_dim).numpy(), 6).tolist(),
+        "directions": np.round(_directions(generator).numpy(), 6).tolist(),
         "weights_sha256": hash_tensors(generator.network.state_dict()),
     }
 
 
-def find_directions(network: nn.Module, length: int, num: int = DIRECTIONS) -> Float[Tensor, "num length"]:
-    """Return latent directions with the largest effect on the first layer (Shen and Zhou 2021, section 3.2).
-
-    They are the right singular vectors of its weight, of length 1. A network without a dense layer for the latent gets
-    the first axes.
-
-    Args:
-        network: the generator.
-        length: of the latent.
-        num: number of directions.
-    """
-    num = min(num, length)
-    for layer in network.modules():
-        if isinstance(layer, nn.Linear) and layer.in_features >= length:
-            weight = layer.weight.detach().cpu().double()[:, :length]
-            found: Tensor = torch.linalg.svd(weight, full_matrices=True).Vh[:num].float()
-            largest = found.abs().argmax(dim=1, keepdim=True)
-            directions: Tensor = found * found.gather(1, largest).sign()  # a singular vector's sign is arbitrary
-            return directions
-    return torch.eye(length)[:num]
+def _directions(generator: TrainedGenerator) -> Float[Tensor, "num z"]:
+    """Return the directions of the page's sliders; the first axes if the first layer does not read the latent."""
+    num = min(DIRECTIONS, generator.model.z_dim)
+    try:
+        return find_directions(generator, "weights", num).vectors
+    except ConfigError:
+        return torch.eye(generator.model.z_dim)[:num]
 
 
 def _self_test(generator: TrainedGenerator) -> list[dict[str, Any]]:

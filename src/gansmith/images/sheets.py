@@ -22,11 +22,14 @@ from gansmith.types import PixelArray
 __all__ = [
     "GAP",
     "LAYOUT",
+    "Caption",
     "SheetRows",
     "choose_classes",
     "choose_scale",
     "cut_sheet",
     "enlarge",
+    "enlarge_smoothly",
+    "fit_scale",
     "grid",
     "labelled_rows",
     "num_present",
@@ -35,6 +38,7 @@ __all__ = [
 GAP = 2  # pixels between the images of a grid
 LAYOUT = "layout"  # name of the text field of a sheet's PNG with its layout as JSON
 PAPER = 255
+LARGEST = 1536  # pixels per side of a grid of images that are enlarged to be seen
 VISIBLE = 256  # a sheet with fewer pixels than a square of this side is enlarged to about as many
 MOST_CLASSES = 100  # limit of named rows on a sheet
 LONGEST_NAME = 32  # characters of a class name on a sheet
@@ -109,9 +113,22 @@ def choose_scale(height: int, width: int) -> int:
     return max(1, round(VISIBLE / math.sqrt(height * width)))
 
 
+def fit_scale(rows: int, columns: int, height: int, width: int) -> int:
+    """Return the whole factor that enlarges images to about 256 pixels, or less if the grid would fill a screen."""
+    most = min(LARGEST // (columns * (width + GAP)), LARGEST // (rows * (height + GAP)))
+    return max(1, min(choose_scale(height, width), most))
+
+
 def enlarge(images: PixelArray, scale: int) -> PixelArray:
     """Repeat each pixel of images, uint8 [... h w c], ``scale`` times in both directions."""
     return images.repeat(scale, axis=-3).repeat(scale, axis=-2)
+
+
+def enlarge_smoothly(images: PixelArray, scale: int) -> PixelArray:
+    """Enlarge images, uint8 [n h w c], ``scale`` times by bicubic interpolation, which shows no squares."""
+    size = images.shape[2] * scale, images.shape[1] * scale
+    made = [np.asarray(to_pillow(image).resize(size, Image.Resampling.BICUBIC)) for image in images]
+    return np.stack(made).reshape(len(images), size[1], size[0], -1)
 
 
 def grid(images: PixelArray, columns: int | None = None, *, scale: int | None = None) -> PixelArray:
@@ -207,11 +224,11 @@ def _font_size(height: int) -> int:
     return max(9, min(14, height // 2))
 
 
-def _labels(names: Sequence[str], shown: Sequence[int], height: int) -> list[_Label]:
-    return [_Label.of(names[number], number, _font_size(height)) for number in shown]
+def _labels(names: Sequence[str], shown: Sequence[int], height: int) -> list[Caption]:
+    return [Caption.of(names[number], number, _font_size(height)) for number in shown]
 
 
-def _places(labels: Sequence[_Label], height: int, width: int) -> tuple[tuple[tuple[int, int], ...], tuple[int, int]]:
+def _places(labels: Sequence[Caption], height: int, width: int) -> tuple[tuple[tuple[int, int], ...], tuple[int, int]]:
     """Return (top, left) of each row, and (width, height) of the sheet, for rows of a height and width."""
     margin = math.ceil(max(label.width for label in labels)) + 8
     step = max(height, _font_size(height) + 2) + GAP
@@ -223,8 +240,8 @@ def _places(labels: Sequence[_Label], height: int, width: int) -> tuple[tuple[tu
 
 
 @dataclass(frozen=True)
-class _Label:
-    """A class name as drawn.
+class Caption:
+    """A name as drawn beside images.
 
     Args:
         text: the name without unprintable characters, or the class number if no font has its letters.
@@ -237,7 +254,7 @@ class _Label:
     width: float
 
     @classmethod
-    def of(cls, name: str, number: int, size: int) -> _Label:
+    def of(cls, name: str, number: int, size: int) -> Caption:
         name = "".join(filter(str.isprintable, " ".join(unicodedata.normalize("NFC", name).split()))) or str(number)
         if len(name) > LONGEST_NAME:
             name = f"{name[: LONGEST_NAME - 12]}...{name[-9:]}"

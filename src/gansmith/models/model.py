@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -16,7 +18,7 @@ from gansmith.component import (
 from gansmith.images.pixels import SIGNED, UNIT, ValueRange
 from gansmith.types import DiscriminatorOutput, Images, ImageSpec, Labels, Latents, Logits
 
-__all__ = ["DiscriminatorNetwork", "GeneratorNetwork", "Model"]
+__all__ = ["DiscriminatorNetwork", "GeneratorNetwork", "Model", "suspend_training"]
 
 
 class GeneratorNetwork(nn.Module, ABC):
@@ -92,3 +94,15 @@ class Model(Component):
         if self.latent == "normal":
             return torch.randn(num, self.z_dim, generator=generator)
         return torch.rand(num, self.z_dim, generator=generator) * 2 - 1
+
+
+@contextmanager
+def suspend_training(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode, without gradients, and back into its mode after the block."""
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        network.train(was_training)

@@ -141,6 +141,10 @@ class _Generator(GeneratorNetwork):
         ]
         return (*reversed(stages), *reversed(gates))
 
+    def list_gates(self) -> tuple[str, ...]:
+        """Return the names of the modules that scale large maps by small ones; see ``models.mixing``."""
+        return tuple(f"gates.{i}" for i in range(len(self.gates)))
+
     def forward(self, z: Latents, labels: Labels | None = None) -> Images:
         channels, height, width = self.start
         x = self.stem(z).view(-1, height, width, channels).permute(0, 3, 1, 2)  # channels-last without a copy

@@ -21,8 +21,9 @@ from gansmith.errors import ConfigError
 from gansmith.files import replace_file
 from gansmith.images.pixels import file_kind, png_bytes, save_png, to_array, to_uint8
 from gansmith.images.sheets import choose_classes, grid, labelled_rows
-from gansmith.models.model import GeneratorNetwork, Model
-from gansmith.types import ImageSpec, Labels, Latents, PixelArray, send, size_text
+from gansmith.models.mixing import can_mix_classes, generate_images
+from gansmith.models.model import GeneratorNetwork, Model, suspend_training
+from gansmith.types import ClassWeights, ImageSpec, Labels, Latents, PixelArray, send, size_text
 
 __all__ = ["BATCH_SIZE", "MOST_SEED", "Samples", "TrainedGenerator"]
 
@@ -187,19 +188,28 @@ class TrainedGenerator:
         waits = torch.stack([torch.empty_like(counts).exponential_(generator=stream) for stream in streams])
         return (counts / waits).argmax(dim=1)
 
-    @torch.no_grad()
-    def images(self, z: Latents, labels: Labels | None) -> PixelArray:
-        """Generate images, uint8 [n h w c], from any number of latents [n z] and labels [n], batch by batch."""
+    def images(self, z: Latents, labels: Labels | ClassWeights | None) -> PixelArray:
+        """Generate images, uint8 [n h w c], from any number of latents, batch by batch.
+
+        Args:
+            z: float32 [n z].
+            labels: int64 [n]; or float32 [n k], the weight of each class in each image; None if unconditional.
+        """
         device = next(self.network.parameters()).device
-        was_training = self.network.training
-        self.network.eval()
         made = []
-        for i in range(0, len(z), BATCH_SIZE):
-            part = None if labels is None else send(labels[i : i + BATCH_SIZE], device)
-            fake = self.network(send(z[i : i + BATCH_SIZE], device), part)
-            made.append(to_array(to_uint8(fake, self.model.value_range)))
-        self.network.train(was_training)
+        with suspend_training(self.network):
+            for i in range(0, len(z), BATCH_SIZE):
+                part = None if labels is None else send(labels[i : i + BATCH_SIZE], device)
+                fake = generate_images(self.network, send(z[i : i + BATCH_SIZE], device), part)
+                made.append(to_array(to_uint8(fake, self.model.value_range)))
         return np.concatenate(made)
+
+    def can_mix_classes(self) -> bool:
+        """Return whether ``images`` accepts weights of classes; see ``models.mixing``."""
+        device = next(self.network.parameters()).device
+        with suspend_training(self.network):
+            z = send(self.model.draw_latents(1, torch.Generator().manual_seed(0)), device)
+            return can_mix_classes(self.network, z, self.spec.num_classes)
 
     def class_number(self, label: int | str | None) -> int | None:
         """Return the number of the class with a name or number; see ``data.class_names``.
