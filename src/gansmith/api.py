@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
 from gansmith.component import override_as_user
+from gansmith.console import work_progress
+from gansmith.data.outside import GivenImages, fit_images
 from gansmith.errors import ConfigError, RunError
 from gansmith.evaluation import evaluate
 from gansmith.metrics.measurement import Measurement
@@ -18,6 +20,8 @@ from gansmith.report import ReportPath, write_report
 from gansmith.runs import RunFolder
 from gansmith.sampling import walks
 from gansmith.sampling.generator import Samples, TrainedGenerator
+from gansmith.sampling.projection import Search, choose_backbone, project
+from gansmith.sampling.projections import Projections
 from gansmith.schedules import Duration
 from gansmith.training import session, snapshots
 from gansmith.training.config import Config, load_config
@@ -98,6 +102,43 @@ class Run:
     ) -> Samples:
         """Images between two seeds' latents; see ``gansmith.sampling.walks.interpolate``."""
         return walks.interpolate(self.generator(), from_seed, to_seed, steps=steps, method=method, label=label)
+
+    def project(
+        self,
+        images: GivenImages,
+        *,
+        label: int | str | Sequence[int] | None = None,
+        num_candidates: int = Search.num_candidates,
+        starts: int = Search.starts,
+        steps: int = Search.steps,
+        seed: int = Search.seed,
+    ) -> Projections:
+        """Find latents whose images are like these; see ``gansmith.sampling.projection.project``.
+
+        Args:
+            images: one or several: the path of an image file, its bytes, a Pillow image, or a uint8 array [h w c].
+                They are fitted as the training images were.
+            label: class number or name of all, or one number for each; None tries every class.
+            num_candidates: random latents whose images are compared with each image first.
+            starts: best candidates of each image that are improved.
+            steps: of Adam, for each image.
+            seed: seed of the first candidate.
+
+        Raises:
+            DataError: an image cannot be read.
+            ConfigError: an argument does not fit.
+        """
+        config, generator = self.config, self.generator()
+        search = Search(
+            num_candidates=num_candidates,
+            starts=starts,
+            steps=steps,
+            seed=seed,
+            backbone=choose_backbone(config.backbones),
+        )
+        fitted = fit_images(images, generator.spec, config.preparation)
+        with work_progress("projecting") as progress:
+            return project(generator, fitted, label=label, search=search, progress=progress)
 
     def _repr_html_(self) -> str:
         status = self.status()

@@ -36,6 +36,7 @@ USAGE = {
     "runs": "[FOLDER] [--json]",
     "sample": "[OPTIONS] RUN",
     "interpolate": "[OPTIONS] RUN",
+    "project": "[OPTIONS] RUN IMAGE ...",
     "export": "FORMAT RUN [--benchmark] [--json]",
     "serve": "[OPTIONS] RUN",
     "study": "[OPTIONS] FILE",

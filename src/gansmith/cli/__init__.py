@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("gansmith.cli.runs", "list the runs below a folder: state, length, best metric"),
     "sample": ("gansmith.cli.sample", "generate images with a trained generator"),
     "interpolate": ("gansmith.cli.interpolate", "interpolate between two generated images"),
+    "project": ("gansmith.cli.project", "find the latents of given images"),
     "evaluate": ("gansmith.cli.evaluate", "measure generated images of a run, a folder or a file against real ones"),
     "study": ("gansmith.cli.study", "compare variants over several seeds"),
     "report": ("gansmith.cli.report", "write an HTML report of a run or a study: images, curves, metrics"),

@@ -24,6 +24,7 @@ __all__ = [
     "LAYOUT",
     "Caption",
     "SheetRows",
+    "caption_font",
     "choose_classes",
     "choose_scale",
     "cut_sheet",
@@ -268,6 +269,11 @@ class Caption:
 
 
 _font = functools.cache(ImageFont.truetype)
+
+
+def caption_font(text: str, size: int) -> ImageFont.FreeTypeFont:
+    """Return a font of a size that has all letters of a text; the usual font if none on this machine has."""
+    return _font(_font_with(frozenset(text)) or FONT, size)
 
 
 @functools.cache
