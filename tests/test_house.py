@@ -51,7 +51,7 @@ ORDER_OF_TRAINING = [f"training.{module}" for block in TRAINING for module in bl
 GROUND_FLOOR = set(STREET[0])
 MATHEMATICS = {*STREET[1], "augment"}
 OPTIONAL = {"wandb", "tensorboard", "imageio_ffmpeg", "IPython", "fastapi", "uvicorn", "prometheus_client"} | {
-    *("onnx", "onnxscript", "onnxruntime"),
+    *("onnx", "onnxscript", "onnxruntime", "huggingface_hub"),
 }
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 80
 # One concept under one name: what the console script, and cli for each verb, calls with the words of a command line.

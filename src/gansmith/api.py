@@ -152,7 +152,7 @@ def open_run(path: str | Path) -> Run:
     """An existing run, or a trained generator of the zoo.
 
     Args:
-        path: its folder, or ``zoo:NAME``; ``gansmith list zoo`` shows the names.
+        path: its folder, ``zoo:NAME`` (``gansmith list zoo`` shows the names), or ``hf:user/name@revision``.
 
     Raises:
         RunError: no run is there.

@@ -95,7 +95,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Open an existing run by its path or as ``zoo:NAME``.
+        """Open an existing run by its path, as ``zoo:NAME`` or as ``hf:user/name``.
 
         Raises:
             RunError: there is no run, or it contains a link, which could point outside.

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from builder.measure import Rounding
 from builder.train import Recipe
+from gansmith.deploy.card import describe_quality, write_head
 from gansmith.metrics.measurement import Measurement
 
 __all__ = ["CardFacts", "write_card"]
-
-SHOWN = ("fid", "kid", "precision", "recall", "memorisation", "copies")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,25 +41,13 @@ class CardFacts:
 
 def write_card(recipe: Recipe, facts: CardFacts, measurements: Sequence[Measurement], rounding: Rounding) -> str:
     """Return the text of a card."""
-    parts = (_head(recipe, facts, measurements), _use(recipe, facts), _quality(facts, measurements, rounding))
+    parts = (_head(recipe, facts, measurements), _use(recipe, facts), _quality(measurements, rounding))
     return "\n".join((*parts, _training(recipe, facts)))
 
 
 def _head(recipe: Recipe, facts: CardFacts, measurements: Sequence[Measurement]) -> str:
     data = {"type": recipe.data.partition(".")[0], "name": recipe.described}
-    metrics = [
-        {"type": "fid", "name": f"FID ({each.extractor.name})", "value": round(each.values["fid"].value, 3)}
-        for each in measurements
-    ]
-    results = [{"task": {"type": "unconditional-image-generation"}, "dataset": data, "metrics": metrics}]
-    fields = {
-        "license": recipe.license.lower(),
-        "library_name": "gansmith",
-        "pipeline_tag": "unconditional-image-generation",
-        "tags": ["gan", "image-generation", "gansmith"],
-        "model-index": [{"name": facts.name, "results": results}],
-    }
-    return "\n".join(["---", *(f"{name}: {json.dumps(value)}" for name, value in fields.items()), "---", ""])
+    return write_head(facts.name, recipe.license.lower(), data, measurements)
 
 
 def _use(recipe: Recipe, facts: CardFacts) -> str:
@@ -79,32 +65,9 @@ gansmith sample zoo:{facts.name}{label}
 """
 
 
-def _quality(facts: CardFacts, measurements: Sequence[Measurement], rounding: Rounding) -> str:
-    first = measurements[0]
-    names = [name for name in SHOWN if name in first.values]
-    head = ["metric", *(each.extractor.name for each in measurements)]
-    rows = [
-        "| " + " | ".join([name, *(str(each.values.get(name, "not measured")) for each in measurements)]) + " |"
-        for name in names
-    ]
-    notes = [f"{each.extractor.name}: {each.extractor.note}." for each in measurements if each.extractor.note]
-    copies = first.values.get("copies")
-    copied = f"\nReal images beside it: {copies.note}." if copies else ""
-    failed = [f"{each.extractor.name}, {name}: {why}" for each in measurements for name, why in each.failures.items()]
-    table = "\n".join(["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *rows])
-    real = f"{first.reference.num:,} images of {first.reference.title} ({first.reference.split})"
-    name = first.extractor.name
-    return f"""## Quality
-
-{first.generated.num:,} samples against {real}, with 95 % intervals.
-`memorisation` is the probability that a sample is nearer to its nearest training image than a held-out image is to its
-own: 0.5 without copies, 1 if everything is copied, near 0 if samples differ from real images. `copies` is the share of
-samples that equal a training image, even if shifted, mirrored or recoloured.{copied}
-
-{table}
-
-{" ".join([*notes, *failed])}
-
+def _quality(measurements: Sequence[Measurement], rounding: Rounding) -> str:
+    name = measurements[0].extractor.name
+    return f"""{describe_quality(measurements)}
 The weights are stored in float16. The FID ({name}) is {rounding.fid_half:.4g}, in float32 {rounding.fid:.4g}.
 Of 1,000 images, a pixel value differs by at most {rounding.most} of 255, by {rounding.mean:.2g} on average.
 """

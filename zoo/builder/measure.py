@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from gansmith import api, evaluate
+from gansmith.deploy.card import write_sheet
 from gansmith.metrics.measurement import Measurement
 from gansmith.plain_json import read_json, write_json
 from gansmith.runs import RunFolder
-from gansmith.schedules import Progress
 from gansmith.training.checkpoint import AVERAGE
 from gansmith.training.checkpoint_files import newest_checkpoint, write_files
-from gansmith.training.sample_sheets import SampleGrid, fill_filename
 from gansmith.training.snapshots import find_snapshot
 
 __all__ = ["SPACES", "Rounding", "halve_run", "measure_entry", "measure_rounding"]
@@ -35,7 +34,6 @@ METRICS: Mapping[str, str] = {  # memorisation needs the features of all trainin
     "efficientnet-lite1": "fid,kid,precision-recall",
 }
 KEPT = ("config.json", "data.json", "environment.json", "status.json", "stats.jsonl", "events.jsonl")
-MOST_ROWS = 16
 NUM_COMPARED = 1000  # images of which each pixel is compared
 
 
@@ -78,23 +76,13 @@ def halve_run(run: Path, out: Path) -> Path:
     counts = {"nimg": best.nimg, "step": best.step, "seconds": best.seconds, "tracking_seconds": 0, "num_tracked": 0}
     (out / "best").mkdir()
     write_files(out / "best", files, counts)
-    _draw_sheet(out, best.nimg)
+    write_sheet(api.open_run(out).generator(), out / "images", best.nimg)
     write_json(made_of, source)
     return out
 
 
 def _rounding_file(half: Path) -> Path:
     return half.with_name(f"{half.name}-rounding.json")
-
-
-def _draw_sheet(half: Path, nimg: int) -> None:
-    """Write one sheet of samples; of many classes, some that are evenly spaced, to keep the file small."""
-    rows = SampleGrid().draw_rows(api.open_run(half).generator())
-    if rows.classes:
-        chosen = slice(None, None, -(-len(rows.classes) // MOST_ROWS))
-        rows = dataclasses.replace(rows, images=rows.images[chosen], classes=rows.classes[chosen])
-    progress = Progress(nimg=nimg, step=0, seconds=0, epoch_size=1)
-    rows.save(half / "images" / fill_filename(SampleGrid().filename, progress))
 
 
 def _halve(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from gansmith.cli.export_data import export_data_set
+from gansmith.cli.export_hub import export_hub_folder
 from gansmith.cli.export_network import export_onnx_file, export_web_page
 from gansmith.cli.options import Flag, parse, print_json
 from gansmith.errors import ConfigError, did_you_mean
@@ -28,7 +29,8 @@ class ExportOptions:
         tyro.conf.Positional,
         tyro.conf.arg(metavar="FORMAT RUN", help_behavior_hint=""),
     ]
-    """onnx: a file for ONNX runtimes; web: a page for browsers; data: labelled images; then the run's folder"""
+    """onnx: a file for ONNX runtimes; web: a page for browsers; hub: a folder for the Hugging Face Hub; data: labelled
+    images; then the run's folder"""
     benchmark: Flag = False
     """measure size, speed and difference of every format: gansmith export --benchmark RUN"""
     json: Flag = False
@@ -72,5 +74,6 @@ def _benchmark(run: str, *, only_json: bool) -> None:
 FORMATS: Mapping[str, Callable[[Sequence[str]], None]] = {
     "onnx": export_onnx_file,
     "web": export_web_page,
+    "hub": export_hub_folder,
     "data": export_data_set,
 }

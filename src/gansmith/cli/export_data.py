@@ -31,7 +31,7 @@ class ExportDataOptions:
     """
 
     run: RunPath
-    """the run's folder, or zoo:NAME"""
+    """the run's folder, zoo:NAME or hf:USER/NAME"""
     per_class: Count = None
     """images of each class"""
     balance: Text = None

@@ -34,7 +34,7 @@ class OnnxOptions:
     """
 
     run: RunPath
-    """the run's folder"""
+    """the run's folder, zoo:NAME or hf:USER/NAME"""
     out: OptionalPath = None
     """the file; default: the run's name with .onnx"""
     pixels: Literal["uint8", "float32"] = "uint8"
@@ -58,7 +58,7 @@ class PageOptions:
     """What a page is made of, for the commands that write one."""
 
     run: RunPath
-    """the run's folder"""
+    """the run's folder, zoo:NAME or hf:USER/NAME"""
     out: OptionalPath = None
     """the folder; default: the run's name with -web"""
     title: Text = None

@@ -17,7 +17,7 @@ class InterpolateOptions:
     """Interpolate between the latents of two seeds. A seed that you omit is chosen at random and printed."""
 
     run: RunPath
-    """the run's folder, or zoo:NAME (gansmith list zoo)"""
+    """the run's folder, zoo:NAME (gansmith list zoo) or hf:USER/NAME"""
     from_seed: Count = None
     """seed of the first image; default: random"""
     to_seed: Count = None

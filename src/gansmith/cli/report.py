@@ -18,7 +18,7 @@ class ReportOptions:
     """
 
     path: RunPath
-    """the folder of the run or of the study, or zoo:NAME"""
+    """the folder of the run or of the study, zoo:NAME or hf:USER/NAME"""
     out: OptionalPath = None
     """the file to write; default: report.html in that folder; NAME-report.html for zoo:NAME"""
     json: Flag = False

@@ -19,7 +19,7 @@ class SampleOptions:
     """
 
     run: RunPath
-    """the run's folder, or zoo:NAME (gansmith list zoo)"""
+    """the run's folder, zoo:NAME (gansmith list zoo) or hf:USER/NAME"""
     num: Whole = 64
     """number of images"""
     seed: Whole = 0

@@ -20,7 +20,7 @@ class ServeOptions:
     """
 
     run: RunPath
-    """the run's folder, or zoo:NAME (gansmith list zoo)"""
+    """the run's folder, zoo:NAME (gansmith list zoo) or hf:USER/NAME"""
     host: Output = "127.0.0.1"
     """address to listen on; other than loopback, it needs a token"""
     port: Whole = 8000

@@ -55,7 +55,7 @@ class TrainOptions:
     kimg: Rate = None
     """thousands of real images: --kimg 500 is --length "500 kimg\""""
     init: Text = None
-    """the trained model to start from: a run's folder, or zoo:NAME; default: start from noise"""
+    """the trained model to start from: a run's folder, zoo:NAME or hf:USER/NAME; default: start from noise"""
     init_classes: Text = None
     """what classes that this model does not know start from: mean, nearest or new; default: mean"""
     freeze_discriminator: Count = None

@@ -70,7 +70,7 @@ class Config(Component):
         reuse_fakes: the generator learns from the fakes that the discriminator has just seen, one noise batch a
             step; otherwise from new ones.
         batch_size: images a step, over all processes.
-        init: the trained model to start from: a run's folder, or ``zoo:NAME``.
+        init: the trained model to start from: a run's folder, ``zoo:NAME`` or ``hf:user/name``.
         init_classes: what classes that the trained model does not know start from: "new" weights, the "mean" of its
             classes, or the "nearest" of them; see docs/training.md.
         freeze_discriminator: blocks of the discriminator, from the image on, that keep the weights of the trained model

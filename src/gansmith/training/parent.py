@@ -71,7 +71,7 @@ def open_parent(name: str) -> Parent:
     """Read a trained model.
 
     Args:
-        name: the run's folder, or ``zoo:NAME``.
+        name: the run's folder, ``zoo:NAME`` or ``hf:user/name``.
 
     Raises:
         RunError: it is no run, has no weights, or they are damaged, not finite or those of other networks.

@@ -1,6 +1,7 @@
 """Where the files of ``zoo:NAME`` are: in gansmith, in the distribution gansmith-zoo, or in the cache after a download.
 
-Every file is compared with its SHA-256 in the manifest whenever an entry is opened.
+Every file is compared with its SHA-256 in the manifest whenever an entry is opened. ``hf:user/name``, of the Hugging
+Face Hub, is resolved here too, so every run folder that a user names passes ``find_run``.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from gansmith import __version__
 from gansmith.download import cache_folder
 from gansmith.errors import RunError, command
 from gansmith.files import refuse_links
 from gansmith.zoo.archive import download_entry
+from gansmith.zoo.hub import HUB_PREFIX
 from gansmith.zoo.manifest import PREFIX, Entry, find_entry, read_manifest
+from gansmith.zoo.repositories import find_repository, name_of_cached
 
 __all__ = ["PACKAGED", "describe_place", "describe_run", "entry_name", "find_run", "refuse_change"]
 
@@ -29,12 +32,16 @@ def find_run(typed: str | Path) -> Path:
     """Return the folder that the user means.
 
     Args:
-        typed: the path of a run, or ``zoo:NAME``. An entry that is not on this machine is downloaded.
+        typed: the path of a run, ``zoo:NAME``, or ``hf:user/name@revision``. What is not on this machine is
+            downloaded.
 
     Raises:
-        RunError: the zoo has no such entry, it is not installed, or its files differ from the manifest's digests.
-        DataError: it cannot be downloaded.
+        RunError: there is no such entry or repository, or its files are not those that were pinned.
+        DataError: an entry cannot be downloaded.
+        MissingExtra: ``hf:`` needs huggingface_hub.
     """
+    if str(typed).startswith(HUB_PREFIX):
+        return find_repository(typed.as_posix() if isinstance(typed, PurePath) else typed)
     if not str(typed).startswith(PREFIX):
         return Path(typed)
     entry = find_entry(str(typed).removeprefix(PREFIX))
@@ -65,7 +72,9 @@ def describe_place(entry: Entry) -> str:
 
 
 def entry_name(folder: Path) -> str | None:
-    """Return the name of the entry that a folder holds; None if it is no folder of the zoo."""
+    """Return the name of the entry or the repository that a folder holds; None for any other folder."""
+    if cached := name_of_cached(folder):
+        return cached[0].rpartition("/")[2]
     folder = folder.resolve()
     entry = read_manifest().get(folder.name) or read_manifest().get(folder.name.rpartition("-")[0])
     if entry is None or folder not in [place.resolve() for place, _ in _places(entry)]:
@@ -74,16 +83,19 @@ def entry_name(folder: Path) -> str | None:
 
 
 def describe_run(folder: Path) -> str:
-    """Return ``zoo:NAME`` for a folder of the zoo, and its path for any other run."""
+    """Return ``zoo:NAME`` or ``hf:user/name@commit`` for such a folder, and its path for any other run."""
+    if cached := name_of_cached(folder):
+        return f"{HUB_PREFIX}{cached[0]}@{cached[1]}"
     name = entry_name(folder)
     return str(folder) if name is None else f"{PREFIX}{name}"
 
 
 def refuse_change(folder: Path) -> None:
-    """Raise RunError for a folder of the zoo, whose files are pinned."""
+    """Raise RunError for a folder of the zoo or of the Hub, whose files are pinned."""
     if entry_name(folder) is not None:
         start = command("train", "DATA", "--init", describe_run(folder))
-        raise RunError(f"{describe_run(folder)}: an entry of the zoo cannot be resumed; start from it with: {start}")
+        kind = "an entry of the zoo" if name_of_cached(folder) is None else "a downloaded model"
+        raise RunError(f"{describe_run(folder)}: {kind} cannot be resumed; start from it with: {start}")
 
 
 def _places(entry: Entry) -> list[tuple[Path, str]]:
