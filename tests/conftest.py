@@ -55,6 +55,7 @@ for _name in (
         "models.mixing",
         "sampling.generator",
         "sampling.walks",
+        "sampling.directions",
     ),
     *("training.state", "training.steps", "training.loop"),
 ):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+import gansmith
 from gansmith import api
 from gansmith.cli import COMMANDS
 from gansmith.metrics import learning
@@ -142,6 +143,14 @@ def test_the_service_that_is_documented_can_be_mounted(tmp_path: Path, monkeypat
     names: dict[str, Any] = {}
     exec(block, names)
     assert [route.path for route in names["app"].routes if route.path == "/signs"]
+
+
+def test_the_latent_tools_that_are_documented_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "latents.md").read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(block, {"gansmith": gansmith})
+    written = {path.stem for path in tmp_path.iterdir()}
+    assert written == {"walk", "random", "classes", "truncation", "layers", "directions"}
 
 
 def test_the_study_that_is_documented_can_be_read(tmp_path: Path) -> None:

@@ -14,11 +14,13 @@ from gansmith.console import work_progress
 from gansmith.data.outside import GivenImages, fit_images
 from gansmith.errors import ConfigError, RunError
 from gansmith.evaluation import evaluate
+from gansmith.images.tables import ImageTable
 from gansmith.metrics.measurement import Measurement
 from gansmith.plain_json import read_json, read_lines
 from gansmith.report import ReportPath, write_report
 from gansmith.runs import RunFolder
-from gansmith.sampling import walks
+from gansmith.sampling import directions, sweeps, walks
+from gansmith.sampling.frames import WalkFrames
 from gansmith.sampling.generator import Samples, TrainedGenerator
 from gansmith.sampling.projection import Search, choose_backbone, project
 from gansmith.sampling.projections import Projections
@@ -102,6 +104,34 @@ class Run:
     ) -> Samples:
         """Images between two seeds' latents; see ``gansmith.sampling.walks.interpolate``."""
         return walks.interpolate(self.generator(), from_seed, to_seed, steps=steps, method=method, label=label)
+
+    def chain(self, seeds: Sequence[int], labels: Sequence[int | str] = (), **options: Any) -> WalkFrames:
+        """Images on a walk through several seeds and classes; see ``gansmith.sampling.walks.chain``."""
+        generator = self.generator()
+        return walks.chain(generator, seeds, labels, **options).draw(generator)
+
+    def random_walk(self, seed: int = 0, labels: Sequence[int | str] = (), **options: Any) -> WalkFrames:
+        """Images on a smooth random walk from a seed and back; see ``gansmith.sampling.walks.random_walk``."""
+        generator = self.generator()
+        return walks.random_walk(generator, seed, labels, **options).draw(generator)
+
+    def sweep_classes(self, labels: Sequence[int | str] = (), **options: Any) -> ImageTable:
+        """A table of classes and seeds; see ``gansmith.sampling.sweeps.sweep_classes``."""
+        return sweeps.sweep_classes(self.generator(), labels, **options)
+
+    def sweep_truncation(self, truncations: Sequence[float] = sweeps.TRUNCATIONS, **options: Any) -> ImageTable:
+        """A table of seeds and truncations; see ``gansmith.sampling.sweeps.sweep_truncation``."""
+        return sweeps.sweep_truncation(self.generator(), truncations, **options)
+
+    def mix_layers(self, labels: Sequence[int | str] = (), **options: Any) -> ImageTable:
+        """Samples with layers of other samples; see ``gansmith.sampling.sweeps.mix_layers``."""
+        return sweeps.mix_layers(self.generator(), labels, **options)
+
+    def directions(
+        self, method: directions.DirectionsMethod = "features", num: int = 6, **options: Any
+    ) -> directions.Directions:
+        """Directions that change images most; see ``gansmith.sampling.directions.find_directions``."""
+        return directions.find_directions(self.generator(), method, num, **options)
 
     def project(
         self,

@@ -37,6 +37,7 @@ USAGE = {
     "sample": "[OPTIONS] RUN",
     "interpolate": "[OPTIONS] RUN",
     "project": "[OPTIONS] RUN IMAGE ...",
+    "directions": "[OPTIONS] RUN",
     "export": "FORMAT RUN [--benchmark] [--json]",
     "serve": "[OPTIONS] RUN",
     "study": "[OPTIONS] FILE",

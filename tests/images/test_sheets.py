@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from gansmith.images import sheets
@@ -277,3 +278,11 @@ def test_the_first_regular_font_with_all_letters_is_taken(monkeypatch: pytest.Mo
 def test_a_damaged_font_has_no_letters(tmp_path: Path) -> None:
     (tmp_path / "x.ttf").write_bytes(b"no font")
     assert _letters(tmp_path / "x.ttf") == frozenset() and {"a", "ü", "ж"} <= _letters(FONT)
+
+
+def test_images_too_large_for_memory_are_refused_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(sheets, "LARGE_BYTES", 100)
+    monkeypatch.setattr(sheets, "require_bytes", lambda *given: asked.append(given))
+    sheets.enlarge(np.zeros((2, 4, 5, 3), np.uint8), 3)
+    assert asked == [(2 * 120 * 9, torch.device("cpu"), "scale", "2 images 3 times as large")]

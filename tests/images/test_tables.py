@@ -57,7 +57,8 @@ def test_long_column_names_shrink_to_their_images() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "scale"), [((1, 1, 32, 32), 8), ((1, 8, 32, 32), 5), ((40, 1, 32, 32), 1), ((1, 1, 300, 300), 1)]
+    ("shape", "scale"),
+    [((1, 1, 32, 32), 8), ((1, 8, 32, 32), 5), ((40, 1, 32, 32), 2), ((30, 1, 90, 90), 1), ((1, 1, 300, 300), 1)],
 )
 def test_images_are_enlarged_to_256_pixels_or_as_far_as_a_screen_allows(
     shape: tuple[int, int, int, int], scale: int

@@ -248,10 +248,16 @@ def test_arrays_and_folders_keep_the_pixels(tmp_path: Path) -> None:
 def test_memory_for_enlarged_images_is_asked_for_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[object, ...]] = []
     monkeypatch.setattr("gansmith.sampling.frames.require_bytes", lambda *given: asked.append(given))
-    TWO.sheet(scale=5)
-    assert asked == [(3 * 6 * 42 * 52, torch.device("cpu"), "scale", "6 images enlarged 5 times")]
     TWO.save(tmp_path / "x.gif", scale=5)
-    assert asked[1][0] == 3 * 4 * 6 * 42 * 52
+    size = 42 * 52 * 4
+    assert asked == [(4 * 3 * 3 * size, torch.device("cpu"), "scale", f"3 frames of {size:,} pixels")]
+
+
+@pytest.mark.parametrize("scale", [0, -1, 65])
+def test_a_scale_out_of_range_is_one_line(scale: int, tmp_path: Path) -> None:
+    for name in ("x.png", "x.gif", "folder"):
+        with pytest.raises(ConfigError, match=rf"^scale: {scale} is out of range; expected 1 to 64$"):
+            TWO.save(tmp_path / name, scale=scale)
 
 
 def test_a_notebook_shows_the_rows() -> None:

@@ -82,6 +82,13 @@ class Linear(GeneratorNetwork):
         return torch.tanh(self.last(self.first(z))).view(-1, 3, 12, 16)
 
 
+class Still(Linear):
+    """Its second layer reads the same for all latents."""
+
+    def forward(self, z: Latents, labels: Labels | None = None) -> Images:
+        return super().forward(z * 0)
+
+
 class Late(Linear):
     """Its first layer reads something else than the latent."""
 
@@ -92,6 +99,8 @@ class Late(Linear):
 def test_networks_without_such_a_layer_say_so(small_generator: TrainedGenerator) -> None:
     with pytest.raises(ConfigError, match=r"^method: the first layer of Late, first, does not read the latent itself"):
         find_directions(dataclasses.replace(small_generator, network=Late()), "weights")
+    with pytest.raises(ConfigError, match=r"^layer: 2, last, reads the same for all latents; choose another layer$"):
+        find_directions(dataclasses.replace(small_generator, network=Still()))
     with pytest.raises(ConfigError, match=r"^layer: 3 is out of range; Linear has 2 layers with weights$"):
         find_directions(dataclasses.replace(small_generator, network=Linear()), layer=3, num_latents=20)
 

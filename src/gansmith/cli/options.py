@@ -30,6 +30,8 @@ __all__ = [
     "parse_with_overrides",
     "print_json",
     "quiet_if",
+    "split_numbers",
+    "split_words",
 ]
 
 T = TypeVar("T")
@@ -95,6 +97,30 @@ def _read(text: str) -> Any:
 def quiet_if(only_json: bool) -> contextlib.AbstractContextManager[object]:
     """Redirect standard output to standard error in the block if ``only_json``, so that it contains only JSON."""
     return contextlib.redirect_stdout(sys.stderr) if only_json else contextlib.nullcontext()
+
+
+def split_words(text: str, flag: str) -> tuple[str, ...]:
+    """Split a list that the user typed with commas.
+
+    Raises:
+        ConfigError: a part is empty.
+    """
+    words = tuple(word.strip() for word in text.split(","))
+    if not all(words):
+        raise ConfigError(f"{flag}: expected a list with commas, such as one,two, got {text!r}")
+    return words
+
+
+def split_numbers(text: str, flag: str) -> tuple[int, ...]:
+    """Split a list of whole numbers that the user typed with commas.
+
+    Raises:
+        ConfigError: a part is no whole number.
+    """
+    try:
+        return tuple(map(int, split_words(text, flag)))
+    except ValueError:
+        raise ConfigError(f"{flag}: expected whole numbers with commas, such as 1,2,5, got {text!r}") from None
 
 
 def print_json(value: object) -> None:

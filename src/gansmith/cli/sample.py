@@ -4,30 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from gansmith.cli.options import Averaged, Flag, Number, Output, RunPath, Text, Whole, parse, print_json
+import tyro
+
+from gansmith.cli.options import (
+    Averaged,
+    Count,
+    Flag,
+    Number,
+    Output,
+    RunPath,
+    Text,
+    Whole,
+    parse,
+    print_json,
+    split_words,
+)
+from gansmith.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gansmith.sampling.generator import TrainedGenerator
 
 __all__ = ["main"]
+
+Sweep: TypeAlias = Annotated[
+    Literal["classes", "truncation", "layers"] | None,
+    tyro.conf.arg(metavar="{classes,truncation,layers}", help_behavior_hint=""),
+]
 
 
 @dataclass(frozen=True)
 class SampleOptions:
     """Generate images with a trained generator.
 
-    Each seed gives one image: --seed 5 --num 3 generates those of the seeds 5, 6 and 7.
+    Each seed gives one image: --seed 5 --num 3 generates those of the seeds 5, 6 and 7. With --sweep, a table shows
+    how the class, the truncation or the layers of another sample change the image of a seed.
     """
 
     run: RunPath
     """the run's folder, zoo:NAME (gansmith list zoo) or hf:USER/NAME"""
-    num: Whole = 64
-    """number of images"""
+    num: Count = None
+    """number of images (default: 64), or of seeds in a sweep (default: 4)"""
     seed: Whole = 0
     """seed of the first image"""
     label: Text = None
     """number or name of a class; default: classes drawn in the data's proportions"""
     truncation: Number = 1.0
     """factor on the latents, at most 1; smaller: more typical and less varied images"""
+    sweep: Sweep = None
+    """vary one thing: all classes, several truncations, or how many layers belong to the sample of seed + num"""
+    labels: Text = None
+    """classes of a sweep, such as stop,yield; default: all. For layers: the two that are mixed; default: the seeds'"""
+    scale: Count = None
+    """whole factor by which a sweep enlarges images; default: as far as a screen allows, at most about 256 pixels"""
+    smooth: Flag = False
+    """enlarge a sweep smoothly instead of repeating pixels"""
     out: Output = "samples.png"
     """x.png (one grid of images), x.npz (arrays), or a folder (one PNG per image)"""
     snapshot: Literal["best", "last"] = "best"
@@ -41,6 +73,7 @@ class SampleOptions:
 def main(arguments: Sequence[str]) -> None:
     """Generate images."""
     options = parse(SampleOptions, "sample", arguments)
+    _refuse_contradictions(options)
     from pathlib import Path
 
     from gansmith.runs import RunFolder
@@ -48,9 +81,43 @@ def main(arguments: Sequence[str]) -> None:
 
     folder = RunFolder.open(Path(options.run))
     generator = load_generator(folder, find_snapshot(folder, options.snapshot, ema=options.ema))
-    samples = generator.sample(options.num, seed=options.seed, label=options.label, truncation=options.truncation)
+    if options.sweep is not None:
+        _sweep(generator, options)
+        return
+    num = 64 if options.num is None else options.num
+    samples = generator.sample(num, seed=options.seed, label=options.label, truncation=options.truncation)
     name, path = samples.class_name(), samples.save(options.out)
     if options.json:
         print_json({"path": str(path), "num_images": len(samples), "seed": options.seed, "class_name": name})
     else:
         print(f"{len(samples)} images{'' if name is None else f' of class {name}'}: {path}")
+
+
+def _refuse_contradictions(options: SampleOptions) -> None:
+    if options.sweep is None:
+        given = {"--labels": options.labels, "--scale": options.scale, "--smooth": options.smooth or None}
+        for flag in (flag for flag, value in given.items() if value is not None):
+            raise ConfigError(f"{flag}: belongs to a sweep; add --sweep classes, --sweep truncation or --sweep layers")
+    elif options.label is not None and options.sweep != "truncation":
+        raise ConfigError(f"--label: --sweep {options.sweep} has several classes; use --labels, such as --labels 0,1")
+    elif options.sweep == "truncation" and (options.labels is not None or options.truncation != 1):
+        raise ConfigError("--sweep truncation: has one class and all truncations; omit --labels and --truncation")
+
+
+def _sweep(generator: TrainedGenerator, options: SampleOptions) -> None:
+    from gansmith.sampling import sweeps
+
+    labels = () if options.labels is None else split_words(options.labels, "--labels")
+    num = 4 if options.num is None else options.num
+    if options.sweep == "truncation":
+        table = sweeps.sweep_truncation(generator, num=num, seed=options.seed, label=options.label)
+    else:
+        sweep = sweeps.sweep_classes if options.sweep == "classes" else sweeps.mix_layers
+        table = sweep(generator, labels, num=num, seed=options.seed, truncation=options.truncation)
+    path = table.save(options.out, scale=options.scale, smooth=options.smooth)
+    rows, columns = table.images.shape[:2]
+    if options.json:
+        facts = {"path": str(path), "sweep": options.sweep, "num_images": rows * columns, "seed": options.seed}
+        print_json({**facts, "rows": list(table.row_names), "columns": list(table.column_names)})
+    else:
+        print(f"{rows} x {columns} images, {options.sweep} swept: {path}")

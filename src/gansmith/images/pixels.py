@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
@@ -25,6 +26,7 @@ __all__ = [
     "file_kind",
     "on_white",
     "png_bytes",
+    "save_arrays",
     "save_png",
     "to_array",
     "to_float",
@@ -102,6 +104,15 @@ def save_png(image: PixelArray, path: Path, **texts: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as unfinished:
         to_pillow(image).save(unfinished, format="PNG", pnginfo=info)
+    return path
+
+
+def save_arrays(path: Path, **arrays: NDArray[Any]) -> Path:
+    """Write arrays by their names as ``.npz``, compressed and atomically; create the folder if needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Given a path with a suffix such as ".NPZ", numpy would append ".npz".
+    with replace_file(path) as unfinished, unfinished.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
     return path
 
 

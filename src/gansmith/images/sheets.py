@@ -13,9 +13,12 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import torch
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 
+from gansmith.devices import require_bytes
+from gansmith.errors import ConfigError
 from gansmith.images.pixels import on_white, save_png, to_pillow
 from gansmith.types import PixelArray
 
@@ -29,7 +32,6 @@ __all__ = [
     "choose_scale",
     "cut_sheet",
     "enlarge",
-    "enlarge_smoothly",
     "fit_scale",
     "grid",
     "labelled_rows",
@@ -40,6 +42,8 @@ GAP = 2  # pixels between the images of a grid
 LAYOUT = "layout"  # name of the text field of a sheet's PNG with its layout as JSON
 PAPER = 255
 LARGEST = 1536  # pixels per side of a grid of images that are enlarged to be seen
+MOST_SCALE = 64
+LARGE_BYTES = 2**28  # enlarged images beyond this must fit into free memory
 VISIBLE = 256  # a sheet with fewer pixels than a square of this side is enlarged to about as many
 MOST_CLASSES = 100  # limit of named rows on a sheet
 LONGEST_NAME = 32  # characters of a class name on a sheet
@@ -115,21 +119,37 @@ def choose_scale(height: int, width: int) -> int:
 
 
 def fit_scale(rows: int, columns: int, height: int, width: int) -> int:
-    """Return the whole factor that enlarges images to about 256 pixels, or less if the grid would fill a screen."""
+    """Return the whole factor that enlarges images to about 256 pixels; about 64 if the grid would fill a screen."""
+    largest = choose_scale(height, width)
     most = min(LARGEST // (columns * (width + GAP)), LARGEST // (rows * (height + GAP)))
-    return max(1, min(choose_scale(height, width), most))
+    return max(1, largest // 4, min(largest, most))
 
 
-def enlarge(images: PixelArray, scale: int) -> PixelArray:
-    """Repeat each pixel of images, uint8 [... h w c], ``scale`` times in both directions."""
-    return images.repeat(scale, axis=-3).repeat(scale, axis=-2)
+def enlarge(images: PixelArray, scale: int, *, smooth: bool = False) -> PixelArray:
+    """Enlarge images, uint8 [... h w c], by a whole factor.
 
+    Args:
+        images: the pixels.
+        scale: the factor.
+        smooth: interpolate (bicubic) instead of repeating pixels.
 
-def enlarge_smoothly(images: PixelArray, scale: int) -> PixelArray:
-    """Enlarge images, uint8 [n h w c], ``scale`` times by bicubic interpolation, which shows no squares."""
-    size = images.shape[2] * scale, images.shape[1] * scale
-    made = [np.asarray(to_pillow(image).resize(size, Image.Resampling.BICUBIC)) for image in images]
-    return np.stack(made).reshape(len(images), size[1], size[0], -1)
+    Raises:
+        ConfigError: the factor is out of range, or the result does not fit into memory.
+    """
+    if not 1 <= scale <= MOST_SCALE:
+        raise ConfigError(f"scale: {scale} is out of range; expected 1 to {MOST_SCALE}")
+    *shape, height, width, channels = images.shape
+    if images.size * scale**2 > LARGE_BYTES:
+        num = math.prod(shape)
+        require_bytes(
+            2 * images.size * scale**2, torch.device("cpu"), "scale", f"{num:,} images {scale} times as large"
+        )
+    if not smooth:
+        return images.repeat(scale, axis=-3).repeat(scale, axis=-2)
+    size = width * scale, height * scale
+    flat = images.reshape(-1, height, width, channels)
+    made = [np.asarray(to_pillow(image).resize(size, Image.Resampling.BICUBIC)) for image in flat]
+    return np.stack(made).reshape(*shape, height * scale, width * scale, channels)
 
 
 def grid(images: PixelArray, columns: int | None = None, *, scale: int | None = None) -> PixelArray:

@@ -11,9 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from gansmith.errors import ConfigError
-from gansmith.files import replace_file
-from gansmith.images.pixels import file_kind, on_white, png_bytes, save_png, to_pillow
-from gansmith.images.sheets import GAP, Caption, enlarge, enlarge_smoothly, fit_scale, grid
+from gansmith.images.pixels import file_kind, on_white, png_bytes, save_arrays, save_png, to_pillow
+from gansmith.images.sheets import GAP, Caption, enlarge, fit_scale, grid
 from gansmith.types import PixelArray
 
 __all__ = ["ImageTable"]
@@ -50,9 +49,9 @@ class ImageTable:
         captions = [Caption.of(name, i, FONT_SIZE) for i, name in enumerate(self.row_names)]
         margin = math.ceil(max(caption.width for caption in captions)) + MARGIN + GAP if captions else 0
         blocks, fitting = _choose_blocks(rows, columns, height, width)
-        scale = scale or fitting
+        scale = fitting if scale is None else scale
         flat = self.images.reshape(-1, height, width, channels)
-        flat = enlarge_smoothly(on_white(flat), scale) if smooth else enlarge(on_white(flat), scale)
+        flat = enlarge(on_white(flat), scale, smooth=smooth)
         strips = [grid(flat[i : i + columns], columns, scale=1) for i in range(0, len(flat), columns)]
         return _Layout(captions, self.column_names, margin, blocks, width * scale + GAP).draw(strips)
 
@@ -68,16 +67,12 @@ class ImageTable:
         if kind == "png":
             return save_png(self.sheet(scale=scale, smooth=smooth), path)
         if kind == "npz":
-            path.parent.mkdir(parents=True, exist_ok=True)
             names = {"row_names": np.array(self.row_names), "column_names": np.array(self.column_names)}
-            with replace_file(path) as unfinished, unfinished.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, images=self.images, **names)
-            return path
+            return save_arrays(path, images=self.images, **names)
         if kind:
             raise ConfigError(f"{path}: cannot write .{kind} files; expected x.png, x.npz, or a folder")
         for i, row in enumerate(self.images):
-            enlarged = enlarge_smoothly(row, scale or 1) if smooth else enlarge(row, scale or 1)
-            for j, image in enumerate(enlarged):
+            for j, image in enumerate(enlarge(row, 1 if scale is None else scale, smooth=smooth)):
                 save_png(image, path / f"row{i:03d}_column{j:03d}.png")
         return path
 

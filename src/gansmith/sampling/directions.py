@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gansmith.devices import require_bytes
 from gansmith.errors import ConfigError
-from gansmith.files import replace_file
+from gansmith.images.pixels import save_arrays
 from gansmith.images.tables import ImageTable
 from gansmith.models.model import suspend_training
 from gansmith.sampling.generator import BATCH_SIZE, TrainedGenerator
@@ -92,11 +92,8 @@ class Directions:
 
     def save(self, path: Path) -> Path:
         """Write vectors, shares, method and layer as ``.npz``, and return the path."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         about = {"method": np.array(self.method), "layer": np.array(self.layer)}
-        with replace_file(path) as unfinished, unfinished.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, vectors=self.vectors.numpy(), shares=self.shares, **about)
-        return path
+        return save_arrays(path, vectors=self.vectors.numpy(), shares=self.shares, **about)
 
 
 def find_directions(
@@ -139,6 +136,8 @@ def find_directions(
     name, features = _record(generator, z, labels, layer)
     _check_rank(num, features)
     centred = _subtract_means(features, labels)
+    if not bool(centred.any()):
+        raise ConfigError(f"layer: {layer}, {name}, reads the same for all latents; choose another layer")
     components, shares = _principal_axes(centred, num)
     coordinates = centred @ components.T
     vectors = torch.linalg.lstsq(coordinates, z.double()).solution
@@ -158,7 +157,7 @@ def _directions(
     layer: str,
 ) -> Directions:
     largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
-    units = vectors / (vectors.norm(dim=1, keepdim=True) * largest.sign()).nan_to_num(1)
+    units = vectors * largest.sign() / vectors.norm(dim=1, keepdim=True).clamp_min(1e-300)
     return Directions(generator=generator, vectors=units.float(), shares=shares.numpy(), method=method, layer=layer)
 
 

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from gansmith.devices import require_bytes
 from gansmith.errors import ConfigError
-from gansmith.files import replace_file
-from gansmith.images.pixels import file_kind, on_white, png_bytes, save_png
-from gansmith.images.sheets import GAP, enlarge, enlarge_smoothly, fit_scale, grid
+from gansmith.images.pixels import file_kind, on_white, png_bytes, save_arrays, save_png
+from gansmith.images.sheets import GAP, enlarge, fit_scale, grid
 from gansmith.images.video import write_animation
 from gansmith.types import PixelArray, size_text
 
@@ -45,15 +43,14 @@ class WalkFrames:
             smooth: enlarge by bicubic interpolation instead of repeating pixels.
         """
         rows, steps, height, width, channels = self.images.shape
-        scale = scale or fit_scale(rows, steps, height, width)
-        self._require(scale, rows * steps)
+        scale = fit_scale(rows, steps, height, width) if scale is None else scale
         return grid(_enlarged(self.images.reshape(-1, height, width, channels), scale, smooth), steps, scale=1)
 
     def frames(self, *, scale: int | None = None, smooth: bool = False) -> Iterator[PixelArray]:
         """Yield a grid of the walks' images for each step, uint8 [H W c]; the arguments are those of ``sheet``."""
         rows, steps, height, width, _ = self.images.shape
         columns = math.ceil(math.sqrt(rows))
-        scale = scale or fit_scale(columns, columns, height, width)
+        scale = fit_scale(columns, columns, height, width) if scale is None else scale
         for step in range(steps):
             yield grid(_enlarged(self.images[:, step], scale, smooth), columns, scale=1)
 
@@ -73,35 +70,29 @@ class WalkFrames:
         if kind in ("gif", "mp4"):
             return self._animate(path, fps, scale, smooth)
         if kind == "npz":
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replace_file(path) as unfinished, unfinished.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, images=self.images)
-            return path
+            return save_arrays(path, images=self.images)
         if kind:
             raise ConfigError(f"{path}: cannot write .{kind} files; expected x.png, x.gif, x.mp4, x.npz, or a folder")
         for row, images in enumerate(self.images):
             first = f"walk{row:03d}_" if len(self.images) > 1 else ""
-            for step, image in enumerate(_enlarged(images, scale or 1, smooth)):
+            for step, image in enumerate(_enlarged(images, 1 if scale is None else scale, smooth)):
                 save_png(image, path / f"{first}{step:05d}.png")
         return path
 
     def _animate(self, path: Path, fps: float, scale: int | None, smooth: bool) -> Path:
         rows, steps, height, width, _ = self.images.shape
         columns = math.ceil(math.sqrt(rows))
-        self._require(scale or fit_scale(columns, columns, height, width), 4 * rows * steps)
+        factor = fit_scale(columns, columns, height, width) if scale is None else scale
+        pixels = (height * factor + GAP) * (width * factor + GAP) * columns**2
+        what = f"{steps:,} frames of {pixels:,} pixels"
+        require_bytes(4 * 3 * steps * pixels, torch.device("cpu"), "scale", what)  # as frames and as files write them
         frames = list(self.frames(scale=scale, smooth=smooth))
         shown = frames if self.loop else [*frames, *frames[-2:0:-1]]
         return write_animation(shown, path, fps, hold=not self.loop)
-
-    def _require(self, scale: int, num: int) -> None:
-        """Raise ConfigError if the enlarged images do not fit into memory."""
-        height, width = (side * scale + GAP for side in self.images.shape[2:4])
-        what = f"{num:,} images enlarged {scale} times"
-        require_bytes(3 * num * height * width, torch.device("cpu"), "scale", what)
 
     def _repr_png_(self) -> bytes:
         return png_bytes(self.sheet())
 
 
 def _enlarged(images: PixelArray, scale: int, smooth: bool) -> PixelArray:
-    return enlarge_smoothly(on_white(images), scale) if smooth else enlarge(on_white(images), scale)
+    return enlarge(on_white(images), scale, smooth=smooth)

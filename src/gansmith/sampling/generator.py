@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from gansmith.data.class_names import find_class
 from gansmith.devices import require_bytes
 from gansmith.errors import ConfigError
-from gansmith.files import replace_file
-from gansmith.images.pixels import file_kind, png_bytes, save_png, to_array, to_uint8
+from gansmith.images.pixels import file_kind, png_bytes, save_arrays, save_png, to_array, to_uint8
 from gansmith.images.sheets import choose_classes, grid, labelled_rows
 from gansmith.models.mixing import can_mix_classes, generate_images
 from gansmith.models.model import GeneratorNetwork, Model, suspend_training
@@ -86,12 +85,8 @@ class Samples:
         if kind == "png":
             return save_png(self.sheet(), path)
         if kind == "npz":
-            path.parent.mkdir(parents=True, exist_ok=True)
             arrays = {"images": self.images} if self.labels is None else {"images": self.images, "labels": self.labels}
-            # Given a path with a suffix such as ".NPZ", numpy would append ".npz".
-            with replace_file(path) as unfinished, unfinished.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **arrays)
-            return path
+            return save_arrays(path, **arrays)
         if kind:
             raise ConfigError(f"{path}: cannot write .{kind} files; expected x.png, x.npz, or a folder")
         for i, image in enumerate(self.images):

@@ -14,7 +14,7 @@ from gansmith.models.model import suspend_training
 from gansmith.sampling.generator import MOST_SEED, TrainedGenerator
 from gansmith.types import Labels, Latents, PixelArray, send
 
-__all__ = ["mix_layers", "sweep_classes", "sweep_truncation"]
+__all__ = ["TRUNCATIONS", "mix_layers", "sweep_classes", "sweep_truncation"]
 
 MOST_ROWS = 64
 TRUNCATIONS = (0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)

@@ -107,6 +107,7 @@ def chain(
     loop: bool = False,
     num: int = 1,
     truncation: float = 1.0,
+    keep_class: bool = False,
 ) -> Walk:
     """Return a walk through the latents and classes of samples, one after the other.
 
@@ -123,6 +124,7 @@ def chain(
         loop: return to the first sample, which is not repeated at the end.
         num: number of walks. Each adds the same number to all seeds of the one before, so that no seed occurs twice.
         truncation: factor of the latents, in (0, 1].
+        keep_class: without labels, give all images of a walk the class of its first seed.
 
     Raises:
         ConfigError: fewer than two samples, a number is out of range, a class is unknown, or the classes differ and
@@ -140,7 +142,7 @@ def chain(
     drawn = [generator.draw(row) for row in keys]
     z = torch.stack([walk_through(ends, steps, method, loop=loop) for ends, _ in drawn])
     classes = _classes(generator, labels, [own for _, own in drawn], num_keys)
-    if classes is None or bool((classes == classes[:, :1]).all()):
+    if classes is None or keep_class or bool((classes == classes[:, :1]).all()):
         followed = None if classes is None else classes[:, :1].repeat(1, z.shape[1])
         return Walk(z=z * truncation, labels=followed, loop=loop)
     weights = _weights(generator, classes)
