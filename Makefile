@@ -21,7 +21,10 @@ faults: $(VENV)/.dev
 	$(BIN)/python tests/faults $(FAULTS)
 
 docs: $(VENV)/.dev
+	$(PIP) --editable '.[docs]'
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/site.py
+	$(BIN)/zensical build --clean --strict
 
 zoo: $(VENV)/.core
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist ./zoo
@@ -50,4 +53,4 @@ $(VENV)/.dev: $(VENV)/.core
 	touch $@
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

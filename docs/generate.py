@@ -1,23 +1,25 @@
 """python docs/generate.py: write the reference pages from the tables and the commands themselves.
 
-docs/reference.md lists every component with its fields, docs/commands.md the help of every command. In docs/zoo.md,
-only the table of entries is written. A test compares them with what would be written now.
+docs/reference.md lists every component with its fields, docs/commands.md the help of every command, docs/speed.md what
+benchmarks/results/ holds of speed and memory. In docs/zoo.md, only the table of entries is written. A test compares
+them with what would be written now.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import inspect
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from gansmith.cli import COMMANDS
 from gansmith.cli.export import FORMATS
 from gansmith.cli.listing import FAMILIES, family
-from gansmith.component import Component, member, members, to_plain
+from gansmith.component import Component, describe_class, describe_fields, member, members, to_plain
 from gansmith.training.config import Config
 from gansmith.training.presets import PRESETS
 from gansmith.zoo.manifest import read_manifest
@@ -28,14 +30,14 @@ BEGIN, END = "<!-- entries: written by make docs -->", "<!-- end of entries -->"
 
 
 def main() -> None:
-    """Write both pages."""
+    """Write the pages."""
     for name, text in pages().items():
         (HERE / name).write_text(text, encoding="utf-8")
 
 
 def pages() -> dict[str, str]:
     """The pages' names and texts."""
-    return {"reference.md": reference(), "commands.md": commands(), "zoo.md": zoo()}
+    return {"reference.md": reference(), "commands.md": commands(), "zoo.md": zoo(), "speed.md": speed()}
 
 
 def reference() -> str:
@@ -56,10 +58,113 @@ def reference() -> str:
 
 def zoo() -> str:
     """The page about the zoo, with the table of the manifest between its two marks."""
-    rows = [HEADINGS[:-1], ("---",) * (len(HEADINGS) - 1), *map(describe_model, read_manifest().values())]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    rows = table(HEADINGS[:-1], map(describe_model, read_manifest().values()))
     before, rest = (HERE / "zoo.md").read_text(encoding="utf-8").split(BEGIN)
-    return f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}"
+    return f"{before}{BEGIN}\n\n{rows}\n{END}{rest.split(END)[1]}"
+
+
+SPEED = """# Speed and memory by machine
+
+Written by `make docs` from [benchmarks/results/](../benchmarks/results/); each row links to its file. Every value was
+measured on the machine that its row names; nothing is converted from another machine. No GPU has been measured. To add
+your machine, run the command above a table, then `make docs`.
+
+Speed is in images per second: the median of several rounds, with the lowest and the highest. Memory is the peak of the
+whole process.
+
+## Training steps and sampling
+
+`python benchmarks/speed.py`, 2 threads. `dcgan-64`: DCGAN at 64 pixels, batch 128; `dcgan-mnist`: the network of the
+tutorial at 28 pixels, batch 256; `resnet` and `r3`: these models at 32 pixels; `-published`: with their papers' widths;
+`sampling`: images of 32 pixels from a trained generator.
+
+"""
+WHOLE_RUNS = """
+## Whole trainings
+
+`python benchmarks/whole_runs.py`, with pictures and checkpoints, but without tracking:
+
+"""
+SERVING = """
+## Serving
+
+`python benchmarks/serving.py`: requests over loopback for one image of 32 pixels each ([serve.md](serve.md)):
+
+"""
+STARTING = """
+## Start-up
+
+`python benchmarks/first_picture.py`, and `python benchmarks/first_runs.py` with an empty cache:
+
+"""
+RESULTS = HERE.parent / "benchmarks" / "results"
+Row: TypeAlias = tuple[str, ...]
+
+
+def speed() -> str:
+    """What was measured of speed and memory, newest first."""
+    head = ("part", "images/s", "memory, MiB", "processor", "precision", "commit", "date")
+    parts = [SPEED, table(head, [row for about, file in read_results("speed") for row in list_steps(about, file)])]
+    head = ("training", "images/s", "memory, MiB", "processor", "precision", "commit", "date")
+    runs = [row for about, file in read_results("whole-runs") for row in list_runs(about, file)]
+    parts += [WHOLE_RUNS, table(head, runs)]
+    head = ("clients", "way", "requests/s", "95 % within, ms", "processor", "commit", "date")
+    requests = [row for about, file in read_results("serving") for row in list_requests(about, file)]
+    parts += [SERVING, table(head, requests)]
+    starts = [row for name in ("first-picture", "first-runs") for row in list_starts(name)]
+    return "".join([*parts, STARTING, table(("command", "seconds", "processor", "commit", "date"), starts)])
+
+
+def read_results(name: str) -> list[tuple[dict[str, Any], Path]]:
+    """A benchmark's files, newest first."""
+    files = sorted(RESULTS.glob(f"20??-??-??-{name}.json"), reverse=True)
+    return [(json.loads(file.read_text(encoding="utf-8")), file) for file in files]
+
+
+def dated(about: dict[str, Any], file: Path) -> str:
+    """The date, linked to the file."""
+    page = file.with_suffix(".md")
+    return f"[{about['date']}](../benchmarks/results/{(page if page.exists() else file).name})"
+
+
+def list_steps(about: dict[str, Any], file: Path) -> Iterator[Row]:
+    """gansmith's rows of one run of benchmarks/speed.py."""
+    for each in about["results"]:
+        if each["contender"] == "gansmith":
+            middle, low, high = (f"{value:,.0f}" for value in each["images_per_second"])
+            precision = each.get("precision", about["precision"])
+            memory = f"{each['peak_memory_mib']:,}"
+            rate = f"{middle} ({low} to {high})"
+            yield each["part"], rate, memory, about["processor"], precision, each["commit"], dated(about, file)
+
+
+def list_runs(about: dict[str, Any], file: Path) -> Iterator[Row]:
+    """Rows of benchmarks/whole_runs.py."""
+    for each in about["results"]:
+        memory = f"{each['peak_memory_mib']:,}"
+        where = (each["processor"], each["precision"], each["commit"], dated(about, file))
+        yield f"`{each['job']}`", f"{each['images_per_second']:,.0f}", memory, *where
+
+
+def list_requests(about: dict[str, Any], file: Path) -> Iterator[Row]:
+    """Rows of benchmarks/serving.py."""
+    for each in about["results"]:
+        rates = (f"{each['per_second']:,.0f}", f"{each['p95']:.1f}")
+        yield str(each["clients"]), each["way"], *rates, about["processor"], about["commit"], dated(about, file)
+
+
+def list_starts(name: str) -> Iterator[Row]:
+    """Rows of the benchmarks of first pictures and first runs."""
+    for about, file in read_results(name):
+        for each in about["results"]:
+            what = f"`{each['command']}`" if "command" in each else f"first run: `{each['run']}`"
+            seconds = f"{each.get('median', each.get('seconds')):.1f}"
+            yield what, seconds, about["processor"], about["commit"], dated(about, file)
+
+
+def table(head: Row, rows: Iterable[Row]) -> str:
+    """A table in Markdown."""
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ("---",) * len(head), *rows))
 
 
 def preset_table() -> str:
@@ -70,31 +175,11 @@ def preset_table() -> str:
 
 def described(cls: type[Component]) -> str:
     """A component's docstring and its fields with their defaults."""
-    summary, _, rest = (inspect.getdoc(cls) or "").partition("\n\nArgs:\n")
-    told = arguments(rest) if rest else {}
-    for base in cls.__mro__[1:]:
-        if base is not object and issubclass(base, Component):
-            told = arguments((inspect.getdoc(base) or "").partition("\n\nArgs:\n")[2]) | told
+    told = {name: text.replace("|", "\\|") for name, text in describe_fields(cls).items()}
     fields = [field for field in dataclasses.fields(cls) if field.name[0] != "_"]
     rows = [f"| `{field.name}` | {default(field)} | {told.get(field.name, '')} |" for field in fields]
-    summary = summary.partition("\n\nClass attributes:")[0]
     table = ["| field | default | |", "|---|---|---|", *rows, ""] if rows else []
-    return "\n".join([summary, "", *table])
-
-
-def arguments(section: str) -> dict[str, str]:
-    """The entries of a docstring's section of arguments, each on one line."""
-    entries: dict[str, str] = {}
-    name = ""
-    for line in section.splitlines():
-        if not line.startswith("    "):
-            break
-        if not line.startswith("     "):
-            name, _, text = line.strip().partition(": ")
-            entries[name] = text
-        else:
-            entries[name] += f" {line.strip()}"
-    return {name: text.replace("|", "\\|") for name, text in entries.items()}
+    return "\n".join([describe_class(cls), "", *table])
 
 
 def default(field: dataclasses.Field[Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import itertools
@@ -77,11 +78,17 @@ def anchor_of(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
+@functools.cache
+def generated_pages() -> dict[str, str]:
+    pages: dict[str, str] = load(ROOT / "docs" / "generate.py").pages()
+    return pages
+
+
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the help is written with Python 3.11")
-@pytest.mark.parametrize("name", ["reference.md", "commands.md", "zoo.md"])
+@pytest.mark.parametrize("name", ["reference.md", "commands.md", "zoo.md", "speed.md"])
 def test_the_reference_pages_are_those_of_the_code(name: str) -> None:
     written = (ROOT / "docs" / name).read_text(encoding="utf-8")
-    assert written == load(ROOT / "docs" / "generate.py").pages()[name], "run: make docs"
+    assert written == generated_pages()[name], "run: make docs"
 
 
 def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import math
 import re
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, TypeAlias, cast
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 from gansmith.component import Component, NonNegative
 from gansmith.errors import ConfigError
@@ -50,7 +50,15 @@ class Duration:
     """A length or an interval: "50 epochs", "3000 steps", "500 kimg", "10 min", "90 s", "2 h", "5 %".
 
     A percentage refers to the whole training, so it can be an interval but not the length of training.
+
+    Class attributes:
+        pattern: a regular expression of its texts, for the JSON schema; ``from_text`` also takes upper case.
     """
+
+    pattern: ClassVar[str] = (
+        r"^\s*(?=[0_]*\.?[0_]*[1-9])(?:[0-9]+(?:_[0-9]+)*\.?(?:[0-9]+)?|\.[0-9]+)(?:e[-+]?[0-9]+)?\s*"
+        rf"(?:{'|'.join(_SPELLINGS)})\s*$"
+    )
 
     amount: float
     unit: Unit
@@ -118,6 +126,10 @@ class _Absolute:
 
     def __str__(self) -> str:
         return 'a length that is not a percentage, such as "10 min"'
+
+    def to_schema(self) -> dict[str, Any]:
+        """Return the condition as keywords of a JSON schema."""
+        return {"not": {"pattern": "%"}}
 
 
 Length = Annotated[Duration, _Absolute()]

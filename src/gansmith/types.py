@@ -20,6 +20,7 @@ from torch import Tensor
 from gansmith.errors import ConfigError
 
 __all__ = [
+    "SIZE_TEXT",
     "Batch",
     "ClassWeights",
     "DiscriminatorOutput",
@@ -44,6 +45,8 @@ Latents: TypeAlias = Float[Tensor, "n z"]  # standard normal unless the model sa
 Logits: TypeAlias = Float[Tensor, "n"]  # float32 in training; higher means "real"
 PixelArray: TypeAlias = NDArray[np.uint8]  # [n h w c], as in stores and files
 
+SIZE_TEXT = r"^\s*([1-9][0-9]{0,4})(?:\s*[xX\u00d7]\s*([1-9][0-9]{0,4}))?\s*$"  # of ``parse_size``
+
 
 def size_text(*sizes: tuple[int, int]) -> str:
     """Return sizes as text: "32x32", or "48x64 (width x height)" if a size is not square.
@@ -61,7 +64,7 @@ def parse_size(text: str, where: str = "size") -> tuple[int, int]:
     Raises:
         ConfigError: the text has neither form.
     """
-    found = re.fullmatch(r"\s*([1-9][0-9]{0,4})(?:\s*[xX\u00d7]\s*([1-9][0-9]{0,4}))?\s*", text)
+    found = re.fullmatch(SIZE_TEXT, text)
     if found is None:
         raise ConfigError(f"{where}: expected a size such as 64 or 48x64 (width x height in pixels), got '{text}'")
     width, height = found[1], found[2] or found[1]

@@ -36,6 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("gansmith.cli.serve", "serve generated images by HTTP"),
     "publish": ("gansmith.cli.publish", "write a page of a trained generator, ready for a static host"),
     "list": ("gansmith.cli.listing", "list presets, data sets, models, losses, ..."),
+    "agent-docs": (
+        "gansmith.cli.agent_docs",
+        "print the pages that a coding agent needs, or the configuration's JSON schema",
+    ),
     "doctor": ("gansmith.cli.doctor", "show the hardware, the versions and what training will use"),
 }
 

@@ -15,6 +15,9 @@ EXTRAS = {
     "tensorboard": ("tensorboard", "--loggers tensorboard"),
     "wandb": ("wandb", "--loggers wandb"),
     "IPython": ("notebook", "images and progress in notebooks"),
+    "pillow_heif": ("heic", "HEIC photographs"),
+    "onnx": ("onnx", "gansmith export and publish"),
+    "fastapi": ("serve", "gansmith serve"),
 }
 
 

@@ -28,6 +28,7 @@ FAMILIES = {
     "losses": "gansmith.losses:Loss",
     "penalties": "gansmith.penalties:Penalty",
     "regularizers": "gansmith.regularizers:Regularizer",
+    "augmentations": "gansmith.augment.control:Augment",
     "optimizers": "gansmith.optimizers:Optimizer",
     "schedules": "gansmith.schedules:Schedule",
     "pictures": "gansmith.training.sample_sheets:PictureWriter",

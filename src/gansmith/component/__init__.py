@@ -8,6 +8,8 @@ bounds     ranges of fields, and converters of their text
 families   tables of members
 values     components, to and from plain values
 overrides  copies with some fields changed
+docstrings what the docstrings say of a class and its fields
+schema     a JSON schema of a component
 """
 
 from __future__ import annotations
@@ -23,21 +25,28 @@ from gansmith.component.bounds import (
     Seed,
     Side,
 )
+from gansmith.component.docstrings import describe_class, describe_fields
 from gansmith.component.families import member, member_name, members
 from gansmith.component.overrides import fields_set, override, override_as_user
+from gansmith.component.schema import DRAFT, JsonSchema, build_schema
 from gansmith.component.values import Component, from_plain, to_plain
 
 __all__ = [
+    "DRAFT",
     "AtLeast",
     "Between",
     "Component",
     "Fraction",
+    "JsonSchema",
     "NonNegative",
     "Positive",
     "PositiveInt",
     "ReadAs",
     "Seed",
     "Side",
+    "build_schema",
+    "describe_class",
+    "describe_fields",
     "fields_set",
     "from_plain",
     "member",

@@ -32,6 +32,10 @@ class AtLeast:
     def __str__(self) -> str:
         return f"at least {self.low}"
 
+    def to_schema(self) -> dict[str, Any]:
+        """Return the condition as keywords of a JSON schema."""
+        return {"minimum": self.low}
+
 
 @dataclass(frozen=True)
 class Between:
@@ -53,6 +57,14 @@ class Between:
         low, high = "more than" if self.open_low else "from", "to below" if self.open_high else "to"
         return f"{low} {self.low} {high} {self.high}"
 
+    def to_schema(self) -> dict[str, Any]:
+        """Return the condition as keywords of a JSON schema; an infinite end is left out, as JSON has no infinity."""
+        low, high = (
+            "exclusiveMinimum" if self.open_low else "minimum",
+            "exclusiveMaximum" if self.open_high else "maximum",
+        )
+        return {low: self.low} | ({high: self.high} if self.high < math.inf else {})
+
 
 @dataclass(frozen=True)
 class ReadAs:
@@ -60,9 +72,11 @@ class ReadAs:
 
     Args:
         read: a function of the text and the field's dotted path, which raises ConfigError.
+        pattern: a regular expression of the texts that it takes, for the JSON schema.
     """
 
     read: Callable[[str, str], Any]
+    pattern: str = ""
 
 
 PositiveInt = Annotated[int, Between(1, 1_000_000)]  # fields that need memory have tighter bounds

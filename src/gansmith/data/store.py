@@ -30,7 +30,7 @@ from gansmith.data.writer import Progress, Written, write_folder_atomically, wri
 from gansmith.errors import DataError
 from gansmith.files import free_disk
 from gansmith.plain_json import Altered, seal, unseal
-from gansmith.types import ImageSpec, PixelArray, parse_size, size_text
+from gansmith.types import SIZE_TEXT, ImageSpec, PixelArray, parse_size, size_text
 
 __all__ = ["Preparation", "Store", "note_crops", "note_frames", "prepare", "propose_spec", "without_labels"]
 
@@ -57,7 +57,7 @@ class Preparation(Component):
         max_unreadable: the largest share of unreadable images, from 0 to 1; they are skipped and listed.
     """
 
-    size: Annotated[tuple[Side, Side], ReadAs(parse_size)] | None = None
+    size: Annotated[tuple[Side, Side], ReadAs(parse_size, SIZE_TEXT)] | None = None
     channels: Literal["auto", "gray", "rgb", "rgba"] = "auto"
     fit: Fit = "crop"
     levels: tuple[float, float] | None = None

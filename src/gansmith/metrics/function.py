@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -31,7 +31,13 @@ OWN = 16  # probes that are taken from the data
 
 @dataclass(frozen=True)
 class FunctionPath:
-    """A function, written "package.module:function"."""
+    """A function, written "package.module:function".
+
+    Class attributes:
+        pattern: a regular expression of its texts, for the JSON schema.
+    """
+
+    pattern: ClassVar[str] = r"^[\w.]+:[\w.]+$"
 
     text: str
     function: Callable[[Pixels], Any] = field(compare=False, repr=False)

@@ -13,10 +13,12 @@ from gansmith.component import (
     Between,
     Component,
     Fraction,
+    JsonSchema,
     NonNegative,
     Positive,
     PositiveInt,
     Seed,
+    build_schema,
     from_plain,
     to_plain,
 )
@@ -40,7 +42,7 @@ from gansmith.training.recipe import Recipe, default_recipe
 from gansmith.training.sample_sheets import PictureWriter, SampleGrid
 from gansmith.training.tracking import Tracking
 
-__all__ = ["Config", "differences", "flat", "load_config", "without_removed_fields"]
+__all__ = ["Config", "build_config_schema", "differences", "flat", "load_config", "without_removed_fields"]
 
 _REMOVED = {"guard": ("leaked",)}  # fields of earlier versions that decided nothing that is still done
 
@@ -149,6 +151,15 @@ class Config(Component):
         if self.data is None:
             raise ConfigError("config.data: missing; name a source, a folder, a zip or an .npz")
         return self.data
+
+
+def build_config_schema() -> JsonSchema:
+    """Return the JSON schema (draft 2020-12) of config.json, with types, ranges, defaults and docstrings."""
+    schema = build_schema(Config)
+    schema["properties"] |= {
+        SEAL: {"type": "string", "description": "digest of all other fields; leave it out of a file that you write"}
+    }
+    return schema
 
 
 def differences(old: Component | Mapping[str, Any], new: Component) -> dict[str, tuple[Any, Any]]:
