@@ -220,6 +220,13 @@ def test_the_readme_leads_to_every_page(page: Path) -> None:
     assert f"]({path.as_posix()})" in README or f"]({path.parent.as_posix()}/)" in README
 
 
+def test_the_navigation_of_the_site_names_every_page() -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    named = re.findall(r"(\S+\.md)$", text, re.MULTILINE)
+    pages = [*ROOT.glob("docs/**/*.md"), *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md"))]
+    assert sorted(named) == sorted(page.relative_to(ROOT).as_posix() for page in pages), "add the page to mkdocs.yml"
+
+
 def test_the_log_has_dated_entries_newest_first() -> None:
     text = (ROOT / "docs" / "log.md").read_text(encoding="utf-8")
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import types
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
@@ -114,7 +115,7 @@ def _describe_family(family: type[Component], definitions: dict[str, JsonSchema]
     cases = []
     for name in members(family):
         cls = member(family, name, name)
-        reference = _refer(cls.__name__, lambda cls=cls: _describe_object(cls, definitions), definitions)
+        reference = _refer(cls.__name__, partial(_describe_object, cls, definitions), definitions)
         cases.append({"if": {"properties": {"name": {"const": name}}}, "then": reference})
     by_name = {"type": "string", "pattern": f"^({_spell_names(family)})$"}
     named = {"enum": list(members(family)), "description": 'or "package.module:Class" of your own'}
