@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64
 from numpy.typing import NDArray
+from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
 from gansmith.devices import require_bytes
@@ -26,6 +27,7 @@ __all__ = ["Directions", "DirectionsMethod", "find_directions"]
 
 DirectionsMethod: TypeAlias = Literal["features", "weights"]
 Weighted = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+MANY = 8  # Lanczos' method is used for matrices of more than this many rows per eigenvector
 MOST_STEPS = 101  # columns of a strip
 
 
@@ -164,14 +166,26 @@ def _directions(
 def _principal_axes(rows: Float64[Tensor, "n d"], num: int) -> tuple[Float64[Tensor, "num d"], Float64[Tensor, "num"]]:
     """Return the right singular vectors of the largest singular values, and their shares of the squared sum."""
     if rows.shape[0] >= rows.shape[1] or num > rows.shape[0]:
-        values, vectors = torch.linalg.eigh(rows.T @ rows)
-        axes = vectors.flip(1)[:, :num].T
+        values, axes = _largest_eigenvectors(rows.T @ rows, num)
     else:  # the smaller product has the same eigenvalues
-        values, vectors = torch.linalg.eigh(rows @ rows.T)
-        axes = vectors.flip(1)[:, :num].T @ rows
+        values, vectors = _largest_eigenvectors(rows @ rows.T, num)
+        axes = vectors @ rows
         axes = axes / axes.norm(dim=1, keepdim=True).clamp_min(1e-300)
-    values = values.clamp_min(0).flip(0)
-    return axes, values[:num] / values.sum().clamp_min(1e-300)
+    return axes, values.clamp_min(0) / rows.square().sum().clamp_min(1e-300)  # the sum of all eigenvalues
+
+
+def _largest_eigenvectors(
+    product: Float64[Tensor, "n n"], num: int
+) -> tuple[Float64[Tensor, "num"], Float64[Tensor, "num n"]]:
+    """Return the largest eigenvalues, descending, and their vectors; a few of many by Lanczos' method."""
+    if MANY * num > len(product):
+        values, vectors = torch.linalg.eigh(product)
+    else:
+        start = np.random.default_rng(0).normal(size=len(product))
+        found, columns = eigsh(product.numpy(), num, which="LA", v0=start)
+        order = found.argsort()
+        values, vectors = torch.from_numpy(found[order]), torch.from_numpy(columns[:, order])
+    return values.flip(0)[:num], vectors.flip(1)[:, :num].T
 
 
 def _subtract_means(features: Float64[Tensor, "n d"], labels: Tensor | None) -> Float64[Tensor, "n d"]:
@@ -196,7 +210,12 @@ def _record(
     """Return the name of a layer and what it reads of each sample."""
     name, first = _find_layer(generator, layer, z[:1], None if labels is None else labels[:1])
     size = first[0].numel()
-    require_bytes(3 * 8 * size * len(z), torch.device("cpu"), "num_latents", f"{len(z):,} features of {size:,} numbers")
+    require_bytes(
+        8 * (3 * size * len(z) + 2 * min(size, len(z)) ** 2),
+        torch.device("cpu"),
+        "num_latents",
+        f"{len(z):,} features of {size:,} numbers",
+    )
     device, parts = next(generator.network.parameters()).device, list[Tensor]()
 
     def keep(module: nn.Module, inputs: tuple[Any, ...]) -> None:
