@@ -23,7 +23,7 @@ STREET = (
     ),
     ("losses", "penalties", "feature_penalties", "regularizers", "optimizers", "ema"),
     ("zoo", "runs", "console", "images", "augment", "data", "models", "metrics", "sampling"),
-    ("training", "evaluation", "study", "report"),
+    ("training", "evaluation", "study", "utility", "report"),
     ("deploy",),
     ("api", "cli", "__main__"),
 )

@@ -30,6 +30,9 @@ from gansmith.training.config import Config, load_config
 from gansmith.training.keywords import UNITS, Fields, expand_short_names, refuse_unknown_fields
 from gansmith.training.presets import configure
 from gansmith.training.preview import Preview
+from gansmith.utility.options import UtilityOptions
+from gansmith.utility.results import UtilityResults
+from gansmith.utility.run import measure_utility
 
 __all__ = ["Run", "open_run", "preview", "resume", "train"]
 
@@ -169,6 +172,22 @@ class Run:
         fitted = fit_images(images, generator.spec, config.preparation)
         with work_progress("projecting") as progress:
             return project(generator, fitted, label=label, search=search, progress=progress)
+
+    def utility(self, *, out: Path | None = None, **options: Any) -> UtilityResults:
+        """Test whether its images help to train a classifier of real ones.
+
+        Args:
+            out: the folder to write; default: ``utility`` in the run's folder.
+            options: fields of ``gansmith.utility.options.UtilityOptions``, such as ``seeds=3``.
+
+        Raises:
+            GansmithError: the real images have no labels, or the run was trained on the test images.
+            KeyboardInterrupt: it was stopped; the same call continues.
+        """
+        results = measure_utility(self.folder, UtilityOptions(**options), out)
+        if results is None:
+            raise KeyboardInterrupt
+        return results
 
     def _repr_html_(self) -> str:
         status = self.status()

@@ -11,7 +11,7 @@
     progress.gif, .mp4   an animation of the sheets
     losses.png           the loss curves
     nearest.png          generated images beside their nearest training images
-    report.html          a report of everything on one page
+    report.html, utility/   a report of everything on one page; the results of gansmith utility
     best/                the generator with the best tracked metric: *.safetensors and state.json
     training_checkpoints/000500/   the checkpoint after step 500: *.safetensors and state.json
 
@@ -172,6 +172,10 @@ class RunFolder:
     def report(self) -> Path:
         return self.path / "report.html"
 
+    @property
+    def utility(self) -> Path:
+        return self.path / "utility"
+
     # --- checkpoints ---------------------------------------------------------------------------------------
 
     def checkpoints(self, *, damaged: bool = False) -> list[Path]:
@@ -251,7 +255,7 @@ class RunFolder:
             if int(checkpoint.name) > step:
                 _remove(checkpoint)
 
-    # --- statistics ----------------------------------------------------------------------------------------
+    # --- statistics, status and notes -----------------------------------------------------------------------
 
     def append_stats(self, record: Mapping[str, Any]) -> None:
         """Append a line to stats.jsonl."""
@@ -293,8 +297,6 @@ class RunFolder:
         keep_lines(self.metrics, lambda line: line["kind"] != "tracking" or line["generated"]["nimg"] <= nimg)
         known = itertools.count(1)
         keep_lines(self.events, lambda event: next(known) <= num_events)
-
-    # --- status and notes ----------------------------------------------------------------------------------
 
     def set_status(self, state: str, **details: Any) -> None:
         """Write status.json: state ("running", "finished", "stopped", "failed"), details, and number of rollbacks."""

@@ -277,3 +277,57 @@ def test_a_table_beyond_the_limit_is_refused(
     monkeypatch.setattr(gtsrb, "TABLE_LIMIT", 10)
     with pytest.raises(DataError, match=r"\.csv: more than the limit of 10 bytes"):
         Gtsrb(root=root, roi=True).records()
+
+
+# --- the official test set ---------------------------------------------------------------------------------
+
+TESTED = (42, 0, 14, 0)  # classes of the test images, by number
+ROWS = "\n".join(f"{i:05}.ppm;{REGION.format(';')}{label}" for i, label in enumerate(TESTED))
+TEST_TABLE = f"Filename;{COLUMNS.format(';')}\n{ROWS}\n".encode()
+TEST_PICTURES = {i: encoded(label, i, 0, "ppm") for i, label in enumerate(TESTED)}
+OFFICIAL_TEST = {
+    **{f"GTSRB/Final_Test/Images/{i:05}.ppm": data for i, data in TEST_PICTURES.items()},
+    "GTSRB/Final_Test/Images/GT-final_test.test.csv": b"Filename;Width;Height\n",
+}
+
+
+def kaggle_test() -> dict[str, bytes]:
+    rows = "\n".join(f"{REGION.format(',')}{label},Test/{i:05}.png" for i, label in enumerate(TESTED))
+    pictures = {f"Test/{i:05}.png": encoded(label, i, 0, "png") for i, label in enumerate(TESTED)}
+    return {**kaggle(), **pictures, "Test.csv": f"{COLUMNS.format(',')},Path\n{rows}\n".encode()}
+
+
+@pytest.mark.parametrize("form", ["zips", "folder", "kaggle"])
+@pytest.mark.parametrize("roi", [False, True])
+def test_the_official_test_set_is_read_packed_or_not(form: str, roi: bool, tmp_path: Path) -> None:
+    if form == "zips":
+        pack(official("GTSRB/Final_Training/Images"), tmp_path / "GTSRB_Final_Training_Images.zip")
+        pack(OFFICIAL_TEST, tmp_path / "GTSRB_Final_Test_Images.zip")
+        pack({"GT-final_test.csv": TEST_TABLE}, tmp_path / "GTSRB_Final_Test_GT.zip")
+    elif form == "folder":
+        unpack({**official("GTSRB/Final_Training/Images"), **OFFICIAL_TEST, "GT-final_test.csv": TEST_TABLE}, tmp_path)
+    else:
+        pack(kaggle_test(), tmp_path / "archive.zip")
+    source = Gtsrb(root=tmp_path, split="test", roi=roi)
+    assert source.has_test()
+    records = source.records()
+    assert records.labels is not None and records.labels.tolist() == list(TESTED)
+    assert records.groups is None and records.class_names == GTSRB_CLASSES
+    for i, label in enumerate(TESTED):
+        whole = pixels(label, i, 0)
+        wanted = whole[BOX[1] : BOX[3], BOX[0] : BOX[2]] if roi else whole
+        assert np.array_equal(np.asarray(records.read(i)), wanted)
+    assert len(Gtsrb(root=tmp_path).records()) == NUM  # the training images are still found
+
+
+def test_a_missing_or_incomplete_test_set_is_named(tmp_path: Path) -> None:
+    unpack(official("GTSRB/Final_Training/Images"), tmp_path)
+    source = Gtsrb(root=tmp_path, split="test")
+    assert not source.has_test() and not Gtsrb(split="test").has_test()
+    with pytest.raises(DataError, match=r"no test set in .*; put GTSRB_Final_Test_Images.zip and .* there"):
+        source.records()
+    unpack(OFFICIAL_TEST, tmp_path)
+    assert not source.has_test()  # images without classes
+    unpack({"GT-final_test.csv": TEST_TABLE.rpartition(b"00003")[0]}, tmp_path)
+    with pytest.raises(DataError, match=r"has no row for 1 test images, first 00003.ppm"):
+        source.records()

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "directions": ("gansmith.cli.directions", "find the directions of the latent space that change images most"),
     "project": ("gansmith.cli.project", "find the latents of given images"),
     "evaluate": ("gansmith.cli.evaluate", "measure generated images of a run, a folder or a file against real ones"),
+    "utility": ("gansmith.cli.utility", "measure whether generated images help to train a classifier"),
     "study": ("gansmith.cli.study", "compare variants over several seeds"),
     "report": ("gansmith.cli.report", "write an HTML report of a run or a study: images, curves, metrics"),
     "export": (

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -20,28 +18,28 @@ from gansmith.component import Between
 from gansmith.data.archive import Archive, open_archive, read_bounded
 from gansmith.data.decode import decode
 from gansmith.data.gtsrb_classes import GTSRB_CLASSES
+from gansmith.data.gtsrb_tables import TABLE_LIMIT, Roi, is_table, parse_table, spell_size
+from gansmith.data.gtsrb_test_set import find_test_images
 from gansmith.data.source import Records, Size, Source, cache_folder
 from gansmith.download import RemoteFile, fetch
 from gansmith.errors import DataError, UnreadableImage
-from gansmith.types import size_text
 
 __all__ = ["Gtsrb"]
-
-TABLE_LIMIT = 2**26  # bytes of a table; Kaggle's table of all classes has 2 million
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gtsrb(Source):
     """39,209 photographs of 43 classes of traffic signs, RGB, from 25x25 to 243x225 (Stallkamp et al. 2012).
 
-    The 30 frames of one passage by a sign are a track. Both splits have whole tracks only, and each has at least one
-    track of every class with two or more.
+    The 30 frames of one passage by a sign are a track. The splits "train" and "held-out" have whole tracks only, and
+    each has at least one track of every class with two or more.
 
     Args:
         root: path of the official archive, ``GTSRB-Training_fixed.zip``, or Kaggle's archive, packed or not; of the
             folder that contains it; or of a folder inside it, down to that of the class folders. None downloads the
             official archive (276 MB).
-        split: "train", "held-out", or "all" for both.
+        split: "train", "held-out", or "all" for both; "test" for the official test set, 12,630 images without tracks,
+            which must be in the root.
         roi: crop each image to the sign, as the data set's tables say; otherwise a margin of 10 % or more remains.
         held_out: the share of each class's tracks in the split "held-out".
     """
@@ -50,12 +48,14 @@ class Gtsrb(Source):
     native_size: ClassVar[Size | None] = (32, 32)  # sizes vary; published classifiers use 32x32
 
     root: Path | None = None
-    split: Literal["all", "train", "held-out"] = "all"
+    split: Literal["all", "train", "held-out", "test"] = "all"
     roi: bool = False
     held_out: Annotated[float, Between(0, 1, open_low=True, open_high=True)] = 0.1
 
     def records(self, size: Size | None = None) -> Records:
         """Find the images; see ``Source.records``."""
+        if self.split == "test":
+            return self._test_records()
         root = fetch(_ARCHIVE, cache_folder() / "gtsrb") if self.root is None else self.root
         tree = _find(root)
         labels = np.array([frame.label for frame in tree.frames], np.int64)
@@ -77,11 +77,35 @@ class Gtsrb(Source):
             notes=tree.notes,
         )
 
+    def has_test(self) -> bool:
+        """Return whether the official test set, with its labels, is in the root."""
+        return self.root is not None and find_test_images(self.root) is not None
+
+    def _test_records(self) -> Records:
+        found = None if self.root is None else find_test_images(self.root)
+        if found is None:
+            raise DataError(
+                f"gtsrb: no test set in {self.root or 'no --root'}; put GTSRB_Final_Test_Images.zip and "
+                "GTSRB_Final_Test_GT.zip there (or Kaggle's archive.zip), and give the folder with --root"
+            )
+        rois = found.rois if self.roi else None
+        return _Frames(
+            archive=found.archive,
+            rois=rois,
+            names=found.names,
+            labels=np.array(found.labels, np.int64),
+            class_names=GTSRB_CLASSES,
+            fingerprint=hashlib.sha256(
+                repr((found.archive.fingerprint, found.names, found.labels, rois)).encode()
+            ).hexdigest(),
+            skipped=found.archive.skipped,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Frames(Records):
     archive: Archive
-    rois: Mapping[str, _Roi] | None
+    rois: Mapping[str, Roi] | None
 
     def read(self, index: int) -> Image.Image:
         name = self.names[index]
@@ -94,12 +118,8 @@ class _Frames(Records):
             return image
         roi = self.rois[name]
         if image.size != roi.size:
-            raise UnreadableImage(f"its size is {_spelled(image.size)}, but the table says {_spelled(roi.size)}")
+            raise UnreadableImage(f"its size is {spell_size(image.size)}, but the table says {spell_size(roi.size)}")
         return image.crop(roi.box)
-
-
-def _spelled(size: tuple[int, int]) -> str:
-    return size_text(size[::-1])
 
 
 # --- finding the frames ------------------------------------------------------------------------------------
@@ -129,7 +149,7 @@ class _Tree:
         """Return (name, reason) of the files in the class folders that are neither frames nor tables."""
         known = {frame.name for frame in self.frames}
         reason = "not named like 00000_00000.ppm (track, frame)"
-        return tuple((name, reason) for name in self.class_files() if name not in known and not _is_table(name))
+        return tuple((name, reason) for name in self.class_files() if name not in known and not is_table(name))
 
 
 # .../00014/00003_00029.ppm, and Kaggle's .../14/00014_00003_00029.png: class, track, frame
@@ -198,15 +218,10 @@ def _shuffled(track: int) -> bytes:
 # --- regions of interest -----------------------------------------------------------------------------------
 
 
-class _Roi(NamedTuple):
-    size: tuple[int, int]  # width and height of the image
-    box: tuple[int, int, int, int]  # left, top, right, bottom; right and bottom are exclusive, as in Pillow
-
-
-def _rois(tree: _Tree) -> dict[str, _Roi]:
-    rows: dict[tuple[int, str], _Roi] = {}
+def _rois(tree: _Tree) -> dict[str, Roi]:
+    rows: dict[tuple[int, str], Roi] = {}
     for where, data in _tables(tree):
-        rows.update(_parse_table(data, where))
+        rows.update(parse_table(data, where))
     rois = {frame.name: rows.get((frame.label, frame.name.rpartition("/")[2])) for frame in tree.frames}
     missing = [name for name, roi in rois.items() if roi is None]
     if missing:
@@ -222,7 +237,7 @@ def _tables(tree: _Tree) -> Iterator[tuple[str, bytes]]:
     """Read the tables: in each class folder (official set), or beside the folder of class folders (Kaggle)."""
     archive = tree.archive
     beside = [name for name in archive.names if name.lower() == f"{tree.folder}.csv".lower()]
-    for name in [*filter(_is_table, tree.class_files()), *beside]:
+    for name in [*filter(is_table, tree.class_files()), *beside]:
         where = f"{archive.path}: {name}"
         try:
             yield where, archive.read(name, TABLE_LIMIT)
@@ -234,30 +249,6 @@ def _tables(tree: _Tree) -> Iterator[tuple[str, bytes]]:
             yield str(outside), read_bounded(outside, TABLE_LIMIT)
         except DataError as error:
             raise DataError(f"{outside}: {error}") from error
-
-
-def _is_table(name: str) -> bool:
-    return name.lower().endswith(".csv")
-
-
-def _parse_table(data: bytes, where: str) -> dict[tuple[int, str], _Roi]:
-    """Return the regions by class and file name."""
-    text = data.decode("utf-8-sig", "replace")
-    table = csv.DictReader(io.StringIO(text), delimiter=";" if ";" in text.partition("\n")[0] else ",")
-    try:
-        return dict(_parse_row(row) for row in table)
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
-        columns = "Filename or Path, ClassId, Width, Height, Roi.X1, Roi.Y1, Roi.X2, Roi.Y2"
-        raise DataError(f"{where}: line {table.line_num}: {error}; expected {columns}") from error
-
-
-def _parse_row(row: Mapping[str, str]) -> tuple[tuple[int, str], _Roi]:
-    width, height = int(row["Width"]), int(row["Height"])
-    left, top, right, bottom = (int(row[f"Roi.{corner}"]) for corner in ("X1", "Y1", "X2", "Y2"))
-    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-        raise ValueError(f"the region {left},{top} to {right},{bottom} is not inside {_spelled((width, height))}")
-    file = (row.get("Path") or row["Filename"]).rpartition("/")[2]
-    return (int(row["ClassId"]), file), _Roi((width, height), (left, top, right, bottom))
 
 
 # Neither the publisher nor public loaders state a SHA-256 of this archive; six loaders state this MD5.

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -32,7 +32,7 @@ from gansmith.metrics.extractor import Extractor
 from gansmith.plain_json import seal, unseal
 from gansmith.types import Batch
 
-__all__ = ["LEARNING_SEED", "Pace", "Progress", "fit", "split_validation", "train_once"]
+__all__ = ["LEARNING_SEED", "Pace", "Progress", "fit", "minimise", "split_validation", "train_once"]
 
 Progress: TypeAlias = Callable[[int, int], object]
 
@@ -172,18 +172,31 @@ def fit(
         pace: length, batch size and learning rate.
         progress: called with the number of images so far and in all.
     """
-    compute = choose_compute("auto", "auto")
     batches = Batches(store=store, batch_size=pace.batch_size, seed=LEARNING_SEED, subset=chosen)
     steps = math.ceil(min(1000 * pace.kimg, MOST_EPOCHS * len(chosen)) / pace.batch_size)
+    for step in minimise(network, lambda step: loss(batches.batch(step * pace.batch_size)), steps, pace.lr):
+        if progress:
+            progress((step + 1) * pace.batch_size, steps * pace.batch_size)
+
+
+def minimise(network: nn.Module, loss: Callable[[int], Tensor], steps: int, lr: float) -> Iterator[int]:
+    """Minimise a loss with AdamW and a one-cycle learning rate, as ``fit`` does; yield the number of each step done.
+
+    Args:
+        network: the network, on its device.
+        loss: of a step, by its number from 0.
+        steps: how many.
+        lr: the highest learning rate.
+    """
+    compute = choose_compute("auto", "auto")
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=pace.lr, total_steps=steps + 1, pct_start=WARM_UP)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps + 1, pct_start=WARM_UP)
     network.train()
     for step in range(steps):
         with torch.enable_grad(), compute.autocast():
-            value = loss(batches.batch(step * pace.batch_size))
+            value = loss(step)
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         cycle.step()
-        if progress:
-            progress((step + 1) * pace.batch_size, steps * pace.batch_size)
+        yield step

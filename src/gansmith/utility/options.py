@@ -1,0 +1,121 @@
+"""Settings of a utility test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gansmith.component import Component, override
+from gansmith.data import resolve
+from gansmith.data.source import Source
+from gansmith.errors import ConfigError, did_you_mean
+from gansmith.training.snapshots import Which
+from gansmith.trust import trust_user_input
+from gansmith.utility.arms import ARMS, NO_REAL, Amount
+
+__all__ = ["UtilityOptions", "name_sources", "read_amounts", "read_arms"]
+
+LEAST_STEPS = 4  # of the one-cycle learning rate
+MOST_SEEDS, MOST_STEPS, MOST_SYNTHETIC = 1000, 10_000_000, 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class UtilityOptions(Component):
+    """What is trained and tested.
+
+    Args:
+        against: the real images; None is the run's training data.
+        test: real images to test on; None tests on the images that are held out.
+        arms: names in ``ARMS``.
+        amounts: numbers of real images of each class; None is all.
+        seeds: number of classifiers of each arm and amount.
+        steps: batches of 32 images that each classifier is trained on.
+        synthetic: generated images of each class, and drawn ones.
+        held_out: share of ``against`` that is tested on, if it is not the run's training data.
+        difficulty: of the drawn signs; see ``Signs``.
+        snapshot: "best" or "last".
+        ema: use the averaged weights.
+    """
+
+    against: Source | None = None
+    test: Source | None = None
+    arms: tuple[str, ...] = tuple(ARMS)
+    amounts: tuple[Amount, ...] = (None, 50, 10)
+    seeds: int = 5
+    steps: int = 1500
+    synthetic: int = 300
+    held_out: float = 0.2
+    difficulty: float = 0.5
+    snapshot: Which = "best"
+    ema: bool = True
+
+    def __post_init__(self) -> None:
+        limits = (("seeds", 1, MOST_SEEDS), ("steps", LEAST_STEPS, MOST_STEPS), ("synthetic", 1, MOST_SYNTHETIC))
+        for name, least, most in limits:
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ConfigError(f"--{name}: {value} is out of range; expected {least} to {most:,}")
+        if not 0 < self.held_out < 1:
+            raise ConfigError(f"--held_out: {self.held_out} is out of range; expected a share between 0 and 1")
+        if not 0 <= self.difficulty <= 1:
+            raise ConfigError(f"--difficulty: {self.difficulty} is out of range; expected 0 to 1")
+        if not self.arms or not self.amounts:
+            raise ConfigError("--arms, --per_class: expected at least one of each")
+
+
+def name_sources(
+    against: str | Path | None, root: str | Path | None, test: str | Path | None, overrides: Mapping[str, Any]
+) -> dict[str, Source]:
+    """Return the fields of ``UtilityOptions`` that name images, for a user's words.
+
+    Args:
+        against: a source's name, or a path; None for none.
+        root: the folder with a local copy of the source that ``against`` names.
+        test: a source's name, or a path; None for none.
+        overrides: fields of these sources by dotted path, as {"against.roi": True}.
+
+    Raises:
+        ConfigError: an unknown name or field, or a value that does not fit.
+        DataError: neither a source nor a path.
+    """
+    with trust_user_input():
+        given = {
+            name: resolve(str(words), None if place is None else Path(place))
+            for name, words, place in (("against", against, root), ("test", test, None))
+            if words is not None
+        }
+        changed = override(UtilityOptions(), {**given, **overrides}, "utility")
+    return {name: getattr(changed, name) for name in given}
+
+
+def read_arms(text: str) -> tuple[str, ...]:
+    """Return the arms that a text names, "real,gan", in the order of tables.
+
+    Raises:
+        ConfigError: there is no such arm.
+    """
+    words = _words(text)
+    for word in words:
+        if word not in ARMS:
+            raise ConfigError(f"--arms: no arm is called '{word}'; {did_you_mean(word, ARMS)}")
+    return tuple(name for name in ARMS if name in words)
+
+
+def read_amounts(text: str) -> tuple[Amount, ...]:
+    """Return the amounts that a text names, "all,50,10", the largest first.
+
+    Raises:
+        ConfigError: one is neither a positive number nor "all".
+    """
+    amounts: set[Amount] = set()
+    for word in _words(text):
+        if word != "all" and not (word.isascii() and word.isdecimal() and NO_REAL < int(word) <= MOST_SYNTHETIC):
+            raise ConfigError(f"--per_class: expected numbers of images and 'all', as in all,50,10; got '{word}'")
+        amounts.add(None if word == "all" else int(word))
+    return tuple(sorted(amounts, key=lambda amount: (amount is not None, -(amount or 0))))
+
+
+def _words(text: str) -> Sequence[str]:
+    return [word for word in (part.strip() for part in text.split(",")) if word]
