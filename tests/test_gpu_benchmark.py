@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from forks import run_forked
 from gansmith.component import override
 from gansmith.data.npz import Npz
 from gansmith.models.dcgan import DCGAN
@@ -165,6 +164,7 @@ COMPILED = """
 import json, sys
 from pathlib import Path
 import torch
+from forks import run_forked
 from gansmith.component import override
 from gansmith.data.npz import Npz
 from gansmith.devices import Compute
@@ -190,12 +190,15 @@ print(json.dumps({"traced": torch._dynamo.utils.counters["stats"]["unique_graphs
 """
 
 
-def test_compiled_networks_make_the_same_steps_and_leave_penalties_alone() -> None:
+def test_compiled_networks_make_the_same_steps_and_leave_penalties_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Traced, but not compiled: that needs a compiler and its time. Alone, for checks of shapes cannot be traced."""
-    asked = [sys.executable, "-c", COMPILED]
-    paths = os.pathsep.join([str(FOLDER / "peers"), str(FOLDER), os.environ.get("PYTHONPATH", "")])
-    ran = subprocess.run(asked, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    plain, traced, counted = map(json.loads, ran.stdout.splitlines())
+    program = tmp_path / "compiled.py"
+    program.write_text(COMPILED, encoding="utf-8")
+    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.syspath_prepend(FOLDER / "peers")
+    ran = run_forked([str(program)], tmp_path / "compiled.log")
+    plain, traced, counted = map(json.loads, (line for line in ran.stdout.splitlines() if line.startswith("{")))
     assert traced == pytest.approx(plain, rel=1e-4, abs=1e-6) and "penalty/r1" in plain
     assert counted["traced"] > 0

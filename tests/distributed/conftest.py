@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from forks import run_ranks
 
 
 @pytest.fixture
@@ -18,11 +18,7 @@ def in_two_processes(tmp_path: Path) -> Callable[[str], None]:
     def run(text: str) -> None:
         program = tmp_path / "program.py"
         program.write_text(text, encoding="utf-8")
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "GANSMITH_CACHE": str(tmp_path / "cache")}
-        command = [sys.executable, *launcher, str(program), str(tmp_path)]
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-        print(ended.stderr)  # which pytest shows if the test fails
-        ended.check_returncode()
+        run_ranks([str(program), str(tmp_path)], tmp_path, environment=environment)
 
     return run

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from typing import TypeAlias
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from forks import run_forked, run_ranks
 from gansmith.metrics import list_quantities
 
 PROGRAM = """
@@ -106,14 +105,10 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     folder = tmp_path_factory.mktemp("ranks")
     program = folder / "program.py"
     program.write_text(PROGRAM, encoding="utf-8")
-    said = ""
-    for title, launcher in (
-        ("one", []),
-        ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]),
-    ):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "GANSMITH_CACHE": str(folder / f"cache-{title}")}
-        words = [sys.executable, *launcher, str(program), str(folder / title)]
-        said = subprocess.run(words, check=True, env=environment, capture_output=True, text=True, timeout=120).stdout
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GANSMITH_CACHE": str(folder / "cache")}
+    run_forked([str(program), str(folder / "one")], folder / "one.log", environment)
+    environment["GANSMITH_CACHE"] = str(folder / "cache-two")
+    said = run_ranks([str(program), str(folder / "two")], folder, environment=environment).stdout
     one, *two = (load_file(folder / f"{title}.safetensors") for title in ("one-0", "two-0", "two-1"))
     return one, two, said
 

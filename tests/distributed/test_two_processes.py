@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from forks import run_forked, run_ranks
 from gansmith.runs import RunFolder
 
 STEPS = 6
@@ -25,12 +26,21 @@ NETWORKS = {
 
 
 def train(data: Path, run: Path, processes: int, more: list[str]) -> RunFolder:
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    program = ["-m", "--", "gansmith"] if processes > 1 else ["-m", "gansmith"]
-    words = [*program, "train", str(data), "--run", str(run), *WORDS, *more]
+    words = ["-m", "gansmith", "train", str(data), "--run", str(run), *WORDS, *more]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *(launcher if processes > 1 else []), *words]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    if processes > 1:
+        run_ranks(words, run.parent, processes, environment)
+    else:
+        run_forked(words, run.parent / "one.log", environment)
+    return RunFolder.open(run)
+
+
+def launch(data: Path, run: Path, processes: int, more: list[str]) -> RunFolder:
+    """The same as a user starts it."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    words = [*launcher, "-m", "--", "gansmith", "train", str(data), "--run", str(run), *WORDS, *more]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, timeout=120)
     print(ended.stderr)  # which pytest shows if the test fails
     ended.check_returncode()
     return RunFolder.open(run)
@@ -42,7 +52,8 @@ def test_two_processes_equal_one(network: str, tmp_path: Path) -> None:
     data = tmp_path / "pictures.npz"
     np.savez(data, images=draw.integers(0, 256, (32, 16, 16, 3), np.uint8), labels=np.arange(32) % 4)
     one = train(data, tmp_path / "one", 1, NETWORKS[network])
-    two = train(data, tmp_path / "two", 2, NETWORKS[network])
+    start = launch if network == "dense" else train
+    two = start(data, tmp_path / "two", 2, NETWORKS[network])
     assert two.latest_checkpoint().name == f"{STEPS:06d}"
     other = ["generator_ema_x0_5", "generator_ema_x2_0"] if network == "dense" else []
     for name in ("generator", "generator_ema", "discriminator", *other):

@@ -7,8 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 import gansmith
+from forks import run_ranks
 from gansmith import api, devices
 from gansmith.component import member_name, override
 from gansmith.data.batches import Indices, split
@@ -248,10 +247,8 @@ def test_two_processes_equal_one(own_run: Path) -> None:
     )
     script = own_run.parent / "evaluation.py"
     script.write_text(code, encoding="utf-8")
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script), str(own_run)]
-    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])  # this source, wherever it lies
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    subprocess.run([sys.executable, *launcher], check=True, env=environment, capture_output=True, timeout=120)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run_ranks([str(script), str(own_run)], script.parent, environment=environment)
     first, second = map(Measurement.from_plain, api.open_run(own_run).folder.read_measurements())
     assert first == one
     assert second == dataclasses.replace(one, when=second.when)

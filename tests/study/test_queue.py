@@ -6,14 +6,17 @@ import io
 import json
 import multiprocessing
 import os
+import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from forks import adopt, open_context
 from gansmith.cli import main
 from gansmith.component import to_plain
 from gansmith.runs import RunFolder
@@ -77,6 +80,13 @@ def run(record: Record, folder: StudyFolder, **options: int) -> tuple[Record, st
         return run_cells(record, folder, display, **options), text.getvalue()  # type: ignore[arg-type]
 
 
+def fork_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each cell be a fork of a process that has imported torch, in place of a new one."""
+    context = open_context()
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
+    monkeypatch.setattr(queue, "work", partial(adopt, dict(os.environ), list(sys.path), queue.work))
+
+
 def test_a_study_is_one_command(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = file.parent / "out"
     assert main(["study", str(file), "--out", str(out), "--workers", "2", "--length", "5 steps"]) == 0
@@ -126,6 +136,7 @@ def test_a_crash_stops_nothing_and_a_stop_lets_everything_be_saved(
 
     monkeypatch.setattr(queue, "stop_on_signal", lambda: nullcontext(ask))
     monkeypatch.setenv("GANSMITH_TRUST", __name__)
+    fork_cells(monkeypatch)
     found, said = run(record, folder, workers=2)
     assert [(cell.state, cell.done) for cell in found.cells] == [("failed", False), ("unfinished", False)]
     assert "its process ended with exit code 3; see" in found.cells[0].reason
@@ -160,6 +171,7 @@ def test_a_second_ctrl_c_ends_everything_at_once(
             raise KeyboardInterrupt from None
 
     monkeypatch.setattr(queue, "stop_on_signal", lambda: nullcontext(ask))
+    fork_cells(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run(record, folder, workers=2)
     assert multiprocessing.active_children() == []
