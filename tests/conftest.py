@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import os
@@ -9,19 +10,15 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
-from beartype import BeartypeConf, beartype
-from jaxtyping import jaxtyped
 
-from gansmith.types import ImageSpec
+if TYPE_CHECKING:
+    from gansmith.sampling.generator import TrainedGenerator
 
 # One thread a test process: several of them share the cores, and threads that wait for each other waste both.
 os.environ["OMP_NUM_THREADS"] = "1"
-torch.set_num_threads(1)
-
 
 # A suite that runs in the background ignores Ctrl-C and hang-ups, and so would all that it starts.
 if threading.current_thread() is threading.main_thread():
@@ -29,12 +26,44 @@ if threading.current_thread() is threading.main_thread():
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# In the order of their imports: who imports a function later imports the checked one.
+CHECKED = (
+    *("images.pixels", "images.sheets", "augment.colour", "augment.cover", "augment.geometry", "augment.operations"),
+    *("augment.transform", "augment.control", "losses", "penalties", "models.model", "models.layers"),
+    *("models.dense", "models.dcgan", "models.resnet", "models.r3", "models.mixing"),
+    *("sampling.generator", "sampling.walks", "sampling.directions"),
+    *("training.state", "training.steps", "training.loop"),
+)
+# Files with tests of many seconds: they begin first, so that at the end no process is left alone with one of them.
+LONGEST = {
+    *("test_faults", "test_examples", "test_resume", "test_benchmarks", "test_trust", "test_docs", "test_queue"),
+    *("test_two_processes", "test_loop", "test_gpu_benchmark", "test_mirror_asymmetry"),
+}
 
-typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare a process that runs tests; the one that only distributes them to others needs no torch."""
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        return
+    prepare_process()
+
+
+@functools.cache
+def prepare_process() -> None:
+    """Compute with one thread, and check shapes."""
+    import torch
+
+    torch.set_num_threads(1)
+    for name in CHECKED:
+        check_shapes(importlib.import_module(f"gansmith.{name}"))
 
 
 def check_shapes(module: ModuleType) -> None:
     """Let each function and method of a module check its tensors' shapes against its annotations."""
+    from beartype import BeartypeConf, beartype
+    from jaxtyping import jaxtyped
+
+    typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float
     classes = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == module.__name__]
     owners: list[Any] = [module, *classes]
     for owner in owners:
@@ -43,32 +72,18 @@ def check_shapes(module: ModuleType) -> None:
                 setattr(owner, name, jaxtyped(typechecker=typechecker)(function))
 
 
-# In the order of their imports: who imports a function later imports the checked one.
-for _name in (
-    *("images.pixels", "images.sheets", "augment.colour", "augment.cover", "augment.geometry", "augment.operations"),
-    *("augment.transform", "augment.control", "losses", "penalties", "models.model", "models.layers"),
-    *(
-        "models.dense",
-        "models.dcgan",
-        "models.resnet",
-        "models.r3",
-        "models.mixing",
-        "sampling.generator",
-        "sampling.walks",
-        "sampling.directions",
-    ),
-    *("training.state", "training.steps", "training.loop"),
-):
-    check_shapes(importlib.import_module(f"gansmith.{_name}"))
-
-from gansmith.models.dcgan import DCGAN  # noqa: E402
-from gansmith.sampling.generator import TrainedGenerator  # noqa: E402
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with the longest tests first."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tests marked gpu need one."""
-    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,22 +94,53 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_pictures() -> Iterator[None]:
+    """Trainings lay out losses.png but do not draw it, and write no progress.mp4: both take longer than their steps."""
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    class Undrawn(Figure):
+        def savefig(self, fname: Any, **_: Any) -> None:
+            Image.new("RGB", (9, 3)).save(fname, "png")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gansmith.images.plots.Figure", Undrawn)
+        patch.setattr("gansmith.training.sample_sheets.can_write_mp4", lambda: False)
+        yield
+
+
+@pytest.fixture
+def real_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings of this test draw losses.png and write progress.mp4, as those of users do."""
+    from matplotlib.figure import Figure
+
+    from gansmith.images.video import can_write_mp4
+
+    monkeypatch.setattr("gansmith.images.plots.Figure", Figure)
+    monkeypatch.setattr("gansmith.training.sample_sheets.can_write_mp4", can_write_mp4)
+
+
 @pytest.fixture
 def small_generator() -> TrainedGenerator:
     """Untrained, unconditional, 16x12 RGB; its images differ clearly from seed to seed."""
-    return _generator(ImageSpec(height=12, width=16, channels=3))
+    return _generator()
 
 
 @pytest.fixture
 def class_generator() -> TrainedGenerator:
     """The same with three classes, whose images differ too; the second class is the most frequent, the third absent."""
-    spec = ImageSpec(height=12, width=16, channels=3, num_classes=3)
-    return _generator(spec, class_names=("stop", "yield", "go"), class_counts=(1, 3, 0))
+    return _generator(class_names=("stop", "yield", "go"), class_counts=(1, 3, 0))
 
 
-def _generator(
-    spec: ImageSpec, class_names: tuple[str, ...] = (), class_counts: tuple[int, ...] = ()
-) -> TrainedGenerator:
+def _generator(class_names: tuple[str, ...] = (), class_counts: tuple[int, ...] = ()) -> TrainedGenerator:
+    import torch
+
+    from gansmith.models.dcgan import DCGAN
+    from gansmith.sampling.generator import TrainedGenerator
+    from gansmith.types import ImageSpec
+
+    spec = ImageSpec(height=12, width=16, channels=3, num_classes=len(class_names))
     model = DCGAN(width=4, z_dim=8, depth=2, init="torch")
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)

@@ -596,6 +596,7 @@ def test_folder_gan_without_its_folder_says_so_in_one_line(script: Script) -> No
 # --- docs/run-folder.md ------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("real_pictures")
 def test_a_run_folder_is_as_documented(example: Example, tmp_path: Path) -> None:
     page = (EXAMPLES.parent / "docs" / "run-folder.md").read_text(encoding="utf-8")
     run = gansmith.train(
@@ -609,6 +610,7 @@ def test_a_run_folder_is_as_documented(example: Example, tmp_path: Path) -> None
     assert names["weights"].keys() == network.state_dict().keys()
     for name, tensor in network.state_dict().items():
         assert np.array_equal(names["weights"][name], tensor.numpy())
+    assert run.folder.animation("mp4").exists()
     for path in run.path.rglob("*"):
         if not path.name.isdigit() and path.parent.name != "images":
             assert path.name in page, f"{path.name} is not documented"

@@ -55,16 +55,42 @@ def said(words: Sequence[str], capsys: pytest.CaptureFixture[str], status: int =
     return printed.out
 
 
-@pytest.mark.parametrize("words", [["--help"], *([verb, "--help"] for verb in COMMANDS)])
-def test_help_answers_without_torch(words: list[str]) -> None:
-    code = (
-        "import sys\nfrom gansmith.cli import main\n"
-        f"try:\n    main({words!r})\nexcept SystemExit as end:\n    assert not end.code\n"
-        "assert 'torch' not in sys.modules"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+EACH_IN_A_FORK = """
+import json, os, sys
+from gansmith.cli import main
+for words in json.loads(sys.argv[1]):
+    sys.stdout.flush()
+    print("begin " + json.dumps(words), flush=True)
+    if not (pid := os.fork()):
+        code = 9
+        try:
+            code = main(words)
+        except SystemExit as end:
+            code = end.code or 0
+        finally:
+            sys.stdout.flush()
+            os._exit(code or ("torch" in sys.modules))
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    print("end " + json.dumps(code))
+"""
+HELPS = [["--help"], *([verb, "--help"] for verb in COMMANDS)]
+
+
+@pytest.fixture(scope="module")
+def helps() -> dict[str, str]:
+    """What each call of help printed and ended with, each in a process that has imported the command line alone."""
+    words = [sys.executable, "-c", EACH_IN_A_FORK, json.dumps(HELPS)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "usage" in done.stdout
+    return dict(part.split("\n", 1) for part in done.stdout.split("begin ")[1:])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each is tried in a fork")
+@pytest.mark.parametrize("words", HELPS, ids=" ".join)
+def test_help_answers_without_torch(words: list[str], helps: dict[str, str]) -> None:
+    printed = helps[json.dumps(words)]
+    assert printed.endswith("end 0\n")
+    assert "usage" in printed
 
 
 def test_a_training_leaves_the_documented_files(trained: Path) -> None:
@@ -90,10 +116,12 @@ def test_a_training_leaves_the_documented_files(trained: Path) -> None:
     assert not [name for name in names if name.endswith((".pkl", ".pt", ".pth"))]
 
 
+@pytest.mark.usefixtures("real_pictures")
 def test_what_a_training_says(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", str(photos), "--run", str(tmp_path / "run"), "--length", "2 steps", "--batch_size", "4"]
     text = said([*words, "--model.width", "4", "--size", "16"], capsys)
     assert "12 images, 2 of them held out, 16x16 RGB, 2 classes" in text
+    assert (tmp_path / "run" / "progress.mp4").exists()
     assert f"gansmith resume {tmp_path / 'run'}" in text
 
 

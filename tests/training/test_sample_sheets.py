@@ -222,3 +222,24 @@ def test_smaller_sheets_of_earlier_versions_are_enlarged_in_the_animation(run: R
     write_final_pictures(run, writer)
     with Image.open(run.animation("gif")) as animation:
         assert animation.size == (16, 16) and animation.n_frames >= 2
+
+
+@pytest.mark.usefixtures("real_pictures")
+def test_at_the_end_there_are_curves_and_an_animation_as_gif_and_where_that_can_be_written_as_mp4(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = SampleGrid()
+    for nimg in (1, 2):
+        name = writer.filename.format(step=nimg, nimg=nimg, kimg=nimg, epoch=nimg)
+        save_png(np.full((16, 16, 3), 90 * nimg, np.uint8), run.images / name)
+        run.append_stats({"progress/nimg": nimg, "loss/generator": 0.5 * nimg, "loss/generator.std": 0.1})
+    write_final_pictures(run, writer)
+    with Image.open(run.curves) as curves:
+        assert curves.size == (990, 374)
+        assert {(209, 73, 91), (255, 255, 255)} <= {colour[:3] for _, colour in curves.getcolors(1 << 20)}
+    for kind, signature in (("gif", b"GIF89a"), ("mp4", b"ftyp")):
+        assert signature in run.animation(kind).read_bytes()[:12]
+        run.animation(kind).unlink()
+    monkeypatch.setattr("gansmith.training.sample_sheets.can_write_mp4", lambda: False)
+    write_final_pictures(run, writer)
+    assert run.animation("gif").exists() and not run.animation("mp4").exists()
