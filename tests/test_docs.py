@@ -19,6 +19,7 @@ import torch
 import gansmith
 from gansmith import api
 from gansmith.cli import COMMANDS
+from gansmith.data.signs.source import Signs
 from gansmith.metrics import learning
 from gansmith.study.plan import list_cells, read_study
 from gansmith.training.presets import PRESETS
@@ -93,10 +94,12 @@ def test_the_reference_pages_are_those_of_the_code(name: str) -> None:
 
 def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     block, *_ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert '"4 min"' in block
+    assert '"4 min"' in block and "num=1000" in block
     monkeypatch.setattr(learning, "MOST_EPOCHS", 0.02)  # the judge need not be good
+    assert Signs.__init__.__kwdefaults__ is not None
+    monkeypatch.setitem(Signs.__init__.__kwdefaults__, "num", 43 * 20)
     monkeypatch.chdir(tmp_path)
-    exec(block.replace('"4 min"', '"2 steps"'), {})
+    exec(block.replace('"4 min"', '"2 steps"').replace("num=1000", "num=100"), {})
     assert (tmp_path / "stop.png").exists()
     assert (tmp_path / "walk.png").exists()
     assert list(tmp_path.glob("runs/*/report.html"))

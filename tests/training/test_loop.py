@@ -297,7 +297,7 @@ def test_divergence_stops_and_names_the_last_good_checkpoint(tmp_path: Path) -> 
 
 def test_labels_are_used_or_left_alone_as_asked(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", images=np.zeros((16, 8, 8, 1), np.uint8), labels=np.arange(16) % 2)
-    changes = {"batch_size": 4, "model.width": 2}
+    changes = {"batch_size": 4, "model.width": 2, "tracking": None}
     with_labels = api.train(tmp_path / "x.npz", length="1 steps", run=tmp_path / "a", overrides=changes)
     assert with_labels.generator().spec.num_classes == 2
     without = {**changes, "use_labels": False}
@@ -309,7 +309,7 @@ def test_labels_are_used_or_left_alone_as_asked(tmp_path: Path) -> None:
 
 def test_statistics_are_written_at_intervals_and_at_the_end(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", images=np.zeros((16, 8, 8, 1), np.uint8))
-    changes = {"batch_size": 4, "model.width": 2, "log_every": "2 steps"}
+    changes = {"batch_size": 4, "model.width": 2, "log_every": "2 steps", "tracking": None}
     run = api.train(tmp_path / "x.npz", length="5 steps", run=tmp_path / "run", overrides=changes)
     lines = run.stats()
     assert [line["progress/step"] for line in lines] == [2, 4, 5]
