@@ -6,6 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 
+# Packages are installed without bytecode, which saves half a minute; where it is never written, each start of Python
+# would compile torch anew, for seconds.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test mutants faults check format docs zoo clean
 
 demo: $(VENV)/.core
@@ -48,9 +52,9 @@ $(VENV)/.core: $(VENV)/.python pyproject.toml constraints.txt
 	$(PIP) --editable '.[mp4]'
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.core
+$(VENV)/.dev: $(VENV)/.python pyproject.toml constraints.txt
 	$(PIP) --editable '.[dev]'
-	touch $@
+	touch $(VENV)/.core $@
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
