@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,9 @@ from gansmith.data.npz import Npz
 from gansmith.data.resident import copy_to_device
 from gansmith.data.store import Preparation, prepare
 from gansmith.losses import LOSSES, Loss
-from gansmith.models import MODELS
+from gansmith.models import MODELS, pretrained, projected
 from gansmith.models.dcgan import DCGAN
+from gansmith.models.pretrained import EfficientNetLite, LiteName
 from gansmith.optimizers import OPTIMIZERS
 from gansmith.penalties import PENALTIES, DiscriminatorPass, Penalty
 from gansmith.regularizers import REGULARIZERS
@@ -84,6 +88,33 @@ def changed(**changes: Any) -> Config:
 # --- everything that there is ------------------------------------------------------------------------------
 
 
+@functools.cache
+def make_short_backbone(name: LiteName) -> EfficientNetLite:
+    """The frozen network without blocks that repeat another one: of the second stage two are left, of others one."""
+    weights = pretrained._read_checked(pretrained.LITE[name])
+    state = torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True)
+    stages, blocks, first = [], list[int](), 0
+    for place, (*geometry, repeats) in enumerate(pretrained.STAGES):
+        stages.append((*geometry, min(repeats, 2 if place == 1 else 1)))
+        blocks += range(first, first + stages[-1][-1])
+        first += repeats
+    for key in [key for key in state if key.startswith("_blocks.")]:
+        _, block, rest = key.split(".", 2)
+        tensor = state.pop(key)
+        if int(block) in blocks:
+            state[f"_blocks.{blocks.index(int(block))}.{rest}"] = tensor
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        patch.setattr(pretrained, "STAGES", tuple(stages))
+        return EfficientNetLite(name, state)
+
+
+@pytest.fixture
+def short_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models look through less of the frozen network; the test of presets has all of it."""
+    monkeypatch.setattr(projected, "load_efficientnet_lite", lambda name: copy.deepcopy(make_short_backbone(name)))
+
+
+@pytest.mark.usefixtures("short_backbone")
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("spec", SPECS, ids=str)
 @pytest.mark.parametrize("model", MODELS)
