@@ -119,7 +119,7 @@ def test_a_training_leaves_the_documented_files(trained: Path) -> None:
 @pytest.mark.usefixtures("real_pictures")
 def test_what_a_training_says(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", str(photos), "--run", str(tmp_path / "run"), "--length", "2 steps", "--batch_size", "4"]
-    text = said([*words, "--model.width", "4", "--size", "16"], capsys)
+    text = said([*words, "--model.width", "4", "--size", "16", "--tracking.num", "50"], capsys)
     assert "12 images, 2 of them held out, 16x16 RGB, 2 classes" in text
     assert (tmp_path / "run" / "progress.mp4").exists()
     assert f"gansmith resume {tmp_path / 'run'}" in text
@@ -415,7 +415,7 @@ def test_a_size_of_two_numbers_is_width_x_height_and_said_so(
 
 def test_the_documents_loss_line(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", str(photos), "--preset", "dense-mnist", "--run", str(tmp_path / "run"), "--length", "4 steps"]
-    text = said([*words, "--batch_size", "4", "--callbacks.0.every", "2 steps"], capsys)
+    text = said([*words, "--batch_size", "4", "--callbacks.0.every", "2 steps", "--tracking", "none"], capsys)
     lines = [line for line in text.splitlines() if line.startswith("Epoch: ")]
     assert [line.split(",")[0] for line in lines] == ["Epoch: 2", "Epoch: 4"]
     assert all(", Generator Loss: " in line and ", Discriminator Loss: " in line for line in lines)
