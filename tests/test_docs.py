@@ -6,6 +6,7 @@ import functools
 import importlib
 import importlib.util
 import itertools
+import json
 import re
 import sys
 from pathlib import Path
@@ -253,3 +254,25 @@ def test_parts_alone_run_and_the_tutorials_step_is_that_of_the_example(monkeypat
     assert parts["images"].shape == (64, 1, 8, 8) and parts["state"].step == 2
     second = list(itertools.islice(parts["batches"], 2))[1]
     assert torch.equal(second.images, parts["batches"].batch(64).images)
+
+
+def test_the_loss_penalty_and_model_that_are_documented_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "ownparts.py").write_text(block, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("GANSMITH_TRUST", "ownparts")
+    (line,) = re.findall(r"gansmith train PHOTOS (.*?)\n(?=PYTHONPATH)", page, re.DOTALL)
+    words = line.replace("\\\n", " ").replace("mymodule", "ownparts").split()
+    overrides = {name.removeprefix("--"): value for name, value in zip(words[::2], words[1::2], strict=True)}
+    preset = overrides.pop("preset")
+    assert set(overrides) >= {"model", "model.width", "loss", "loss.margin", "penalties", "penalties.0.gamma"}
+    typed: dict[str, Any] = {name: value if ":" in value else json.loads(value) for name, value in overrides.items()}
+    quick = {"batch_size": 4, "preparation.size": [8, 8], "guard": None, "tracking": None}
+    run = api.train("digits", preset=preset, length="2 steps", run=tmp_path / "run", overrides={**typed, **quick})
+    stats = run.stats()[-1]
+    assert stats["penalty/drift"] > 0
+    loss, penalty = run.config.loss, run.config.penalties[0]
+    assert (loss.margin, penalty.gamma, run.config.model.width) == (0.5, 0.001, 128)  # type: ignore[attr-defined]
+    values = loss.discriminator(torch.tensor([0.2, 2.0]), torch.tensor([-1.0, 0.5]))
+    assert values.tolist() == pytest.approx([0.3, 1.0])
