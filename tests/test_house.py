@@ -22,7 +22,7 @@ STREET = (
         *("component", "types", "dist", "devices", "threads", "schedules"),
     ),
     ("losses", "penalties", "feature_penalties", "regularizers", "optimizers", "ema"),
-    ("zoo", "runs", "console", "images", "augment", "data", "models", "metrics", "sampling"),
+    ("zoo", "runs", "run_list", "console", "images", "augment", "data", "models", "metrics", "sampling"),
     ("training", "evaluation", "study", "utility", "report"),
     ("deploy",),
     ("api", "cli", "__main__"),

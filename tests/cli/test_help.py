@@ -39,6 +39,7 @@ USAGE = {
     "project": "[OPTIONS] RUN IMAGE ...",
     "directions": "[OPTIONS] RUN",
     "export": "FORMAT RUN [--benchmark] [--json]",
+    "app": "[OPTIONS] [RUN ...]",
     "serve": "[OPTIONS] RUN",
     "study": "[OPTIONS] FILE",
     "report": "RUN [--out PATH] [--json]",

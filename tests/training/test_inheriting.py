@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 
 import gansmith
 from gansmith import api, runs
-from gansmith.cli.runs import summarize_run
 from gansmith.errors import ConfigError, RunError
 from gansmith.numerals import kimg
 from gansmith.report.run_page import gather_run_page
+from gansmith.run_list import summarize_run
 from gansmith.runs import RunFolder
 from gansmith.training import session
 from gansmith.training.config import load_config

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "write a generator as a file or page, or its images as a labelled data set",
     ),
     "serve": ("gansmith.cli.serve", "serve generated images by HTTP"),
+    "app": ("gansmith.cli.app", "show runs on a local page: samples, directions, walks, trainings as they run"),
     "publish": ("gansmith.cli.publish", "write a page of a trained generator, ready for a static host"),
     "list": ("gansmith.cli.listing", "list presets, data sets, models, losses, ..."),
     "agent-docs": (

@@ -25,8 +25,8 @@ def main(arguments: Sequence[str]) -> None:
     options = parse(PublishOptions, "publish", arguments)
     page, source, title = write_run_page(options)
     from gansmith import api
-    from gansmith.cli.runs import summarize_run
     from gansmith.deploy.web import publish_page
+    from gansmith.run_list import summarize_run
 
     about = summarize_run(api.open_run(options.run).path)
     facts = {

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     """Continue a run."""
     options, overrides = parse_with_overrides(ResumeOptions, "resume", arguments)
     from gansmith import api
-    from gansmith.cli.runs import summarize_run
+    from gansmith.run_list import summarize_run
     from gansmith.training.keywords import expand_short_names
 
     names = ("length", "minutes", "epochs", "steps", "kimg", "lr")

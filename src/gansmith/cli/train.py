@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> None:
     with quiet_if(options.json):
         _announce_reading(options.data)
     from gansmith import api
-    from gansmith.cli.runs import summarize_run
+    from gansmith.run_list import summarize_run
     from gansmith.training.keywords import expand_short_names
 
     names = ("length", "minutes", "epochs", "steps", "kimg", "size", "resolution", "lr")

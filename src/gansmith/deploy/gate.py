@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from gansmith.deploy.gauges import Gauges
 from gansmith.errors import did_you_mean
 
-__all__ = ["OPEN_PATHS", "Gate"]
+__all__ = ["OPEN_PATHS", "App", "Gate", "Message", "Receive", "Send"]
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]

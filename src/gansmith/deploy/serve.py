@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gansmith.console import stop_on_signal
+from gansmith.deploy.listening import is_loopback, listen, web_address
 from gansmith.deploy.routes import make_app
 from gansmith.deploy.service import ServiceSettings, open_service
 from gansmith.errors import ConfigError, MissingExtra
@@ -66,10 +65,10 @@ def serve(
     settings = settings or ServiceSettings()
     if settings.token is None and os.environ.get(TOKEN):
         settings = replace(settings, token=os.environ[TOKEN])
-    if settings.token is None and not allow_anyone and not _is_loopback(host):
+    if settings.token is None and not allow_anyone and not is_loopback(host):
         remedy = f"set a token (--token, or the variable {TOKEN}), or --allow_anyone"
         raise ConfigError(f"--host {host}: other machines could use the service; {remedy}")
-    with _listen(host, port) as listening:
+    with listen(host, port) as listening:
         app = create_app(run, settings, snapshot=snapshot, ema=ema, device=device)
         config = uvicorn.Config(
             app,
@@ -80,7 +79,7 @@ def serve(
             timeout_graceful_shutdown=max(1, round(settings.timeout_seconds)),
         )
         listening.listen()
-        announce(f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}")
+        announce(web_address(host, listening))
         in_main = threading.current_thread() is threading.main_thread()
         # uvicorn raises its signal again when it has ended.
         with stop_on_signal() if in_main else nullcontext(), share_cores():
@@ -109,27 +108,3 @@ def create_app(
         RunError: there is no run, or it cannot be used.
     """
     return make_app(open_service(run, settings or ServiceSettings(), snapshot=snapshot, ema=ema, device=device))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        found = socket.getaddrinfo(host, None)
-    except OSError as error:
-        raise ConfigError(f"--host {host}: cannot be resolved ({error.strerror}); expected an address") from error
-    return all(ipaddress.ip_address(str(each[4][0]).partition("%")[0]).is_loopback for each in found)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a bound socket."""
-    if not 0 <= port <= 65535:
-        raise ConfigError(f"--port {port}: is out of range; expected 0 to 65,535")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio switches Nagle's algorithm off only where the protocol is named; with it, each answer takes 40 ms more.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        raise ConfigError(f"--port {port}: {str(error.strerror).lower()}; choose another port or --host") from error
-    return listening

@@ -1,0 +1,314 @@
+"""The page of ``gansmith app`` in Chromium: one command and one browser for all tests."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gansmith
+from gansmith.plain_json import write_json
+from gansmith.runs import RunFolder
+from gansmith.sampling.generator import TrainedGenerator
+from gansmith.types import PixelArray
+
+CHROMIUM = shutil.which("chromium") or ""
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+SECONDS = 60
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium to look at the page with")
+sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("gradio")
+
+
+# The command as typed, beside a note of each address that its process connects to or asks the name of.
+COMMAND = """
+import os, sys
+from gansmith.cli import main
+notes = open(sys.argv[1], "a", buffering=1)
+def hear(event, arguments):
+    if event == "socket.connect" and isinstance(arguments[1], tuple):
+        notes.write(f"{arguments[1][0]}\\n")
+    elif event == "socket.getaddrinfo" and arguments[0] is not None:
+        notes.write(f"{arguments[0]}\\n")
+sys.addaudithook(hear)
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """The running command: its address, and the file of addresses that it contacted."""
+
+    address: str
+    notes: Path
+
+    def contacts(self) -> set[str]:
+        """Other hosts than this machine that the process has contacted."""
+        hosts = self.notes.read_text().splitlines()
+        return {host for host in hosts if not host.startswith("127.") and host not in ("::1", "localhost")}
+
+
+class Browser:
+    """A tab on the page, with all that it asked for and complained about."""
+
+    def __init__(self, tab: Any, address: str) -> None:
+        self.tab, self.address = tab, address
+        self.requests: list[str] = []
+        self.problems: list[str] = []
+        tab.on("request", lambda request: self.requests.append(request.url))
+        tab.on("pageerror", lambda error: self.problems.append(str(error)))
+        tab.on("console", lambda said: self.problems.append(said.text) if said.type == "error" else None)
+        tab.set_default_timeout(1000 * SECONDS)
+
+    def open(self, view: str) -> None:
+        self.tab.get_by_role("tab", name=view, exact=True).click()
+
+    def pictures(self, place: str) -> list[PixelArray]:
+        """The pixels of all pictures below an element."""
+        sources = self.tab.eval_on_selector_all(f"{place} img", "all => all.map(each => each.src)")
+        return [read_source(source) for source in sources]
+
+    def wait(self, is_so: Callable[[], bool]) -> None:
+        """Wait until something is so; the page itself is asked again and again."""
+        for _ in range(SECONDS * 20):
+            if is_so():
+                return
+            self.tab.wait_for_timeout(50)
+        raise AssertionError("it did not become so")
+
+
+def read_source(source: str) -> PixelArray:
+    assert source.startswith("data:image/png;base64,"), "exactly the pixels, and no file of the server"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))))
+
+
+@pytest.fixture(scope="module")
+def young(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that has just begun, with a hostile name of its data."""
+    path = tmp_path_factory.mktemp("young") / "young"
+    path.mkdir()
+    for name in ("config.json", "environment.json"):
+        shutil.copyfile(run / name, path / name)
+    facts = json.loads((run / "data.json").read_text())
+    write_json(path / "data.json", {**facts, "title": "<img src=x onerror=alert(1)> ${1+1} {{value}}"})
+    write_json(path / "status.json", {"state": "running", "pid": 1, "nimg": 0, "rollbacks": 0})
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(run: Path, young: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The page of a run, a young training and an entry of the zoo."""
+    home = tmp_path_factory.mktemp("page")
+    words = ["app", str(run), str(young), "zoo:signs-32", "--port", "0", "--most_upload_mb", "1", "--json"]
+    command = [sys.executable, "-c", COMMAND, str(home / "notes"), *words]
+    with (
+        (home / "errors").open("w") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        assert process.stdout is not None
+        yield Page(json.loads("".join(process.stdout.readline() for _ in range(3)))["url"] + "/", home / "notes")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 0
+    assert "Traceback" not in (home / "errors").read_text()
+
+
+@pytest.fixture(scope="module")
+def browser(page: Page) -> Iterator[Browser]:
+    with sync_api.sync_playwright() as player:
+        chromium = player.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        found = Browser(chromium.new_page(viewport={"width": 1280, "height": 900}), page.address)
+        found.tab.goto(page.address)
+        yield found
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def generator(run: Path) -> TrainedGenerator:
+    return gansmith.open_run(run).generator()
+
+
+def test_the_list_of_runs_comes_first(browser: Browser) -> None:
+    browser.tab.wait_for_selector("#run-list table")
+    text = browser.tab.inner_text("#run-list")
+    assert "signs run" in text and "young" in text and "zoo:signs-32" in text and "finished" in text
+    assert browser.tab.get_attribute("#run-list tr[aria-current] button", "data-run") == "signs run"
+
+
+def test_samples_are_those_of_the_command_line(browser: Browser, generator: TrainedGenerator) -> None:
+    browser.open("Samples")
+    browser.tab.wait_for_selector("#samples img")
+    browser.wait(lambda: len(browser.pictures("#samples")) == 16)
+    assert np.array_equal(browser.pictures("#samples"), generator.sample(16, seed=0).images)
+    browser.tab.fill("#seed input", "1234567")
+    browser.tab.press("#seed input", "Tab")
+    browser.tab.locator("#samples", has_text="seed 1234567").wait_for()
+    browser.tab.click("#class input")
+    browser.tab.get_by_role("option", name="stop", exact=True).click()
+    browser.tab.locator("#samples", has_text="seed 1234568, stop").wait_for()
+    browser.tab.fill("#truncation input[type=number]", "0.5")
+    browser.tab.press("#truncation input[type=number]", "Tab")
+    browser.tab.locator("#samples", has_text="--truncation 0.5").wait_for()
+    expected = generator.sample(16, seed=1234567, label="stop", truncation=0.5).images
+    assert np.array_equal(browser.pictures("#samples"), expected)
+    command = browser.tab.inner_text("#samples code")
+    assert command == "gansmith sample 'signs run' --num 16 --seed 1234567 --label 14 --truncation 0.5"
+    browser.tab.click("#samples button[data-seed='1234570']")
+    browser.tab.locator("#samples", has_text="--seed 1234570").wait_for()
+    assert browser.tab.input_value("#seed input") == "1234570"
+
+
+def test_the_pad_and_the_sliders_move_one_latent(browser: Browser, generator: TrainedGenerator) -> None:
+    browser.open("Explore")
+    browser.tab.wait_for_selector("#pad img")
+    browser.wait(lambda: bool(browser.pictures("#picture")))
+    sample = generator.sample(1, seed=1234570, label="stop", truncation=0.5).images[0]
+    assert np.array_equal(browser.pictures("#picture")[0], sample)
+    box = browser.tab.locator(".pad").bounding_box()
+    corner = box["x"] + 0.9 * box["width"], box["y"] + 0.25 * box["height"]
+    browser.tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    browser.tab.mouse.down()
+    browser.tab.mouse.move(*corner, steps=8)
+    browser.tab.mouse.up()
+    browser.wait(lambda: slider(browser, 0) > 2.3 and slider(browser, 1) > 1.4)
+    browser.wait(lambda: not np.array_equal(browser.pictures("#picture")[0], sample))
+    browser.tab.fill("#direction-2 input[type=number]", "-2")
+    browser.tab.press("#direction-2 input[type=number]", "Tab")
+    browser.wait(lambda: np.array_equal(browser.pictures("#picture")[0], moved(browser, generator)))
+    browser.tab.focus(".pad")
+    before = slider(browser, 0)
+    browser.tab.keyboard.press("ArrowLeft")
+    browser.wait(lambda: slider(browser, 0) == pytest.approx(before - 0.3, abs=0.02))
+    browser.tab.click("#reset")
+    browser.wait(lambda: np.array_equal(browser.pictures("#picture")[0], sample))
+    assert [slider(browser, i) for i in range(6)] == [0.0] * 6
+
+
+def slider(browser: Browser, number: int) -> float:
+    return float(browser.tab.input_value(f"#direction-{number} input[type=number]"))
+
+
+def moved(browser: Browser, generator: TrainedGenerator) -> PixelArray:
+    """What the sliders say, computed anew."""
+    from gansmith.deploy.web import find_directions
+
+    steps = torch.tensor([slider(browser, i) for i in range(6)])
+    z, labels = generator.draw([1234570], 14)
+    z = z + steps @ find_directions(generator.network, generator.model.z_dim, 6)
+    return generator.images(z * 0.5, labels)[0]
+
+
+def test_a_walk_plays(browser: Browser, generator: TrainedGenerator) -> None:
+    browser.open("Walk")
+    browser.tab.fill("#seeds textarea, #seeds input", "5, 9")
+    browser.tab.fill("#frames input[type=number]", "3")
+    browser.tab.press("#frames input[type=number]", "Tab")
+    browser.tab.locator("#walk", has_text="6 pictures, in a loop.").wait_for()
+    stacked = browser.pictures("#walk")[0]
+    assert stacked.shape == (32, 6 * 32, 3)
+    for place, seed in ((0, 5), (3, 9)):
+        end = generator.sample(1, seed=seed, label="stop", truncation=0.5).images[0]
+        assert np.abs(stacked[:, 32 * place : 32 * (place + 1)].astype(int) - end).max() <= 1
+    player = browser.tab.locator(".player")
+    seen = {player.get_attribute("data-frame")}
+    browser.wait(lambda: len(seen | {player.get_attribute("data-frame")}) > 1)
+    browser.tab.click("[data-play]")
+    browser.tab.locator("[data-frame][type=range]").fill("3")
+    shown = browser.tab.evaluate(
+        "() => { const c = document.querySelector('.player canvas'); "
+        "return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]; }"
+    )
+    assert np.array_equal(np.array(shown).reshape(32, 32, 4)[..., :3], stacked[:, 96:128])
+    browser.tab.fill("#seeds textarea, #seeds input", "5, x")
+    browser.tab.locator("#walk [role=alert]", has_text="seeds: expected whole numbers").wait_for()
+
+
+def test_runs_side_by_side_have_the_same_seeds(browser: Browser, generator: TrainedGenerator) -> None:
+    browser.open("Side by side")
+    browser.tab.locator("#compare h3", has_text="zoo:signs-32").wait_for()
+    found = browser.pictures("#compare")
+    expected = generator.sample(8, seed=1234570, label="stop", truncation=0.5).images
+    assert np.array_equal(found[:8], expected) and np.array_equal(found[8:], expected)
+    said = browser.tab.inner_text("#compare [role=alert]")
+    assert said.startswith("young: no checkpoint yet") and "/" not in said
+
+
+def test_a_training_is_shown_as_it_goes(browser: Browser, run: Path, young: Path) -> None:
+    browser.open("Runs")
+    browser.tab.click("button[data-run='young']")
+    browser.tab.locator("#about [role=alert]", has_text="no checkpoint yet").wait_for()
+    browser.open("Training")
+    browser.tab.locator("#live", has_text="Training has saved no samples yet.").wait_for()
+    assert "<img src=x onerror=alert(1)> ${1+1} {{value}}" in browser.tab.inner_text("#live")
+    folder = RunFolder(young)
+    lines = (run / "stats.jsonl").read_text("utf-8").splitlines(keepends=True)
+    folder.stats.write_text("".join(lines[:8]))
+    folder.images.mkdir()
+    shutil.copyfile(run / "images" / "fakes_000120000.png", folder.images / "fakes_000020000.png")
+    browser.tab.locator("#live h3", has_text="Samples at 20 kimg").wait_for()
+    assert browser.tab.locator("#live svg").count() >= 3
+    folder.stats.write_text("".join(lines))
+    browser.tab.locator("#live [aria-valuenow='100']").wait_for()
+
+
+def test_nothing_left_this_machine(browser: Browser, page: Page) -> None:
+    assert browser.problems == []
+    assert browser.requests and all(url.startswith((browser.address, "data:", "blob:")) for url in browser.requests)
+    assert page.contacts() == set()
+
+
+def test_a_phone_shows_all_of_it(browser: Browser) -> None:
+    browser.tab.set_viewport_size({"width": 390, "height": 800})
+    for view in ("Samples", "Explore", "Walk", "Training"):
+        hidden = browser.tab.get_by_role("tab", name=view, exact=True)
+        if not hidden.is_visible():
+            browser.tab.locator("button.overflow-menu, .overflow-menu > button").first.click()
+        browser.tab.get_by_role("tab", name=view, exact=True).click()
+        assert browser.tab.evaluate("document.documentElement.scrollWidth") <= 390, view
+
+
+# --- without a browser -------------------------------------------------------------------------------------
+
+
+def test_what_gradio_tells_has_no_path_of_this_machine(page: Page, run: Path) -> None:
+    texts = [httpx.get(page.address + name).text for name in ("", "config", "theme.css")]
+    assert all(not re.search(r"(?<![\w.])/(home|root|tmp|usr|work)/", text) for text in texts)
+    assert str(run.parent) not in "".join(texts)
+
+
+def test_a_stranger_cannot_make_the_server_fetch(page: Page) -> None:
+    file = {
+        "path": "http://198.51.100.7/x.png",
+        "url": "http://198.51.100.7/x.png",
+        "meta": {"_type": "gradio.FileData"},
+    }
+    for number in range(12):
+        body = {"data": [file] * 5, "fn_index": number, "session_hash": "stranger"}
+        assert httpx.post(f"{page.address}gradio_api/queue/join", json=body).status_code == 422
+    assert httpx.get(f"{page.address}gradio_api/file=/etc/passwd").status_code == 404
+    assert page.contacts() == set()
+
+
+def test_nonsense_from_a_program_is_no_trace(page: Page) -> None:
+    for number in range(20):
+        body = {"data": ["nonsense"] * 3, "fn_index": number, "session_hash": f"program{number}"}
+        answer = httpx.post(f"{page.address}gradio_api/queue/join", json=body)
+        assert "Traceback" not in answer.text and "/site-packages/" not in answer.text
+    with httpx.stream("GET", f"{page.address}gradio_api/queue/data?session_hash=program3", timeout=SECONDS) as stream:
+        text = "".join(stream.iter_text())
+    assert "process_completed" in text and "Traceback" not in text and "/site-packages/" not in text

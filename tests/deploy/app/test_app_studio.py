@@ -1,0 +1,209 @@
+"""The page's images: those of the command line, whoever asks beside; what runs it finds; what it tells visitors."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gansmith
+from gansmith.cli import main
+from gansmith.deploy.app.controls import clean_text, make_spot
+from gansmith.deploy.app.settings import AppSettings
+from gansmith.deploy.app.shelf import MOST_GENERATORS, Shelf
+from gansmith.deploy.app.studio import MAP_SIDE, REACH, Spot, Studio
+from gansmith.errors import ConfigError, RunError
+from gansmith.types import PixelArray
+
+NAME = "signs run"
+
+
+def test_a_grid_is_that_of_the_command_line(studio: Studio, run: Path, tmp_path: Path) -> None:
+    words = ["--seed", "7", "--num", "5", "--label", "3", "--truncation", "0.6", "--out", str(tmp_path / "x.npz")]
+    assert main(["sample", str(run), *words]) == 0
+    with np.load(tmp_path / "x.npz") as arrays:
+        found = studio.sample(Spot(run=NAME, seed=7, label=3, truncation=0.6), 5)
+        assert np.array_equal(found.images, arrays["images"]) and found.images.std() > 1
+        assert found.labels is not None and np.array_equal(found.labels, arrays["labels"])
+
+
+def test_answers_do_not_depend_on_who_asks_beside(studio: Studio) -> None:
+    spots = [Spot(run=NAME, seed=seed, label=seed % 3) for seed in range(4)]
+    alone = [studio.sample(spot, 3).images for spot in spots]
+    found: dict[tuple[int, int], PixelArray] = {}
+    barrier = threading.Barrier(4)
+
+    def visit(i: int) -> None:
+        barrier.wait()
+        for turn in range(3):
+            found[i, turn] = studio.sample(spots[i], 3).images
+
+    visitors = [threading.Thread(target=visit, args=(i,)) for i in range(4)]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join()
+    assert len(found) == 12
+    assert all(np.array_equal(images, alone[i]) for (i, _), images in found.items())
+
+
+def test_a_walk_visits_the_samples_of_its_seeds(studio: Studio, run: Path) -> None:
+    spot = Spot(run=NAME, seed=0, label=4)
+    ends = [studio.sample(Spot(run=NAME, seed=seed, label=4), 1).images[0].astype(int) for seed in (3, 9, 5)]
+    there = studio.walk(spot, [3, 9, 5], 6).images.astype(int)
+    assert len(there) == 2 * 6 + 1
+    for place, end in zip((0, 6, 12), ends, strict=True):
+        assert np.abs(there[place] - end).max() <= 1
+    around = studio.walk(spot, [3, 9, 5], 6, method="lerp", loop=True).images.astype(int)
+    assert len(around) == 3 * 6 and np.abs(around[12] - ends[2]).max() <= 1
+    generator = gansmith.open_run(run).generator()
+    z, labels = generator.draw([3, 9], 4)
+    assert labels is not None
+    middle = generator.images((z[:1] + z[1:]) / 2, labels[:1])
+    assert np.abs(around[3] - middle[0]).max() <= 1, "half of a straight way"
+    assert np.abs(there[3] - middle[0]).max() > 1, "which a spherical one does not take"
+
+
+def test_steps_along_directions_move_the_latent(studio: Studio, run: Path) -> None:
+    spot = Spot(run=NAME, seed=8, label=2, truncation=0.9)
+    still = studio.move(spot, [0.0] * 6).images
+    assert np.array_equal(still, studio.sample(spot, 1).images)
+    generator = studio.shelf.generator(NAME)
+    vectors = studio.directions(NAME)
+    assert torch.allclose(vectors @ vectors.T, torch.eye(6), atol=0.5) and len(vectors) == 6
+    z, labels = generator.draw([8], 2)
+    moved = generator.images((z + 2.5 * vectors[1:2] - vectors[4:5]) * 0.9, labels)
+    found = studio.move(spot, [0, 2.5, 0, 0, -1.0, 0]).images
+    assert np.array_equal(found, moved) and not np.array_equal(found, still)
+
+
+def test_the_map_shows_two_directions_from_the_left_and_from_below(studio: Studio) -> None:
+    spot = Spot(run=NAME, seed=8, label=2)
+    drawn = studio.map(spot, [0, 0, 1.0, 0, 0, 0], 3, 1).images.astype(int)
+    assert len(drawn) == MAP_SIDE**2
+    for row, column, y, x in ((0, 0, REACH, -REACH), (2, 2, 0, 0), (4, 3, -REACH, REACH / 2)):
+        expected = studio.move(spot, [0, y, 1.0, x, 0, 0]).images[0]
+        assert np.abs(drawn[row * MAP_SIDE + column] - expected).max() <= 1
+    with pytest.raises(ConfigError, match="pad: expected two different directions"):
+        studio.map(spot, [0.0] * 6, 1, 1)
+
+
+def test_requests_beyond_the_limits_are_refused(studio: Studio) -> None:
+    spot = Spot(run=NAME, seed=0)
+    for num in (0, 33, 10**9):
+        with pytest.raises(ConfigError, match=f"images: {num} are out of range; expected 1 to 32"):
+            studio.sample(spot, num)
+    with pytest.raises(ConfigError, match="frames: 41 are out of range; expected 1 to 40"):
+        studio.walk(spot, [1, 2, 3], 20)
+    with pytest.raises(ConfigError, match="seeds: got 1; expected 2 to 32"):
+        studio.walk(spot, [1], 4)
+    with pytest.raises(ConfigError, match="frames: 0 is out of range"):
+        studio.walk(spot, [1, 2], 0)
+    small = Studio(studio.shelf, AppSettings(most_pixels=32 * 32 * 4))
+    with pytest.raises(ConfigError, match="images: 5 are out of range; expected 1 to 4"):
+        small.sample(spot, 5)
+    for steps in ([float("nan")], [3.1], [float("inf")]):
+        with pytest.raises(ConfigError, match="directions: expected steps from -3 to 3"):
+            studio.move(spot, steps)
+    with pytest.raises(ConfigError, match="truncation: 0 is out of range"):
+        Spot(run=NAME, seed=0, truncation=0)
+    with pytest.raises(ConfigError, match="no class 43; expected 0 to 42"):
+        studio.sample(Spot(run=NAME, seed=0, label=43), 1)
+    with pytest.raises(ConfigError, match="runs: got 7; expected 1 to 6"):
+        studio.compare([spot] * 7, 1)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        *((None, 0, "", 1), ("x", None, "", 1), ("x", float("nan"), "", 1), ("x", 2**60, "", 1), ("x", True, "", 1)),
+        *(("x", 0, "stop", 1), ("x", 0, "-1", 1), ("x", 0, 3, 1), ("x", 0, "", "1"), ("x", 0, "", None)),
+        (["x"], 0, "", 1),
+    ],
+)
+def test_controls_accept_what_they_offer_only(values: tuple[object, ...]) -> None:
+    with pytest.raises(ConfigError):
+        make_spot(*values)
+    assert make_spot("x", -5.0, "3", 0.5) == Spot(run="x", seed=-5, label=3, truncation=0.5)
+
+
+# --- runs --------------------------------------------------------------------------------------------------
+
+
+def test_runs_of_a_folder_come_and_go(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = Shelf([str(tmp_path)])
+    assert shelf.lists_folders and shelf.names() == []
+    monkeypatch.setattr("gansmith.deploy.app.shelf.RESCAN_SECONDS", 0.0)
+    shutil.copytree(run, tmp_path / "deep" / "one")
+    assert shelf.names() == ["deep/one"]
+    ((name, summary),) = shelf.summaries()
+    assert (name, summary.state, summary.data) == ("deep/one", "finished", "signs")
+    shutil.rmtree(tmp_path / "deep")
+    assert shelf.names() == []
+    with pytest.raises(ConfigError, match="run: this run does not exist any more"):
+        shelf.generator("deep/one")
+
+
+def test_names_of_runs_are_short_and_different(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "others" / "signs run"
+    shutil.copytree(run, other)
+    shelf = Shelf([str(run), str(other), "zoo:signs-32"])
+    assert shelf.names() == ["signs run", "others/signs run", "zoo:signs-32"]
+    assert shelf.path("others/signs run") == other and not shelf.lists_folders
+    assert shelf.generator("zoo:signs-32").spec.num_classes == 43
+    with pytest.raises(RunError, match="no such run or folder; name a run, or the folder with your runs"):
+        Shelf([str(tmp_path / "nothing")])
+
+
+def test_a_new_checkpoint_is_read_and_few_are_kept(run: Path, tmp_path: Path) -> None:
+    homes = []
+    for i in range(MOST_GENERATORS + 1):
+        homes.append(tmp_path / f"run{i}")
+        shutil.copytree(run, homes[-1])
+    shelf = Shelf([str(home) for home in homes])
+    first = shelf.generator("run0")
+    assert shelf.generator("run0") is first
+    shutil.copytree(homes[0] / "best", homes[0] / "new")
+    shutil.rmtree(homes[0] / "best")
+    (homes[0] / "new").rename(homes[0] / "best")
+    assert shelf.generator("run0") is not first
+    again = shelf.generator("run0")
+    for i in range(1, MOST_GENERATORS + 1):
+        shelf.generator(f"run{i}")
+    assert shelf.generator("run0") is not again
+
+
+def test_visitors_see_names_instead_of_paths(studio: Studio, run: Path) -> None:
+    shelf = studio.shelf
+    assert clean_text(shelf, f"{run}: no checkpoint yet") == "signs run: no checkpoint yet"
+    assert clean_text(shelf, f"{run}/best/state.json: damaged") == "signs run/best/state.json: damaged"
+    assert clean_text(shelf, "/home/my name/a.npz: not found; put it back") == "a.npz: not found; put it back"
+    assert clean_text(shelf, "cannot read 'C:\\Users\\me\\a.png'") == "cannot read 'a.png'"
+    assert clean_text(shelf, "expected 30 img/s\nor more") == "expected 30 img/s or more"
+
+
+def test_pictures_keep_their_pixels(studio: Studio) -> None:
+    import base64
+    import io
+    import re
+
+    from gansmith.deploy.app.markup import list_tiles, show_player
+
+    samples = studio.sample(Spot(run=NAME, seed=1), 2)
+    for tile, image in zip(list_tiles(samples), samples.images, strict=True):
+        kind, _, data = tile.src.partition(",")
+        assert kind == "data:image/png;base64"
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))), image)
+    frames = studio.walk(Spot(run=NAME, seed=1), [1, 2], 19, loop=True)
+    shown = show_player(frames, [1, 2], loop=True)
+    (data,) = re.findall(r'class="frames" src="data:image/png;base64,([^"]*)"', shown)
+    stacked = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+    assert stacked.shape == (3 * 32, 16 * 32, 3) and 'data-frames="38" data-columns="16"' in shown
+    assert np.array_equal(stacked[32:64, 64:96], frames.images[18])
+    (gif,) = re.findall(r'href="data:image/gif;base64,([^"]*)"', shown)
+    assert Image.open(io.BytesIO(base64.b64decode(gif))).n_frames == 38  # type: ignore[attr-defined]
