@@ -12,6 +12,7 @@ from typing import Any, Unpack
 from gansmith.component import override_as_user
 from gansmith.console import work_progress
 from gansmith.data.outside import GivenImages, fit_images
+from gansmith.deploy.app.beside import show_training
 from gansmith.errors import ConfigError, RunError
 from gansmith.evaluation import evaluate
 from gansmith.images.tables import ImageTable
@@ -36,7 +37,7 @@ from gansmith.utility.run import measure_utility
 
 __all__ = ["Run", "open_run", "preview", "resume", "train"]
 
-KEYWORDS = ("data", "root", "preset", "run", "length", *UNITS, "size", "resolution", "lr", "seed", "overrides")
+KEYWORDS = ("data", "root", "preset", "run", "length", *UNITS, "size", "resolution", "lr", "seed", "app", "overrides")
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,7 @@ def train(
     resolution: str | int | None = None,
     lr: float | None = None,
     seed: int | None = None,
+    app: bool | int = False,
     overrides: Mapping[str, Any] | None = None,
     **fields: Unpack[Fields],
 ) -> Run:
@@ -243,6 +245,7 @@ def train(
         resolution: the same as ``size``.
         lr: the learning rate of both networks.
         seed: decides the initial weights, the order of the data and all noise.
+        app: show the training on a local page, in a process of its own; a number is the page's port.
         overrides: fields of components by dotted path: ``{"model.width": 32}``. They take precedence over keywords.
         fields: any other field of ``Config``: ``batch_size=32``, ``loss="hinge"``, ``tracking=None``.
 
@@ -262,7 +265,8 @@ def train(
     )
     changes = {**short, **({} if seed is None else {"seed": seed}), **fields, **(overrides or {})}
     config = _build_config("train", data, root, preset, changes)
-    return Run(session.begin(config, Path(run) if run else None))
+    with show_training(app) as started:
+        return Run(session.begin(config, Path(run) if run else None, started))
 
 
 def preview(
@@ -317,6 +321,7 @@ def resume(
     steps: int | None = None,
     kimg: float | None = None,
     lr: float | None = None,
+    app: bool | int = False,
     overrides: Mapping[str, Any] | None = None,
     **fields: Unpack[Fields],
 ) -> Run:
@@ -330,6 +335,7 @@ def resume(
         steps: the same in updates of the generator.
         kimg: the same in thousands of real images.
         lr: the learning rate of both networks from now on.
+        app: show the training on a local page, in a process of its own; a number is the page's port.
         overrides: fields of components to change from now on, by dotted path.
         fields: any other field of ``Config`` to change from now on.
 
@@ -338,7 +344,8 @@ def resume(
     """
     refuse_unknown_fields("resume", fields, KEYWORDS)
     short = expand_short_names(length=length, minutes=minutes, epochs=epochs, steps=steps, kimg=kimg, lr=lr)
-    return Run(session.go_on(Path(run), {**short, **fields, **(overrides or {})}))
+    with show_training(app) as started:
+        return Run(session.go_on(Path(run), {**short, **fields, **(overrides or {})}, started))
 
 
 def _image_tag(path: Path) -> str:

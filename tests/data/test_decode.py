@@ -61,8 +61,10 @@ def test_other_formats_arrive_nearly(kind: str, options: dict[str, Any]) -> None
 def test_modes_arrive_as_rgb(mode: str) -> None:
     kind = "TIFF" if mode in ("CMYK", "YCbCr") else "PNG"
     image = scene().convert(mode)
-    decoded = decode(encoded(image, kind))
-    assert np.array_equal(to_pixels(decoded, (24, 40), 3), np.asarray(image.convert("RGB")))
+    options = {"compression": "tiff_lzw"} if mode == "YCbCr" else {}  # Pillow 12 cannot read it without
+    decoded = decode(encoded(image, kind, **options))
+    difference = np.abs(to_pixels(decoded, (24, 40), 3).astype(int) - np.asarray(image.convert("RGB")))
+    assert difference.max() <= (3 if mode == "YCbCr" else 0)  # libtiff rounds in another way
     assert decoded.format == kind
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "RunPath",
     "Text",
     "Whole",
+    "choose_app",
     "parse",
     "parse_with_overrides",
     "print_json",
@@ -92,6 +93,13 @@ def _read(text: str) -> Any:
         return parse_json(text)
     except ValueError:
         return text
+
+
+def choose_app(app: bool, port: int | None) -> bool | int:
+    """Return what ``api.train`` takes as ``app``: a port, whether the page is wanted, or not."""
+    if port is not None and not 1 <= port <= 65535:
+        raise ConfigError(f"--app_port: {port} is out of range; expected 1 to 65,535")
+    return app if port is None else port
 
 
 def quiet_if(only_json: bool) -> contextlib.AbstractContextManager[object]:

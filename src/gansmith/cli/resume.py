@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from gansmith.cli.options import Count, Flag, Rate, RunPath, Text, parse_with_overrides, print_json, quiet_if
+from gansmith.cli.options import (
+    Count,
+    Flag,
+    Rate,
+    RunPath,
+    Text,
+    choose_app,
+    parse_with_overrides,
+    print_json,
+    quiet_if,
+)
 
 __all__ = ["main"]
 
@@ -31,6 +41,10 @@ class ResumeOptions:
     """thousands of real images: --kimg 500 is --length "500 kimg" """
     lr: Rate = None
     """new learning rate of both networks"""
+    app: Flag = False
+    """show the training on a local page (gansmith app), in a process of its own"""
+    app_port: Count = None
+    """port of that page; default: 7860, or a free one"""
     json: Flag = False
     """print the run's state as JSON; progress goes to standard error"""
 
@@ -45,6 +59,6 @@ def main(arguments: Sequence[str]) -> None:
     names = ("length", "minutes", "epochs", "steps", "kimg", "lr")
     short = expand_short_names(**{name: getattr(options, name) for name in names}, prefix="--")
     with quiet_if(options.json):
-        run = api.resume(options.run, overrides=short | overrides)
+        run = api.resume(options.run, app=choose_app(options.app, options.app_port), overrides=short | overrides)
     if options.json:
         print_json(asdict(summarize_run(run.path)))

@@ -19,6 +19,7 @@ from gansmith.cli.options import (
     OptionalPath,
     Rate,
     Text,
+    choose_app,
     parse_with_overrides,
     print_json,
     quiet_if,
@@ -70,6 +71,10 @@ class TrainOptions:
     """the same as --size"""
     lr: Rate = None
     """learning rate of both networks; for one network: --generator_optimizer.lr or --discriminator_optimizer.lr"""
+    app: Flag = False
+    """show the training on a local page (gansmith app), in a process of its own"""
+    app_port: Count = None
+    """port of that page; default: 7860, or a free one"""
     dry_run: Flag = False
     """print what training would do (data, configuration, memory, time), and stop; only caches are written"""
     json: Flag = False
@@ -95,7 +100,14 @@ def main(arguments: Sequence[str]) -> None:
         _preview(options, overrides)
         return
     with quiet_if(options.json):
-        run = api.train(options.data, root=options.root, preset=options.preset, run=options.run, overrides=overrides)
+        run = api.train(
+            options.data,
+            root=options.root,
+            preset=options.preset,
+            run=options.run,
+            app=choose_app(options.app, options.app_port),
+            overrides=overrides,
+        )
     if options.json and _is_main():
         print_json(asdict(summarize_run(run.path)))
 

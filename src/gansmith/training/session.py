@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from gansmith import dist
 from gansmith.augment import SAFE_OPERATIONS
@@ -46,13 +46,16 @@ from gansmith.zoo.places import refuse_change
 
 __all__ = ["begin", "finish_run", "go_on", "preview_training", "run_training"]
 
+Started: TypeAlias = Callable[[RunFolder], Iterable[str]]
 
-def begin(config: Config, path: Path | None) -> RunFolder:
+
+def begin(config: Config, path: Path | None, started: Started | None = None) -> RunFolder:
     """Train from the start.
 
     Args:
         config: everything that decides what happens; the preset "auto" leaves most of it open, to be chosen now.
         path: the run folder to make; None finds a free name below runs/.
+        started: is called in the main process before the first step; returns the last lines to print at the start.
 
     Raises:
         GansmithError: the folder, the data or the configuration cannot be used, or training diverged.
@@ -64,7 +67,7 @@ def begin(config: Config, path: Path | None) -> RunFolder:
         notes = dist.from_main(lambda: check_loggers(config.loggers))
         paths = [path] if path else _default_paths(config)
         folder = dist.from_main(lambda: stack.enter_context(RunFolder.begin(*paths)))
-        _train(folder, config, compute, notes=notes, parent=parent, new=True)
+        _train(folder, config, compute, notes=notes, parent=parent, new=True, started=started)
     return folder
 
 
@@ -88,12 +91,13 @@ def preview_training(config: Config) -> Preview:
         return estimate_training(prepared, chosen, compute, notes, algorithms)
 
 
-def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
+def go_on(path: Path, changes: Mapping[str, Any], started: Started | None = None) -> RunFolder:
     """Continue from the newest checkpoint, or from step 0 if none was saved; the result equals uninterrupted training.
 
     Args:
         path: the run folder.
         changes: fields to change on purpose, by dotted path.
+        started: see ``begin``.
 
     Raises:
         GansmithError: no run, no checkpoint, or data or a configuration other than those that it was trained with.
@@ -115,7 +119,7 @@ def go_on(path: Path, changes: Mapping[str, Any]) -> RunFolder:
                 return folder
         notes = [*notes, *dist.from_main(lambda: check_loggers(config.loggers, folder))]
         parent = None if saved else reopen_parent(config)
-        _train(folder, config, compute, saved=saved, notes=notes, parent=parent, new=False)
+        _train(folder, config, compute, saved=saved, notes=notes, parent=parent, new=False, started=started)
     return folder
 
 
@@ -139,6 +143,7 @@ def _train(
     notes: Sequence[str],
     parent: Parent | None = None,
     new: bool,
+    started: Started | None = None,
 ) -> None:
     """Go through the stages."""
     prepared = prepare_data(config, None if new else DataFacts.read(folder.data))
@@ -147,14 +152,22 @@ def _train(
     algorithms = open_choices(compute, folder if saved else None)
     chosen = choose_config(config, prepared, compute, algorithms) if new else Chosen(config=config)
     built = build_training(folder, prepared, chosen.config, compute, saved, notes, algorithms, parent)
-    finished = run_training(folder, prepared, chosen, built, new=new)
+    finished = run_training(folder, prepared, chosen, built, new=new, started=started)
     finish_run(folder, built.state, finished)
 
 
 # --- run and finish --------------------------------------------------------------------------------------------
 
 
-def run_training(folder: RunFolder, prepared: Prepared, chosen: Chosen, built: Built, *, new: bool) -> bool:
+def run_training(
+    folder: RunFolder,
+    prepared: Prepared,
+    chosen: Chosen,
+    built: Built,
+    *,
+    new: bool,
+    started: Started | None = None,
+) -> bool:
     """Train until the end or a request to stop; return whether the end was reached.
 
     A new run that fails before its first step is removed; any later failure is recorded in status.json.
@@ -169,6 +182,7 @@ def run_training(folder: RunFolder, prepared: Prepared, chosen: Chosen, built: B
             _write_beginning(folder, prepared.facts, built)
             real_rows(prepared.store, state.spec).save(folder.images / "real.png")
             introduce(open_console(), folder, prepared, chosen, built)
+            print_lines(open_console(), started(folder) if started else [])
         guardian = _open_guard(folder, prepared, state)
         stop_asked = stack.enter_context(stop_on_signal())
         listeners: list[Listener] = []  # stays empty in all processes but the main one

@@ -9,14 +9,17 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gansmith.deploy.app.settings import APP_PORT
 from gansmith.deploy.listening import listen, web_address
 from gansmith.errors import ConfigError, GansmithError, MissingExtra
+from gansmith.runs import RunFolder
 
-__all__ = ["PageProcess", "show_beside", "start_beside"]
+__all__ = ["PageProcess", "show_beside", "show_training", "start_beside"]
 
 HOST = "127.0.0.1"
 NICENESS = 10
@@ -47,6 +50,34 @@ class PageProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+@contextmanager
+def show_training(wanted: bool | int) -> Iterator[Callable[[RunFolder], list[str]] | None]:
+    """Yield a function that starts the page of a run and returns the line to print; the page ends with the block.
+
+    If the page cannot be started, the line says why, and training goes on.
+
+    Args:
+        wanted: False yields None; True takes a free port, 7860 if possible; another number is the port.
+    """
+    if wanted is False:
+        yield None
+        return
+    pages: list[PageProcess] = []
+
+    def start(folder: RunFolder) -> list[str]:
+        try:
+            pages.append(start_beside(folder.path, None if wanted is True else wanted))
+        except (GansmithError, OSError) as error:
+            return [f"app     not started: {' '.join(str(error).split())}"]
+        return [f"app     {pages[-1].address}"]
+
+    try:
+        yield start
+    finally:
+        for page in pages:
+            page.close()
 
 
 def start_beside(run: Path, port: int | None = None) -> PageProcess:
