@@ -22,8 +22,10 @@ import torch
 from PIL import Image
 
 import gansmith
+from gansmith.deploy.app.studio import NUM_LATENTS
 from gansmith.plain_json import write_json
 from gansmith.runs import RunFolder
+from gansmith.sampling.directions import find_directions
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.types import PixelArray
 
@@ -125,7 +127,7 @@ def page(run: Path, young: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         yield Page(json.loads("".join(process.stdout.readline() for _ in range(3)))["url"] + "/", home / "notes")
         process.send_signal(signal.SIGTERM)
         assert process.wait(SECONDS) == 0
-    assert "Traceback" not in (home / "errors").read_text()
+    assert "an error that gansmith did not expect" not in (home / "errors").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +191,7 @@ def test_the_pad_and_the_sliders_move_one_latent(browser: Browser, generator: Tr
     browser.wait(lambda: not np.array_equal(browser.pictures("#picture")[0], sample))
     browser.tab.fill("#direction-2 input[type=number]", "-2")
     browser.tab.press("#direction-2 input[type=number]", "Tab")
-    browser.wait(lambda: np.array_equal(browser.pictures("#picture")[0], moved(browser, generator)))
+    browser.wait(lambda: np.abs(browser.pictures("#picture")[0].astype(int) - moved(browser, generator)).max() <= 1)
     browser.tab.focus(".pad")
     before = slider(browser, 0)
     browser.tab.keyboard.press("ArrowLeft")
@@ -205,11 +207,11 @@ def slider(browser: Browser, number: int) -> float:
 
 def moved(browser: Browser, generator: TrainedGenerator) -> PixelArray:
     """What the sliders say, computed anew."""
-    from gansmith.deploy.web import find_directions
-
     steps = torch.tensor([slider(browser, i) for i in range(6)])
     z, labels = generator.draw([1234570], 14)
-    z = z + steps @ find_directions(generator.network, generator.model.z_dim, 6)
+    directions = find_directions(generator, num_latents=NUM_LATENTS)
+    for i in range(6):
+        z = directions.move(z, i, steps[i : i + 1])[:, 0]
     return generator.images(z * 0.5, labels)[0]
 
 
@@ -274,11 +276,14 @@ def test_nothing_left_this_machine(browser: Browser, page: Page) -> None:
 
 def test_a_phone_shows_all_of_it(browser: Browser) -> None:
     browser.tab.set_viewport_size({"width": 390, "height": 800})
+    more = browser.tab.locator(".overflow-menu > button")
+    more.wait_for()
     for view in ("Samples", "Explore", "Walk", "Training"):
-        hidden = browser.tab.get_by_role("tab", name=view, exact=True)
-        if not hidden.is_visible():
-            browser.tab.locator("button.overflow-menu, .overflow-menu > button").first.click()
-        browser.tab.get_by_role("tab", name=view, exact=True).click()
+        shown = browser.tab.locator("[role=tablist] button", has_text=view)
+        if not shown.count():
+            more.click()
+            shown = browser.tab.locator(".overflow-dropdown button", has_text=view)
+        shown.click()
         assert browser.tab.evaluate("document.documentElement.scrollWidth") <= 390, view
 
 

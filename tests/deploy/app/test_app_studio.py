@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-import gansmith
 from gansmith.cli import main
 from gansmith.deploy.app.controls import clean_text, make_spot
 from gansmith.deploy.app.settings import AppSettings
 from gansmith.deploy.app.shelf import MOST_GENERATORS, Shelf
 from gansmith.deploy.app.studio import MAP_SIDE, REACH, Spot, Studio
 from gansmith.errors import ConfigError, RunError
+from gansmith.sampling.generator import TrainedGenerator
 from gansmith.types import PixelArray
 
 NAME = "signs run"
@@ -52,30 +52,42 @@ def test_answers_do_not_depend_on_who_asks_beside(studio: Studio) -> None:
     assert all(np.array_equal(images, alone[i]) for (i, _), images in found.items())
 
 
-def test_a_walk_visits_the_samples_of_its_seeds(studio: Studio, run: Path) -> None:
-    spot = Spot(run=NAME, seed=0, label=4)
-    ends = [studio.sample(Spot(run=NAME, seed=seed, label=4), 1).images[0].astype(int) for seed in (3, 9, 5)]
-    there = studio.walk(spot, [3, 9, 5], 6).images.astype(int)
-    assert len(there) == 2 * 6 + 1
-    for place, end in zip((0, 6, 12), ends, strict=True):
-        assert np.abs(there[place] - end).max() <= 1
-    around = studio.walk(spot, [3, 9, 5], 6, method="lerp", loop=True).images.astype(int)
-    assert len(around) == 3 * 6 and np.abs(around[12] - ends[2]).max() <= 1
-    generator = gansmith.open_run(run).generator()
+def test_a_walk_visits_the_samples_of_its_seeds(studio: Studio) -> None:
+    spot = Spot(run=NAME, seed=0, label=4, truncation=0.8)
+    ends = [studio.sample(replace(spot, seed=seed), 1).images[0].astype(int) for seed in (3, 9)]
+    there = studio.walk(spot, [3, 9], 4).images.astype(int)
+    assert len(there) == 4 + 1
+    assert np.abs(there[0] - ends[0]).max() <= 1 and np.abs(there[4] - ends[1]).max() <= 1
+    around = studio.walk(spot, [3, 9], 4, method="lerp", loop=True).images.astype(int)
+    assert len(around) == 2 * 4 and np.abs(around[4] - ends[1]).max() <= 1
+    generator = studio.shelf.generator(NAME)
     z, labels = generator.draw([3, 9], 4)
     assert labels is not None
-    middle = generator.images((z[:1] + z[1:]) / 2, labels[:1])
-    assert np.abs(around[3] - middle[0]).max() <= 1, "half of a straight way"
-    assert np.abs(there[3] - middle[0]).max() > 1, "which a spherical one does not take"
+    middle = generator.images((z[:1] + z[1:]) / 2 * 0.8, labels[:1])
+    assert np.abs(around[2] - middle[0]).max() <= 1, "half of a straight way"
+    assert np.abs(there[2] - middle[0]).max() > 1, "which a spherical one does not take"
 
 
-def test_steps_along_directions_move_the_latent(studio: Studio, run: Path) -> None:
+def test_a_walk_visits_classes(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    spot = Spot(run=NAME, seed=3)
+    named = studio.walk(spot, [3], 2, classes=[14, 1]).images.astype(int)
+    own = studio.walk(spot, [3, 9], 2).images.astype(int)
+    monkeypatch.setattr(TrainedGenerator, "can_mix_classes", lambda self: False)
+    first = studio.walk(spot, [3, 9], 2).images.astype(int)
+    labels = studio.sample(spot, 7).labels
+    assert labels is not None and labels[0] != labels[6]
+    for images, label, seed in ((named, 1, 3), (own, int(labels[6]), 9), (first, int(labels[0]), 9)):
+        end = studio.sample(replace(spot, label=label, seed=seed), 1).images[0]
+        assert len(images) == 3 and np.abs(images[2] - end).max() <= 1
+
+
+def test_steps_along_directions_move_the_latent(studio: Studio) -> None:
     spot = Spot(run=NAME, seed=8, label=2, truncation=0.9)
     still = studio.move(spot, [0.0] * 6).images
     assert np.array_equal(still, studio.sample(spot, 1).images)
     generator = studio.shelf.generator(NAME)
-    vectors = studio.directions(NAME)
-    assert torch.allclose(vectors @ vectors.T, torch.eye(6), atol=0.5) and len(vectors) == 6
+    vectors = studio.directions(NAME).vectors
+    assert studio.directions(NAME) is studio.directions(NAME) and len(vectors) == 6
     z, labels = generator.draw([8], 2)
     moved = generator.images((z + 2.5 * vectors[1:2] - vectors[4:5]) * 0.9, labels)
     found = studio.move(spot, [0, 2.5, 0, 0, -1.0, 0]).images
@@ -100,7 +112,7 @@ def test_requests_beyond_the_limits_are_refused(studio: Studio) -> None:
             studio.sample(spot, num)
     with pytest.raises(ConfigError, match="frames: 41 are out of range; expected 1 to 40"):
         studio.walk(spot, [1, 2, 3], 20)
-    with pytest.raises(ConfigError, match="seeds: got 1; expected 2 to 32"):
+    with pytest.raises(ConfigError, match="seeds: got 1 seeds or classes; expected 2 to 32"):
         studio.walk(spot, [1], 4)
     with pytest.raises(ConfigError, match="frames: 0 is out of range"):
         studio.walk(spot, [1, 2], 0)

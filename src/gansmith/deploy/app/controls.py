@@ -21,6 +21,7 @@ __all__ = [
     "View",
     "clean_text",
     "make_spot",
+    "parse_label",
     "read_asset",
     "require_gradio",
     "show_safely",
@@ -97,10 +98,19 @@ def make_spot(run: object, seed: object, label: object, truncation: object) -> S
         raise ConfigError("seed: expected a whole number of at most 15 digits")
     if isinstance(truncation, bool) or not isinstance(truncation, int | float):
         raise ConfigError("truncation: expected a number of more than 0 and at most 1")
-    if label not in (None, ANY_CLASS) and not (isinstance(label, str) and label.isascii() and label.isdecimal()):
-        raise ConfigError("class: choose one of the list")
-    number = int(str(label)) if label not in (None, ANY_CLASS) else None
+    number = None if label is None or label == ANY_CLASS else parse_label(label)
     return Spot(run=run, seed=int(seed), label=number, truncation=float(truncation))
+
+
+def parse_label(label: object) -> int:
+    """Return the number of a class from the value of a list of classes.
+
+    Raises:
+        ConfigError: it is none of them.
+    """
+    if not (isinstance(label, str) and label.isascii() and label.isdecimal() and len(label) < 10):
+        raise ConfigError("class: choose one of the list")
+    return int(label)
 
 
 def show_safely(shelf: Shelf, show: Callable[[], Sequence[Any]], num: int) -> list[Any]:

@@ -93,10 +93,8 @@ def add_explore_view(studio: Studio, controls: Controls) -> tuple[View, list[Any
 
 
 def name_directions(studio: Studio, run: str) -> list[str]:
-    """Return a label for each direction of a run; fewer than ``DIRECTIONS`` if its latents are short."""
-    return [
-        f"Direction {i + 1}{'' if share is None else f' · {share:.0%}'}" for i, share in enumerate(studio.shares(run))
-    ]
+    """Return a label for each direction of a run with its share of the variance; few if its latents are short."""
+    return [f"Direction {i + 1}: {share:.0%} of the variance" for i, share in enumerate(studio.directions(run).shares)]
 
 
 def _axis(text: object) -> int:

@@ -112,7 +112,7 @@ def _stack(images: PixelArray, columns: int) -> PixelArray:
 
 def _factor(images: PixelArray) -> int:
     """Return how often the pixels of a GIF are repeated, so that a person sees something."""
-    return max(1, min(FIT // max(images.shape[1:3]), 4))
+    return max(1, min(FIT // int(max(images.shape[1:3])), 4))
 
 
 def show_runs(found: Sequence[tuple[str, RunSummary]], chosen: str | None) -> str:

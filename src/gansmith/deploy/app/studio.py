@@ -11,6 +11,7 @@ import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -18,17 +19,18 @@ from torch import Tensor
 
 from gansmith.deploy.app.settings import AppSettings
 from gansmith.deploy.app.shelf import Shelf
-from gansmith.deploy.web import find_directions
 from gansmith.errors import ConfigError
+from gansmith.sampling.directions import Directions, find_directions
 from gansmith.sampling.generator import MOST_SEED, Samples, TrainedGenerator
-from gansmith.sampling.walks import Method, walk
+from gansmith.sampling.walks import Method, chain
 
-__all__ = ["DIRECTIONS", "REACH", "Spot", "Studio"]
+__all__ = ["DIRECTIONS", "MOST_COMPARED", "MOST_STOPS", "NUM_LATENTS", "REACH", "Spot", "Studio"]
 
 DIRECTIONS = 6
+NUM_LATENTS = 500  # that directions are found with: a fraction of a second
 REACH = 3.0  # of a slider, in standard deviations of the latents
 MAP_SIDE = 5  # images of the pad in each direction
-MOST_SEEDS = 32  # of one walk
+MOST_STOPS = 32  # of one walk
 MOST_COMPARED = 6
 
 
@@ -66,6 +68,7 @@ class Studio:
     def __init__(self, shelf: Shelf, settings: AppSettings) -> None:
         self.shelf, self.settings = shelf, settings
         self._one = threading.RLock()
+        self._known: WeakKeyDictionary[TrainedGenerator, Directions] = WeakKeyDictionary()
 
     def sample(self, spot: Spot, num: int) -> Samples:
         """Return the images of the seeds from ``spot.seed`` on.
@@ -80,36 +83,49 @@ class Studio:
             return generator.sample(num, seed=spot.seed, label=spot.label, truncation=spot.truncation)
 
     def walk(
-        self, spot: Spot, seeds: Sequence[int], frames: int, *, method: Method = "slerp", loop: bool = False
+        self,
+        spot: Spot,
+        seeds: Sequence[int],
+        frames: int,
+        *,
+        classes: Sequence[int] = (),
+        method: Method = "slerp",
+        loop: bool = False,
     ) -> Samples:
-        """Return the images between the seeds, one leg after the other.
+        """Return the images from seed to seed and from class to class.
 
         Args:
-            spot: run, class and truncation; without a class, all images have that of the first seed.
-            seeds: at least two.
-            frames: images of each leg without its end.
+            spot: run and truncation, and the class if ``classes`` is empty. Without any, each seed has its own, as far
+                as the network can mix classes; else all images have that of the first seed.
+            seeds: one or more; with the classes, they make at least two samples (see ``sampling.walks.chain``).
+            frames: images from one sample to the next without the end.
+            classes: numbers of classes.
             method: see ``sampling.walks.walk``.
-            loop: go back to the first seed.
+            loop: go back to the first sample.
 
         Raises:
-            ConfigError: a value is out of range, or the class is unknown.
+            ConfigError: a value is out of range, or a class is unknown.
             RunError: the run's generator cannot be used.
         """
-        if not 2 <= len(seeds) <= MOST_SEEDS:
-            raise ConfigError(f"seeds: got {len(seeds)}; expected 2 to {MOST_SEEDS}, such as 1, 2, 3")
+        num = max(len(seeds), len(classes))
+        if not seeds or not 2 <= num <= MOST_STOPS:
+            raise ConfigError(f"seeds: got {num} seeds or classes; expected 2 to {MOST_STOPS}, such as 1, 2, 3")
         for seed in seeds:
             Spot(run=spot.run, seed=seed)
         if not 1 <= frames <= self.settings.most_frames:
             raise ConfigError(f"frames: {frames} is out of range; expected 1 to {self.settings.most_frames}")
-        stops = [*range(len(seeds)), *([0] if loop else [])]
         with self._one:
             generator = self.shelf.generator(spot.run)
-            self._check_size("frames", (len(stops) - 1) * frames + (not loop), self.settings.most_frames, generator)
-            ends, labels = generator.draw(seeds, generator.class_number(spot.label))
-            legs = [walk(ends[a], ends[b], frames + 1, method)[:-1] for a, b in itertools.pairwise(stops)]
-            z = torch.cat([*legs, *([] if loop else [ends[-1:]])])
-            numbers = None if labels is None else labels[:1].repeat(len(z))
-            return _samples(generator, z * spot.truncation, numbers)
+            legs = num if loop else num - 1
+            self._check_size("frames", legs * frames + (not loop), self.settings.most_frames, generator)
+            labels = list(classes) or ([] if spot.label is None else [spot.label])
+            if not labels and not generator.can_mix_classes():
+                _, own = generator.draw(seeds[:1])
+                labels = [] if own is None else own.tolist()
+            walk = chain(
+                generator, seeds, labels, steps=frames + 1, method=method, loop=loop, truncation=spot.truncation
+            )
+            return Samples(images=walk.draw(generator).images[0])
 
     def move(self, spot: Spot, steps: Sequence[float]) -> Samples:
         """Return one image whose latent is moved along the directions, by ``steps`` standard deviations each.
@@ -139,13 +155,12 @@ class Studio:
             moved.append(here)
         return self._moved(spot, moved)
 
-    def shares(self, run: str) -> list[float | None]:
-        """Return for each direction of a run the share of the variance that it explains, None where unknown."""
-        with self._one:
-            return [None] * min(DIRECTIONS, self.shelf.generator(run).model.z_dim)
+    def directions(self, run: str) -> Directions:
+        """Return the principal directions of a run, at most ``DIRECTIONS``.
 
-    def directions(self, run: str) -> Tensor:
-        """Return the directions of a run, float32 [num z], of length 1."""
+        Raises:
+            RunError: the run's generator cannot be used.
+        """
         with self._one:
             return self._directions(self.shelf.generator(run))
 
@@ -161,12 +176,18 @@ class Studio:
             self._check_size("images", len(moves), self.settings.most_images, generator)
             directions = self._directions(generator)
             z, labels = generator.draw([spot.seed], generator.class_number(spot.label))
-            offsets = torch.stack([_offset(directions, steps) for steps in moves])
+            moved = torch.cat([_move(directions, z, steps) for steps in moves])
             numbers = None if labels is None else labels.repeat(len(moves))
-            return _samples(generator, (z + offsets) * spot.truncation, numbers)
+            images = generator.images(moved * spot.truncation, numbers)
+        shown = None if numbers is None else numbers.numpy()
+        return Samples(images=images, labels=shown, class_names=generator.class_names)
 
-    def _directions(self, generator: TrainedGenerator) -> Tensor:
-        return find_directions(generator.network, generator.model.z_dim, DIRECTIONS)
+    def _directions(self, generator: TrainedGenerator) -> Directions:
+        if generator not in self._known:
+            self._known[generator] = find_directions(
+                generator, num=min(DIRECTIONS, generator.model.z_dim), num_latents=NUM_LATENTS
+            )
+        return self._known[generator]
 
     def _check_size(self, name: str, num: int, most: int, generator: TrainedGenerator) -> None:
         spec = generator.spec
@@ -175,13 +196,10 @@ class Studio:
             raise ConfigError(f"{name}: {num} are out of range; expected 1 to {most}")
 
 
-def _offset(directions: Tensor, steps: Sequence[float]) -> Tensor:
+def _move(directions: Directions, z: Tensor, steps: Sequence[float]) -> Tensor:
+    """Return a latent [1 z] moved along the directions."""
     if any(not math.isfinite(step) or abs(step) > REACH for step in steps):
         raise ConfigError(f"directions: expected steps from {-REACH:g} to {REACH:g}")
-    used = torch.tensor(steps[: len(directions)], dtype=torch.float32)
-    return used @ directions[: len(used)]
-
-
-def _samples(generator: TrainedGenerator, z: Tensor, labels: Tensor | None) -> Samples:
-    numbers = None if labels is None else labels.numpy()
-    return Samples(images=generator.images(z, labels), labels=numbers, class_names=generator.class_names)
+    for i, step in enumerate(steps[: len(directions)]):
+        z = directions.move(z, i, torch.tensor([step]))[:, 0] if step else z
+    return z

@@ -6,17 +6,19 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from gansmith.deploy.app.controls import Controls, View, clean_text, read_asset, require_gradio, with_event
+from gansmith.deploy.app.controls import Controls, View, clean_text, parse_label, read_asset, require_gradio, with_event
 from gansmith.deploy.app.markup import data_address, list_tiles, render, show_player
-from gansmith.deploy.app.studio import MOST_COMPARED, Spot, Studio
+from gansmith.deploy.app.studio import MOST_COMPARED, MOST_STOPS, Spot, Studio
 from gansmith.errors import ConfigError, GansmithError, command
 from gansmith.images.pixels import png_bytes
+from gansmith.sampling.walks import Method
 
 __all__ = ["add_compare_view", "add_samples_view", "add_walk_view", "find_label"]
 
 NUM = 16
 NUM_COMPARED = 8
 FRAMES = 24
+WAYS = (("spherical", "slerp"), ("straight", "lerp"))
 SEEDS = re.compile(r"-?\d{1,15}")
 
 
@@ -103,40 +105,39 @@ def find_label(studio: Studio, run: str, wanted: str) -> int | None:
     return generator.class_number(wanted) if generator.spec.num_classes else None
 
 
-def add_walk_view(studio: Studio, controls: Controls) -> View:
-    """Add a player of a walk between seeds."""
+def add_walk_view(studio: Studio, controls: Controls) -> tuple[View, Any]:
+    """Add a player of a walk between seeds and classes; return the view and the list of classes."""
     gr = require_gradio()
     with gr.Row():
         seeds = gr.Textbox(
             "", label="Seeds to visit", placeholder="this seed and the next three", max_length=400, elem_id="seeds"
         )
-        frames = gr.Slider(2, 60, FRAMES, step=1, label="Pictures from seed to seed", elem_id="frames")
-    with gr.Row():
-        method = gr.Radio(
-            [("spherical", "slerp"), ("straight", "lerp")],
-            value="slerp",
-            label="Way between two seeds",
-            elem_id="method",
+        classes = gr.Dropdown(
+            [], multiselect=True, max_choices=MOST_STOPS, label="Classes to visit", visible=False, elem_id="classes"
         )
-        loop = gr.Checkbox(True, label="Return to the first seed", elem_id="loop")
+        frames = gr.Slider(2, 60, FRAMES, step=1, label="Pictures from one to the next", elem_id="frames")
+    with gr.Row():
+        method = gr.Radio(list(WAYS), value="slerp", label="Way between two seeds", elem_id="method")
+        loop = gr.Checkbox(True, label="Return to the first", elem_id="loop")
     shown = gr.HTML(apply_default_css=False, js_on_load=read_asset("player.js"), elem_id="walk")
 
-    def show(spot: Spot, text: str, frames: float, method: str, loop: bool) -> tuple[str]:
-        numbers = _parse_seeds(text, spot)
+    def show(spot: Spot, text: str, classes: list[str] | None, frames: float, method: str, loop: bool) -> tuple[str]:
+        numbers = [parse_label(each) for each in classes or ()]
+        visited = _parse_seeds(text, spot, single=len(numbers) > 1)
         if method not in ("slerp", "lerp"):
             raise ConfigError("way: expected slerp or lerp")
-        samples = studio.walk(
-            spot, numbers, int(frames), method="lerp" if method == "lerp" else "slerp", loop=bool(loop)
-        )
-        return (show_player(samples, numbers, loop=bool(loop)),)
+        way: Method = "lerp" if method == "lerp" else "slerp"
+        samples = studio.walk(spot, visited, int(frames), classes=numbers, method=way, loop=bool(loop))
+        return (show_player(samples, visited, loop=bool(loop)),)
 
-    return View(name="walk", inputs=[seeds, frames, method, loop], outputs=[shown], show=show)
+    return View(name="walk", inputs=[seeds, classes, frames, method, loop], outputs=[shown], show=show), classes
 
 
-def _parse_seeds(text: str, spot: Spot) -> list[int]:
+def _parse_seeds(text: str, spot: Spot, *, single: bool) -> list[int]:
+    """Return the seeds of a text; without any, the chosen one and, unless it is to be a single one, the next three."""
     words = re.split(r"[\s,;]+", (text or "").strip())
     if words == [""]:
-        return [spot.seed + i for i in range(4)]
+        return [spot.seed + i for i in range(1 if single else 4)]
     if not all(SEEDS.fullmatch(word) for word in words):
         raise ConfigError("seeds: expected whole numbers with commas between, such as 1, 5, 12")
     return [int(word) for word in words]
