@@ -23,6 +23,7 @@ from PIL import Image
 
 import gansmith
 from gansmith.deploy.app.studio import NUM_LATENTS
+from gansmith.images.pixels import save_png
 from gansmith.plain_json import write_json
 from gansmith.runs import RunFolder
 from gansmith.sampling.directions import find_directions
@@ -42,6 +43,9 @@ pytest.importorskip("gradio")
 COMMAND = """
 import os, sys
 from gansmith.cli import main
+from gansmith.deploy.app import studio
+from gansmith.sampling.projection import Search
+studio.SEARCH = Search(num_candidates=43, starts=1, steps=1)  # the search itself has its own tests
 notes = open(sys.argv[1], "a", buffering=1)
 def hear(event, arguments):
     if event == "socket.connect" and isinstance(arguments[1], tuple):
@@ -248,6 +252,31 @@ def test_runs_side_by_side_have_the_same_seeds(browser: Browser, generator: Trai
     assert np.array_equal(found[:8], expected) and np.array_equal(found[8:], expected)
     said = browser.tab.inner_text("#compare [role=alert]")
     assert said.startswith("young: no checkpoint yet") and "/" not in said
+
+
+def test_a_picture_is_shown_beside_its_reconstruction(
+    browser: Browser, generator: TrainedGenerator, tmp_path: Path
+) -> None:
+    browser.open("Your picture")
+    browser.tab.click("#again")
+    browser.tab.locator("#projection [role=alert]", has_text="picture: choose one first").wait_for()
+    (tmp_path / "evil.png").write_bytes(b"<svg onload=alert(1)>" * 100)
+    browser.tab.set_input_files("#drop input", tmp_path / "evil.png")
+    browser.tab.locator("#drop .said", has_text="This file cannot be used").wait_for()
+    (tmp_path / "large.png").write_bytes(b"x" * 1_500_000)
+    browser.tab.set_input_files("#drop input", tmp_path / "large.png")
+    browser.tab.locator("#drop .said", has_text="This file has 2 MB; expected at most 1 MB.").wait_for()
+    image = generator.sample(1, seed=0, label="stop").images[0]
+    save_png(image, tmp_path / "mine.png")
+    browser.tab.set_input_files("#drop input", tmp_path / "mine.png")
+    browser.tab.locator("#projection", has_text="Perceptual distance").wait_for()
+    given, made = browser.pictures("#projection")
+    assert np.array_equal(given, image) and made.shape == image.shape
+    text = browser.tab.inner_text("#projection")
+    assert "the generator's nearest, class stop" in text and "PSNR" in text
+    answers = [problem for problem in browser.problems if "422" in problem]
+    browser.problems = [problem for problem in browser.problems if problem not in answers]
+    assert len(answers) == 1, "the browser's note of the file that was refused"
 
 
 def test_a_training_is_shown_as_it_goes(browser: Browser, run: Path, young: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gansmith.cli import main
@@ -18,6 +19,7 @@ from gansmith.deploy.app.shelf import MOST_GENERATORS, Shelf
 from gansmith.deploy.app.studio import MAP_SIDE, REACH, Spot, Studio
 from gansmith.errors import ConfigError, RunError
 from gansmith.sampling.generator import TrainedGenerator
+from gansmith.sampling.projection import Search
 from gansmith.types import PixelArray
 
 NAME = "signs run"
@@ -142,6 +144,16 @@ def test_controls_accept_what_they_offer_only(values: tuple[object, ...]) -> Non
     with pytest.raises(ConfigError):
         make_spot(*values)
     assert make_spot("x", -5.0, "3", 0.5) == Spot(run="x", seed=-5, label=3, truncation=0.5)
+
+
+def test_a_picture_is_projected_into_its_class(studio: Studio) -> None:
+    own = Studio(studio.shelf, AppSettings(), Search(num_candidates=8, starts=1, steps=1))
+    image = studio.sample(Spot(run=NAME, seed=2, label=14), 1).images[0]
+    found = own.project(Spot(run=NAME, seed=0, label=14), Image.fromarray(image))
+    assert np.array_equal(found.images[0], image) and found.labels is not None and found.labels.tolist() == [14]
+    generator = studio.shelf.generator(NAME)
+    assert np.array_equal(found.reconstructions, generator.images(found.latents, torch.tensor([14])))
+    assert Studio(studio.shelf, AppSettings()).search.steps > 1
 
 
 # --- runs --------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ __all__ = [
     "read_asset",
     "require_gradio",
     "show_safely",
+    "with_event",
 ]
 
 ANY_CLASS = ""  # value of the list of classes

@@ -16,7 +16,7 @@ from gansmith.deploy.app.controls import (
     show_safely,
     with_event,
 )
-from gansmith.deploy.app.markup import data_address, list_tiles, render
+from gansmith.deploy.app.markup import data_address, fill_template, list_tiles
 from gansmith.deploy.app.studio import DIRECTIONS, REACH, Spot, Studio
 from gansmith.errors import ConfigError
 from gansmith.images.pixels import png_bytes
@@ -54,13 +54,13 @@ def add_explore_view(studio: Studio, controls: Controls) -> tuple[View, list[Any
     def show_picture(spot: Spot, steps: Sequence[float]) -> str:
         samples = studio.move(spot, steps)
         (tile,) = list_tiles(samples, [f"seed {spot.seed}{', moved' if any(steps) else ''}"])
-        return render("picture", tile=tile)
+        return fill_template("picture", tile=tile)
 
     def show(spot: Spot, across: str, up: str, *steps: float) -> tuple[Any, ...]:
         x, y = _axis(across), _axis(up)
         drawn = studio.map(spot, _clear(steps, x, y), x, y)
         source = data_address(png_bytes(grid(drawn.images, columns=math.isqrt(len(drawn)), scale=1)), "image/png")
-        return show_picture(spot, steps), gr.HTML(value=render("map", src=source), dot=_dot(steps, x, y))
+        return show_picture(spot, steps), gr.HTML(value=fill_template("map", src=source), dot=_dot(steps, x, y))
 
     def drag(
         event: Any, run: str, seed: int, label: str, truncation: float, across: str, up: str, *steps: float

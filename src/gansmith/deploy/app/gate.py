@@ -23,7 +23,7 @@ from gansmith.deploy.gate import App, Message, Receive, Send
 from gansmith.errors import GansmithError
 from gansmith.plain_json import parse_json
 
-__all__ = ["UPLOAD", "PageGate"]
+__all__ = ["LOOPBACK", "UPLOAD", "PageGate"]
 
 UPLOAD = "/upload"
 LOGIN = "/login"

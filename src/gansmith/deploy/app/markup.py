@@ -21,7 +21,7 @@ from gansmith.run_list import RunSummary
 from gansmith.sampling.generator import Samples
 from gansmith.types import PixelArray
 
-__all__ = ["Tile", "data_address", "list_tiles", "render", "show_alert", "show_player", "show_runs"]
+__all__ = ["Tile", "data_address", "fill_template", "list_tiles", "show_alert", "show_player", "show_runs"]
 
 FIT = 320  # pixels of the page that a single image should have
 SHEET_COLUMNS = 16  # frames in a row of the picture that the player cuts
@@ -89,7 +89,7 @@ def show_player(samples: Samples, seeds: Sequence[int], *, loop: bool) -> str:
     images = samples.images
     frames = images if loop else np.concatenate([images, images[-2:0:-1]])
     columns = min(len(images), SHEET_COLUMNS)
-    return render(
+    return fill_template(
         "player",
         num=len(images),
         columns=columns,
@@ -129,15 +129,15 @@ def show_runs(found: Sequence[tuple[str, RunSummary]], chosen: str | None) -> st
         }
         for name, each in found
     ]
-    return render("runs", rows=rows, chosen=chosen)
+    return fill_template("runs", rows=rows, chosen=chosen)
 
 
 def show_alert(text: str) -> str:
     """Return a message to the visitor."""
-    return render("alert", text=text)
+    return fill_template("alert", text=text)
 
 
-def render(template: str, **values: Any) -> str:
+def fill_template(template: str, **values: Any) -> str:
     """Return a template with values, all escaped."""
     return _environment().get_template(f"{template}.html.j2").render(**values).strip()
 

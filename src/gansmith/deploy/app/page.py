@@ -18,7 +18,8 @@ from gansmith.deploy.app.controls import (
     show_safely,
 )
 from gansmith.deploy.app.explore_view import add_explore_view, name_directions
-from gansmith.deploy.app.markup import render, show_alert
+from gansmith.deploy.app.markup import fill_template, show_alert
+from gansmith.deploy.app.picture_views import add_projection_view
 from gansmith.deploy.app.run_views import LiveReader, add_live_view, add_runs_view
 from gansmith.deploy.app.studio import DIRECTIONS, Studio
 from gansmith.deploy.app.uploads import PictureStore
@@ -32,6 +33,7 @@ TABS = (
     ("samples", "Samples"),
     ("explore", "Explore"),
     ("walk", "Walk"),
+    ("picture", "Your picture"),
     ("compare", "Side by side"),
     ("training", "Training"),
 )
@@ -81,7 +83,7 @@ def build_page(studio: Studio, pictures: PictureStore) -> Any:
             with gr.Column(scale=4, min_width=300, elem_id="views"), gr.Tabs(selected=first):
                 for name, title in tabs:
                     with gr.Tab(title, id=name) as tab:
-                        _add_view(name, studio, parts)
+                        _add_view(name, studio, pictures, parts)
                     tab.select(None, None, parts.controls.view, js=f"() => '{name}'", api_visibility="private")
         _follow_controls(studio, parts)
         _follow_run(page, studio, parts)
@@ -119,12 +121,14 @@ def _add_controls(names: Sequence[str], view: str) -> _Parts:
     return _Parts(controls=controls, about=about)
 
 
-def _add_view(name: str, studio: Studio, parts: _Parts) -> None:
+def _add_view(name: str, studio: Studio, pictures: PictureStore, parts: _Parts) -> None:
     """Add the view of a tab."""
     if name == "runs":
         add_runs_view(studio.shelf, parts.controls)
     elif name == "training":
         add_live_view(LiveReader(studio.shelf), parts.controls)
+    elif name == "picture":
+        add_projection_view(studio, pictures, parts.controls)
     elif name == "samples":
         parts.views.append(add_samples_view(studio, parts.controls))
     elif name == "explore":
@@ -218,7 +222,7 @@ def _describe_run(studio: Studio, run: str | None, *, anew: bool) -> list[Any]:
         counts = generator.class_counts or (1,) * len(names)
         classes = [(name, str(i)) for i, name in enumerate(names) if counts[i]]
         labels = name_directions(studio, run)
-        text = render("note", text=str(generator.spec))
+        text = fill_template("note", text=str(generator.spec))
     except GansmithError as error:
         text = show_alert(clean_text(studio.shelf, str(error)))
     first = {"value": ANY_CLASS} if anew else {}

@@ -6,7 +6,7 @@ from typing import Any
 
 from gansmith.deploy.app.controls import Controls, clean_text, read_asset, require_gradio, show_safely, with_event
 from gansmith.deploy.app.live import read_live, take_fingerprint
-from gansmith.deploy.app.markup import render, show_runs
+from gansmith.deploy.app.markup import fill_template, show_runs
 from gansmith.deploy.app.shelf import Shelf
 
 __all__ = ["LiveReader", "add_live_view", "add_runs_view"]
@@ -36,7 +36,7 @@ class LiveReader:
         known = self._known.get(name)
         if known is None or known[0] != age:
             live = read_live(folder, lambda text: clean_text(self.shelf, text))
-            known = self._known[name] = (age, render("live", live=live))
+            known = self._known[name] = (age, fill_template("live", live=live))
             for other in list(self._known)[:-8]:
                 del self._known[other]
         return known[1], age

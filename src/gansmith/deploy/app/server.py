@@ -128,6 +128,5 @@ def create_page(
 def _prepare_gradio() -> None:
     """Switch off what Gradio would send to other hosts, before it is imported."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     require_gradio()

@@ -21,7 +21,7 @@ __all__ = ["MOST_RUNS", "Shelf"]
 MOST_RUNS = 500  # in the list of a folder
 MOST_GENERATORS = 4  # in memory
 RESCAN_SECONDS = 2.0
-ZOO = "zoo:"
+NAMED = ("zoo:", "hf:")
 
 _Age: TypeAlias = tuple[tuple[str, int, int], ...]
 
@@ -47,7 +47,7 @@ class Shelf:
         self._generators: OrderedDict[str, tuple[_Age, TrainedGenerator]] = OrderedDict()
 
     def _add(self, place: str) -> None:
-        if place.startswith(ZOO):
+        if place.startswith(NAMED):
             self._fixed[place] = find_run(Path(place))
             return
         path = Path(place)

@@ -10,19 +10,24 @@ import itertools
 import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
+from gansmith.data.outside import fit_images
 from gansmith.deploy.app.settings import AppSettings
 from gansmith.deploy.app.shelf import Shelf
 from gansmith.errors import ConfigError
 from gansmith.sampling.directions import Directions, find_directions
 from gansmith.sampling.generator import MOST_SEED, Samples, TrainedGenerator
+from gansmith.sampling.projection import Search, choose_backbone, project
+from gansmith.sampling.projections import Projections
 from gansmith.sampling.walks import Method, chain
+from gansmith.training.config import load_config
 
 __all__ = ["DIRECTIONS", "MOST_COMPARED", "MOST_STOPS", "NUM_LATENTS", "REACH", "Spot", "Studio"]
 
@@ -32,6 +37,7 @@ REACH = 3.0  # of a slider, in standard deviations of the latents
 MAP_SIDE = 5  # images of the pad in each direction
 MOST_STOPS = 32  # of one walk
 MOST_COMPARED = 6
+SEARCH = Search(num_candidates=512, starts=4, steps=80)  # less than gansmith project, as a visitor waits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +69,12 @@ class Studio:
     Args:
         shelf: the runs.
         settings: the limits.
+        search: how latents of visitors' pictures are searched for; None takes ``SEARCH``.
     """
 
-    def __init__(self, shelf: Shelf, settings: AppSettings) -> None:
-        self.shelf, self.settings = shelf, settings
-        self._one = threading.RLock()
+    def __init__(self, shelf: Shelf, settings: AppSettings, search: Search | None = None) -> None:
+        self.shelf, self.settings, self.search = shelf, settings, search or SEARCH
+        self._one, self._searching = threading.RLock(), threading.Lock()
         self._known: WeakKeyDictionary[TrainedGenerator, Directions] = WeakKeyDictionary()
 
     def sample(self, spot: Spot, num: int) -> Samples:
@@ -154,6 +161,29 @@ class Studio:
             here[across], here[down] = x, y
             moved.append(here)
         return self._moved(spot, moved)
+
+    def project(self, spot: Spot, picture: Image) -> Projections:
+        """Return a picture, fitted as the training images were, with the generator's nearest image.
+
+        Others need not wait: the generator is only read.
+
+        Args:
+            spot: the run, and the class; without one, all classes are tried.
+            picture: of any size.
+
+        Raises:
+            ConfigError: the class is unknown.
+            DataError: the picture cannot be used.
+            RunError: the run's generator cannot be used.
+        """
+        with self._one:
+            generator = self.shelf.generator(spot.run)
+            config = load_config(self.shelf.open(spot.run).config)
+        search = replace(self.search, backbone=choose_backbone(config.backbones))
+        with self._searching:
+            return project(
+                generator, fit_images(picture, generator.spec, config.preparation), label=spot.label, search=search
+            )
 
     def directions(self, run: str) -> Directions:
         """Return the principal directions of a run, at most ``DIRECTIONS``.

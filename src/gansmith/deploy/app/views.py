@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from gansmith.deploy.app.controls import Controls, View, clean_text, parse_label, read_asset, require_gradio, with_event
-from gansmith.deploy.app.markup import data_address, list_tiles, render, show_player
+from gansmith.deploy.app.markup import data_address, fill_template, list_tiles, show_player
 from gansmith.deploy.app.studio import MOST_COMPARED, MOST_STOPS, Spot, Studio
 from gansmith.errors import ConfigError, GansmithError, command
 from gansmith.images.pixels import png_bytes
@@ -35,7 +35,7 @@ def add_samples_view(studio: Studio, controls: Controls) -> View:
         words += [] if spot.label is None else ["--label", str(spot.label)]
         words += [] if spot.truncation == 1 else ["--truncation", f"{spot.truncation:g}"]
         return (
-            render(
+            fill_template(
                 "samples",
                 shown=list_tiles(samples),
                 sheet=data_address(png_bytes(samples.sheet()), "image/png"),
@@ -72,7 +72,11 @@ def add_compare_view(studio: Studio, controls: Controls) -> tuple[View, Any]:
         if len(runs) > MOST_COMPARED:
             raise ConfigError(f"runs: got {len(runs)}; expected at most {MOST_COMPARED}")
         wanted = _class_name(studio, spot)
-        return (render("compare", rows=[_row(studio, replace(spot, run=str(run)), wanted, int(num)) for run in runs]),)
+        return (
+            fill_template(
+                "compare", rows=[_row(studio, replace(spot, run=str(run)), wanted, int(num)) for run in runs]
+            ),
+        )
 
     return View(name="compare", inputs=[runs, num], outputs=[shown], show=show), runs
 

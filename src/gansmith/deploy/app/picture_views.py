@@ -1,0 +1,75 @@
+"""Views of real pictures: a visitor's own beside the generator's nearest, training images nearest to a sample."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gansmith.deploy.app.controls import (
+    GENERATOR,
+    Controls,
+    make_spot,
+    read_asset,
+    require_gradio,
+    show_safely,
+    with_event,
+)
+from gansmith.deploy.app.markup import fill_template, list_tiles
+from gansmith.deploy.app.studio import Studio
+from gansmith.deploy.app.uploads import PictureStore
+from gansmith.numerals import number
+from gansmith.sampling.generator import Samples
+from gansmith.sampling.projections import Projections
+
+__all__ = ["add_projection_view"]
+
+SEARCHING = {**GENERATOR, "concurrency_id": "projection"}
+WAIT = "Searching for the generator's nearest picture. This takes about half a minute."
+
+
+def add_projection_view(studio: Studio, pictures: PictureStore, controls: Controls) -> None:
+    """Add a place for a visitor's picture, and its reconstruction."""
+    gr = require_gradio()
+    drop = fill_template("drop", most=studio.settings.most_upload_mb * 1_000_000)
+    chooser = gr.HTML(drop, apply_default_css=False, js_on_load=read_asset("upload.js"), elem_id="drop")
+    again = gr.Button("Search again with this run and class", size="sm", elem_id="again")
+    shown = gr.HTML(apply_default_css=False, elem_id="projection")
+    name = gr.Textbox("", visible="hidden", elem_id="uploaded")
+
+    def find(name: str, run: str, seed: int, label: str, truncation: float) -> list[Any]:
+        def make() -> list[Any]:
+            spot = make_spot(run, seed, label, truncation)
+            return [_show_projection(studio.project(spot, pictures.find(str(name))))]
+
+        return show_safely(studio.shelf, make, 1)
+
+    def take(event: Any) -> tuple[str, str]:
+        return str(getattr(event, "name", ""))[:64], fill_template("note", text=WAIT)
+
+    given = chooser.upload(with_event(take), None, [name, shown], show_progress="hidden", api_visibility="private")
+    given.then(find, [name, *controls.inputs], [shown], show_progress="minimal", **SEARCHING)
+    again.click(find, [name, *controls.inputs], [shown], show_progress="minimal", **SEARCHING)
+
+
+def _show_projection(found: Projections) -> str:
+    label = None if found.labels is None else int(found.labels[0])
+    name = "" if label is None or not found.class_names else f", class {found.class_names[label]}"
+    given, made = Samples(images=found.images), Samples(images=found.reconstructions)
+    return fill_template(
+        "projection",
+        given=list_tiles(given, ["your picture, as the generator would see it"])[0],
+        made=list_tiles(made, [f"the generator's nearest{name}"])[0],
+        distance=number(float(found.distances[0])),
+        random=number(float(found.random_distances[0])),
+        psnr=f"{found.psnr[0]:.1f} dB" if math.isfinite(found.psnr[0]) else "exact",
+        verdict=_judge(float(found.distances[0]), float(found.random_distances[0])),
+    )
+
+
+def _judge(distance: float, random: float) -> str:
+    """Return what the distance means, relative to that of random pictures."""
+    if distance < 0.25 * random:
+        return "The generator can make a picture very much like yours."
+    if distance < 0.6 * random:
+        return "The generator comes near, but misses details of your picture."
+    return "The generator cannot make this picture: its nearest one is hardly nearer than a random one."
