@@ -6,6 +6,7 @@ that, so requests are limited to the few paths of the page, and their content to
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import html
@@ -154,11 +155,9 @@ class PageGate:
     # --- pictures ------------------------------------------------------------------------------------------
 
     async def _upload(self, receive: Receive, send: Send) -> None:
-        import anyio.to_thread
-
         data = await _read(receive, self.settings.most_upload_mb * 1_000_000)
         try:
-            name = await anyio.to_thread.run_sync(self.add_picture, data)
+            name = await asyncio.to_thread(self.add_picture, data)
         except GansmithError as error:
             raise _Refusal(422, f"This file cannot be used: {' '.join(str(error).split())[:300]}") from error
         await _answer(send, 200, name.encode())
