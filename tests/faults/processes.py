@@ -180,3 +180,16 @@ def warm_up() -> None:
         importlib.import_module(name)
     pictures = importlib.import_module("gansmith.training.sample_sheets")
     pictures.can_write_mp4 = lambda: False  # type: ignore[attr-defined]  # a second for each run, in another program
+    _leave_curves_undrawn()
+
+
+def _leave_curves_undrawn() -> None:
+    """Let losses.png be laid out, but not drawn: that takes longer than all else in a run of a few steps."""
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    class Undrawn(Figure):
+        def savefig(self, fname: Any, **_: Any) -> None:
+            Image.new("RGB", (9, 3)).save(fname, "png")
+
+    importlib.import_module("gansmith.images.plots").Figure = Undrawn  # type: ignore[attr-defined]
