@@ -14,11 +14,13 @@ from gansmith.console import work_progress
 from gansmith.data.outside import GivenImages, fit_images
 from gansmith.deploy.app.beside import show_training
 from gansmith.errors import ConfigError, RunError
-from gansmith.evaluation import evaluate
+from gansmith.evaluation import EvaluationOptions, evaluate
+from gansmith.evaluation.exploration import ExplorationOptions
+from gansmith.evaluation.nearest import Neighbours, find_run_neighbours
 from gansmith.images.tables import ImageTable
 from gansmith.metrics.measurement import Measurement
 from gansmith.plain_json import read_json, read_lines
-from gansmith.report import ReportPath, write_report
+from gansmith.report import ReportPath, write_exploration, write_report
 from gansmith.runs import RunFolder
 from gansmith.sampling import directions, sweeps, walks
 from gansmith.sampling.frames import WalkFrames
@@ -26,6 +28,7 @@ from gansmith.sampling.generator import Samples, TrainedGenerator
 from gansmith.sampling.projection import Search, choose_backbone, project
 from gansmith.sampling.projections import Projections
 from gansmith.schedules import Duration
+from gansmith.threads import share_cores
 from gansmith.training import session, snapshots
 from gansmith.training.config import Config, load_config
 from gansmith.training.keywords import UNITS, Fields, expand_short_names, refuse_unknown_fields
@@ -189,6 +192,36 @@ class Run:
         if results is None:
             raise KeyboardInterrupt
         return results
+
+    def nearest(
+        self,
+        num: int = 8,
+        *,
+        neighbours: int = 5,
+        seed: int = 0,
+        label: int | str | None = None,
+        extractor: str | None = None,
+    ) -> Neighbours:
+        """Find the training images that samples are nearest to; see ``gansmith.evaluation.nearest``.
+
+        Args:
+            num: number of samples.
+            neighbours: training images for each.
+            seed: of the first sample.
+            label: class of the samples; None draws classes in the data's proportions.
+            extractor: a name from ``gansmith list extractors``; None takes the one that evaluates the run.
+
+        Raises:
+            RunError: the training images are missing or have changed.
+        """
+        options = EvaluationOptions.of(overrides={"extractor": extractor})
+        samples = self.generator().sample(num, seed=seed, label=label)
+        return find_run_neighbours(self.folder, samples, neighbours, options)
+
+    def explore(self, out: Path | None = None, options: ExplorationOptions | None = None) -> ReportPath:
+        """Write one HTML page about its latent space, explore.html in its folder if not told otherwise."""
+        with share_cores():
+            return write_exploration(self.path, out, options)
 
     def _repr_html_(self) -> str:
         status = self.status()

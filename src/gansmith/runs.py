@@ -11,7 +11,7 @@
     progress.gif, .mp4   an animation of the sheets
     losses.png           the loss curves
     nearest.png          generated images beside their nearest training images
-    report.html, utility/   a report of everything on one page; the results of gansmith utility
+    report.html, explore.html, utility/   the run, its latent space, and the results of gansmith utility
     best/                the generator with the best tracked metric: *.safetensors and state.json
     training_checkpoints/000500/   the checkpoint after step 500: *.safetensors and state.json
 

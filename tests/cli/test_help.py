@@ -36,6 +36,7 @@ USAGE = {
     "runs": "[FOLDER] [--json]",
     "sample": "[OPTIONS] RUN",
     "interpolate": "[OPTIONS] RUN",
+    "explore": "RUN [--num N] [--num-projected N] [--seed N] [--quick] [--out PATH] [--json]",
     "project": "[OPTIONS] RUN IMAGE ...",
     "directions": "[OPTIONS] RUN",
     "export": "FORMAT RUN [--benchmark] [--json]",

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "utility": ("gansmith.cli.utility", "measure whether generated images help to train a classifier"),
     "study": ("gansmith.cli.study", "compare variants over several seeds"),
     "report": ("gansmith.cli.report", "write an HTML report of a run or a study: images, curves, metrics"),
+    "explore": ("gansmith.cli.explore", "write a page on a generator's latent space: diversity, realism, pictures"),
     "export": (
         "gansmith.cli.export",
         "write a generator as a file or page, or its images as a labelled data set",

@@ -17,7 +17,7 @@ from gansmith.metrics.intervals import bootstrap, normal
 from gansmith.metrics.manifold import find_nearest, squared_distances
 from gansmith.metrics.metric import Estimate, Metric, MetricInputs, Quantity
 
-__all__ = ["Diversity"]
+__all__ = ["Diversity", "contribute_distances"]
 
 LEAST_IMAGES = 20
 REPLICATES = 200
@@ -84,11 +84,11 @@ def _contributions(values: Float[Tensor, "n d"], centre: Float64[Tensor, "d"]) -
     """Return contributions, float64 [n 3]; their means are the mean distance, the logarithm of the Vendi score, and
     the mean distance to the nearest other image."""
     to_nearest, _ = find_nearest(values, values, 1, among_themselves=True)
-    columns = [_of_mean_distance(values), _of_entropy(values.double() - centre), to_nearest[:, 0]]
+    columns = [contribute_distances(values), _of_entropy(values.double() - centre), to_nearest[:, 0]]
     return torch.stack(columns, dim=1).numpy()
 
 
-def _of_mean_distance(values: Float[Tensor, "n d"]) -> Float64[Tensor, "n"]:
+def contribute_distances(values: Float[Tensor, "n d"]) -> Float64[Tensor, "n"]:
     """Return twice each image's mean distance to the others minus the mean of all (Hoeffding's projection)."""
     sums = []
     for start, block in squared_distances(values, values):

@@ -10,17 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from rich.console import Console
 
 from gansmith import __version__
 from gansmith.errors import RunError
+from gansmith.evaluation.exploration import ExplorationOptions
 from gansmith.files import replace_file
+from gansmith.report.explore_page import gather_explore_page
 from gansmith.report.run_page import gather_run_page
 from gansmith.report.study_page import gather_study_page
 from gansmith.runs import RunFolder
 from gansmith.study.folder import StudyFolder
 from gansmith.zoo.places import entry_name
 
-__all__ = ["ReportPath", "write_report"]
+__all__ = ["ReportPath", "write_exploration", "write_report"]
+
+EXPLORATION = "explore.html"
 
 
 class ReportPath(type(Path())):  # type: ignore[misc]
@@ -54,6 +59,29 @@ def write_report(path: Path, out: Path | None = None) -> ReportPath:
     name = entry_name(folder.path)
     own = folder.report if name is None else Path(f"{name}-{folder.report.name}")  # files of the zoo are pinned
     return _write(out or own, "run.html.j2", gather_run_page(folder))
+
+
+def write_exploration(
+    path: Path, out: Path | None = None, options: ExplorationOptions | None = None, console: Console | None = None
+) -> ReportPath:
+    """Write the page that explores the latent space of a run.
+
+    Args:
+        path: its folder.
+        out: the file; default: explore.html in that folder, or NAME-explore.html here for ``zoo:NAME``.
+        options: how much is measured; None takes the defaults.
+        console: for progress bars.
+
+    Returns:
+        The file.
+
+    Raises:
+        GansmithError: no run is there, its training images are missing, or the page cannot be written.
+    """
+    folder = RunFolder.open(path)
+    name = entry_name(folder.path)
+    own = folder.report.with_name(EXPLORATION) if name is None else Path(f"{name}-{EXPLORATION}")
+    return _write(out or own, "explore.html.j2", gather_explore_page(folder, options or ExplorationOptions(), console))
 
 
 def _write(path: Path, template: str, page: Any) -> ReportPath:
