@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gansmith.cli import main
+from gansmith.deploy.browser import PageVisit
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -51,13 +52,18 @@ def test_the_benchmark_has_a_row_for_each_format(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gansmith.deploy.benchmark._speed", lambda call, count, seconds: call(count) is None or count)
+    monkeypatch.setattr("gansmith.deploy.benchmark.visit_page", lambda folder: PageVisit(speed=50, largest=1))
     capsys.readouterr()
-    assert main(["export", "--benchmark", str(run), "--json"]) == 0
+    assert main(["export", "--benchmark", str(run), "--json", "--measure", "80", "--extractor", "random-conv"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in rows] == ["PyTorch", "ONNX fp32", "ONNX fp16", "ONNX int8", "page, fp32"]
-    assert [row["batched"] for row in rows] == [32, 32, 32, 32, None]
+    assert [row["name"] for row in rows] == ["PyTorch", "ONNX fp32", "ONNX fp16", "ONNX int8", "page, fp32", "hub"]
+    assert [row["batched"] for row in rows] == [32, 32, 32, 32, None, None]
+    assert [row["single"] for row in rows] == [1, 1, 1, 1, 50, None]
     sizes = [row["size_bytes"] for row in rows]
     assert sizes[1] > sizes[0] and sizes[1] > sizes[2] > sizes[3] and rows[1]["largest"] <= 1
+    exact, fp32, fp16, int8 = (row["fid"] for row in rows[:4])
+    assert fp32 == pytest.approx(exact, rel=1e-3) and 0 < abs(fp16 - exact) < abs(int8 - exact)
+    assert rows[4]["fid"] is None and all(row["kid"] > 0 for row in rows[:4])
 
 
 @pytest.mark.parametrize(
@@ -65,6 +71,10 @@ def test_the_benchmark_has_a_row_for_each_format(
     [
         (["export"], "gansmith export: no format; name one and a run: gansmith export onnx RUN"),
         (["export", "onx", "x"], "gansmith export onx: no such format; did you mean 'onnx'?"),
+        (
+            ["export", "web", "x", "--runtime", "cdn"],
+            "--runtime cdn: is of --engine onnxruntime; add that, or leave it out",
+        ),
         (["export", "onnx", "x", "--num", "0"], "--num: 0 images cannot be compared; expected at least 1"),
     ],
 )

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import functools
+import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from test_onnx import FAMILIES, make_generator
+from test_onnx import FAMILIES, SLOW, make_generator
 
+from gansmith.deploy import web_runtime
+from gansmith.deploy.browser import QUIET_BROWSER, serve_folder, visit_page
 from gansmith.deploy.program import compile_program
+from gansmith.deploy.service import Service, ServiceSettings
 from gansmith.deploy.web import SITE, WebPage, publish_page, write_page
+from gansmith.deploy.web_runtime import find_runtime
 from gansmith.errors import ExportError
 from gansmith.images.pixels import to_uint8
 from gansmith.models.dcgan import DCGAN
@@ -76,10 +80,14 @@ def test_a_seed_draws_the_same_latent_and_class_as_pytorch(tmp_path: Path) -> No
 RUN = """
 import { readFileSync } from "node:fs";
 import { Generator } from "engine";
+import { drawSeed } from "random";
 const program = JSON.parse(readFileSync("model.json")), weights = readFileSync("model.bin");
 const buffer = weights.buffer.slice(weights.byteOffset, weights.byteOffset + weights.length);
 const generator = await Generator.load(program, buffer, readFileSync("kernel.wasm"));
-console.log(JSON.stringify(program.cases.map(({ z, label }) => [...generator.pixels(z, label ?? 0, 0.8)])));
+console.log(JSON.stringify(program.seeds.map((seed) => {
+  const { z, label } = drawSeed(seed, program.model);
+  return [label, [...generator.pixels(z, label ?? 0, 0.8)]];
+})));
 """
 OTHERS = [
     ("dcgan", {"depth": 1, "generator_norm": "instance", "generator_activation": "silu"}, FAMILIES[1][2]),
@@ -93,28 +101,36 @@ OTHERS = [
 
 
 @needs_node
-@pytest.mark.parametrize(("name", "fields", "spec"), [*FAMILIES, *OTHERS])
-def test_the_engine_computes_the_images_of_pytorch(
+@pytest.mark.parametrize(("name", "fields", "spec"), [*FAMILIES, *OTHERS, *SLOW])
+def test_a_seed_is_one_image_in_python_the_page_and_the_service(
     name: str, fields: dict[str, Any], spec: ImageSpec, tmp_path: Path
 ) -> None:
     from gansmith.deploy.onnx import trace
 
     generator = make_generator(name, fields, spec)
     program = compile_program(trace(generator, pixels="float32", batch=1))
-    z, labels = generator.draw(range(4))
-    size = {"height": spec.height, "width": spec.width, "channels": spec.channels}
-    model = {"image_size": size, "value_range": generator.model.value_range}
-    cases = [{"z": z[i].tolist(), "label": None if labels is None else int(labels[i])} for i in range(len(z))]
-    (tmp_path / "model.json").write_text(json.dumps({**program.plain, "model": model, "cases": cases}))
+    model = {
+        "image_size": {"height": spec.height, "width": spec.width, "channels": spec.channels},
+        "value_range": generator.model.value_range,
+        "latent_dimension": generator.model.z_dim,
+        "latent_distribution": generator.model.latent,
+        "classes": generator.class_names,
+        "class_counts": generator.class_counts,
+    }
+    plain = {**program.plain, "model": model, "seeds": [70, 71, 72, 73]}
+    (tmp_path / "model.json").write_text(json.dumps(plain))
     (tmp_path / "model.bin").write_bytes(program.weights)
     here = re.sub(
         r'readFileSync\("(model[^"]*)"', lambda found: f"readFileSync({json.dumps(str(tmp_path / found[1]))}", RUN
     )
-    here = here.replace('"kernel.wasm"', json.dumps(str(SITE / "kernel.wasm")))
-    images = np.array(compute(here, tmp_path)).reshape(4, spec.height, spec.width, spec.channels)
-    expected = generator.images(z * 0.8, labels)
-    assert expected.std() > 5, "images with content"
-    assert np.abs(images - expected.astype(int)).max() <= 1
+    found = compute(here.replace('"kernel.wasm"', json.dumps(str(SITE / "kernel.wasm"))), tmp_path)
+    expected = generator.sample(4, seed=70, truncation=0.8)
+    assert expected.images.std() > 5, "images with content"
+    assert [label for label, _ in found] == ([None] * 4 if expected.labels is None else expected.labels.tolist())
+    images = np.array([pixels for _, pixels in found]).reshape(expected.images.shape)
+    assert np.abs(images - expected.images.astype(int)).max() <= 1
+    served = asyncio.run(Service(generator, ServiceSettings()).sample(70, 4, None, 0.8))
+    assert np.abs(served.images.astype(int) - expected.images.astype(int)).max() <= 1
 
 
 @pytest.mark.skipif(not (CLANG and shutil.which("wasm-ld")), reason="needs clang and wasm-ld")
@@ -183,21 +199,109 @@ def test_an_operation_that_the_page_has_not_is_one_line(generator: TrainedGenera
         compile_program(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]))
 
 
+# --- the other engine --------------------------------------------------------------------------------------
+
+RUNTIME = next(  # a copy of the npm package, if this machine has one: npm install onnxruntime-web@1.30.0
+    (place for place in (Path(os.environ.get("ONNXRUNTIME_WEB", "node_modules/onnxruntime-web")),) if place.is_dir()),
+    None,
+)
+
+
+def a_runtime(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the files of a runtime, and let their digests be the pinned ones."""
+    (folder / "dist").mkdir(parents=True)
+    digests = {}
+    for name in web_runtime.RUNTIME_FILES:
+        (folder / "dist" / name).write_bytes(name.encode())
+        digest = hashlib.sha384(name.encode()).digest()
+        digests[name] = f"sha384-{base64.b64encode(digest).decode()}"
+    monkeypatch.setattr(web_runtime, "RUNTIME_FILES", digests)
+    return folder
+
+
+@pytest.fixture
+def _traced_before(generator: TrainedGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], []))
+    monkeypatch.setattr("gansmith.deploy.web.trace", lambda *_, **__: model)
+
+
+@pytest.mark.usefixtures("_traced_before")
+def test_a_page_with_onnxruntime_contains_the_pinned_files(
+    generator: TrainedGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = a_runtime(tmp_path / "node_modules" / "onnxruntime-web", monkeypatch)
+    monkeypatch.chdir(home)
+    page = write_page(generator, tmp_path / "page", title="x", runtime=find_runtime(None))
+    assert {path.name for path in page.path.iterdir()} == {
+        *("index.html", "style.css", "page.js", "engine.js", "random.js", "model.json", "model.onnx"),
+        *web_runtime.RUNTIME_FILES,
+    }
+    told = json.loads((page.path / "model.json").read_text())["runtime"]
+    assert told["version"] == "1.30.0" and told["script"] == "ort.wasm.bundle.min.mjs"
+    assert told["integrity"] == dict(zip(("script", "kernel"), web_runtime.RUNTIME_FILES.values(), strict=True))
+    for name in ("index.html", "page.js", "engine.js", "random.js"):
+        assert not re.search("https?:", (page.path / name).read_text()), "no other hosts"
+    again = write_page(generator, tmp_path / "page", title="x", runtime=find_runtime(str(home / "dist")))
+    assert again.size_bytes == page.size_bytes
+
+
+@pytest.mark.usefixtures("_traced_before")
+def test_a_page_with_a_runtime_of_the_cdn_names_one_address_and_its_digests(
+    generator: TrainedGenerator, tmp_path: Path
+) -> None:
+    page = write_page(generator, tmp_path / "page", title="x", runtime=find_runtime("cdn"))
+    assert not set(web_runtime.RUNTIME_FILES) & {path.name for path in page.path.iterdir()}
+    head = (page.path / "index.html").read_text()
+    address = "https://cdn.jsdelivr.net/npm/onnxruntime-web@1.30.0/dist/"
+    assert re.findall(r"https?://[^ ;\"]+", head) == [address] and f"connect-src 'self' {address};" in head
+    told = json.loads((page.path / "model.json").read_text())["runtime"]
+    assert [told["script"], told["kernel"]] == [address + name for name in web_runtime.RUNTIME_FILES]
+    assert all(re.fullmatch(r"sha384-[A-Za-z0-9+/]{64}", digest) for digest in told["integrity"].values())
+
+
+def test_another_or_no_runtime_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExportError, match=r"^--engine onnxruntime: no copy of onnxruntime-web .* run npm install"):
+        find_runtime(None)
+    with pytest.raises(ExportError, match=r"^--runtime here: no copy of onnxruntime-web"):
+        find_runtime("here")
+    home = a_runtime(tmp_path / "copy", monkeypatch)
+    (home / "dist" / "ort.wasm.bundle.min.mjs").write_bytes(b"alert(1)")
+    with pytest.raises(
+        ExportError, match=r"ort.wasm.bundle.min.mjs: is not that of onnxruntime-web 1.30.0 \(its digest"
+    ):
+        find_runtime(str(home))
+
+
+@pytest.mark.skipif(not (CHROMIUM and RUNTIME), reason="needs Chromium and a copy of onnxruntime-web")
+def test_the_page_with_onnxruntime_passes_its_self_test_and_refuses_another_kernel(tmp_path: Path) -> None:
+    generator = make_generator(*FAMILIES[-1])
+    page = write_page(generator, tmp_path / "page", title="x", runtime=find_runtime(str(RUNTIME)))
+    assert page.size_bytes > 14_000_000 and not page.is_small
+    visit = visit_page(page.path)
+    assert visit is not None and visit.largest <= 1 and visit.speed > 0
+    with (page.path / "ort-wasm-simd-threaded.wasm").open("ab") as kernel:
+        kernel.write(b"\0")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with serve_folder(page.path) as place, sync_api.sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=CHROMIUM, args=list(QUIET_BROWSER))
+        tab = browser.new_page()
+        tab.goto(place)
+        tab.wait_for_selector("body[data-self-test]")
+        told = tab.inner_text("#status")
+        browser.close()
+    assert told.endswith(
+        "ort-wasm-simd-threaded.wasm: cannot be loaded, or is not the version that this page was made for"
+    )
+
+
 # --- in a browser ------------------------------------------------------------------------------------------
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 @pytest.fixture
 def address(page: WebPage) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(page.path)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
+    with serve_folder(page.path) as place:
+        yield place
 
 
 PIXELS = """() => { const c = document.getElementById("picture");
@@ -207,9 +311,8 @@ PIXELS = """() => { const c = document.getElementById("picture");
 @pytest.mark.skipif(not CHROMIUM, reason="needs Chromium to look at the page with")
 def test_the_page_works_when_clicked(address: str, generator: TrainedGenerator, tmp_path: Path) -> None:
     sync_api = pytest.importorskip("playwright.sync_api")
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
     with sync_api.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        browser = player.chromium.launch(executable_path=CHROMIUM, args=list(QUIET_BROWSER))
         tab = browser.new_page(viewport={"width": 390, "height": 800})
         requests: list[str] = []
         problems: list[str] = []

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from gansmith.models.convolution import UpsampledConv2d
 from gansmith.models.layers import Crop
 
-__all__ = ["SubPixelConvTranspose2d", "make_portable"]
+__all__ = ["BinnedMean", "SubPixelConvTranspose2d", "make_portable"]
 
 
 class SubPixelConvTranspose2d(nn.Module):
@@ -67,6 +67,38 @@ class _Slice(nn.Module):
         return x[:, :, : self.height, : self.width]
 
 
+class BinnedMean(nn.Module):
+    """Computes an adaptive average pooling by two products with constant matrices.
+
+    torch.onnx writes pooling to a size that does not divide the map's with operations that few runtimes have.
+
+    Args:
+        size: height and width of the output.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [n c h w] to [n c *size]."""
+        for axis, after in ((2, self.size[0]), (3, self.size[1])):
+            before = x.shape[axis]
+            if before != after:
+                matrix = _average_bins(before, after)
+                x = matrix @ x if axis == 2 else x @ matrix.T
+        return x
+
+
+def _average_bins(before: int, after: int) -> Float[Tensor, "after before"]:
+    """Return the matrix of means over bins; bin i is from floor(i b / a) to ceil((i + 1) b / a), without the end."""
+    matrix = torch.zeros(after, before)
+    for i in range(after):
+        first, end = i * before // after, -(-(i + 1) * before // after)
+        matrix[i, first:end] = 1 / (end - first)
+    return matrix
+
+
 @torch.no_grad()
 def make_portable(network: nn.Module, *, subpixel: bool = True) -> nn.Module:
     """Return a copy that computes the same in plain layers, on the CPU and for evaluation.
@@ -87,6 +119,10 @@ def _replace(layer: nn.Module, *, subpixel: bool) -> nn.Module:
         return _transposed(layer.fused_weight(), layer.bias, 2, 1, subpixel=subpixel)
     if isinstance(layer, nn.ConvTranspose2d) and layer.groups == 1 and not any(layer.output_padding):
         return _transposed(layer.weight, layer.bias, layer.stride[0], int(layer.padding[0]), subpixel=subpixel)
+    if isinstance(layer, nn.AdaptiveAvgPool2d):
+        size = layer.output_size
+        height, width = size if isinstance(size, tuple) else (size, size)
+        return layer if height is None or width is None else BinnedMean((height, width))
     return _Slice(layer.height, layer.width) if isinstance(layer, Crop) else layer
 
 

@@ -180,6 +180,9 @@ class _Compiler:
         )
 
     def dense(self, node: Any) -> None:
+        if node.input[1] not in self.known or len(self._shape(node.output[0])) != 2:
+            self._contract(node)
+            return
         weight = self.known[node.input[1]]
         if node.op_type == "MatMul" or not _attribute(node, "transB", 0):
             weight = weight.T
@@ -187,6 +190,24 @@ class _Compiler:
         outputs, inputs = weight.shape
         numbers = {"inputs": inputs, "outputs": outputs, "weight": self.constant(weight)}
         self.step("dense", node, node.input[:1], **numbers, bias=None if bias is None else self.constant(bias))
+
+    def _contract(self, node: Any) -> None:
+        """Append the product of a matrix with the rows or the columns of every channel's map."""
+        left, right = (self.known.get(name) for name in node.input[:2])
+        matrix, source = (right, node.input[0]) if left is None else (left, node.input[1])
+        if node.op_type != "MatMul" or matrix is None or matrix.ndim != 2 or len(self._shape(source)) != 4:
+            raise ExportError("the generator has a product that the page does not have; use gansmith export onnx")
+        weight = self.constant(matrix.T if left is None else matrix)  # [after before]
+        self.step("contract", node, [source], axis=3 if left is None else 2, weight=weight)
+
+    def split(self, node: Any) -> None:
+        shape, axis, start = self._shape(node.input[0]), _attribute(node, "axis", 0), 0
+        strides = _strides(shape)
+        for name in node.output:
+            number = self.number(name)
+            source = self.number(node.input[0])
+            self.steps.append({"op": "pick", "in": [source], "out": number, "strides": strides, "start": start})
+            start += self.described[name][axis] * strides[axis]
 
     def gather(self, node: Any) -> None:
         if node.input[1] not in self.labels or _attribute(node, "axis", 0) != 0:
@@ -254,6 +275,7 @@ _SPECIAL: dict[str, Callable[[_Compiler, Any], None]] = {
     "Concat": _Compiler.concat,
     "Transpose": _Compiler.transpose,
     "Slice": _Compiler.slice,
+    "Split": _Compiler.split,
     "Resize": _Compiler.resize,
     "DepthToSpace": _Compiler.depth_to_space,
     "GlobalAveragePool": _Compiler.mean,

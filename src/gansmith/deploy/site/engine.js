@@ -72,6 +72,8 @@ function packBlocks(weight, outputs, depth, groups) {
   return packed;
 }
 
+export const FILES = ["model.bin", "kernel.wasm"];
+
 export class Generator {
   // program: model.json; buffer: model.bin; kernel: the exports of kernel.wasm.
   constructor(program, buffer, kernel) {
@@ -129,7 +131,7 @@ export class Generator {
     for (const [id] of root) this.values[id].address = this.values[origin(id)].address;
     for (const step of steps) {
       for (const part of ["weight", "bias"]) {
-        if (step[part] == null) continue;
+        if (step[part] == null || step.op === "contract") continue;
         let data = constants[step[part]].data;
         if (part === "weight" && step.op === "conv") data = packBlocks(data, this.values[step.out].shape[1], step.depth, step.groups);
         step[`${part}At`] = this.reserve(data.length);
@@ -185,6 +187,7 @@ export class Generator {
         }
       };
     }
+    if (step.op === "contract") return contract(from[0], to, ins[0].shape, out.shape, constants[step.weight].data, step.axis);
     if (step.op === "upsample") return upsample(from[0], to, ins[0].shape, step.factors);
     if (step.op === "depth_to_space") return shuffle(from[0], to, out.shape, step.block);
     throw new Error(`model.json: step ${step.op} is unknown to this page; export it again`);
@@ -269,6 +272,23 @@ function normalize(x, to, shape, scale, shift, epsilon) {
       for (let i = first; i < first + per; i++) squares += (x[i] - mean) ** 2;
       const factor = scale[c] / Math.sqrt(squares / per + epsilon);
       for (let i = first; i < first + per; i++) to[i] = (x[i] - mean) * factor + shift[c];
+    }
+  };
+}
+
+// Products of a matrix [after before] with the rows (axis 2) or the columns (axis 3) of each channel.
+function contract(x, to, [, channels, height, width], shape, matrix, axis) {
+  const before = axis === 2 ? height : width, [, , rows, columns] = shape, step = axis === 2 ? width : 1;
+  return () => {
+    for (let c = 0, i = 0; c < channels; c++) {
+      for (let row = 0; row < rows; row++) {
+        for (let column = 0; column < columns; column++) {
+          const after = axis === 2 ? row : column, first = axis === 2 ? column : row * width;
+          let sum = 0;
+          for (let k = 0; k < before; k++) sum += matrix[after * before + k] * x[c * height * width + first + k * step];
+          to[i++] = sum;
+        }
+      }
     }
   };
 }

@@ -1,6 +1,6 @@
 // The page: controls, walk, download, and a self-test against stored images.
 
-import { Generator } from "./engine.js";
+import { FILES, Generator } from "./engine.js";
 import { drawSeed } from "./random.js";
 
 const SEEDS = 12; // small images of further seeds
@@ -13,18 +13,17 @@ async function start() {
   if (location.protocol === "file:") {
     throw new Error("this page needs a web server; run in its folder: python -m http.server");
   }
-  const [program, weights, kernel] = await Promise.all([
+  const [program, ...files] = await Promise.all([
     read("model.json").then((answer) => answer.json()),
-    read("model.bin").then((answer) => answer.arrayBuffer()),
-    read("kernel.wasm").then((answer) => answer.arrayBuffer()),
+    ...FILES.map((name) => read(name).then((answer) => answer.arrayBuffer())),
   ]);
   model = program.model;
-  generator = await Generator.load(program, weights, kernel);
+  generator = await Generator.load(program, ...files);
   build();
-  selfTest(program.self_test);
-  draw();
-  showSeeds();
-  measureSpeed();
+  await selfTest(program.self_test);
+  await draw();
+  await showSeeds();
+  await measureSpeed();
 }
 
 async function read(name) {
@@ -70,12 +69,12 @@ function shift(z) {
 
 function draw() {
   const own = drawSeed(seed(), model);
-  show(own.z, label(own.label), `seed ${seed()}`);
+  return show(own.z, label(own.label), `seed ${seed()}`);
 }
 
-function show(z, number, title) {
+async function show(z, number, title) {
   const began = performance.now();
-  paint(find("picture"), generator.pixels(shift(z), number, Number(find("truncation").value)));
+  paint(find("picture"), await generator.pixels(shift(z), number, Number(find("truncation").value)));
   drawn.push(performance.now());
   const name = model.classes.length ? `, ${model.classes[number]}` : "";
   find("status").textContent = `${title}${name}: ${(performance.now() - began).toFixed(1)} ms`;
@@ -103,11 +102,11 @@ function walk(from) {
   let step = 0, next = random();
   let to = drawSeed(next, model);
   const number = label(from.label);
-  return function frame() {
+  return async function frame() {
     if (step === STEPS) [from, to, step] = [to, drawSeed((next = random()), model), 0];
-    show(between(from.z, to.z, step++ / STEPS), number, `walk to seed ${next}`);
+    await show(between(from.z, to.z, step++ / STEPS), number, `walk to seed ${next}`);
     showSpeed();
-    walking = requestAnimationFrame(frame);
+    if (walking) walking = requestAnimationFrame(frame);
   };
 }
 
@@ -122,10 +121,10 @@ function showSpeed() {
 }
 
 // How many images a second this browser can compute.
-function measureSpeed() {
+async function measureSpeed() {
   const { z } = drawSeed(0, model), began = performance.now();
   let count = 0;
-  while (count < 5 || performance.now() - began < 200) generator.pixels(z, 0), count++;
+  while (count < 5 || performance.now() - began < 200) await generator.pixels(z, 0), count++;
   const speed = (1000 * count) / (performance.now() - began);
   find("speed").textContent = `up to ${speed.toFixed(0)} images a second in this browser`;
   document.body.dataset.speed = speed.toFixed(1);
@@ -134,12 +133,13 @@ function measureSpeed() {
 // --- self-test ---------------------------------------------------------------------------------------------
 
 // Compares images of seeds with those that PyTorch made when the page was written.
-function selfTest(cases) {
+async function selfTest(cases) {
   let worst = 0;
   for (const { seed: number, label: expected, pixels } of cases) {
     const own = drawSeed(number, model), stored = Uint8Array.from(atob(pixels), (letter) => letter.charCodeAt(0));
     if (expected !== null && own.label !== expected) worst = 255;
-    generator.pixels(own.z, expected ?? 0).forEach((value, i) => (worst = Math.max(worst, Math.abs(value - stored[i]))));
+    const found = await generator.pixels(own.z, expected ?? 0);
+    found.forEach((value, i) => (worst = Math.max(worst, Math.abs(value - stored[i]))));
   }
   const passed = worst <= 1, place = find("self-test");
   place.textContent = `self-test ${passed ? "passed" : "failed"}: ${cases.length} images, largest difference ` +
@@ -186,12 +186,16 @@ function makeSlider(k) {
   return row;
 }
 
-function showSeeds() {
+async function showSeeds() {
   const first = BigInt(seed().split(".")[0] || 0);
-  find("seeds").replaceChildren(...Array.from({ length: SEEDS }, (_, i) => {
-    const number = String(first + BigInt(i)), own = drawSeed(number, model);
+  const numbers = Array.from({ length: SEEDS }, (_, i) => String(first + BigInt(i)));
+  const images = await Promise.all(numbers.map((number) => {
+    const own = drawSeed(number, model);
+    return generator.pixels(own.z, label(own.label));
+  }));
+  find("seeds").replaceChildren(...numbers.map((number, i) => {
     const button = document.createElement("button"), canvas = document.createElement("canvas");
-    paint(canvas, generator.pixels(own.z, label(own.label)));
+    paint(canvas, images[i]);
     button.type = "button";
     button.append(canvas, number);
     button.addEventListener("click", () => { find("seed").value = number; redraw(); });
