@@ -107,7 +107,9 @@ def test_every_verb_has_a_guide() -> None:
     guides = [
         path for path in (ROOT / "docs").glob("*.md") if path.name not in ("commands.md", "log.md", "requirements.md")
     ]
-    blocks = "\n".join("\n".join(re.findall(r"```\n(.*?)```", path.read_text("utf-8"), re.DOTALL)) for path in guides)
+    blocks = "\n".join(
+        "\n".join(re.findall(r"```\w*\n(.*?)```", path.read_text("utf-8"), re.DOTALL)) for path in guides
+    )
     assert [verb for verb in COMMANDS if not re.search(rf"^(\S+=\S+ )*gansmith {verb}\b", blocks, re.MULTILINE)] == []
 
 
