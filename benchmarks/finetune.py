@@ -32,6 +32,7 @@ from record import Result, write_results
 __all__ = ["CASES", "Case", "main", "measure", "table"]
 
 HERE = Path(__file__).parent
+ARCHIVES = {"dogs": "dogs_256.zip", "flowers": "flowers_128.zip"}
 NUM_IMAGES, NUM_REAL, FEW = 500, 1000, 300
 HABITS: dict[str, Any] = {"tracking": None, "keep_checkpoints": 1000, "samples.every": "50 %"}
 
@@ -41,7 +42,7 @@ class Case:
     """A data set, a parent for it, and the runs that are compared.
 
     Args:
-        data: a named data set, whose copy is in the folder of that name, or a part of the dogs.
+        data: a named data set, whose copy is in the folder of that name, the flowers, or all or a part of the dogs.
         parent_data: what the parent is trained on, likewise.
         size: pixels.
         parent_kimg: of the parent's training.
@@ -65,8 +66,8 @@ CASES = {
         data="gtsrb",
         parent_data="signs",
         size=32,
-        parent_kimg=150,
-        noise_kimg=60,
+        parent_kimg=80,
+        noise_kimg=50,
         init_kimg=10,
         variants={
             "parent": {},
@@ -80,10 +81,13 @@ CASES = {
         data="dogs-few",
         parent_data="dogs-others",
         size=64,
-        parent_kimg=80,
-        noise_kimg=60,
-        init_kimg=10,
+        parent_kimg=40,
+        noise_kimg=32,
+        init_kimg=6,
         variants={"parent": {}, "parent, 1 block frozen": {"freeze_discriminator": 1}},
+    ),
+    "dogs-from-flowers": Case(
+        data="dogs", parent_data="flowers", size=64, parent_kimg=40, noise_kimg=32, init_kimg=12, variants={"parent": {}}
     ),
 }
 
@@ -113,7 +117,7 @@ def _trained(name: str, root: Path, runs: Path, starts: Collection[str] | None) 
     case = CASES[name]
     data, others = _data(case.data, root, runs), _data(case.parent_data, root, runs)
     size = {"preparation.size": [case.size, case.size]}
-    parent = _run(runs / f"{name}-parent", others, case.parent_kimg, size)
+    parent = _run(runs / f"{name}-origin", others, case.parent_kimg, size)
     yield "noise", _run(runs / f"{name}-noise", data, case.noise_kimg, {**size, "checkpoint_every": "5 kimg"})
     for start, changes in case.variants.items():
         if starts is not None and start not in starts:
@@ -134,11 +138,13 @@ def _run(path: Path, data: tuple[str, Path | None], kimg: int, changes: Mapping[
 
 def _data(name: str, root: Path, runs: Path) -> tuple[str, Path | None]:
     """Return a data set's name and root, or a path; the dogs are split into the first 300 and the others."""
+    if name in ARCHIVES:
+        return str(root / "folder" / ARCHIVES[name]), None
     if not name.startswith("dogs-"):
         return name, root / name if (root / name).is_dir() else None
     folder = runs / name
     folder.mkdir(exist_ok=True)
-    with zipfile.ZipFile(root / "folder" / "dogs_256.zip") as archive:
+    with zipfile.ZipFile(root / "folder" / ARCHIVES["dogs"]) as archive:
         files = sorted(entry for entry in archive.namelist() if entry.endswith(".jpg"))
         for file in files[:FEW] if name == "dogs-few" else files[FEW:]:
             (folder / Path(file).name).write_bytes(archive.read(file))
