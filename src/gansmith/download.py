@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -21,13 +22,14 @@ from filelock import FileLock
 
 from gansmith.errors import DataError
 
-__all__ = ["Progress", "RemoteFile", "cache_folder", "fetch"]
+__all__ = ["Progress", "RemoteFile", "cache_folder", "fetch", "without_downloads"]
 
 Progress: TypeAlias = Callable[[int, int], object]  # bytes done, bytes in all
 
 _ROUNDS = 3  # attempts per mirror; a later attempt resumes an interrupted download
 _TIMEOUT_SECONDS = 30
 _CHUNK_BYTES = 1 << 18
+_REFUSED: ContextVar[bool] = ContextVar("refused", default=False)
 
 
 @dataclass(frozen=True)
@@ -74,16 +76,28 @@ def fetch(file: RemoteFile, folder: Path, progress: Progress | None = None) -> P
         progress: called with the bytes done and the total; None shows a bar on standard error.
 
     Raises:
-        DataError: no mirror has it, or the folder contains another file of this name.
+        DataError: no mirror has it, the folder contains another file of this name, or downloads are refused here.
     """
     target = folder / file.name
     if not target.exists():
+        if _REFUSED.get():
+            raise DataError(f"{target}: not downloaded yet, and not downloaded for a visitor; {file.otherwise}")
         with _locked(target):
             if not target.exists():
                 _download(file, target, progress)
     elif flaw := _flaw(target, file):
         raise DataError(f"{target}: {flaw}; delete it to download it again, or {file.otherwise}")
     return target
+
+
+@contextlib.contextmanager
+def without_downloads() -> Iterator[None]:
+    """Refuse downloads in this thread: ``fetch`` returns files that are there and raises ``DataError`` for others."""
+    token = _REFUSED.set(True)
+    try:
+        yield
+    finally:
+        _REFUSED.reset(token)
 
 
 def _locked(target: Path) -> contextlib.AbstractContextManager[object]:

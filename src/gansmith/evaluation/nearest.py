@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from gansmith.sampling.generator import Samples
 from gansmith.training.config import load_config
 from gansmith.types import PixelArray
 
-__all__ = ["Neighbours", "find_neighbours", "find_run_neighbours"]
+__all__ = ["Neighbourhood", "Neighbours", "find_neighbours", "find_run_neighbours", "open_neighbourhood"]
 
 MOST_NEIGHBOURS = 64
 SHOWN_SIDE = 96  # pixels: images are enlarged to about this
@@ -97,6 +98,77 @@ class Neighbours:
         return png_bytes(self.sheet())
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Neighbourhood:
+    """Training images with all that their neighbours are found by; what takes long is computed once.
+
+    Args:
+        real: the training images.
+        training: their features.
+        network: the feature extractor.
+    """
+
+    real: Real
+    training: Features
+    network: FeatureNetwork
+
+    @cached_property
+    def originals(self) -> Originals:
+        """What copies are found by."""
+        return Originals.of(self.training.pixels)
+
+    @cached_property
+    def typical(self) -> float:
+        """The median distance of some training images to the nearest other one; NaN for a single image."""
+        return _typical_distance(self.training)
+
+    def find(self, samples: Samples, num: int = 5) -> Neighbours:
+        """Return the training images that are nearest to samples.
+
+        Args:
+            samples: the samples, at least one.
+            num: training images for each sample.
+
+        Raises:
+            ConfigError: ``num`` is out of range.
+        """
+        most = min(MOST_NEIGHBOURS, len(self.training))
+        if not 1 <= num <= most:
+            raise ConfigError(f"num: {num} training images cannot be found for each sample; expected 1 to {most}")
+        store = self.real.store
+        values, _ = extract(self.network, [samples.images])
+        distances, rows = find_nearest(values, self.training.values, num)
+        numbers = self.real.indices[rows.numpy()]
+        return Neighbours(
+            samples=samples,
+            images=np.stack([self.training.pixels[row] for row in rows.numpy()]),
+            numbers=numbers,
+            distances=distances.numpy(),
+            labels=None if store.labels is None else store.labels[numbers],
+            class_names=store.class_names,
+            typical=self.typical,
+            differences=self.originals.measure_differences(samples.images, rows[:, 0].numpy()),
+            extractor=self.network.name,
+        )
+
+
+def open_neighbourhood(folder: RunFolder, options: EvaluationOptions | None = None) -> Neighbourhood:
+    """Return the training images of a run with their features, from the cache if it holds them.
+
+    Args:
+        folder: the run.
+        options: of an evaluation, for its feature extractor; None takes the one that evaluates the run.
+
+    Raises:
+        RunError: the training images are missing or have changed.
+    """
+    console, options = Console(quiet=True), options or EvaluationOptions()
+    real = open_own_images(folder, options, console)
+    network = load_extractor(real, options, console, load_config(folder.config).backbones)
+    training = extract_subset(network, real, "training images", console)
+    return Neighbourhood(real=real, training=training, network=network)
+
+
 def find_run_neighbours(
     folder: RunFolder, samples: Samples, num: int = 5, options: EvaluationOptions | None = None
 ) -> Neighbours:
@@ -111,16 +183,13 @@ def find_run_neighbours(
     Raises:
         RunError: the training images are missing or have changed.
     """
-    console, options = Console(quiet=True), options or EvaluationOptions()
-    real = open_own_images(folder, options, console)
-    network = load_extractor(real, options, console, load_config(folder.config).backbones)
-    return find_neighbours(samples, real, extract_subset(network, real, "training images", console), network, num)
+    return open_neighbourhood(folder, options).find(samples, num)
 
 
 def find_neighbours(
     samples: Samples, real: Real, training: Features, network: FeatureNetwork, num: int = 5
 ) -> Neighbours:
-    """Return the training images that are nearest to samples.
+    """Return the training images that are nearest to samples; see ``Neighbourhood``.
 
     Args:
         samples: the samples, at least one.
@@ -132,24 +201,7 @@ def find_neighbours(
     Raises:
         ConfigError: ``num`` is out of range.
     """
-    most = min(MOST_NEIGHBOURS, len(training))
-    if not 1 <= num <= most:
-        raise ConfigError(f"num: {num} training images cannot be found for each sample; expected 1 to {most}")
-    values, _ = extract(network, [samples.images])
-    distances, rows = find_nearest(values, training.values, num)
-    numbers = real.indices[rows.numpy()]
-    differences = Originals.of(training.pixels).measure_differences(samples.images, rows[:, 0].numpy())
-    return Neighbours(
-        samples=samples,
-        images=np.stack([training.pixels[row] for row in rows.numpy()]),
-        numbers=numbers,
-        distances=distances.numpy(),
-        labels=None if real.store.labels is None else real.store.labels[numbers],
-        class_names=real.store.class_names,
-        typical=_typical_distance(training),
-        differences=differences,
-        extractor=network.name,
-    )
+    return Neighbourhood(real=real, training=training, network=network).find(samples, num)
 
 
 def _typical_distance(training: Features, most: int = 1000) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import threading
 from dataclasses import replace
@@ -12,13 +14,24 @@ import pytest
 import torch
 from PIL import Image
 
+from gansmith.api import train
 from gansmith.cli import main
 from gansmith.deploy.app.controls import clean_text, make_spot
+from gansmith.deploy.app.markup import data_address, fill_template, list_tiles
+from gansmith.deploy.app.picture_views import show_neighbours
 from gansmith.deploy.app.settings import AppSettings
 from gansmith.deploy.app.shelf import MOST_GENERATORS, Shelf
 from gansmith.deploy.app.studio import MAP_SIDE, REACH, Spot, Studio
+from gansmith.deploy.app.training_images import NeighbourFinder
 from gansmith.errors import ConfigError, RunError
-from gansmith.sampling.generator import TrainedGenerator
+from gansmith.evaluation.nearest import find_run_neighbours
+from gansmith.evaluation.options import EvaluationOptions
+from gansmith.images.pixels import png_bytes
+from gansmith.metrics.random_conv import RandomConv
+from gansmith.numerals import number
+from gansmith.plain_json import write_json
+from gansmith.runs import RunFolder
+from gansmith.sampling.generator import Samples, TrainedGenerator
 from gansmith.sampling.projection import Search
 from gansmith.types import PixelArray
 
@@ -154,6 +167,87 @@ def test_a_picture_is_projected_into_its_class(studio: Studio) -> None:
     generator = studio.shelf.generator(NAME)
     assert np.array_equal(found.reconstructions, generator.images(found.latents, torch.tensor([14])))
     assert Studio(studio.shelf, AppSettings()).search.steps > 1
+
+
+# --- nearest training images -------------------------------------------------------------------------------
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+RANDOM_FEATURES = EvaluationOptions(extractor=RandomConv())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run, hardly trained on small images of two classes, in a folder of its own beside its data."""
+    home = tmp_path_factory.mktemp("trained")
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), np.uint8)
+    np.savez(home / "data.npz", images=images, labels=np.arange(60) % 2)
+    overrides = {"batch_size": 4, "model.width": 4, "tracking": "none", "samples.at_start": False}
+    return train(home / "data.npz", run=home / "small", length="2 steps", overrides=overrides).path
+
+
+def test_the_nearest_training_images_are_those_of_the_run(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    studio = Studio(Shelf([str(trained)]), AppSettings(most_images=12), evaluation=RANDOM_FEATURES)
+    spot = Spot(run="small", seed=5, label=1, truncation=0.7)
+    assert not studio.knows_training_images("small")
+    found = studio.nearest(spot, 2, 3)
+    samples = studio.sample(spot, 2)
+    expected = find_run_neighbours(studio.shelf.open("small"), samples, 3, RANDOM_FEATURES)
+    assert np.array_equal(found.samples.images, samples.images) and found.samples.seeds == (5, 6)
+    assert np.array_equal(found.images, expected.images) and np.array_equal(found.numbers, expected.numbers)
+    assert np.array_equal(found.distances, expected.distances) and found.typical == expected.typical
+    assert np.array_equal(found.differences, expected.differences) and len(set(found.numbers[0].tolist())) == 3
+    page = show_neighbours(found)
+    for images in (samples.images, found.images[0], found.images[1]):
+        assert all(data_address(png_bytes(image), "image/png") in page for image in images)
+    assert all(f"distance {number(float(each))}" in page for each in found.distances.flat)
+    assert page.count("<img") == 2 * 4 and page.count(": no copy") == 2
+    monkeypatch.setattr("gansmith.deploy.app.training_images.open_neighbourhood", None)
+    assert studio.knows_training_images("small"), "so features are computed once"
+    assert np.array_equal(studio.nearest(replace(spot, seed=6), 1, 3).samples.images[0], samples.images[1])
+    with pytest.raises(ConfigError, match="images: 16 are out of range; expected 1 to 12"):
+        studio.nearest(spot, 4, 3)
+    with pytest.raises(ConfigError, match="training images: 13 is out of range; expected 1 to 12"):
+        studio.nearest(spot, 1, 13)
+
+
+def test_a_copy_is_called_one_and_names_are_escaped(trained: Path) -> None:
+    images = find_run_neighbours(
+        RunFolder(trained), Samples(images=np.zeros((1, 8, 8, 3), np.uint8)), 1, RANDOM_FEATURES
+    )
+    samples = Samples(images=images.images[0], labels=np.array([1]), seeds=(3,), class_names=("a", HOSTILE))
+    found = find_run_neighbours(RunFolder(trained), samples, 2, RANDOM_FEATURES)
+    page = show_neighbours(replace(found, class_names=(HOSTILE, HOSTILE), extractor=HOSTILE))
+    assert ": a copy of a training image" in page and ": no copy" not in page and "distance 0" in page
+    assert page.count("<img") == 3 and HOSTILE not in page and "&lt;img src=x onerror=alert(1)&gt;</figcaption>" in page
+    assert "onerror" not in re.sub("&lt;img src=x onerror=alert.1.&gt;", "", page)
+    shown = fill_template("compare", rows=[{"name": HOSTILE, "tiles": list_tiles(samples), "why": ""}])
+    assert shown.count("<img") == 1 and HOSTILE not in shown
+
+
+def test_training_images_that_are_away_are_one_clear_line(trained: Path, tmp_path: Path) -> None:
+    shelf = Shelf([str(trained)])
+    studio = Studio(shelf, AppSettings(), evaluation=RANDOM_FEATURES)
+    data = trained.parent / "data.npz"
+    data.rename(tmp_path / "away.npz")
+    try:
+        with pytest.raises(RunError) as caught:
+            studio.nearest(Spot(run="small", seed=0), 1, 2)
+    finally:
+        (tmp_path / "away.npz").rename(data)
+    said = "small: its training images are not on this machine, or have changed; the log of the page says why"
+    assert str(caught.value) == said == clean_text(shelf, said)
+
+
+def test_a_visitor_causes_no_download(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANSMITH_CACHE", str(tmp_path))
+    monkeypatch.setattr("gansmith.download.urlopen", None)
+    shutil.copytree(trained, tmp_path / "small")
+    facts = json.loads((tmp_path / "small" / "config.json").read_text("utf-8"))
+    write_json(tmp_path / "small" / "config.json", {**facts, "data": {"name": "mnist", "root": None}})
+    with pytest.raises(RunError, match="small: its training images are not on this machine"):
+        NeighbourFinder(Shelf([str(tmp_path / "small")])).find(
+            "small", Samples(images=np.zeros((1, 8, 8, 3), np.uint8)), 1
+        )
 
 
 # --- runs --------------------------------------------------------------------------------------------------

@@ -61,12 +61,14 @@ class View:
         inputs: its own components.
         outputs: the components that show it; the first also shows errors.
         show: returns their values from a ``Spot`` and the values of ``inputs``.
+        wait: returns what the first output shows until ``show`` has returned; None if that takes no time.
     """
 
     name: str
     inputs: Sequence[Any]
     outputs: Sequence[Any]
     show: Callable[..., Sequence[Any]]
+    wait: Callable[[Spot], str | None] | None = None
 
 
 def require_gradio() -> Any:

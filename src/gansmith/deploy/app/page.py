@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from gansmith.deploy.app.controls import (
 )
 from gansmith.deploy.app.explore_view import add_explore_view, name_directions
 from gansmith.deploy.app.markup import fill_template, show_alert
-from gansmith.deploy.app.picture_views import add_projection_view
+from gansmith.deploy.app.picture_views import add_nearest_view, add_projection_view
 from gansmith.deploy.app.run_views import LiveReader, add_live_view, add_runs_view
 from gansmith.deploy.app.studio import DIRECTIONS, Studio
 from gansmith.deploy.app.uploads import PictureStore
@@ -33,6 +33,7 @@ TABS = (
     ("samples", "Samples"),
     ("explore", "Explore"),
     ("walk", "Walk"),
+    ("nearest", "Nearest images"),
     ("picture", "Your picture"),
     ("compare", "Side by side"),
     ("training", "Training"),
@@ -131,6 +132,8 @@ def _add_view(name: str, studio: Studio, pictures: PictureStore, parts: _Parts) 
         add_projection_view(studio, pictures, parts.controls)
     elif name == "samples":
         parts.views.append(add_samples_view(studio, parts.controls))
+    elif name == "nearest":
+        parts.views.append(add_nearest_view(studio, parts.controls))
     elif name == "explore":
         view, parts.sliders = add_explore_view(studio, parts.controls)
         parts.views.append(view)
@@ -155,16 +158,21 @@ def _show_views(studio: Studio, parts: _Parts) -> dict[str, Any]:
     """Return the event that shows the open view."""
     gr, controls, views = require_gradio(), parts.controls, parts.views
 
-    def show(opened: str, run: str, seed: int, label: str, truncation: float, *values: Any) -> list[Any]:
+    def show(opened: str, run: str, seed: int, label: str, truncation: float, *values: Any) -> Iterator[list[Any]]:
         found: list[Any] = []
+        spot = (run, seed, label, truncation)
         for view in views:
             own, values = values[: len(view.inputs)], values[len(view.inputs) :]
-            if view.name == opened:
-                make = partial(_show_view, view, (run, seed, label, truncation), own)
-                found += show_safely(studio.shelf, make, len(view.outputs))
-            else:
-                found += [gr.skip()] * len(view.outputs)
-        return found
+            skipped = [gr.skip()] * len(view.outputs)
+            if view.name != opened:
+                found += skipped
+                continue
+            note = _wait_for(view, spot)
+            if note is not None:
+                after = sum(len(each.outputs) for each in views) - len(found) - 1
+                yield [*found, note, *[gr.skip()] * after]
+            found += show_safely(studio.shelf, partial(_show_view, view, spot, own), len(view.outputs))
+        yield found
 
     inputs = [controls.view, *controls.inputs, *(part for view in views for part in view.inputs)]
     outputs = [part for view in views for part in view.outputs]
@@ -176,6 +184,14 @@ def _show_views(studio: Studio, parts: _Parts) -> dict[str, Any]:
         "show_progress": "hidden",
         **GENERATOR,
     }
+
+
+def _wait_for(view: View, spot: tuple[Any, ...]) -> str | None:
+    """Return what a view shows while it computes; None if it is quick or will show an error."""
+    try:
+        return view.wait(make_spot(*spot)) if view.wait else None
+    except GansmithError:
+        return None
 
 
 def _show_view(view: View, spot: tuple[Any, ...], own: tuple[Any, ...]) -> Sequence[Any]:

@@ -3,28 +3,81 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from gansmith.deploy.app.controls import (
     GENERATOR,
     Controls,
+    View,
     make_spot,
     read_asset,
     require_gradio,
     show_safely,
     with_event,
 )
-from gansmith.deploy.app.markup import fill_template, list_tiles
-from gansmith.deploy.app.studio import Studio
+from gansmith.deploy.app.markup import Tile, fill_template, list_tiles
+from gansmith.deploy.app.studio import MOST_NEAREST, Spot, Studio
 from gansmith.deploy.app.uploads import PictureStore
+from gansmith.evaluation.nearest import Neighbours
+from gansmith.metrics.copies import COPY
 from gansmith.numerals import number
 from gansmith.sampling.generator import Samples
 from gansmith.sampling.projections import Projections
 
-__all__ = ["add_projection_view"]
+__all__ = ["add_nearest_view", "add_projection_view", "show_neighbours"]
 
 SEARCHING = {**GENERATOR, "concurrency_id": "projection"}
 WAIT = "Searching for the generator's nearest picture. This takes about half a minute."
+NUM = 4  # samples
+NEAREST = 5  # training images of each
+READING = (
+    "Reading the training images of this run and computing their features. This takes seconds, and up to some minutes "
+    "the first time on this machine; then pictures come at once."
+)
+
+
+def add_nearest_view(studio: Studio, controls: Controls) -> View:
+    """Add samples, each beside the training images that are nearest to it."""
+    gr = require_gradio()
+    most = studio.settings.most_images
+    near = max(1, min(NEAREST, most - 1))
+    with gr.Row():
+        num = gr.Slider(1, 16, max(1, min(NUM, most // (1 + near))), step=1, label="Pictures", elem_id="num-nearest")
+        neighbours = gr.Slider(1, MOST_NEAREST, near, step=1, label="Training images of each", elem_id="neighbours")
+    shown = gr.HTML(apply_default_css=False, elem_id="nearest")
+
+    def show(spot: Spot, num: float, neighbours: float) -> tuple[str]:
+        return (show_neighbours(studio.nearest(spot, int(num), int(neighbours))),)
+
+    def wait(spot: Spot) -> str | None:
+        return None if studio.knows_training_images(spot.run) else fill_template("note", text=READING)
+
+    return View(name="nearest", inputs=[num, neighbours], outputs=[shown], show=show, wait=wait)
+
+
+def show_neighbours(found: Neighbours) -> str:
+    """Return a row for each sample: itself, whether it is a copy, and its training images with their distances."""
+    rows = [
+        {
+            "name": tile.alt,
+            "is_copy": bool(found.are_copies[i]),
+            "difference": number(float(found.differences[i])),
+            "tiles": [replace(tile, caption="generated", seed=None), *_list_neighbours(found, i)],
+        }
+        for i, tile in enumerate(list_tiles(found.samples))
+    ]
+    return fill_template("nearest", rows=rows, typical=number(found.typical), extractor=found.extractor, limit=COPY)
+
+
+def _list_neighbours(found: Neighbours, i: int) -> list[Tile]:
+    """Return the training images of a sample, with their classes and distances."""
+    captions = [f"distance {number(float(distance))}" for distance in found.distances[i]]
+    if found.labels is not None and found.class_names:
+        names = [found.class_names[label] for label in found.labels[i]]
+        captions = [f"{caption}, {name}" for name, caption in zip(names, captions, strict=True)]
+    tiles = list_tiles(Samples(images=found.images[i]), captions)
+    return [replace(tile, alt=f"training image, {tile.caption}") for tile in tiles]
 
 
 def add_projection_view(studio: Studio, pictures: PictureStore, controls: Controls) -> None:

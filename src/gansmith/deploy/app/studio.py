@@ -21,7 +21,10 @@ from torch import Tensor
 from gansmith.data.outside import fit_images
 from gansmith.deploy.app.settings import AppSettings
 from gansmith.deploy.app.shelf import Shelf
+from gansmith.deploy.app.training_images import NeighbourFinder
 from gansmith.errors import ConfigError
+from gansmith.evaluation.nearest import Neighbours
+from gansmith.evaluation.options import EvaluationOptions
 from gansmith.sampling.directions import Directions, find_directions
 from gansmith.sampling.generator import MOST_SEED, Samples, TrainedGenerator
 from gansmith.sampling.projection import Search, choose_backbone, project
@@ -29,7 +32,7 @@ from gansmith.sampling.projections import Projections
 from gansmith.sampling.walks import Method, chain
 from gansmith.training.config import load_config
 
-__all__ = ["DIRECTIONS", "MOST_COMPARED", "MOST_STOPS", "NUM_LATENTS", "REACH", "Spot", "Studio"]
+__all__ = ["DIRECTIONS", "MOST_COMPARED", "MOST_NEAREST", "MOST_STOPS", "NUM_LATENTS", "REACH", "Spot", "Studio"]
 
 DIRECTIONS = 6
 NUM_LATENTS = 500  # that directions are found with: a fraction of a second
@@ -37,6 +40,7 @@ REACH = 3.0  # of a slider, in standard deviations of the latents
 MAP_SIDE = 5  # images of the pad in each direction
 MOST_STOPS = 32  # of one walk
 MOST_COMPARED = 6
+MOST_NEAREST = 12  # training images of one sample
 SEARCH = Search(num_candidates=512, starts=4, steps=80)  # less than gansmith project, as a visitor waits
 
 
@@ -70,10 +74,18 @@ class Studio:
         shelf: the runs.
         settings: the limits.
         search: how latents of visitors' pictures are searched for; None takes ``SEARCH``.
+        evaluation: chooses the features in which training images are compared; None takes those of each run.
     """
 
-    def __init__(self, shelf: Shelf, settings: AppSettings, search: Search | None = None) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        settings: AppSettings,
+        search: Search | None = None,
+        evaluation: EvaluationOptions | None = None,
+    ) -> None:
         self.shelf, self.settings, self.search = shelf, settings, search or SEARCH
+        self._finder = NeighbourFinder(shelf, evaluation)
         self._one, self._searching = threading.RLock(), threading.Lock()
         self._known: WeakKeyDictionary[TrainedGenerator, Directions] = WeakKeyDictionary()
 
@@ -184,6 +196,29 @@ class Studio:
             return project(
                 generator, fit_images(picture, generator.spec, config.preparation), label=spot.label, search=search
             )
+
+    def knows_training_images(self, run: str) -> bool:
+        """Return whether ``nearest`` answers at once: the features of the run's training images are in memory."""
+        return self._finder.knows(run)
+
+    def nearest(self, spot: Spot, num: int, neighbours: int) -> Neighbours:
+        """Return the images of the seeds from ``spot.seed`` on, with the training images nearest to each.
+
+        Args:
+            spot: the first image.
+            num: number of images.
+            neighbours: training images for each.
+
+        Raises:
+            ConfigError: a value is out of range, or the class is unknown.
+            RunError: the run's generator cannot be used, or its training images cannot be read.
+        """
+        with self._one:
+            generator = self.shelf.generator(spot.run)
+            if not 1 <= neighbours <= MOST_NEAREST:
+                raise ConfigError(f"training images: {neighbours} is out of range; expected 1 to {MOST_NEAREST}")
+            self._check_size("images", num * (1 + neighbours), self.settings.most_images, generator)
+            return self._finder.find(spot.run, self.sample(spot, num), neighbours)
 
     def directions(self, run: str) -> Directions:
         """Return the principal directions of a run, at most ``DIRECTIONS``.
