@@ -87,7 +87,13 @@ CASES = {
         variants={"parent": {}, "parent, 1 block frozen": {"freeze_discriminator": 1}},
     ),
     "dogs-from-flowers": Case(
-        data="dogs", parent_data="flowers", size=64, parent_kimg=40, noise_kimg=32, init_kimg=12, variants={"parent": {}}
+        data="dogs",
+        parent_data="flowers",
+        size=64,
+        parent_kimg=40,
+        noise_kimg=32,
+        init_kimg=12,
+        variants={"parent": {}},
     ),
 }
 

@@ -115,7 +115,7 @@ def test_jitter_moves_scales_and_turns_within_its_limits(monkeypatch: pytest.Mon
     """Against a plain bilinear map: the picture is a slope, so a position can be read from its value."""
     size, n = 33, 200
     monkeypatch.setattr("gansmith.utility.jitter.CONTRAST", 0.0)
-    monkeypatch.setattr("gansmith.utility.jitter.LIFT", 0.0)
+    monkeypatch.setattr("gansmith.utility.jitter.BRIGHTNESS", 0.0)
     slope = torch.arange(size, dtype=torch.float32) - size // 2
     place = torch.stack([slope.expand(size, size), slope[:, None].expand(size, size), torch.zeros(size, size)])
     found = jitter(place.expand(n, 3, size, size) / size, torch.Generator().manual_seed(0), mirrored=False) * size
@@ -131,18 +131,24 @@ def test_jitter_moves_scales_and_turns_within_its_limits(monkeypatch: pytest.Mon
 
 def test_jitter_changes_contrast_and_brightness_within_its_limits_and_keeps_alpha() -> None:
     n = 300
-    black = jitter(torch.zeros(n, 3, 4, 4), torch.Generator().manual_seed(1), mirrored=False)
-    gray = jitter(torch.full((n, 3, 4, 4), 0.5), torch.Generator().manual_seed(1), mirrored=False)
-    assert black.flatten(1).std(dim=1).max() < 1e-6  # the same for all pixels and channels
-    assert -0.2 <= black.min() < -0.19 and 0.19 < black.max() <= 0.2
-    contrast = (gray - black)[:, 0, 0, 0] / 0.5
+    even, striped = torch.full((n, 3, 4, 4), -0.5), torch.full((n, 3, 4, 4), -0.5)
+    striped[:, 0] -= 0.3
+    striped[:, 2] += 0.3
+    flat, found = (jitter(each, torch.Generator().manual_seed(1), mirrored=False) + 1 for each in (even, striped))
+    assert flat.flatten(1).std(dim=1).max() < 1e-6  # the same for all pixels and channels
+    brightness = flat[:, 0, 0, 0] / 0.5  # in a range that begins at black
+    assert 0.7 - 1e-5 <= brightness.min() < 0.71 and 1.29 < brightness.max() <= 1.3 + 1e-5
+    assert torch.allclose(found.mean(dim=(1, 2, 3)), flat[:, 0, 0, 0], atol=1e-5)  # contrast is about the mean
+    contrast = (found[:, 2] - found[:, 0])[:, 0, 0] / 0.6 / brightness
     assert 0.7 - 1e-5 <= contrast.min() < 0.71 and 1.29 < contrast.max() <= 1.3 + 1e-5
+    dark = jitter(torch.full((n, 1, 4, 4), -1.0), torch.Generator().manual_seed(1), mirrored=False)
+    assert (dark + 1).abs().max() < 1e-6  # black stays black
     alpha = jitter(torch.full((4, 4, 4, 4), 0.9), torch.Generator(), mirrored=False)
     assert torch.allclose(alpha[:, 3], torch.tensor(0.9)) and alpha.abs().max() <= 1
 
 
 def test_only_photographs_are_mirrored(monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in ("SHIFT", "SCALE", "TURN", "LIFT", "CONTRAST"):
+    for limit in ("SHIFT", "SCALE", "TURN", "BRIGHTNESS", "CONTRAST"):
         monkeypatch.setattr(f"gansmith.utility.jitter.{limit}", 0.0)
     image = torch.linspace(-1, 1, 8).expand(40, 1, 8, 8)
     plain, mirrored = (jitter(image, torch.Generator().manual_seed(2), mirrored=each) for each in (False, True))

@@ -52,7 +52,7 @@ class UtilityTestOptions:
     """real images of each class"""
     seeds: Whole = 5
     """number of classifiers of each arm"""
-    steps: Whole = 1000
+    steps: Whole = 2000
     """batches of 32 images that each classifier is trained on"""
     synthetic: Whole = 300
     """generated images of each class, and drawn ones"""

@@ -16,13 +16,14 @@ __all__ = ["jitter"]
 SHIFT = 1 / 16  # of a side: 2 pixels of 32
 SCALE = 0.1
 TURN = math.radians(15)
-LIFT, CONTRAST = 0.2, 0.3  # of a range of [-1, 1]
+BRIGHTNESS, CONTRAST = 0.3, 0.3
 
 
 def jitter(images: Images, draw: torch.Generator, *, mirrored: bool) -> Images:
     """Shift by up to 1/16 of the side, scale by 0.9 to 1.1 and turn by up to 15 degrees (Sermanet and LeCun 2011).
 
-    Contrast is scaled by 0.7 to 1.3, and up to 0.2 is added to all colours. Each image has its own uniform numbers.
+    Brightness is scaled by 0.7 to 1.3, so black stays black, and contrast likewise about the mean of the image. Each
+    image has its own uniform numbers.
 
     Args:
         images: float32 in [-1, 1], with any number of channels; the fourth, alpha, keeps its values.
@@ -37,8 +38,10 @@ def jitter(images: Images, draw: torch.Generator, *, mirrored: bool) -> Images:
     if mirrored:
         matrices = matrices @ mirror(n, ImageSpec(height=height, width=width, channels=channels), draw)
     moved = resample(images, matrices.to(images.device), whole=False, turned=True)
-    contrast, lift = (2 * torch.rand(2, n, 1, 1, 1, generator=draw) - 1).to(images.device)
-    coloured = (moved[:, :3] * (1 + CONTRAST * contrast) + LIFT * lift).clamp(-1, 1)
+    contrast, brightness = (2 * torch.rand(2, n, 1, 1, 1, generator=draw) - 1).to(images.device)
+    bright = (moved[:, :3] + 1) * (1 + BRIGHTNESS * brightness)  # from 0, black
+    mean = bright.mean(dim=(1, 2, 3), keepdim=True)
+    coloured = (mean + (bright - mean) * (1 + CONTRAST * contrast)).clamp(0, 2) - 1
     return torch.cat([coloured, moved[:, 3:]], dim=1) if channels > 3 else coloured
 
 

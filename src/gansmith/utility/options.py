@@ -44,7 +44,7 @@ class UtilityOptions(Component):
     arms: tuple[str, ...] = tuple(ARMS)
     amounts: tuple[Amount, ...] = (None, 50, 10)
     seeds: int = 5
-    steps: int = 1000
+    steps: int = 2000
     synthetic: int = 300
     held_out: float = 0.2
     difficulty: float = 0.5
