@@ -74,9 +74,10 @@ def test_every_option_of_every_verb_is_a_line(options: str, capsys: pytest.Captu
     for verb in ("sample", "train", "evaluate"):
         with pytest.raises(SystemExit):
             main([verb, "--help"])
-        wanted = set(re.findall(r"^[│ ] (--[a-z-]+)", capsys.readouterr().out, re.MULTILINE))
-        assert wanted <= set(re.findall(r"^- (--[a-z-]+)", sections[verb], re.MULTILINE))
-    assert "- --num N  number of images (default: 64)" in sections["sample"].splitlines()
+        listed = set(re.findall(r"^[│ ] (--[a-z-]+)", capsys.readouterr().out, re.MULTILINE))
+        assert listed <= set(re.findall(r"^- (--[a-z-]+)", sections[verb], re.MULTILINE))
+    wanted = "- --num N  number of images (default: 64), or of seeds in a sweep (default: 4)"
+    assert wanted in sections["sample"].splitlines()
     assert "## gansmith export onnx\n" in options
     assert not re.search("[│╭╰]", options)
 

@@ -236,7 +236,7 @@ def test_train_understands_what_people_type(
     words: list[str], changed: dict[str, object], photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[dict[str, object]] = []
-    monkeypatch.setattr(session, "begin", lambda config, path: begun.append(flat(to_plain(config))))
+    monkeypatch.setattr(session, "begin", lambda config, path, _: begun.append(flat(to_plain(config))))
     assert main(["train", str(photos), *words]) == 0
     (config,) = begun
     assert {path: config[path] for path in changed} == changed
@@ -278,7 +278,7 @@ def test_resume_understands_the_same_words(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changes: list[dict[str, object]] = []
-    monkeypatch.setattr(session, "go_on", lambda path, given: changes.append(dict(given)))
+    monkeypatch.setattr(session, "go_on", lambda path, given, _: changes.append(dict(given)))
     said(["resume", str(trained), "--epochs", "3", "--lr", "1e-4", "--batch-size", "8"], capsys)
     rates = {"generator_optimizer.lr": 1e-4, "discriminator_optimizer.lr": 1e-4}
     assert changes == [{"length": "3 epochs", **rates, "batch_size": 8}]

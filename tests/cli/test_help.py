@@ -39,7 +39,7 @@ USAGE = {
     "explore": "RUN [--num N] [--num-projected N] [--seed N] [--quick] [--out PATH] [--json]",
     "project": "[OPTIONS] RUN IMAGE ...",
     "directions": "[OPTIONS] RUN",
-    "export": "FORMAT RUN [--benchmark] [--json]",
+    "export": "[OPTIONS] FORMAT RUN",
     "app": "[OPTIONS] [RUN ...]",
     "serve": "[OPTIONS] RUN",
     "study": "[OPTIONS] FILE",
