@@ -25,7 +25,7 @@ from gansmith.training.keywords import Fields
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """The configurations that would be trained."""
     found: list[Config] = []
-    monkeypatch.setattr(session, "begin", lambda config, path: found.append(config))
+    monkeypatch.setattr(session, "begin", lambda config, path, _: found.append(config))
     return found
 
 
@@ -33,7 +33,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
 def resumed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The changes with which a run would be resumed."""
     found: list[dict[str, Any]] = []
-    monkeypatch.setattr(session, "go_on", lambda path, changes: found.append(dict(changes)))
+    monkeypatch.setattr(session, "go_on", lambda path, changes, _: found.append(dict(changes)))
     return found
 
 
@@ -96,7 +96,7 @@ def test_resume_takes_them_too(resumed: list[dict[str, Any]], tmp_path: Path) ->
         ({"epoch": 3}, "train(epoch=...): no such keyword; did you mean 'epochs'?"),
         ({"width": 3}, "train(width=...): no such keyword; write overrides={'model.width': ...}"),
         ({"model__width": 3}, "train(model__width=...): no such keyword; write overrides={'model.width': ...}"),
-        ({"beta": 1}, "train(beta=...): no such keyword; expected one of augment, balance"),
+        ({"beta": 1}, "train(beta=...): no such keyword; expected one of app, augment, balance"),
         (
             {"gamma": 1},
             "train(gamma=...): no such keyword; write overrides={'penalties.0.gamma': ...}, or 'penalties.1.gamma'",

@@ -112,6 +112,7 @@ def test_the_callback_that_is_documented_stops_a_training(tmp_path: Path, monkey
     )
     (tmp_path / "mymodule.py").write_text(block, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mymodule", raising=False)  # that of another page
     monkeypatch.setenv("GANSMITH_TRUST", "mymodule")
     metric = {"tracking.extractor": {"name": "random-conv", "width": 2, "num_features": 4}, "tracking.num": 20}
     changes = {

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,7 @@ def test_the_pages_components_train_and_the_run_has_the_files_that_the_pages_nam
     (block,) = re.findall(r"```python\n(.*?)```", page("extend"), re.DOTALL)
     (tmp_path / "mymodule.py").write_text(block, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mymodule", raising=False)  # that of another page
     changes = {**TINY, "loss": "mymodule:Exponential", "loss.scale": 0.5, "penalties": "mymodule:LogitSize"}
     run = api.train("digits", preset="dcgan-r1", length="2 steps", run=tmp_path / "run", overrides=changes)
     assert run.stats()[-1]["penalty/logitsize"] > 0

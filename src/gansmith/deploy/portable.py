@@ -109,6 +109,8 @@ def make_portable(network: nn.Module, *, subpixel: bool = True) -> nn.Module:
     """
     portable = copy.deepcopy(network).cpu().float().eval().requires_grad_(False)
     for module in list(portable.modules()):
+        if hasattr(module, "inplace"):  # after a crop, it would be traced as an update of the uncropped map
+            vars(module)["inplace"] = False
         for name, child in module.named_children():
             module.add_module(name, _replace(child, subpixel=subpixel))
     return portable

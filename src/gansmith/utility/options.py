@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from gansmith.component import Component, override
+from gansmith.component import Between, Component, override
 from gansmith.data import resolve
 from gansmith.data.source import Source
 from gansmith.errors import ConfigError, did_you_mean
@@ -18,7 +18,7 @@ from gansmith.utility.arms import ARMS, NO_REAL, Amount
 __all__ = ["UtilityOptions", "name_sources", "read_amounts", "read_arms"]
 
 LEAST_STEPS = 4  # of the one-cycle learning rate
-MOST_SEEDS, MOST_STEPS, MOST_SYNTHETIC = 1000, 10_000_000, 1_000_000
+MOST_SEEDS, MOST_STEPS, MOST_SYNTHETIC, MOST_IMAGES = 1000, 10_000_000, 1_000_000, 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +42,10 @@ class UtilityOptions(Component):
     against: Source | None = None
     test: Source | None = None
     arms: tuple[str, ...] = tuple(ARMS)
-    amounts: tuple[Amount, ...] = (None, 50, 10)
-    seeds: int = 5
-    steps: int = 2000
-    synthetic: int = 300
+    amounts: tuple[Annotated[int, Between(1, MOST_IMAGES)] | None, ...] = (None, 50, 10)
+    seeds: Annotated[int, Between(1, MOST_SEEDS)] = 5
+    steps: Annotated[int, Between(LEAST_STEPS, MOST_STEPS)] = 2000
+    synthetic: Annotated[int, Between(1, MOST_SYNTHETIC)] = 300
     held_out: float = 0.2
     difficulty: float = 0.5
     snapshot: Which = "best"
