@@ -196,6 +196,7 @@ def test_the_nearest_training_images_are_those_of_the_run(trained: Path, monkeyp
     assert np.array_equal(found.images, expected.images) and np.array_equal(found.numbers, expected.numbers)
     assert np.array_equal(found.distances, expected.distances) and found.typical == expected.typical
     assert np.array_equal(found.differences, expected.differences) and len(set(found.numbers[0].tolist())) == 3
+    assert Studio(Shelf([str(trained)]), AppSettings()).nearest(spot, 1, 1).extractor == "efficientnet-lite1"
     page = show_neighbours(found)
     for images in (samples.images, found.images[0], found.images[1]):
         assert all(data_address(png_bytes(image), "image/png") in page for image in images)

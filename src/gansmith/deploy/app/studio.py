@@ -21,7 +21,7 @@ from torch import Tensor
 from gansmith.data.outside import fit_images
 from gansmith.deploy.app.settings import AppSettings
 from gansmith.deploy.app.shelf import Shelf
-from gansmith.deploy.app.training_images import NeighbourFinder
+from gansmith.deploy.app.training_images import FEATURES, NeighbourFinder
 from gansmith.errors import ConfigError
 from gansmith.evaluation.nearest import Neighbours
 from gansmith.evaluation.options import EvaluationOptions
@@ -74,7 +74,7 @@ class Studio:
         shelf: the runs.
         settings: the limits.
         search: how latents of visitors' pictures are searched for; None takes ``SEARCH``.
-        evaluation: chooses the features in which training images are compared; None takes those of each run.
+        evaluation: chooses the features in which training images are compared.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Studio:
         shelf: Shelf,
         settings: AppSettings,
         search: Search | None = None,
-        evaluation: EvaluationOptions | None = None,
+        evaluation: EvaluationOptions = FEATURES,
     ) -> None:
         self.shelf, self.settings, self.search = shelf, settings, search or SEARCH
         self._finder = NeighbourFinder(shelf, evaluation)

@@ -10,12 +10,14 @@ from gansmith.download import without_downloads
 from gansmith.errors import ConfigError, DataError, MetricError, RunError
 from gansmith.evaluation.nearest import Neighbourhood, Neighbours, open_neighbourhood
 from gansmith.evaluation.options import EvaluationOptions
+from gansmith.metrics.efficientnet import EfficientNetLite1
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import Samples
 
-__all__ = ["NeighbourFinder"]
+__all__ = ["FEATURES", "NeighbourFinder"]
 
 MOST_NEIGHBOURHOODS = 2  # in memory: features of all training images
+FEATURES = EvaluationOptions(extractor=EfficientNetLite1())  # nothing is learnt from the images, which takes minutes
 UNREADABLE = "its training images are not on this machine, or have changed; the log of the page says why"
 
 _LOG = logging.getLogger("gansmith")
@@ -26,10 +28,10 @@ class NeighbourFinder:
 
     Args:
         shelf: the runs.
-        options: of an evaluation, for its feature extractor; None takes the one that evaluates each run.
+        options: of an evaluation, for its feature extractor.
     """
 
-    def __init__(self, shelf: Shelf, options: EvaluationOptions | None = None) -> None:
+    def __init__(self, shelf: Shelf, options: EvaluationOptions = FEATURES) -> None:
         self.shelf, self.options = shelf, options
         self._known: OrderedDict[tuple[object, ...], Neighbourhood] = OrderedDict()
 
