@@ -521,7 +521,7 @@ def test_variants_are_names_with_the_fields_that_they_change() -> None:
 def test_a_sweep_trains_judges_and_puts_the_best_variant_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(learning, "MOST_EPOCHS", 1)  # the judge need not be good, and nobody else shall have it
+    monkeypatch.setattr(learning, "MOST_EPOCHS", 1)  # the judge need not be good; no other test reads it
     monkeypatch.setenv("GANSMITH_CACHE", str(tmp_path / "cache"))
     small = ["model.width=4", "batch_size=8"]
     words = ["little", *small, "more", *small, "model.max_multiple=2", "wrong", "model.width=0"]

@@ -20,11 +20,12 @@ from gansmith.data.batches import split
 from gansmith.data.digits import Digits
 from gansmith.data.gtsrb_classes import GTSRB_CLASSES
 from gansmith.data.store import Preparation, prepare
+from gansmith.errors import ConfigError
 from gansmith.plain_json import read_json, write_json
 from gansmith.runs import RunFolder
 from gansmith.utility import run as utility_run
 from gansmith.utility.arms import Material
-from gansmith.utility.options import UtilityOptions
+from gansmith.utility.options import UtilityOptions, refuse_no_arms
 from gansmith.utility.results import UtilityResults
 
 SMALL = ("--steps", "5", "--seeds", "2", "--synthetic", "3", "--per_class", "all,4")
@@ -210,8 +211,9 @@ def test_signs_have_drawn_arms_and_another_test_set_is_taken(
         (("--test", "train"), "train: 16 of 16 test images are training images of"),
         (("--arms", "real,gann"), "--arms: no arm is called 'gann'; did you mean 'gan'?"),
         (("--per_class", "all,0"), "--per_class: expected numbers of images and 'all', as in all,50,10; got '0'"),
-        (("--steps", "3"), "--steps: 3 is out of range; expected 4 to 10,000,000"),
-        (("--seeds", "0"), "--seeds: 0 is out of range; expected 1 to 1,000"),
+        (("--steps", "3"), "utility.steps: 3 is out of range; expected from 4 to 10000000"),
+        (("--seeds", "0"), "utility.seeds: 0 is out of range; expected from 1 to 1000"),
+        (("--arms", ","), "--arms, --per_class: expected at least one of each"),
         (("--root", "there"), "--root: says where the data set of --against lies; name that too"),
         (("--against", "digits"), "8x8"),
     ],
@@ -258,3 +260,13 @@ def test_a_run_without_labels_leaves_out_the_arms_of_the_gan(
 def test_python_returns_the_results(trained: Path, tmp_path: Path) -> None:
     found = api.open_run(trained).utility(arms=("real",), amounts=(4,), seeds=1, steps=4, out=tmp_path)
     assert [each.arm for each in found.summaries] == ["real"] and (tmp_path / "utility.json").exists()
+
+
+def test_python_refuses_what_the_command_line_does() -> None:
+    with pytest.raises(ConfigError, match="no arm is called 'gann'; did you mean 'gan'"):
+        refuse_no_arms(UtilityOptions(arms=("real", "gann")))
+    with pytest.raises(ConfigError, match="expected at least one of each"):
+        refuse_no_arms(UtilityOptions(amounts=()))
+    for field, value in (("held_out", 0.0), ("held_out", 1.0), ("difficulty", 1.1), ("seeds", 0), ("amounts", (0,))):
+        with pytest.raises(ConfigError, match=rf"UtilityOptions\.{field}.*"):
+            UtilityOptions(**{field: value})  # type: ignore[arg-type]

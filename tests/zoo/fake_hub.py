@@ -40,7 +40,7 @@ class FakeRepository:
 
 
 class FakeHub:
-    """The server's state; ``served`` replaces what is sent for a path, as if somebody had changed it on the way."""
+    """The server's state; ``served`` replaces what is sent for a path, as if it had been changed on the way."""
 
     def __init__(self) -> None:
         self.repositories: dict[str, FakeRepository] = {}

@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> None:
     options, overrides = parse_with_overrides(UtilityTestOptions, "utility", arguments)
     from pathlib import Path
 
-    from gansmith.component import to_plain
+    from gansmith.component import override, to_plain
     from gansmith.runs import RunFolder
     from gansmith.utility.options import UtilityOptions, name_sources, read_amounts, read_arms
     from gansmith.utility.run import measure_utility
@@ -83,18 +83,10 @@ def main(arguments: Sequence[str]) -> None:
     if options.root is not None and options.against is None:
         raise ConfigError("--root: says where the data set of --against lies; name that too")
     sources = name_sources(options.against, options.root, options.test, overrides)
-    chosen = UtilityOptions(
-        against=sources.get("against"),
-        test=sources.get("test"),
-        arms=read_arms(options.arms),
-        amounts=read_amounts(options.per_class),
-        seeds=options.seeds,
-        steps=options.steps,
-        synthetic=options.synthetic,
-        held_out=options.held_out,
-        difficulty=options.difficulty,
-        snapshot=options.snapshot,
-        ema=options.ema,
+    lists = {"arms": read_arms(options.arms), "amounts": read_amounts(options.per_class)}
+    names = ("seeds", "steps", "synthetic", "held_out", "difficulty", "snapshot", "ema")
+    chosen = override(
+        UtilityOptions(), {**sources, **lists, **{name: getattr(options, name) for name in names}}, "utility"
     )
     out = None if options.out is None else Path(options.out)
     with quiet_if(options.json):

@@ -45,7 +45,7 @@ def parse_table(data: bytes, where: str) -> dict[tuple[int, str], Roi]:
         where: its name, for messages.
 
     Raises:
-        DataError: a column is missing, or a value is no number or out of range.
+        DataError: a column is missing, or a value is not a number or is out of range.
     """
     text = data.decode("utf-8-sig", "replace")
     table = csv.DictReader(io.StringIO(text), delimiter=";" if ";" in text.partition("\n")[0] else ",")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from gansmith.component import Between, Component, override
+from gansmith.component import Between, Component, Fraction, override
 from gansmith.data import resolve
 from gansmith.data.source import Source
 from gansmith.errors import ConfigError, did_you_mean
@@ -15,7 +15,7 @@ from gansmith.training.snapshots import Which
 from gansmith.trust import trust_user_input
 from gansmith.utility.arms import ARMS, NO_REAL, Amount
 
-__all__ = ["UtilityOptions", "name_sources", "read_amounts", "read_arms"]
+__all__ = ["UtilityOptions", "name_sources", "read_amounts", "read_arms", "refuse_no_arms"]
 
 LEAST_STEPS = 4  # of the one-cycle learning rate
 MOST_SEEDS, MOST_STEPS, MOST_SYNTHETIC, MOST_IMAGES = 1000, 10_000_000, 1_000_000, 1_000_000
@@ -46,23 +46,17 @@ class UtilityOptions(Component):
     seeds: Annotated[int, Between(1, MOST_SEEDS)] = 5
     steps: Annotated[int, Between(LEAST_STEPS, MOST_STEPS)] = 2000
     synthetic: Annotated[int, Between(1, MOST_SYNTHETIC)] = 300
-    held_out: float = 0.2
-    difficulty: float = 0.5
+    held_out: Annotated[float, Between(0, 1, open_low=True, open_high=True)] = 0.2
+    difficulty: Fraction = 0.5
     snapshot: Which = "best"
     ema: bool = True
 
-    def __post_init__(self) -> None:
-        limits = (("seeds", 1, MOST_SEEDS), ("steps", LEAST_STEPS, MOST_STEPS), ("synthetic", 1, MOST_SYNTHETIC))
-        for name, least, most in limits:
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise ConfigError(f"--{name}: {value} is out of range; expected {least} to {most:,}")
-        if not 0 < self.held_out < 1:
-            raise ConfigError(f"--held_out: {self.held_out} is out of range; expected a share between 0 and 1")
-        if not 0 <= self.difficulty <= 1:
-            raise ConfigError(f"--difficulty: {self.difficulty} is out of range; expected 0 to 1")
-        if not self.arms or not self.amounts:
-            raise ConfigError("--arms, --per_class: expected at least one of each")
+
+def refuse_no_arms(options: UtilityOptions) -> None:
+    """Raise ConfigError if there is nothing to train, or an arm that does not exist."""
+    if not options.arms or not options.amounts:
+        raise ConfigError("--arms, --per_class: expected at least one of each")
+    read_arms(",".join(options.arms))
 
 
 def name_sources(

@@ -33,7 +33,7 @@ from gansmith.training.snapshots import Snapshot, find_snapshot, load_generator
 from gansmith.utility.arms import ARMS, BATCH_SIZE, NO_REAL, Amount, ArmOrder, LabelledImages, Material, arrange_arm
 from gansmith.utility.cells import CellFolder, UtilityCell, list_utility_cells, name_amount
 from gansmith.utility.classifier import NETWORK, build_classifier, predict, train_classifier
-from gansmith.utility.options import UtilityOptions
+from gansmith.utility.options import UtilityOptions, refuse_no_arms
 from gansmith.utility.real import RealImages, open_real
 from gansmith.utility.results import UtilityResults
 from gansmith.utility.statistics import TestOutcome, compare_arms, gain_by_class, summarise_arms
@@ -104,6 +104,7 @@ def measure_utility(
         ConfigError: there are no labels, or the run was trained on the test images.
         RunError: the run cannot be used, or another process writes to ``out``.
     """
+    refuse_no_arms(options)
     console = console or make_console()
     out = _choose_out(folder, out)
     with share_cores(), _claim(out):

@@ -1,4 +1,4 @@
-"""What may be taken of somebody else's repository: files of known names, limited in size, and only data.
+"""What may be taken of the repository of another person: files of known names, limited in size, and only data.
 
 Nothing else is downloaded. JSON must parse, weights must be safetensors with finite numbers, pictures must be PNG.
 """
