@@ -114,12 +114,12 @@ class RelativisticPairing(Loss):
 
 
 def discriminator_loss(loss: Loss, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Logits:
-    """Return the discriminator's loss of each pair of images, [n]: the sum over heads of the mean over positions."""
-    return _over_heads(loss.discriminator, real.heads, fake.heads)
+    """Return the discriminator's loss of each pair, [n]: the weighted sum of the heads' means over positions."""
+    return _over_heads(loss.discriminator, real.heads, fake.heads, fake.weights)
 
 
 def generator_loss(loss: Loss, real: DiscriminatorOutput | None, fake: DiscriminatorOutput) -> Logits:
-    """Return the generator's loss of each fake image, [n]: the sum over heads of the mean over positions.
+    """Return the generator's loss of each fake image, [n]: the weighted sum of the heads' means over positions.
 
     Args:
         loss: the adversarial loss.
@@ -127,14 +127,20 @@ def generator_loss(loss: Loss, real: DiscriminatorOutput | None, fake: Discrimin
         fake: of the generated images.
     """
     nothing = tuple(head.new_empty(0) for head in fake.heads)
-    return _over_heads(loss.generator, real.heads if real else nothing, fake.heads)
+    return _over_heads(loss.generator, real.heads if real else nothing, fake.heads, fake.weights)
 
 
-def _over_heads(loss: Callable[[AnyLogits, Logits], Logits], real: Sequence[Tensor], fake: Sequence[Tensor]) -> Logits:
-    total, *others = [
+def _over_heads(
+    loss: Callable[[AnyLogits, Logits], Logits],
+    real: Sequence[Tensor],
+    fake: Sequence[Tensor],
+    weights: Sequence[float],
+) -> Logits:
+    each = [
         loss(ours.flatten(), theirs.flatten()).view(len(theirs), -1).mean(1) if theirs.dim() > 1 else loss(ours, theirs)
         for ours, theirs in zip(real, fake, strict=True)
     ]
+    total, *others = [weight * x for weight, x in zip(weights, each, strict=True)] if weights else each
     return sum(others, total)
 
 

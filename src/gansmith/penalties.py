@@ -148,7 +148,7 @@ class R1(Penalty):
     """Half the squared gradient at the real images (Mescheder et al. 2018, eq. 9)."""
 
     def per_sample(self, scored: DiscriminatorPass) -> PerSample:
-        return _squared_gradient(scored.real_logits, scored.real_images) / 2
+        return _squared_gradient(scored.real.penalised_logits, scored.real_images) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +156,7 @@ class R2(Penalty):
     """Half the squared gradient at the fake images (Mescheder et al. 2018, eq. 10)."""
 
     def per_sample(self, scored: DiscriminatorPass) -> PerSample:
-        return _squared_gradient(scored.fake_logits, scored.fake_images) / 2
+        return _squared_gradient(scored.fake.penalised_logits, scored.fake_images) / 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,11 +120,15 @@ class DiscriminatorOutput:
         heads: float32 logits, [n] each, or [n ...] with a logit for each position of a map.
         features: intermediate maps, [n ...] each, for example for feature matching.
         class_logits: float32 [n k] of an auxiliary classifier; None without one.
+        weights: factor on the loss of each head; all 1 if empty.
+        penalised: the heads whose gradients R1 and R2 penalise; None for all.
     """
 
     heads: tuple[Tensor, ...]
     features: tuple[Tensor, ...] = ()
     class_logits: Tensor | None = None
+    weights: tuple[float, ...] = ()
+    penalised: tuple[Tensor, ...] | None = None
 
     @classmethod
     def of(cls, returned: Tensor | Sequence[Tensor] | DiscriminatorOutput) -> DiscriminatorOutput:
@@ -136,8 +140,17 @@ class DiscriminatorOutput:
     @property
     def logits(self) -> Logits:
         """One logit for each image, [n]: the sum over heads of the mean over positions."""
-        first, *others = [head.flatten(1).mean(1) if head.dim() > 1 else head for head in self.heads]
-        return sum(others, first)
+        return _sum_of_means(self.heads)
+
+    @property
+    def penalised_logits(self) -> Logits:
+        """As ``logits``, of the heads whose gradients are penalised."""
+        return self.logits if self.penalised is None else _sum_of_means(self.penalised)
+
+
+def _sum_of_means(heads: Sequence[Tensor]) -> Logits:
+    first, *others = [head.flatten(1).mean(1) if head.dim() > 1 else head for head in heads]
+    return sum(others, first)
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

@@ -21,6 +21,7 @@ from gansmith.models import projected
 from gansmith.models.inheritance import Difference, inherit
 from gansmith.models.pretrained import find_backbones
 from gansmith.models.projected import Projected
+from gansmith.penalties import R1, R2, DiscriminatorPass
 from gansmith.runs import RunFolder
 from gansmith.training.checkpoint import load_state, save_state
 from gansmith.training.config import Config
@@ -116,13 +117,14 @@ def test_mixing_keeps_the_mean_square() -> None:
 
 
 def test_the_hinge_acts_on_each_logit() -> None:
-    discriminator = make_discriminator(pixel_head=True)
+    discriminator = make_discriminator(pixel_head=True, map_weight=0.5)
     images, labels = make_images(), torch.tensor([0, 2])
     real, fake = discriminator(images, labels), discriminator(-images, labels)
     scored = [(a.flatten(1), b.flatten(1)) if a.dim() > 1 else (a[:, None], b[:, None]) for a, b in _pairs(real, fake)]
-    wanted = sum((1 - a).clamp(min=0).mean(1) + (1 + b).clamp(min=0).mean(1) for a, b in scored)
-    torch.testing.assert_close(discriminator_loss(Hinge(), real, fake), wanted)
-    torch.testing.assert_close(generator_loss(Hinge(), None, fake), -sum(b.mean(1) for _, b in scored))
+    *maps, pixels = [(1 - a).clamp(min=0).mean(1) + (1 + b).clamp(min=0).mean(1) for a, b in scored]
+    torch.testing.assert_close(discriminator_loss(Hinge(), real, fake), 0.5 * sum(maps) + pixels)
+    *maps, pixels = [-b.mean(1) for _, b in scored]
+    torch.testing.assert_close(generator_loss(Hinge(), None, fake), 0.5 * sum(maps) + pixels)
     torch.testing.assert_close(real.logits, sum(a.mean(1) for a, _ in scored))
 
 
@@ -156,7 +158,8 @@ def test_heads_have_spectral_norm_1_and_pixels_their_own_discriminator() -> None
 def test_only_as_many_maps_are_used_as_asked_for(num: int, pixel_head: bool) -> None:
     discriminator = make_discriminator(num_scales=num, pixel_head=pixel_head)
     heads = discriminator(make_images(), torch.tensor([0, 1])).heads
-    assert len(heads) == discriminator.num_heads == num + pixel_head
+    assert len(heads) == num + pixel_head
+    assert discriminator.head_weights == ((0.25,) * num + (1.0,) if pixel_head else (1.0,) * num)
 
 
 # --- the generator -----------------------------------------------------------------------------------------
@@ -255,11 +258,22 @@ def test_it_declares_its_backbone_so_that_no_metric_shares_it() -> None:
     assert find_backbones(preset("projected")) == {"lite0"}
 
 
-@pytest.mark.parametrize(("model", "num_heads"), [({}, 4), ({"model.pixel_head": True, "model.num_scales": 2}, 3)])
-def test_the_guard_expects_the_loss_of_every_head(model: dict[str, Any], num_heads: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("model", "weight"), [({}, 4.0), ({"model.pixel_head": True, "model.num_scales": 2}, 1.5)])
+def test_the_guard_expects_the_loss_of_every_head(model: dict[str, Any], weight: float, tmp_path: Path) -> None:
     state = make_state(**model)
     guardian = open_guardian(Guard(), Mock(), RunFolder(tmp_path), state, lambda: ())
-    assert guardian.chance_loss == 2 * num_heads  # the hinge of logits of 0
+    assert guardian.chance_loss == 2 * weight  # the hinge of logits of 0
+
+
+@pytest.mark.parametrize("penalty", [R1(), R2()])
+def test_the_gradient_of_the_head_that_sees_pixels_alone_is_penalised(penalty: R1 | R2) -> None:
+    discriminator = make_discriminator(pixel_head=True)
+    labels, images = torch.tensor([0, 2]), make_images().requires_grad_()
+    output = discriminator(images, labels)
+    values = {"real": output, "fake": output, "real_images": images, "fake_images": images, "labels": labels}
+    found = penalty.per_sample(Mock(spec=DiscriminatorPass, **values))
+    (gradient,) = torch.autograd.grad(discriminator.pixels(images, labels).sum(), images)
+    torch.testing.assert_close(found, gradient.square().sum(dim=(1, 2, 3)) / 2)
 
 
 def test_the_generator_learns_from_every_head() -> None:

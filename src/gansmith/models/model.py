@@ -41,10 +41,10 @@ class DiscriminatorNetwork(nn.Module, ABC):
     """Maps images and labels to logits.
 
     Attributes:
-        num_heads: heads that it returns, whose losses are added.
+        head_weights: factor on the loss of each head that it returns.
     """
 
-    num_heads: int = 1
+    head_weights: tuple[float, ...] = (1.0,)
 
     @abstractmethod
     def forward(self, images: Images, labels: Labels | None = None) -> Logits | DiscriminatorOutput:

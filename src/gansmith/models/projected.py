@@ -59,7 +59,9 @@ class Projected(Model):
         mixing_width: channels of the first mixed map; each deeper one has twice as many.
         head_width: channels within each head.
         discriminator_norm: normalisation in the heads on maps.
-        pixel_head: add the discriminator of ``DCGAN``, which sees pixels, as one more head.
+        pixel_head: add the discriminator of ``DCGAN``, which sees pixels, as one more head. R1 and R2 then act on it
+            alone: second derivatives through the backbone are slow.
+        map_weight: factor on the loss of each head on maps beside a head that sees pixels.
         leak: slope of leaky ReLUs for negative inputs.
     """
 
@@ -77,6 +79,7 @@ class Projected(Model):
     head_width: Annotated[int, Between(1, 4096)] = 64
     discriminator_norm: layers.Norm = "none"
     pixel_head: bool = False
+    map_weight: Annotated[float, Between(0, 100)] = 0.25
     leak: float = 0.2
 
     def generator(self, spec: ImageSpec) -> GeneratorNetwork:
@@ -212,7 +215,8 @@ class _Discriminator(DiscriminatorNetwork):
         self.heads = nn.ModuleList(heads)
         layers.add_spectral_norm(self.heads)
         self.pixels = _see_pixels(model).discriminator(spec) if model.pixel_head else None
-        self.num_heads = len(self.heads) + model.pixel_head
+        on_maps = model.map_weight if model.pixel_head else 1.0
+        self.head_weights = (*[on_maps] * len(self.heads), *[1.0] * model.pixel_head)
         self.size = size
 
     def list_blocks(self) -> tuple[Block, ...]:
@@ -240,8 +244,8 @@ class _Discriminator(DiscriminatorNetwork):
     def forward(self, images: Images, labels: Labels | None = None) -> DiscriminatorOutput:
         maps = self.mixing(self.backbone.maps(self.view(images), len(self.heads)))
         heads = [head(mixed, labels) for head, mixed in zip(self.heads, maps, strict=True)]
-        own = [] if self.pixels is None else [self.pixels(images, labels)]
-        return DiscriminatorOutput(heads=(*heads, *own))
+        own = () if self.pixels is None else (self.pixels(images, labels),)
+        return DiscriminatorOutput(heads=(*heads, *own), weights=self.head_weights, penalised=own or None)
 
 
 def _see_pixels(model: Projected) -> DCGAN:

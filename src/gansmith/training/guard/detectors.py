@@ -102,17 +102,17 @@ def detect_not_finite(nimg: int, since: int) -> Event:
     )
 
 
-def compute_chance_loss(loss: Loss, num_heads: int = 1) -> float:
+def compute_chance_loss(loss: Loss, head_weights: Sequence[float] = (1.0,)) -> float:
     """Return D's lowest loss if it gives real and generated images the same logit.
 
     0 for losses that a constant logit cannot make worse, such as Wasserstein's: they have no scale for D's loss.
 
     Args:
         loss: the adversarial loss.
-        num_heads: heads of the discriminator, whose losses are added.
+        head_weights: factor on the loss of each of the discriminator's heads.
     """
     same = torch.linspace(-2, 2, 401)
-    return num_heads * float(loss.discriminator(same, same).min())
+    return sum(head_weights) * float(loss.discriminator(same, same).min())
 
 
 def _detect(detector: Detector, guard: Guard, chance_loss: float, history: History, active: bool) -> Event | None:

@@ -211,7 +211,7 @@ def open_guardian(
     lines: list[Mapping[str, float]] = []
     journal: list[Event] = []
     every_line = state.config.log_every is not None
-    num_heads = max(getattr(network, "num_heads", 1) for network in state.networks.values())
+    head_weights = max((getattr(network, "head_weights", (1.0,)) for network in state.networks.values()), key=sum)
     if dist.is_main():
         written: list[Mapping[str, float]] = [*run.read_stats()]
         history, lines = (written, lines) if every_line else group_lines(written)
@@ -220,7 +220,7 @@ def open_guardian(
         guard=guard,
         probes=probes,
         run=run,
-        chance_loss=compute_chance_loss(state.config.loss, num_heads),
+        chance_loss=compute_chance_loss(state.config.loss, head_weights),
         operations=operations,
         every_line=every_line,
         history=history,
