@@ -132,20 +132,22 @@ FREED_AND_TAKEN_AGAIN = """
 import json, resource, sys
 import torch
 from gansmith.devices import keep_freed_memory
-if sys.argv[1] == "kept":
-    keep_freed_memory()
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def steps(mebibytes):
-    for _ in range(20 if mebibytes == 8 else 4):
+    for _ in range(8 if mebibytes == 8 else 2):
         activations = [torch.ones(mebibytes * 2**18) for _ in range(8)]
         activations.clear()
-found = []
-for mebibytes in map(int, sys.argv[2:]):
-    steps(mebibytes)
-    before = faults()
-    steps(mebibytes)
-    found.append(faults() - before)
+found = {}
+for how in ("returned", "kept"):
+    if how == "kept":
+        keep_freed_memory()
+    found[how] = []
+    for mebibytes in map(int, sys.argv[1:]):
+        steps(mebibytes)
+        before = faults()
+        steps(mebibytes)
+        found[how].append(faults() - before)
 print(json.dumps(found))
 """
 
@@ -154,11 +156,9 @@ print(json.dumps(found))
 def page_faults() -> dict[str, list[int]]:
     """How many pages are asked of the system again for activations of each size, if memory is kept and if not."""
     eager = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}  # where glibc itself starts
-    found = {}
-    for how in ("kept", "returned"):
-        words = [sys.executable, "-c", FREED_AND_TAKEN_AGAIN, how, *map(str, MEBIBYTES)]
-        done = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, **eager})
-        found[how] = json.loads(done.stdout)
+    words = [sys.executable, "-c", FREED_AND_TAKEN_AGAIN, *map(str, MEBIBYTES)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, **eager})
+    found: dict[str, list[int]] = json.loads(done.stdout)
     return found
 
 

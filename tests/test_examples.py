@@ -326,7 +326,11 @@ def signs(tmp_path: Path) -> Path:
     return write_signs(tmp_path / "Train")
 
 
-def test_the_networks_are_those_that_the_trainer_trains(train: ModuleType, signs: Path, tmp_path: Path) -> None:
+def test_the_networks_are_those_that_the_trainer_trains(
+    train: ModuleType, signs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("dcgan-64", "sndcgan-64"):
+        shrink(monkeypatch, name, **{"model.width": 4})
     with torch.no_grad():
         images = train.Generator()(torch.randn(2, 100))
     assert images.shape == (2, 3, 64, 64)

@@ -39,14 +39,22 @@ ODD = ImageSpec(height=11, width=15, channels=3, num_classes=3)
 FAMILIES: list[tuple[str, dict[str, Any], ImageSpec]] = [
     ("dense", {"output": "sigmoid"}, GRAY),
     ("dcgan", {"depth": 2}, ODD),
-    ("dcgan", {"depth": 1, "kernel": 5, "stem_norm": "number", "plain_stages": 1, "conditioning": "embedding"}, ODD),
-    ("dcgan", {"depth": 1, "upsampling": "nearest", "generator_norm": "group"}, GRAY),
+    (
+        "dcgan",
+        {
+            **{"depth": 1, "kernel": 5, "stem_norm": "number", "plain_stages": 1, "conditioning": "embedding"},
+            **{"upsampling": "nearest", "generator_norm": "group", "generator_activation": "elu"},
+        },
+        ODD,
+    ),
     ("resnet", {}, ODD),
     ("r3", {}, dataclasses.replace(ODD, channels=4)),
     # four maps, so that a gate is used; its smallest has 3x4 pixels, which are pooled to 4x4
     ("projected", {"generator_activation": "glu"}, ImageSpec(height=47, width=60, channels=3, num_classes=3)),
 ]
 MORE: list[tuple[str, dict[str, Any], ImageSpec]] = [  # slow: each takes seconds to trace
+    ("dcgan", {"depth": 1, "kernel": 5, "stem_norm": "number", "plain_stages": 1, "conditioning": "embedding"}, ODD),
+    ("dcgan", {"depth": 1, "upsampling": "nearest", "generator_norm": "group"}, GRAY),
     ("projected", {"generator_norm": "instance", "output": "sigmoid"}, ImageSpec(height=64, width=48, channels=1)),
     ("projected", {"excitation": False, "latent": "uniform"}, ImageSpec(height=32, width=32, channels=4)),
     ("resnet", {"conditioning": "embedding", "activation": "leaky-relu", "generator_norm": "none"}, ODD),
