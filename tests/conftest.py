@@ -7,8 +7,11 @@ import importlib
 import inspect
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +39,10 @@ CHECKED = (
 )
 # Files with tests of many seconds: they begin first, so that at the end no process is left alone with one of them.
 LONGEST = {
-    *("test_faults", "test_examples", "test_resume", "test_benchmarks", "test_trust", "test_docs", "test_queue"),
-    *("test_two_processes", "test_loop", "test_gpu_benchmark", "test_mirror_asymmetry"),
+    *("test_faults", "test_app_page", "test_queue", "test_docs", "test_mutants", "test_serve", "test_two_processes"),
+    *("test_mirror_asymmetry", "test_trust", "test_examples", "test_export_command", "test_notebooks", "test_resume"),
+    *("test_gpu_benchmark", "test_self_supervised", "test_guarded_training", "test_projected", "test_onnx", "test_web"),
+    *("test_devices", "test_meta_reads", "test_commands", "test_stop_over_ranks", "test_guard_over_ranks"),
 }
 
 
@@ -70,6 +75,22 @@ def check_shapes(module: ModuleType) -> None:
         for name, function in list(vars(owner).items()):
             if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("__"):
                 setattr(owner, name, jaxtyped(typechecker=typechecker)(function))
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Let one of two processes compile the tests from the last file to the first.
+
+    Each imports all of them. In a fresh clone, most of that time goes into rewriting assertions, and what one process
+    has written, the other reads.
+    """
+    if os.environ.get("PYTEST_XDIST_WORKER") != "gw1" or sys.dont_write_bytecode:
+        return
+    folders = [Path(name) for name in session.config.args if Path(name).is_dir()]
+    for path in sorted((path for folder in folders for path in folder.resolve().rglob("test_*.py")), reverse=True):
+        if str(path.parent) not in sys.path:
+            sys.path.insert(0, str(path.parent))  # as pytest does
+        with suppress(Exception, pytest.skip.Exception):  # which pytest will tell when it collects the file
+            importlib.import_module(path.stem)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

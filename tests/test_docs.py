@@ -24,6 +24,7 @@ from gansmith.data.signs.source import Signs
 from gansmith.metrics import learning
 from gansmith.study.plan import list_cells, read_study
 from gansmith.training.presets import PRESETS
+from gansmith.training.tracking import Tracking
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -98,7 +99,9 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert '"4 min"' in block and "num=1000" in block
     monkeypatch.setattr(learning, "MOST_EPOCHS", 0.02)  # the judge need not be good
     assert Signs.__init__.__kwdefaults__ is not None
-    monkeypatch.setitem(Signs.__init__.__kwdefaults__, "num", 43 * 20)
+    monkeypatch.setitem(Signs.__init__.__kwdefaults__, "num", 43 * 10)
+    assert Tracking.__init__.__kwdefaults__ is not None
+    monkeypatch.setitem(Tracking.__init__.__kwdefaults__, "num", 100)
     monkeypatch.chdir(tmp_path)
     exec(block.replace('"4 min"', '"2 steps"').replace("num=1000", "num=100"), {})
     assert (tmp_path / "stop.png").exists()
@@ -136,7 +139,7 @@ def test_the_metrics_of_two_arrays_run(
     assert len(block.splitlines()) <= 6
     draw = np.random.default_rng(0)
     names: dict[str, Any] = {
-        name: draw.integers(0, 256, (330, 16, 16, 3), np.uint8) for name in ("real", "fake", "held_out")
+        name: draw.integers(0, 256, (130, 16, 16, 3), np.uint8) for name in ("real", "fake", "held_out")
     }
     if width is not None:
         names |= {"real": draw.normal(size=(90, width)), "fake": draw.normal(size=(90, width))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -22,12 +23,15 @@ from gansmith.study.folder import StudyFolder
 from gansmith.study.record import read_record
 from gansmith.study.results import read_results
 from gansmith.training import session
+from gansmith.zoo import places as places_of_zoo
 
 STRANGER = "stranger_in_a_file"
+MANIFEST = functools.cache(places_of_zoo.read_manifest)  # the same for each of thousands of reads
 PATH = f"{STRANGER}:Thing"
+CHECKPOINT = "training_checkpoints/000002/state.json"
 FILES = (
     "config.json", "data.json", "environment.json", "status.json", "stats.jsonl", "metrics.jsonl", "events.jsonl",
-    "training_checkpoints/000002/state.json", "best/state.json",
+    CHECKPOINT, "best/state.json",
 )  # fmt: skip
 SMALL = {
     "batch_size": 4, "model.width": 2, "samples.rows": 2, "tracking.num": 4, "tracking.metric": "kid",
@@ -62,6 +66,7 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delenv("GANSMITH_TRUST", raising=False)
     monkeypatch.setattr(session, "_train", lambda *arguments, **named: None)
+    monkeypatch.setattr(places_of_zoo, "read_manifest", MANIFEST)
     yield
     assert STRANGER not in sys.modules
 
@@ -94,10 +99,14 @@ def planted(value: Any, path: tuple[Any, ...], what: Any) -> Any:
     return changed
 
 
-def variants(plain: Any) -> Iterator[Any]:
-    """The data with "module:Class" at every node, as text, as a component's name, and as the path of one."""
-    for path in places(plain):
-        for what in (PATH, {"name": PATH}, [PATH], {"name": "function", "path": PATH}):
+def variants(plain: Any, *, in_turn: str = "") -> Iterator[Any]:
+    """The data with "module:Class" at every node, as text, as a component's name, and as the path of one.
+
+    Below the field ``in_turn``, each node is given one of these.
+    """
+    ways = (PATH, {"name": PATH}, [PATH], {"name": "function", "path": PATH})
+    for i, path in enumerate(places(plain)):
+        for what in (ways[i % len(ways)],) if in_turn and path[0] == in_turn and len(path) > 1 else ways:
             yield planted(plain, path, what)
 
 
@@ -138,8 +147,14 @@ def list_readers(run: Path, file: Path) -> list[Callable[[], Any]]:
     return found
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_nothing_in_a_file_of_a_run_is_imported(name: str, run: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "in_turn"),
+    [  # the configuration in a checkpoint is read as config.json is, of which everything is tried
+        *((name, "config" if name == CHECKPOINT else "") for name in FILES),
+        pytest.param(CHECKPOINT, "", marks=pytest.mark.slow),
+    ],
+)
+def test_nothing_in_a_file_of_a_run_is_imported(name: str, in_turn: str, run: Path) -> None:
     file = run / name
     before = file.read_text()
     lines = name.endswith(".jsonl")
@@ -147,7 +162,7 @@ def test_nothing_in_a_file_of_a_run_is_imported(name: str, run: Path) -> None:
     readers, tried = list_readers(run, file), 0
     assert readers or name == "environment.json"  # which none of these verbs opens
     try:
-        for plant in variants(plain):
+        for plant in variants(plain, in_turn=in_turn):
             file.write_text(_resealed(plant) if "seal" in plain else json.dumps(plant) + "\n")
             for read in readers:
                 with suppress(GansmithError):

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gansmith.cli import main
 from gansmith.deploy.browser import PageVisit
+from traces import share_traces
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _traced_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        share_traces(patch)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,8 @@ from gansmith.data.integrity import hash_tensors
 from gansmith.deploy.onnx import (
     ImageDifference,
     OnnxModel,
-    PixelFormat,
     compare_outputs,
     export_onnx,
-    trace,
 )
 from gansmith.deploy.portable import BinnedMean, SubPixelConvTranspose2d, make_portable
 from gansmith.deploy.storage import quantize
@@ -30,6 +27,7 @@ from gansmith.errors import ExportError, MissingExtra
 from gansmith.models.model import Model
 from gansmith.sampling.generator import TrainedGenerator
 from gansmith.types import ImageSpec
+from traces import share_traces
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -42,8 +40,14 @@ FAMILIES: list[tuple[str, dict[str, Any], ImageSpec]] = [
     (
         "dcgan",
         {
-            **{"depth": 1, "kernel": 5, "stem_norm": "number", "plain_stages": 1, "conditioning": "embedding"},
-            **{"upsampling": "nearest", "generator_norm": "group", "generator_activation": "elu"},
+            "depth": 1,
+            "kernel": 5,
+            "stem_norm": "number",
+            "plain_stages": 1,
+            "conditioning": "embedding",
+            "upsampling": "nearest",
+            "generator_norm": "group",
+            "generator_activation": "elu",
         },
         ODD,
     ),
@@ -111,28 +115,15 @@ def conditional() -> TrainedGenerator:
     return make_generator("dcgan", {"depth": 2}, ODD)
 
 
-@functools.cache
-def traced_content(pixels: PixelFormat, subpixel: bool) -> bytes:
-    return bytes(
-        trace(make_generator("dcgan", {"depth": 2}, ODD), pixels=pixels, subpixel=subpixel).SerializeToString()
-    )
-
-
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def _traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trace ``conditional`` once for all tests: each time takes five seconds of a core."""
-
-    def again(generator: TrainedGenerator, *, pixels: PixelFormat, subpixel: bool) -> Any:
-        return onnx.load_from_string(traced_content(pixels, subpixel))
-
-    monkeypatch.setattr("gansmith.deploy.onnx.trace", again)
+    share_traces(monkeypatch)
 
 
 def properties(path: Path) -> dict[str, str]:
     return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
 
 
-@pytest.mark.usefixtures("_traced_once")
 def test_a_file_describes_itself(conditional: TrainedGenerator, tmp_path: Path) -> None:
     export_onnx(conditional, tmp_path / "a.onnx", provenance={"run": "signs-001", "nimg": "5000"}, num=2)
     told = properties(tmp_path / "a.onnx")
@@ -146,7 +137,6 @@ def test_a_file_describes_itself(conditional: TrainedGenerator, tmp_path: Path) 
     assert "DepthToSpace" in operations and "ConvTranspose" not in operations
 
 
-@pytest.mark.usefixtures("_traced_once")
 def test_float_pixels_and_small_weights(conditional: TrainedGenerator, tmp_path: Path) -> None:
     whole, half, quarter = (tmp_path / f"{name}.onnx" for name in ("fp32", "fp16", "int8"))
     exact = export_onnx(conditional, whole, pixels="float32", subpixel=False, num=30)
@@ -163,7 +153,6 @@ def test_float_pixels_and_small_weights(conditional: TrainedGenerator, tmp_path:
         assert np.abs(images - conditional.network(z * 0.5, labels).numpy()).max() < 1e-5
 
 
-@pytest.mark.usefixtures("_traced_once")
 def test_images_that_differ_are_not_written(
     conditional: TrainedGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 import uvicorn
 
 import gansmith
+from forks import Forked
 from gansmith.cli import main
 from gansmith.deploy import serve as module
 from gansmith.deploy.batching import QueueFull
@@ -64,7 +66,7 @@ def test_the_openapi_description_is_true(class_generator: TrainedGenerator, tmp_
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
     with running(make_app(service)) as url:
         words = ["run", f"{url}/openapi.json", "--header", "Authorization: Bearer secret", "--seed", "1"]
-        words += ["--checks", f"{checks},negative_data_rejection,ignored_auth", "--max-examples", "15"]
+        words += ["--checks", f"{checks},negative_data_rejection,ignored_auth", "--max-examples", "8"]
         words += ["--phases", "examples,coverage,fuzzing", "--suppress-health-check", "all", "--no-color"]
         command = [sys.executable, "-m", "schemathesis.cli", *words]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
@@ -72,24 +74,25 @@ def test_the_openapi_description_is_true(class_generator: TrainedGenerator, tmp_
     assert not service.batcher.is_alive  # closed with the server
 
 
-def test_sigterm_lets_running_requests_finish(run: Path) -> None:
-    code = "import sys; from gansmith.cli import main; sys.exit(main(sys.argv[1:]))"
+def test_sigterm_lets_running_requests_finish(run: Path, tmp_path: Path) -> None:
     words = ["serve", str(run), "--port", "0", "--json", "--wait_ms", "1000", "--batch_size", "32"]
-    with subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        url = json.loads("".join(process.stdout.readline() for _ in range(3)))["url"]
-        answers: list[httpx.Response] = []
+    process, until = Forked(["-m", "gansmith", *words], tmp_path / "log"), time.monotonic() + SECONDS
+    while not process.read().rstrip().endswith("}"):
+        assert process.returncode is None and time.monotonic() < until, process.read()
+        time.sleep(0.05)
+    url = json.loads(process.read())["url"]
+    answers: list[httpx.Response] = []
 
-        def ask() -> None:
-            answers.append(httpx.get(f"{url}/v1/sample?seed=3&num=2&format=npz", timeout=SECONDS))
+    def ask() -> None:
+        answers.append(httpx.get(f"{url}/v1/sample?seed=3&num=2&format=npz", timeout=SECONDS))
 
-        asking = threading.Thread(target=ask)
-        asking.start()
-        while "gansmith_waiting_images 2.0" not in httpx.get(f"{url}/metrics", timeout=SECONDS).text:
-            assert not answers
-        process.send_signal(signal.SIGTERM)
-        asking.join(SECONDS)
-        assert process.wait(SECONDS) == 0
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while "gansmith_waiting_images 2.0" not in httpx.get(f"{url}/metrics", timeout=SECONDS).text:
+        assert not answers
+    process.send_signal(signal.SIGTERM)
+    asking.join(SECONDS)
+    assert process.wait(SECONDS) == 0
     assert answers[0].status_code == 200
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def train(data: Path, run: Path, processes: int, more: list[str]) -> RunFolder:
 
 
 def launch(data: Path, run: Path, processes: int, more: list[str]) -> RunFolder:
-    """The same as a user starts it."""
+    """The same as a user starts it: three new processes that import torch."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     words = [*launcher, "-m", "--", "gansmith", "train", str(data), "--run", str(run), *WORDS, *more]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -46,13 +47,15 @@ def launch(data: Path, run: Path, processes: int, more: list[str]) -> RunFolder:
     return RunFolder.open(run)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-def test_two_processes_equal_one(network: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("network", "start"),
+    [("dense", train), ("dcgan", train), pytest.param("dense", launch, marks=pytest.mark.slow)],
+)
+def test_two_processes_equal_one(network: str, start: Callable[..., RunFolder], tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     data = tmp_path / "pictures.npz"
     np.savez(data, images=draw.integers(0, 256, (32, 16, 16, 3), np.uint8), labels=np.arange(32) % 4)
     one = train(data, tmp_path / "one", 1, NETWORKS[network])
-    start = launch if network == "dense" else train
     two = start(data, tmp_path / "two", 2, NETWORKS[network])
     assert two.latest_checkpoint().name == f"{STEPS:06d}"
     other = ["generator_ema_x0_5", "generator_ema_x2_0"] if network == "dense" else []
@@ -76,10 +79,13 @@ def test_processes_agree_on_the_time(tmp_path: Path) -> None:
     """Each has its own clock; one that stopped a step before the other would leave it waiting for ever."""
     data = tmp_path / "pictures.npz"
     np.savez(data, images=np.zeros((32, 8, 8, 1), np.uint8))
-    more = ["--length", "2 s", "--log_every", "0.1 s", "--samples.every", "0.3 s", "--checkpoint_every", "0.2 s"]
-    run = train(data, tmp_path / "run", 2, more)
-    assert json.loads(run.status.read_text())["state"] == "finished"
-    assert len(run.read_stats()) > 5
+    more = ["--log_every", "0.1 s", "--samples.every", "0.3 s", "--checkpoint_every", "0.2 s"]
+    for seconds in (2, 20):  # a busy machine makes few steps in two
+        run = train(data, tmp_path / f"run-{seconds}", 2, ["--length", f"{seconds} s", *more])
+        assert json.loads(run.status.read_text())["state"] == "finished"
+        if len(run.read_stats()) > 5:
+            return
+    pytest.fail("hardly anything was logged")
 
 
 def test_a_batch_that_cannot_be_shared_is_one_clear_line(tmp_path: Path) -> None:

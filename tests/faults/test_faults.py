@@ -27,7 +27,7 @@ def test_a_share_of_all_faults() -> None:
     for kind, (tried, survived, refused, lost, wrong, tracebacks, skipped) in rows.items():
         assert tried == survived + refused and tried + skipped > 0, kind
         assert lost == wrong == tracebacks == 0, kind
-    assert rows["all"][0] > 100
+    assert rows["all"][0] > 70
 
 
 @pytest.mark.parametrize(

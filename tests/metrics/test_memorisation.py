@@ -107,7 +107,7 @@ def test_the_p_value_is_as_often_small_as_it_says() -> None:
 def test_the_interval_holds_the_truth() -> None:
     """Distances normal and shifted: the probability that one is less than another is known."""
     inside = 0
-    for seed in range(60):
+    for seed in range(40):
         training = np.zeros((1, SIZE, SIZE, 3), np.uint8)
         draw = np.random.default_rng(seed)
         samples, others = draw.normal(100, 20, 80), draw.normal(120, 20, 60)
@@ -125,7 +125,7 @@ def test_the_interval_holds_the_truth() -> None:
             MetricInputs(real=sets[1], fake=sets[0], training=known, held_out=sets[1], seed=seed)
         )["memorisation"]
         inside += found.low <= 0.7602 <= found.high  # the normal distribution at 20 / (20 * sqrt 2)
-    assert inside >= 53
+    assert inside >= 35
 
 
 # --- copies in pixels --------------------------------------------------------------------------------------

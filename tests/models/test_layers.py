@@ -122,6 +122,18 @@ def test_crop_keeps_the_top_left_corner() -> None:
     assert torch.equal(layers.Crop(4, 5)(x), x[:, :, :4, :5])
 
 
+def test_only_counted_weights_are_not_normalised() -> None:
+    model, spec = DCGAN(width=4, z_dim=4, spectral_norm=True), ImageSpec(height=16, width=16, channels=3, num_classes=3)
+    with torch.device("meta"):
+        computed = model.discriminator(spec)
+        with torch.no_grad():
+            counted = model.discriminator(spec)
+    sizes = [sum(weight.numel() for weight in network.parameters()) for network in (counted, computed)]
+    assert sizes[0] == sizes[1] > 0
+    found = [any(hasattr(part, "parametrizations") for part in network.modules()) for network in (counted, computed)]
+    assert found == [False, True]
+
+
 def test_after_some_passes_every_weight_has_spectral_norm_one() -> None:
     torch.manual_seed(0)
     model = DCGAN(width=4, z_dim=4, spectral_norm=True, discriminator_norm="none", init="torch")

@@ -87,7 +87,13 @@ def fork_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "work", partial(adopt, dict(os.environ), list(sys.path), queue.work))
 
 
-def test_a_study_is_one_command(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_study_is_one_command(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts = iter([multiprocessing.get_context("spawn")])  # the first cell begins as for a user, others as forks
+    fork_cells(monkeypatch)
+    fork = multiprocessing.get_context("fork")
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: next(contexts, fork))
     out = file.parent / "out"
     assert main(["study", str(file), "--out", str(out), "--workers", "2", "--length", "5 steps"]) == 0
     said = capsys.readouterr().out

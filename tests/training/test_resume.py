@@ -96,8 +96,14 @@ def wholes(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
     return functools.cache(lambda name: record(api.train(pictures, run=folder / name, **preset_options(name)).folder))
 
 
-@pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize("stop", [1, 3])
+@pytest.mark.parametrize(
+    ("name", "stop"),
+    [  # before the first measurement and after it, in turn
+        pytest.param(name, stop, marks=[pytest.mark.slow] if (i + stop // 2) % 2 else [])
+        for i, name in enumerate(PRESETS)
+        for stop in (1, 3)
+    ],
+)
 def test_every_preset_resumes_exactly(
     name: str,
     stop: int,

@@ -187,9 +187,15 @@ def bound(x: Tensor, output: Literal["tanh", "sigmoid"]) -> Tensor:
 
 
 def add_spectral_norm(network: nn.Module) -> None:
-    """Divide each weight by its largest singular value, one power iteration per step (Miyato et al. 2018, alg. 1)."""
+    """Divide each weight by its largest singular value, one power iteration per step (Miyato et al. 2018, alg. 1).
+
+    A network on the meta device without gradients stays as it is: only its weights are counted, and the power
+    iterations at the start, of which nothing comes there, would take most of the time.
+    """
     for module in list(network.modules()):
         if isinstance(module, (nn.Conv2d, nn.Linear, nn.Embedding)):
+            if module.weight.is_meta and not torch.is_grad_enabled():
+                continue
             parametrizations.spectral_norm(module)
 
 

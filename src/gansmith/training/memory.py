@@ -81,7 +81,7 @@ def require_training_memory(config: Config, spec: ImageSpec, compute: Compute) -
         ConfigError: they need more memory than is free.
     """
     try:
-        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        with torch.device("meta"), torch.no_grad(), torch.random.fork_rng(devices=[]):
             networks = {name: build() for name, build in config.recipe.networks(config, spec).items()}
     except (NotImplementedError, RuntimeError):  # a user's network that cannot be built without memory
         return

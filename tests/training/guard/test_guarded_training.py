@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from gansmith import api
 from gansmith.errors import ConfigError, RunError, TrainingDiverged
 from gansmith.losses import RelativisticPairing
+from gansmith.metrics import mirror_asymmetry
 from gansmith.runs import RunFolder, write_json
 from gansmith.training import session
 from gansmith.training.guard.journal import Event
@@ -291,6 +292,8 @@ def test_a_rollback_does_not_mirror_letters(tmp_path: Path, monkeypatch: pytest.
     shades = np.random.default_rng(0).integers(100, 256, (400, 1, 1), np.uint8)
     images[:, 1:7, 2], images[:, 6, 2:6] = shades, shades  # the letter L
     np.savez(tmp_path / "letters.npz", images=images)
+    monkeypatch.setattr(mirror_asymmetry, "KIMG", 3.0)
+    monkeypatch.setattr(mirror_asymmetry, "WIDTH", 12)
     with pytest.raises(TrainingDiverged):
         train(tmp_path / "letters.npz", tmp_path / "run", 90, **{"guard.max_rollbacks": 1, "guard.patience": 2})
     augment = api.open_run(tmp_path / "run").config.augment
