@@ -236,7 +236,13 @@ def test_a_checkpoint_holds_the_mixing_but_no_weight_of_the_backbone(tmp_path: P
     }
 
 
-@pytest.mark.parametrize("changes", [{}, {"model.pixel_head": True, "loss": "relativistic", "penalties": ["r1", "r2"]}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, marks=pytest.mark.slow),  # the other has these heads, and one more
+        {"model.pixel_head": True, "loss": "relativistic", "penalties": ["r1", "r2"]},
+    ],
+)
 def test_resumed_with_other_initial_weights_it_goes_on_bit_for_bit(changes: dict[str, Any], tmp_path: Path) -> None:
     whole, resumed = make_state(**changes), make_state(**changes)
     for _ in range(2):

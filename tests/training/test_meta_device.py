@@ -130,10 +130,15 @@ def short_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("short_backbone")
-@pytest.mark.parametrize(
+@pytest.mark.parametrize(  # precisions in turn; the others, and the largest of the slowest model, are slow
     ("model", "spec", "precision"),
     [
-        pytest.param(model, spec, precision, marks=[pytest.mark.slow] if (i + j + k) % 2 else [])  # the others in turn
+        pytest.param(
+            model,
+            spec,
+            precision,
+            marks=[pytest.mark.slow] if (i + j + k) % 2 or (model, j) == ("projected", 2) else [],
+        )
         for i, model in enumerate(MODELS)
         for j, spec in enumerate(SPECS)
         for k, precision in enumerate(("float32", "bfloat16"))
@@ -199,7 +204,7 @@ def test_every_augmentation(operation: str) -> None:
     take_steps(changed(augment={"name": "fixed", "operations": [operation]}, penalties=["r1"]), SPEC, "bfloat16")
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 3, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("augment", AUGMENTS)
 def test_every_control_of_augmentation(augment: str, channels: int) -> None:
     operations = [name for name, each in OPERATIONS.items() if channels > 1 or not each.needs_hues]

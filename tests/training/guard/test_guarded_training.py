@@ -98,7 +98,9 @@ def test_the_guard_leaves_a_healthy_training_as_it_is(pictures: Path, tmp_path: 
     assert looked_at == [8, 16]  # 32 images of training for each that is looked at, whatever was asked for
 
 
-@pytest.mark.parametrize("preset", ["dcgan-r1", "dense-mnist", "dcgan-mnist", "sndcgan-64", "dcgan-64"])
+@pytest.mark.parametrize(
+    "preset", ["dcgan-r1", "dense-mnist", "dcgan-mnist", "sndcgan-64", pytest.param("dcgan-64", marks=pytest.mark.slow)]
+)
 def test_no_alarm_is_raised_where_presets_begin(preset: str, tmp_path: Path) -> None:
     quick = {"batch_size": 16, "model.width": 8, "tracking": None, "samples.every": "100 steps", "log_every": "3 steps"}
     changes = {**quick, "guard.num": 8, "preparation.size": [16, 16]}
