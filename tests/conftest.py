@@ -34,7 +34,7 @@ CHECKED = (
     *("images.pixels", "images.sheets", "augment.colour", "augment.cover", "augment.geometry", "augment.operations"),
     *("augment.transform", "augment.control", "losses", "penalties", "models.model", "models.layers"),
     *("models.dense", "models.dcgan", "models.resnet", "models.r3", "models.mixing"),
-    *("sampling.generator", "sampling.walks", "sampling.directions"),
+    *("sampling.generator", "sampling.paths", "sampling.walks", "sampling.directions"),
     *("training.state", "training.steps", "training.loop"),
 )
 # Files with tests of many seconds: they begin first, so that at the end no process is left alone with one of them.

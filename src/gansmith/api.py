@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gansmith.component import override_as_user
 from gansmith.console import work_progress
 from gansmith.data.outside import GivenImages, fit_images
@@ -25,6 +28,7 @@ from gansmith.runs import RunFolder
 from gansmith.sampling import directions, sweeps, walks
 from gansmith.sampling.frames import WalkFrames
 from gansmith.sampling.generator import Samples, TrainedGenerator
+from gansmith.sampling.paths import Method
 from gansmith.sampling.projection import Search, choose_backbone, project
 from gansmith.sampling.projections import Projections
 from gansmith.schedules import Duration
@@ -34,6 +38,7 @@ from gansmith.training.config import Config, load_config
 from gansmith.training.keywords import UNITS, Fields, expand_short_names, refuse_unknown_fields
 from gansmith.training.presets import configure
 from gansmith.training.preview import Preview
+from gansmith.types import Labels, Latents
 from gansmith.utility.options import UtilityOptions
 from gansmith.utility.results import UtilityResults
 from gansmith.utility.run import measure_utility
@@ -106,7 +111,7 @@ class Run:
         to_seed: int = 1,
         *,
         steps: int = 8,
-        method: walks.Method = "slerp",
+        method: Method = "slerp",
         label: int | str | None = None,
     ) -> Samples:
         """Images between two seeds' latents; see ``gansmith.sampling.walks.interpolate``."""
@@ -116,6 +121,13 @@ class Run:
         """Images on a walk through several seeds and classes; see ``gansmith.sampling.walks.chain``."""
         generator = self.generator()
         return walks.chain(generator, seeds, labels, **options).draw(generator)
+
+    def chain_latents(
+        self, latents: Latents, labels: Labels | NDArray[np.int64] | None = None, **options: Any
+    ) -> WalkFrames:
+        """Images on a walk through latents, such as those of ``project``; see ``walks.chain_latents``."""
+        generator = self.generator()
+        return walks.chain_latents(generator, latents, labels, **options).draw(generator)
 
     def random_walk(self, seed: int = 0, labels: Sequence[int | str] = (), **options: Any) -> WalkFrames:
         """Images on a smooth random walk from a seed and back; see ``gansmith.sampling.walks.random_walk``."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import gansmith
@@ -112,6 +113,57 @@ def test_walks_that_contradict_themselves_are_one_line(
     text = said(["interpolate", str(digits), *words, "--out", str(tmp_path / "x.png")], capsys, status=2)
     assert text.startswith(f"error: {message}")
     assert not any(tmp_path.iterdir())
+
+
+@pytest.fixture
+def found(digits: Path, tmp_path: Path) -> Path:
+    """Latents and classes of the seeds 3 and 4, as gansmith project writes them."""
+    z, _ = gansmith.open_run(digits).generator().draw([3, 4], 7)
+    np.savez(tmp_path / "found.npz", latents=z.numpy(), labels=np.array([7, 2]))
+    return tmp_path / "found.npz"
+
+
+def test_latents_of_a_file(digits: Path, found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, generator, npz = str(digits), gansmith.open_run(digits).generator(), str(tmp_path / "x.npz")
+    given = ["--latents", str(found), "--truncation", "0.7", "--out", npz]
+    assert said(["sample", run, *given], capsys) == f"2 images: {npz}\n"
+    ends = [generator.sample(1, seed=s, label=label, truncation=0.7).images[0] for s, label in ((3, 7), (4, 2))]
+    with np.load(npz) as arrays:
+        assert np.array_equal(arrays["images"], ends) and arrays["labels"].tolist() == [7, 2]
+    facts = json.loads(said(["sample", run, *given, "--label", "2", "--json"], capsys))
+    assert facts == {"path": npz, "num_images": 2, "latents": str(found), "class_name": "2"}
+    words = ["interpolate", run, *given, "--steps", "3"]
+    assert said([*words, "--loop"], capsys) == f"4 images through 2 latents of {found} and back: {npz}\n"
+    with np.load(npz) as arrays:
+        assert np.array_equal(arrays["images"][0, ::2], ends)
+    lerp = [*words, "--labels", "2,7", "--method", "lerp"]
+    assert said(lerp, capsys) == f"3 images through 2 latents of {found} and classes 2, 7: {npz}\n"
+    z, _ = generator.draw([3, 4], 0)
+    with np.load(npz) as arrays:
+        middle = generator.images(z.mean(dim=0, keepdim=True) * 0.7, torch.eye(10)[[2, 7]].mean(dim=0, keepdim=True))
+        assert np.abs(arrays["images"][0, 1].astype(int) - middle[0]).max() <= 1
+    facts = json.loads(said([*words, "--label", "5", "--json"], capsys))
+    assert facts["num_images"] == 3 and facts["latents"] == str(found) and facts["labels"] == ["5"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sample", "--num", "2"], "--latents: gives one image for each latent of the file; omit --num"),
+        (["sample", "--seed", "0"], "--latents: gives one image for each latent of the file; omit --seed"),
+        (["sample", "--sweep", "classes"], "--latents: gives one image for each latent of the file; omit --sweep"),
+        (["interpolate", "--seeds", "1,2"], "--latents: gives all places to visit; omit --seeds"),
+        (["interpolate", "--to-seed", "1"], "--latents: gives all places to visit; omit --seeds"),
+        (["interpolate", "--walk", "random"], "--latents: gives all places to visit; omit --seeds"),
+        (["interpolate", "--num", "2"], "--num: other walks have other seeds"),
+    ],
+)
+def test_latents_beside_seeds_are_one_line(
+    words: list[str], message: str, digits: Path, found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb, *more = words
+    text = said([verb, str(digits), "--latents", str(found), *more, "--out", str(tmp_path / "x.png")], capsys, status=2)
+    assert text.startswith(f"error: {message}") and not (tmp_path / "x.png").exists()
 
 
 def test_sweeps(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,8 @@ from gansmith.images.sheets import enlarge, grid
 from gansmith.models.model import GeneratorNetwork
 from gansmith.sampling.frames import WalkFrames
 from gansmith.sampling.generator import TrainedGenerator
-from gansmith.sampling.walks import chain, random_walk, walk_through
+from gansmith.sampling.paths import walk_through
+from gansmith.sampling.walks import chain, random_walk
 from gansmith.types import Images, Labels, Latents
 
 

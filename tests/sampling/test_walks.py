@@ -12,7 +12,8 @@ from PIL import Image
 from gansmith.errors import ConfigError
 from gansmith.images.sheets import grid
 from gansmith.sampling.generator import Samples, TrainedGenerator
-from gansmith.sampling.walks import Method, interpolate, save_walk, walk
+from gansmith.sampling.paths import Method, walk
+from gansmith.sampling.walks import interpolate, save_walk
 
 START, END = torch.randn(2, 100, generator=torch.Generator().manual_seed(0))
 

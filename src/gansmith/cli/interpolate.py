@@ -11,6 +11,7 @@ from gansmith.cli.options import (
     Count,
     Flag,
     Number,
+    OptionalPath,
     Output,
     RunPath,
     Text,
@@ -45,6 +46,8 @@ class InterpolateOptions:
     """seed of the last image; default: random"""
     seeds: Text = None
     """seeds to visit one after the other, such as 1,2,5,9, instead of --from-seed and --to-seed"""
+    latents: OptionalPath = None
+    """x.npz of gansmith project: visits its latents and classes, one after the other, instead of seeds"""
     labels: Text = None
     """classes of these seeds, such as stop,yield,stop; the shorter list starts again; default: each seed's own class"""
     walk: Literal["seeds", "random"] = "seeds"
@@ -83,7 +86,9 @@ def main(arguments: Sequence[str]) -> None:
     from gansmith import api
 
     run = api.open_run(options.run)
-    if options.walk == "random" or _names_walks(options):
+    if options.latents is not None:
+        _walk_latents(run, options)
+    elif options.walk == "random" or _names_walks(options):
         _walk(run, options)
     else:
         _interpolate(run, options)
@@ -91,6 +96,10 @@ def main(arguments: Sequence[str]) -> None:
 
 def _refuse_contradictions(options: InterpolateOptions) -> None:
     ends = options.from_seed is not None or options.to_seed is not None
+    if options.latents is not None and (ends or options.seeds is not None or options.walk == "random"):
+        raise ConfigError("--latents: gives all places to visit; omit --seeds, --from-seed, --to-seed and --walk")
+    if options.latents is not None and options.num != 1:
+        raise ConfigError("--num: other walks have other seeds, and latents of a file have none; omit it")
     if options.seeds is not None and ends:
         raise ConfigError("--seeds: gives all seeds; omit --from-seed and --to-seed")
     if options.labels is not None and options.label is not None:
@@ -122,8 +131,7 @@ def _interpolate(run: Run, options: InterpolateOptions) -> None:
 
 def _walk(run: Run, options: InterpolateOptions) -> None:
     """Walk through several seeds and classes, or at random."""
-    one = () if options.label is None else (options.label,)
-    labels = split_words(options.labels, "--labels") if options.labels is not None else one
+    labels = _labels(options)
     shared: dict[str, Any] = {"num": options.num, "truncation": options.truncation}
     if options.walk == "random":
         seeds: tuple[int, ...] = (_choose(options.from_seed),)
@@ -142,8 +150,41 @@ def _walk(run: Run, options: InterpolateOptions) -> None:
         return
     number = f"{steps} images" if rows == 1 else f"{rows} walks of {steps} images"
     way = "at random from seed" if options.walk == "random" else f"through seed{'s' * (len(seeds) > 1)}"
-    classes = f" and class{'es' * (len(labels) > 1)} {', '.join(labels)}" if labels else ""
-    print(f"{number} {way} {', '.join(map(str, seeds))}{classes}{' and back' * frames.loop}: {path}")
+    print(f"{number} {way} {', '.join(map(str, seeds))}{_name_classes(labels)}{' and back' * frames.loop}: {path}")
+
+
+def _walk_latents(run: Run, options: InterpolateOptions) -> None:
+    """Walk through the latents of a file."""
+    from gansmith.sampling import latent_files, walks
+
+    generator, labels = run.generator(), _labels(options)
+    z, numbers = latent_files.read_latents(str(options.latents), generator, labels)
+    steps = STEPS if options.steps is None else options.steps
+    ways: dict[str, Any] = {
+        "steps": steps,
+        "method": options.method,
+        "loop": options.loop,
+        "truncation": options.truncation,
+    }
+    frames = walks.chain_latents(generator, z, numbers, **ways).draw(generator)
+    path = frames.save(options.out, fps=options.fps, scale=options.scale, smooth=options.smooth)
+    num = frames.images.shape[1]
+    if options.json:
+        facts = {"path": str(path), "num_walks": 1, "num_images": num, "walk": "latents", "latents": options.latents}
+        print_json({**facts, "labels": list(labels), "loop": frames.loop})
+        return
+    stops = f"{len(z)} latent{'s' * (len(z) > 1)} of {options.latents}"
+    print(f"{num} images through {stops}{_name_classes(labels)}{' and back' * frames.loop}: {path}")
+
+
+def _labels(options: InterpolateOptions) -> tuple[str, ...]:
+    if options.labels is not None:
+        return split_words(options.labels, "--labels")
+    return () if options.label is None else (options.label,)
+
+
+def _name_classes(labels: Sequence[str]) -> str:
+    return f" and class{'es' * (len(labels) > 1)} {', '.join(labels)}" if labels else ""
 
 
 def _seeds(options: InterpolateOptions, num_labels: int) -> tuple[int, ...]:

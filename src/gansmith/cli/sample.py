@@ -13,10 +13,10 @@ from gansmith.cli.options import (
     Count,
     Flag,
     Number,
+    OptionalPath,
     Output,
     RunPath,
     Text,
-    Whole,
     parse,
     print_json,
     split_words,
@@ -24,7 +24,7 @@ from gansmith.cli.options import (
 from gansmith.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gansmith.sampling.generator import TrainedGenerator
+    from gansmith.sampling.generator import Samples, TrainedGenerator
 
 __all__ = ["main"]
 
@@ -46,8 +46,10 @@ class SampleOptions:
     """the run's folder, zoo:NAME (gansmith list zoo) or hf:USER/NAME"""
     num: Count = None
     """number of images (default: 64), or of seeds in a sweep (default: 4)"""
-    seed: Whole = 0
-    """seed of the first image"""
+    seed: Count = None
+    """seed of the first image (default: 0)"""
+    latents: OptionalPath = None
+    """x.npz of gansmith project: its latents and classes instead of those of seeds"""
     label: Text = None
     """number or name of a class; default: classes drawn in the data's proportions"""
     truncation: Number = 1.0
@@ -84,16 +86,32 @@ def main(arguments: Sequence[str]) -> None:
     if options.sweep is not None:
         _sweep(generator, options)
         return
-    num = 64 if options.num is None else options.num
-    samples = generator.sample(num, seed=options.seed, label=options.label, truncation=options.truncation)
+    samples = _sample(generator, options)
     name, path = samples.class_name(), samples.save(options.out)
     if options.json:
-        print_json({"path": str(path), "num_images": len(samples), "seed": options.seed, "class_name": name})
+        came = {"seed": options.seed or 0} if options.latents is None else {"latents": options.latents}
+        print_json({"path": str(path), "num_images": len(samples), **came, "class_name": name})
     else:
         print(f"{len(samples)} images{'' if name is None else f' of class {name}'}: {path}")
 
 
+def _sample(generator: TrainedGenerator, options: SampleOptions) -> Samples:
+    if options.latents is not None:
+        from gansmith.sampling.latent_files import read_latents, sample_latents
+
+        labels = () if options.label is None else (options.label,)
+        return sample_latents(
+            generator, *read_latents(options.latents, generator, labels), truncation=options.truncation
+        )
+    num = 64 if options.num is None else options.num
+    return generator.sample(num, seed=options.seed or 0, label=options.label, truncation=options.truncation)
+
+
 def _refuse_contradictions(options: SampleOptions) -> None:
+    if options.latents is not None:
+        beside = {"--num": options.num, "--seed": options.seed, "--sweep": options.sweep}
+        for flag in (flag for flag, value in beside.items() if value is not None):
+            raise ConfigError(f"--latents: gives one image for each latent of the file; omit {flag}")
     if options.sweep is None:
         given = {"--labels": options.labels, "--scale": options.scale, "--smooth": options.smooth or None}
         for flag in (flag for flag, value in given.items() if value is not None):
@@ -108,16 +126,16 @@ def _sweep(generator: TrainedGenerator, options: SampleOptions) -> None:
     from gansmith.sampling import sweeps
 
     labels = () if options.labels is None else split_words(options.labels, "--labels")
-    num = 4 if options.num is None else options.num
+    num, seed = 4 if options.num is None else options.num, options.seed or 0
     if options.sweep == "truncation":
-        table = sweeps.sweep_truncation(generator, num=num, seed=options.seed, label=options.label)
+        table = sweeps.sweep_truncation(generator, num=num, seed=seed, label=options.label)
     else:
         sweep = sweeps.sweep_classes if options.sweep == "classes" else sweeps.mix_layers
-        table = sweep(generator, labels, num=num, seed=options.seed, truncation=options.truncation)
+        table = sweep(generator, labels, num=num, seed=seed, truncation=options.truncation)
     path = table.save(options.out, scale=options.scale, smooth=options.smooth)
     rows, columns = table.images.shape[:2]
     if options.json:
-        facts = {"path": str(path), "sweep": options.sweep, "num_images": rows * columns, "seed": options.seed}
+        facts = {"path": str(path), "sweep": options.sweep, "num_images": rows * columns, "seed": seed}
         print_json({**facts, "rows": list(table.row_names), "columns": list(table.column_names)})
     else:
         print(f"{rows} x {columns} images, {options.sweep} swept: {path}")

@@ -17,7 +17,7 @@ from gansmith.deploy.batching import Batcher, find_fixed_size
 from gansmith.errors import ConfigError, tell
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import BATCH_SIZE, MOST_SEED, Samples, TrainedGenerator
-from gansmith.sampling.walks import walk_through
+from gansmith.sampling.paths import walk_through
 from gansmith.training.config import load_config
 from gansmith.training.data_facts import DataFacts
 from gansmith.training.snapshots import Snapshot, Which, find_snapshot, load_generator

@@ -31,10 +31,10 @@ from gansmith.metrics.perceptual import Perception
 from gansmith.metrics.two_samples import compare_within_classes, tell_apart
 from gansmith.runs import RunFolder
 from gansmith.sampling.generator import Samples, TrainedGenerator
+from gansmith.sampling.paths import walk
 from gansmith.sampling.projection import MOST_PROJECTED, Search, choose_backbone, project
 from gansmith.sampling.projections import Projections
 from gansmith.sampling.smoothness import PathLength, measure_path_length
-from gansmith.sampling.walks import walk
 from gansmith.schedules import Duration
 from gansmith.training.config import load_config
 from gansmith.training.snapshots import find_snapshot, load_generator

@@ -15,7 +15,7 @@ from gansmith.metrics.intervals import bootstrap, normal
 from gansmith.metrics.metric import Estimate
 from gansmith.metrics.perceptual import Perception
 from gansmith.sampling.generator import TrainedGenerator
-from gansmith.sampling.walks import walk
+from gansmith.sampling.paths import walk
 from gansmith.types import Images, Labels, Latents, send
 
 __all__ = ["PathLength", "measure_path_length"]

@@ -1,16 +1,16 @@
-"""Walks: between two latents, through those of several seeds and classes, and at random."""
+"""Walks: between two latents, through those of several seeds, files and classes, and at random."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
 
+import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float32, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gansmith.devices import require_bytes
@@ -20,57 +20,13 @@ from gansmith.images.sheets import grid
 from gansmith.images.video import write_animation
 from gansmith.sampling.frames import WalkFrames
 from gansmith.sampling.generator import MOST_SEED, Samples, TrainedGenerator
+from gansmith.sampling.paths import MOST_STEPS, Method, walk, walk_through
 from gansmith.types import PixelArray
 
-__all__ = ["Method", "Walk", "chain", "interpolate", "random_walk", "save_walk", "walk", "walk_through"]
+__all__ = ["Walk", "chain", "chain_latents", "interpolate", "random_walk", "save_walk"]
 
-MOST_STEPS = 10_000
 MOST_ROWS = 1000
 TURN = 48  # images of a random walk per harmonic: about as fast as 24 images from seed to seed
-
-Method: TypeAlias = Literal["slerp", "lerp"]
-
-
-def walk(
-    start: Float[Tensor, "z"], end: Float[Tensor, "z"], steps: int, method: Method = "slerp"
-) -> Float32[Tensor, "{steps} z"]:
-    """Return latents from one latent to another, both included.
-
-    Args:
-        start: the first latent.
-        end: the last latent.
-        steps: number of latents, at least 2.
-        method: "slerp" rotates about the origin (Shoemake 1985), which keeps the lengths typical of normal latents;
-            "lerp" is a straight line.
-
-    Raises:
-        ConfigError: ``steps`` is out of range.
-    """
-    if not 2 <= steps <= MOST_STEPS:
-        raise ConfigError(f"steps: {steps} is out of range; expected 2, the two ends, to {MOST_STEPS:,}")
-    t = torch.linspace(0, 1, steps, dtype=torch.float64)[:, None]
-    a, b = start.double(), end.double()
-    cosine = torch.dot(a, b) / (a.norm() * b.norm()).clamp_min(1e-12)
-    angle = torch.arccos(cosine.clamp(-1, 1))
-    if method == "lerp" or torch.sin(angle) < 1e-6:  # parallel latents define no plane of rotation
-        return ((1 - t) * a + t * b).float()
-    return ((torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)).float()
-
-
-def walk_through(
-    ends: Float[Tensor, "k z"], steps: int, method: Method = "slerp", *, loop: bool = False
-) -> Float32[Tensor, "n z"]:
-    """Return latents from each latent to the next.
-
-    Args:
-        ends: the latents to visit, at least 2.
-        steps: number of latents from one to the next, both included.
-        method: the method of ``walk``.
-        loop: return to the first latent, which is not repeated at the end.
-    """
-    stops = torch.cat([ends, ends[:1]]) if loop else ends
-    legs = [walk(start, end, steps, method)[:-1] for start, end in pairwise(stops)]
-    return torch.cat(legs if loop else [*legs, ends[-1:].float()])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,17 +96,63 @@ def chain(
     keys = [[seeds[i % len(seeds)] + row * span for i in range(num_keys)] for row in range(num)]
     _check_seeds(*(seed for row in keys for seed in row))
     drawn = [generator.draw(row) for row in keys]
-    z = torch.stack([walk_through(ends, steps, method, loop=loop) for ends, _ in drawn])
     classes = _classes(generator, labels, [own for _, own in drawn], num_keys)
-    if classes is None or keep_class or bool((classes == classes[:, :1]).all()):
-        followed = None if classes is None else classes[:, :1].repeat(1, z.shape[1])
-        return Walk(z=z * truncation, labels=followed, loop=loop)
-    weights = _weights(generator, classes)
-    return Walk(
-        z=z * truncation,
-        labels=torch.stack([walk_through(row, steps, "lerp", loop=loop) for row in weights]),
-        loop=loop,
-    )
+    if keep_class and classes is not None:
+        classes = classes[:, :1].expand_as(classes)
+    way = _through(generator, torch.stack([z for z, _ in drawn]), classes, steps, method, loop)
+    return replace(way, z=way.z * truncation)
+
+
+def chain_latents(
+    generator: TrainedGenerator,
+    latents: Float32[Tensor, "n z"],
+    labels: Int64[Tensor, "k"] | NDArray[np.int64] | None = None,
+    *,
+    steps: int = 8,
+    method: Method = "slerp",
+    loop: bool = False,
+    truncation: float = 1.0,
+) -> Walk:
+    """Return a walk through latents and classes, such as those of a projection, one after the other.
+
+    Args:
+        generator: the generator.
+        latents: the latents; one keeps it.
+        labels: numbers of their classes, paired as in ``chain``; None if unconditional.
+        steps: see ``chain``, as for the other arguments.
+        method: see ``walk``.
+        loop: return to the first latent.
+        truncation: factor of the latents, in (0, 1].
+
+    Raises:
+        ConfigError: fewer than two latents or labels, a number is out of range, or the network cannot mix classes.
+    """
+    numbers = None if labels is None else torch.as_tensor(labels)
+    num = max(len(latents), 0 if numbers is None else len(numbers))
+    if num < 2:
+        raise ConfigError(f"latents: got {num}; expected at least two latents or two labels")
+    _check_rows(1, truncation)
+    places = torch.arange(num)
+    classes = None if numbers is None else numbers[places % len(numbers)][None]
+    way = _through(generator, latents[places % len(latents)][None], classes, steps, method, loop)
+    return replace(way, z=way.z * truncation)
+
+
+def _through(
+    generator: TrainedGenerator,
+    ends: Float32[Tensor, "rows keys z"],
+    classes: Int64[Tensor, "rows keys"] | None,
+    steps: int,
+    method: Method,
+    loop: bool,
+) -> Walk:
+    """Return walks through samples; where classes differ, their embeddings are mixed."""
+    require_bytes(8 * steps * ends.numel(), torch.device("cpu"), "steps", f"walks of {steps:,} steps")
+    z = torch.stack([walk_through(row, steps, method, loop=loop) for row in ends])
+    if classes is None or bool((classes == classes[:, :1]).all()):
+        return Walk(z=z, labels=None if classes is None else classes[:, :1].repeat(1, z.shape[1]), loop=loop)
+    weights = [walk_through(row, steps, "lerp", loop=loop) for row in _weights(generator, classes)]
+    return Walk(z=z, labels=torch.stack(weights), loop=loop)
 
 
 def random_walk(
