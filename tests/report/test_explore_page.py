@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,10 +75,16 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> api.Run:
     return begin(photos, tmp_path_factory.mktemp("runs"))
 
 
-def test_the_page_of_a_run_shows_every_tool(run: api.Run) -> None:
-    path = write_exploration(run.path, options=QUICK)
-    assert path == run.path / "explore.html"
-    text = path.read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def page(run: api.Run) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(perceptual, "SIDES", (32, 128))
+        return write_exploration(run.path, options=QUICK)
+
+
+def test_the_page_of_a_run_shows_every_tool(run: api.Run, page: Path) -> None:
+    assert page == run.path / "explore.html"
+    text = page.read_text(encoding="utf-8")
     assert "<script" not in text and "://" not in re.sub(r'src(set)?="data:[^"]*"', "", text)
     sections = re.findall(r'<section id="(\w+)".*?</section>', text, re.DOTALL)
     bodies = dict(re.findall(r'<section id="(\w+)"(.*?)</section>', text, re.DOTALL))
@@ -94,9 +101,17 @@ def test_the_page_of_a_run_shows_every_tool(run: api.Run) -> None:
     assert len(text) < 3_000_000
 
 
-def test_without_classes_or_data(photos: Path, tmp_path: Path) -> None:
+def test_without_classes_or_data(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = begin(photos, tmp_path, use_labels=False)
-    _, found = explore_run(run.folder, QUICK)
+    kept: list[Any] = []
+
+    def keep(*arguments: Any) -> Any:
+        kept.append(explore_run(*arguments))
+        return kept[-1]
+
+    monkeypatch.setattr("gansmith.report.explore_page.explore_run", keep)
+    text = write_exploration(run.path, tmp_path / "page.html", QUICK).read_text(encoding="utf-8")
+    ((_, found),) = kept
     assert "within_classes" not in found.values and "LabelFidelity" not in found.failures
     assert found.projections["held-out"].labels is None
     _, again = explore_run(run.folder, QUICK)
@@ -104,8 +119,7 @@ def test_without_classes_or_data(photos: Path, tmp_path: Path) -> None:
     assert {name: str(each.samples) for name, each in found.values.items()} == {
         name: str(each.samples) for name, each in again.values.items()
     }
-    text = write_exploration(run.path, tmp_path / "page.html", QUICK).read_text(encoding="utf-8")
-    assert "this model was trained without labels" in text
+    assert "This model was trained without labels, so it has no classes." in text
     dataclasses.replace(DataFacts.read(run.folder.data), digest="0" * 64).write(run.folder.data)
     with pytest.raises(RunError, match="training images have changed"):
         write_exploration(run.path, tmp_path / "page.html", QUICK)
@@ -133,14 +147,13 @@ def test_the_documented_calls_run(run: api.Run, monkeypatch: pytest.MonkeyPatch,
     assert len(blocks) == 2
     for block in blocks:
         exec(block, {})
-    assert {path.name for path in tmp_path.iterdir()} >= {"found.png", "found.npz", "nearest.png"}
+    assert {path.name for path in tmp_path.iterdir()} >= {"found.png", "found.npz", "nearest.png", "walk.gif"}
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="needs Chromium to look at the page with")
-def test_nothing_on_it_is_wider_than_a_phone(run: api.Run, tmp_path: Path) -> None:
-    path = write_exploration(run.path, tmp_path / "page.html", QUICK)
-    page = on_a_phone(path, tmp_path / "phone.html", 390)
-    found = re.search(r"<title>(\d+) (\d+)</title>", browse(page, tmp_path / "home", "--dump-dom"))
+def test_nothing_on_it_is_wider_than_a_phone(page: Path, tmp_path: Path) -> None:
+    phone = on_a_phone(page, tmp_path / "phone.html", 390)
+    found = re.search(r"<title>(\d+) (\d+)</title>", browse(phone, tmp_path / "home", "--dump-dom"))
     assert found is not None and int(found[1]) == 390
 
 
@@ -272,7 +285,7 @@ def test_reconstructions_are_compared() -> None:
 
 
 def test_copies_and_memorisation() -> None:
-    for value, verdict in ((0.7, "may be copies"), (0.5, "No difference is visible."), (0.2, "unlike real images")):
+    for value, verdict in ((0.7, "may be copies"), (0.5, "No difference is visible."), (0.2, "no sign of copies")):
         answer = answer_realism(explored(memorisation=(value, 0), copies=(0.02, 0)))
         assert verdict in sentence(answer, "Nearest training image")
         assert sentence(answer, "Copies").endswith("2.0 % (1.0 to 3.0) of the samples copy a training image (a note).")
@@ -281,3 +294,28 @@ def test_copies_and_memorisation() -> None:
 def test_the_middle_of_walks() -> None:
     answer = answer_realism(explored(midway=(0.5, 0), cross_fades=(0.1, 0), precision=(0.8, 0.8)))
     assert sentence(answer, "Middle of walks").endswith("Images between two latents are less realistic than samples.")
+    faded = answer_realism(explored(midway=(0.28, 0), cross_fades=(0.41, 0), precision=(0.26, 0.8)))
+    assert sentence(faded, "Middle of walks").endswith(
+        "as realistic as samples. Cross-fades have more, so precision does not see double contours here."
+    )
+
+
+def test_coverage_alone_is_not_called_a_lack_of_diversity_where_realism_explains_it() -> None:
+    why = "Only coverage is lower, which unrealistic samples cause too."
+    found = {"recall": (0.9, 0.9), "coverage": (0.4, 0.96)}
+    unreal = answer_diversity(explored(**found, density=(0.2, 0.97)))
+    assert unreal.headline.startswith("The samples are much less diverse") and unreal.headline.endswith(why)
+    assert sentence(unreal, "Coverage").endswith("Much less. Samples that are not realistic lower it too.")
+    unlike = {**found, "density": (0.2, 0.97)}
+    for values in (
+        {**found, "precision": (0.9, 0.9)},
+        {**unlike, "recall": (0.85, 0.9)},
+        {**unlike, "recall": (0, 0.9)},
+    ):
+        answer = answer_diversity(explored(**values))
+        assert answer.headline.endswith("by the worse of recall and coverage.")
+    assert sentence(answer_diversity(explored(**found)), "Coverage").endswith("Much less.")
+    alike = answer_diversity(explored(within_classes=(1.7, 1.0)))
+    assert "That is 70 % more. Wrong details raise the distance too." in sentence(alike, "Within classes")
+    same = answer_diversity(explored(within_classes=(1.0, 1.0)))
+    assert "Wrong details" not in sentence(same, "Within classes")

@@ -36,15 +36,18 @@ def answer_diversity(found: Exploration) -> Answer:
     """Return how diverse the samples are, compared with the real images."""
     parts = (
         _share(found, "recall", "of the real images are among the samples' neighbours"),
-        _share(found, "coverage", "of the real images have a sample nearby"),
+        _coverage(found),
         _ratio(found, "vendi", "Vendi score", "effective number of different images"),
         _ratio(found, "diversity", "Distance between samples", "mean distance between two images"),
         _classes(found),
         _twins(found),
         _smoothness(found),
     )
-    grades = [_grade(found.values[name]) for name in ("recall", "coverage") if name in found.values]
-    return Answer(headline=_headline(grades, "diverse", "the worse of recall and coverage"), sentences=_present(parts))
+    grades = {name: _grade(found.values[name]) for name in ("recall", "coverage") if name in found.values}
+    headline = _headline(list(grades.values()), "diverse", "the worse of recall and coverage")
+    if grades.get("coverage") and grades.get("recall") == 0 and _is_unrealistic(found):
+        headline += " Only coverage is lower, which unrealistic samples cause too."
+    return Answer(headline=headline, sentences=_present(parts))
 
 
 def answer_realism(found: Exploration) -> Answer:
@@ -123,6 +126,17 @@ def _share(found: Exploration, name: str, what: str) -> tuple[str, str] | None:
     return _title(name), f"{_value(compared.samples, percent=True)} {what}; {beside}. {_verdict(compared)}"
 
 
+def _coverage(found: Exploration) -> tuple[str, str] | None:
+    part = _share(found, "coverage", "of the real images have a sample nearby")
+    if part is None or not _grade(found.values["coverage"]) or not _is_unrealistic(found):
+        return part
+    return part[0], f"{part[1]} Samples that are not realistic lower it too."
+
+
+def _is_unrealistic(found: Exploration) -> bool:
+    return any(_grade(found.values[name]) > 1 for name in ("precision", "density") if name in found.values)
+
+
 def _verdict(compared: Compared) -> str:
     words = ("No difference is visible.", "Slightly less.", "Less.", "Much less.")
     return words[_grade(compared)]
@@ -154,7 +168,9 @@ def _classes(found: Exploration) -> tuple[str, str] | None:
     beside = "" if compared.real is None else f"; of the other real images it is {_value(compared.real)}"
     ratio = f"The mean distance of two images of one class, generated to real, is {_value(compared.samples)}{beside}"
     least = f"Least varied: {worst}, of {len(ratios)} classes"
-    return "Within classes", f"{ratio}. {_two_sided(compared)} {least}."
+    more = compared.real is not None and compared.samples.low > compared.real.high
+    why = " Wrong details raise the distance too." if more else ""
+    return "Within classes", f"{ratio}. {_two_sided(compared)}{why} {least}."
 
 
 def _class_name(found: Exploration, label: int) -> str:
@@ -244,7 +260,9 @@ def _midway(found: Exploration) -> tuple[str, str] | None:
     beside = Compared(samples=middle.samples, real=samples.samples)
     verdict = ("as realistic as", "nearly as realistic as", "less realistic than", "much less realistic than")
     values = f"Precision {_value(middle.samples, percent=True)}; of cross-fades {_value(faded.samples, percent=True)}"
-    return "Middle of walks", f"{values}. Images between two latents are {verdict[_grade(beside)]} samples."
+    limit = " Cross-fades have more, so precision does not see double contours here."
+    told = limit if faded.samples.low > middle.samples.high else ""
+    return "Middle of walks", f"{values}. Images between two latents are {verdict[_grade(beside)]} samples.{told}"
 
 
 def _reconstructions(found: Exploration) -> tuple[str, str] | None:
@@ -276,11 +294,11 @@ def _memorisation(found: Exploration) -> tuple[str, str] | None:
     if value.low > 0.5:
         verdict = "Samples are nearer: they may be copies, or closer to the average image."
     elif value.high < 0.5:
-        verdict = "Samples are farther: they are unlike real images rather than copies."
+        verdict = "Samples are farther: no sign of copies. Samples that are not realistic are farther too."
     else:
         verdict = "No difference is visible."
     chance = f"A sample is nearer to its nearest training image than a held-out image is with chance {_value(value)}"
-    return "Nearest training image", f"{chance}, where 0.5 is none. {verdict}"
+    return "Nearest training image", f"{chance}; 0.5 means no difference. {verdict}"
 
 
 def _copies(found: Exploration) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from gansmith.errors import RunError
+from gansmith.errors import ConfigError, RunError
 from gansmith.evaluation.exploration import Compared, Exploration, ExplorationOptions, explore_run
 from gansmith.evaluation.nearest import Neighbours
 from gansmith.images.captions import shorten_name
@@ -118,7 +118,7 @@ def gather_explore_page(folder: RunFolder, options: ExplorationOptions, console:
         answers=(("How diverse are the samples?", answer_diversity(found)), ("How realistic?", answer_realism(found))),
         origin=_describe(found, options),
         samples=attempt(_samples, generator, seed, what="Samples"),
-        classes=attempt(lambda: _rows(sweep_classes(generator, num=6, seed=seed)), what="Classes"),
+        classes=attempt(lambda: _classes(generator, seed), what="Classes"),
         walks=attempt(_walks, generator, seed, what="Walks"),
         truncation=attempt(lambda: _rows(sweep_truncation(generator, num=4, seed=seed)), what="Truncation"),
         directions=attempt(lambda: _rows(find_directions(generator).strip(seed=seed)), what="Directions"),
@@ -127,6 +127,12 @@ def gather_explore_page(folder: RunFolder, options: ExplorationOptions, console:
         values=tuple(_value(name, compared) for name, compared in found.values.items()),
         failures=tuple((TITLES.get(name, name), why) for name, why in found.failures.items()),
     )
+
+
+def _classes(generator: TrainedGenerator, seed: int) -> tuple[NamedStrip, ...]:
+    if not generator.spec.num_classes:
+        raise ConfigError("This model was trained without labels, so it has no classes.")
+    return _rows(sweep_classes(generator, num=6, seed=seed))
 
 
 def _describe(found: Exploration, options: ExplorationOptions) -> tuple[str, ...]:
