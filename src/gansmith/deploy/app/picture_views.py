@@ -100,8 +100,11 @@ def add_projection_view(studio: Studio, pictures: PictureStore, controls: Contro
         return str(getattr(event, "name", ""))[:64], fill_template("note", text=WAIT)
 
     given = chooser.upload(with_event(take), None, [name, shown], show_progress="hidden", api_visibility="private")
-    given.then(find, [name, *controls.inputs], [shown], show_progress="minimal", **SEARCHING)
-    again.click(find, [name, *controls.inputs], [shown], show_progress="minimal", **SEARCHING)
+    asked = again.click(
+        lambda: fill_template("note", text=WAIT), None, shown, show_progress="hidden", api_visibility="private"
+    )
+    for event in (given, asked):
+        event.then(find, [name, *controls.inputs], [shown], show_progress="hidden", **SEARCHING)
 
 
 def _show_projection(found: Projections) -> str:

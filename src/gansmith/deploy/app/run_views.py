@@ -59,7 +59,7 @@ def add_live_view(reader: LiveReader, controls: Controls) -> tuple[Any, Any]:
         return show_safely(reader.shelf, make, 2)
 
     inputs, outputs = [controls.view, controls.run, seen], [shown, seen]
-    timer = gr.Timer(LIVE_SECONDS)
+    timer = _add_timer("training", controls)
     gr.on(
         [timer.tick, controls.view.change, controls.run.change],
         show,
@@ -87,7 +87,7 @@ def add_runs_view(shelf: Shelf, controls: Controls) -> Any:
         return gr.Dropdown(value=name, choices=shelf.names()) if name in shelf.names() else gr.skip()
 
     shown.choose(with_event(choose), None, controls.run, show_progress="hidden", api_visibility="private")
-    timer = gr.Timer(LIVE_SECONDS)
+    timer = _add_timer("runs", controls)
     gr.on(
         [timer.tick, controls.view.change, controls.run.change],
         show,
@@ -98,3 +98,13 @@ def add_runs_view(shelf: Shelf, controls: Controls) -> Any:
         **LOOKING,
     )
     return shown
+
+
+def _add_timer(name: str, controls: Controls) -> Any:
+    """Add a timer that ticks only while a view is open, so that the others ask nothing of the server."""
+    gr = require_gradio()
+    timer = gr.Timer(LIVE_SECONDS, active=controls.view.value == name)
+    controls.view.change(
+        lambda view: gr.Timer(active=view == name), controls.view, timer, show_progress="hidden", **LOOKING
+    )
+    return timer

@@ -27,9 +27,10 @@ from gansmith.evaluation.nearest import Neighbours
 from gansmith.evaluation.options import EvaluationOptions
 from gansmith.sampling.directions import Directions, find_directions
 from gansmith.sampling.generator import MOST_SEED, Samples, TrainedGenerator
+from gansmith.sampling.paths import Method
 from gansmith.sampling.projection import Search, choose_backbone, project
 from gansmith.sampling.projections import Projections
-from gansmith.sampling.walks import Method, chain
+from gansmith.sampling.walks import chain
 from gansmith.training.config import load_config
 
 __all__ = ["DIRECTIONS", "MOST_COMPARED", "MOST_NEAREST", "MOST_STOPS", "NUM_LATENTS", "REACH", "Spot", "Studio"]
@@ -119,7 +120,7 @@ class Studio:
             seeds: one or more; with the classes, they make at least two samples (see ``sampling.walks.chain``).
             frames: images from one sample to the next without the end.
             classes: numbers of classes.
-            method: see ``sampling.walks.walk``.
+            method: see ``sampling.paths.walk``.
             loop: go back to the first sample.
 
         Raises:
@@ -266,5 +267,5 @@ def _move(directions: Directions, z: Tensor, steps: Sequence[float]) -> Tensor:
     if any(not math.isfinite(step) or abs(step) > REACH for step in steps):
         raise ConfigError(f"directions: expected steps from {-REACH:g} to {REACH:g}")
     for i, step in enumerate(steps[: len(directions)]):
-        z = directions.move(z, i, torch.tensor([step]))[:, 0] if step else z
+        z = directions.move(z, i, torch.tensor([float(step)]))[:, 0] if step else z
     return z

@@ -11,7 +11,7 @@ from gansmith.deploy.app.markup import data_address, fill_template, list_tiles, 
 from gansmith.deploy.app.studio import MOST_COMPARED, MOST_STOPS, Spot, Studio
 from gansmith.errors import ConfigError, GansmithError, command
 from gansmith.images.pixels import png_bytes
-from gansmith.sampling.walks import Method
+from gansmith.sampling.paths import Method
 
 __all__ = ["add_compare_view", "add_samples_view", "add_walk_view", "find_label"]
 
