@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import functools
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,10 @@ def page(run: api.Run) -> Path:
         return write_exploration(run.path, options=QUICK)
 
 
+def read_size(data: str) -> tuple[int, int]:
+    return Image.open(io.BytesIO(base64.b64decode(data))).size
+
+
 def test_the_page_of_a_run_shows_every_tool(run: api.Run, page: Path) -> None:
     assert page == run.path / "explore.html"
     text = page.read_text(encoding="utf-8")
@@ -93,6 +99,9 @@ def test_the_page_of_a_run_shows_every_tool(run: api.Run, page: Path) -> None:
     ]
     assert all("data:image" in bodies[name] for name in sections if name not in ("answers", "values"))
     assert bodies["classes"].count("<img") == 3 and bodies["walks"].count("data:image/gif") == 2
+    firsts = [read_size(data) for data in re.findall(r'srcset="data:image/png;base64,([^"]*)"', bodies["walks"])]
+    moving = [read_size(data) for data in re.findall(r'src="data:image/gif;base64,([^"]*)"', bodies["walks"])]
+    assert len(firsts) == 2 and firsts == moving, "without motion, the first frame has the place of the animation"
     assert "Held-out images" in bodies["projections"] and "Training images" in bodies["projections"]
     assert bodies["projections"].count("<img") == 2 * 2 * 2 and bodies["nearest"].count("<img") == 2 * 6
     for words in ("Recall", "Precision", "Within classes", "Smoothness of walks", "Reconstruction", "Copies"):

@@ -36,7 +36,7 @@ def answer_diversity(found: Exploration) -> Answer:
     """Return how diverse the samples are, compared with the real images."""
     parts = (
         _share(found, "recall", "of the real images are among the samples' neighbours"),
-        _coverage(found),
+        _share(found, "coverage", "of the real images have a sample nearby"),
         _ratio(found, "vendi", "Vendi score", "effective number of different images"),
         _ratio(found, "diversity", "Distance between samples", "mean distance between two images"),
         _classes(found),
@@ -123,14 +123,10 @@ def _share(found: Exploration, name: str, what: str) -> tuple[str, str] | None:
     if compared is None or compared.real is None:
         return None
     beside = f"with real images in place of the samples: {_value(compared.real, percent=True)}"
-    return _title(name), f"{_value(compared.samples, percent=True)} {what}; {beside}. {_verdict(compared)}"
-
-
-def _coverage(found: Exploration) -> tuple[str, str] | None:
-    part = _share(found, "coverage", "of the real images have a sample nearby")
-    if part is None or not _grade(found.values["coverage"]) or not _is_unrealistic(found):
-        return part
-    return part[0], f"{part[1]} Samples that are not realistic lower it too."
+    verdict = _verdict(compared)
+    if name == "coverage" and _grade(compared) and _is_unrealistic(found):
+        verdict += " Samples that are not realistic lower it too."
+    return _title(name), f"{_value(compared.samples, percent=True)} {what}; {beside}. {verdict}"
 
 
 def _is_unrealistic(found: Exploration) -> bool:
@@ -168,9 +164,9 @@ def _classes(found: Exploration) -> tuple[str, str] | None:
     beside = "" if compared.real is None else f"; of the other real images it is {_value(compared.real)}"
     ratio = f"The mean distance of two images of one class, generated to real, is {_value(compared.samples)}{beside}"
     least = f"Least varied: {worst}, of {len(ratios)} classes"
-    more = compared.real is not None and compared.samples.low > compared.real.high
-    why = " Wrong details raise the distance too." if more else ""
-    return "Within classes", f"{ratio}. {_two_sided(compared)}{why} {least}."
+    verdict = _two_sided(compared)
+    verdict += " Wrong details raise the distance too." * verdict.endswith("more.")
+    return "Within classes", f"{ratio}. {verdict} {least}."
 
 
 def _class_name(found: Exploration, label: int) -> str:
@@ -260,8 +256,8 @@ def _midway(found: Exploration) -> tuple[str, str] | None:
     beside = Compared(samples=middle.samples, real=samples.samples)
     verdict = ("as realistic as", "nearly as realistic as", "less realistic than", "much less realistic than")
     values = f"Precision {_value(middle.samples, percent=True)}; of cross-fades {_value(faded.samples, percent=True)}"
-    limit = " Cross-fades have more, so precision does not see double contours here."
-    told = limit if faded.samples.low > middle.samples.high else ""
+    more = faded.samples.low > middle.samples.high
+    told = " Cross-fades have more, so precision does not see double contours here." * more
     return "Middle of walks", f"{values}. Images between two latents are {verdict[_grade(beside)]} samples.{told}"
 
 

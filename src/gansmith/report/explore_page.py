@@ -15,7 +15,7 @@ from gansmith.errors import ConfigError, RunError
 from gansmith.evaluation.exploration import Compared, Exploration, ExplorationOptions, explore_run
 from gansmith.evaluation.nearest import Neighbours
 from gansmith.images.captions import shorten_name
-from gansmith.images.pixels import on_white
+from gansmith.images.pixels import on_white, png_bytes
 from gansmith.images.tables import ImageTable
 from gansmith.metrics.metric import Estimate
 from gansmith.numerals import between, count, precise
@@ -38,7 +38,7 @@ __all__ = ["Animation", "CaptionedTile", "ComparedRow", "ExplorePage", "NamedStr
 SHOWN = 72  # pixels of the page: images of strips are enlarged to about this
 TILE = 112  # likewise of single images
 HALF_PAGE = 400
-MOST_WIDTH = 64  # pixels: an animation of larger images has one of them
+MOST_WIDTH = 48  # pixels: of larger images, an animation has one and the grid half, or the page would exceed 3 MB
 MOST_CLASSES = 60  # with a row each
 TITLES = {
     "told_apart": "Nearest-neighbour test",
@@ -67,12 +67,13 @@ class CaptionedTile:
 
 @dataclass(frozen=True, kw_only=True)
 class Animation:
-    """An animation, with a still picture for readers who want none."""
+    """An animation, with its first frame for readers who want no motion, and a strip of its images."""
 
     title: str
     size: tuple[int, int]
     src: str
-    still: Picture
+    first: str
+    strip: Picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,10 +151,10 @@ def _describe(found: Exploration, options: ExplorationOptions) -> tuple[str, ...
 
 
 def _samples(generator: TrainedGenerator, seed: int) -> Picture:
-    images = generator.sample(48, seed=seed).images
-    return ShownSheet(pixels=images[0], tiles=on_white(images).reshape(4, 12, *on_white(images).shape[1:])).picture(
-        "samples of consecutive seeds", 12 * SHOWN
-    )
+    rows = 4 if generator.spec.width <= MOST_WIDTH else 2
+    images = on_white(generator.sample(12 * rows, seed=seed).images)
+    sheet = ShownSheet(pixels=images[0], tiles=images.reshape(rows, 12, *images.shape[1:]))
+    return sheet.picture("samples of consecutive seeds", 12 * SHOWN)
 
 
 def _rows(table: ImageTable) -> tuple[NamedStrip, ...]:
@@ -188,14 +189,16 @@ def _moving(title: str, walk: WalkFrames) -> Animation:
     with tempfile.TemporaryDirectory() as home:
         data = walk.save(Path(home) / "walk.gif", fps=12, scale=1).read_bytes()
     every = max(1, walk.images.shape[1] // 10)
-    still = ShownSheet(pixels=walk.images[0, 0], tiles=on_white(walk.images[:, ::every]))
-    height, width = next(walk.frames(scale=1)).shape[:2]
+    strip = ShownSheet(pixels=walk.images[0, 0], tiles=on_white(walk.images[:, ::every]))
+    first = next(walk.frames(scale=1))
+    height, width = first.shape[:2]
     factor = max(1, HALF_PAGE // width)
     return Animation(
         title=title,
         size=(width * factor, height * factor),
         src=f"data:image/gif;base64,{base64.b64encode(data).decode()}",
-        still=still.picture(title, 8 * SHOWN),
+        first=f"data:image/png;base64,{base64.b64encode(png_bytes(first)).decode()}",
+        strip=strip.picture(title, 8 * SHOWN),
     )
 
 

@@ -179,13 +179,20 @@ def generator(run: Path) -> TrainedGenerator:
 # --- without a browser -------------------------------------------------------------------------------------
 
 
-def test_what_gradio_tells_has_no_path_of_this_machine(page: Page, run: Path) -> None:
-    texts = [httpx.get(page.address + name).text for name in ("", "config", "theme.css")]
+@pytest.fixture(scope="module")
+def client(page: Page) -> Iterator[httpx.Client]:
+    """One for all requests: each new one reads the certificates of all authorities."""
+    with httpx.Client(base_url=page.address, timeout=SECONDS) as client:
+        yield client
+
+
+def test_what_gradio_tells_has_no_path_of_this_machine(client: httpx.Client, run: Path) -> None:
+    texts = [client.get(name).text for name in ("", "config", "theme.css")]
     assert all(not re.search(r"(?<![\w.])/(home|root|tmp|usr|work)/", text) for text in texts)
     assert str(run.parent) not in "".join(texts)
 
 
-def test_a_stranger_cannot_make_the_server_fetch(page: Page) -> None:
+def test_a_stranger_cannot_make_the_server_fetch(client: httpx.Client, page: Page) -> None:
     file = {
         "path": "http://198.51.100.7/x.png",
         "url": "http://198.51.100.7/x.png",
@@ -193,17 +200,17 @@ def test_a_stranger_cannot_make_the_server_fetch(page: Page) -> None:
     }
     for number in range(12):
         body = {"data": [file] * 5, "fn_index": number, "session_hash": "stranger"}
-        assert httpx.post(f"{page.address}gradio_api/queue/join", json=body).status_code == 422
-    assert httpx.get(f"{page.address}gradio_api/file=/etc/passwd").status_code == 404
+        assert client.post("gradio_api/queue/join", json=body).status_code == 422
+    assert client.get("gradio_api/file=/etc/passwd").status_code == 404
     assert page.contacts() == set()
 
 
-def test_nonsense_from_a_program_is_no_trace(page: Page) -> None:
+def test_nonsense_from_a_program_is_no_trace(client: httpx.Client) -> None:
     for number in range(20):
         body = {"data": ["nonsense"] * 3, "fn_index": number, "session_hash": f"program{number}"}
-        answer = httpx.post(f"{page.address}gradio_api/queue/join", json=body)
+        answer = client.post("gradio_api/queue/join", json=body)
         assert "Traceback" not in answer.text and "/site-packages/" not in answer.text
-    with httpx.stream("GET", f"{page.address}gradio_api/queue/data?session_hash=program3", timeout=SECONDS) as stream:
+    with client.stream("GET", "gradio_api/queue/data?session_hash=program3") as stream:
         text = "".join(stream.iter_text())
     assert "process_completed" in text and "Traceback" not in text and "/site-packages/" not in text
 
