@@ -38,7 +38,7 @@ __all__ = ["Animation", "CaptionedTile", "ComparedRow", "ExplorePage", "NamedStr
 SHOWN = 72  # pixels of the page: images of strips are enlarged to about this
 TILE = 112  # likewise of single images
 HALF_PAGE = 400
-MOST_WIDTH = 48  # pixels: of larger images, an animation has one and the grid half, or the page would exceed 3 MB
+MOST_WIDTH = 48  # pixels: of larger images, an animation has one and the grid half; else the page has 6 MB
 MOST_CLASSES = 60  # with a row each
 TITLES = {
     "told_apart": "Nearest-neighbour test",

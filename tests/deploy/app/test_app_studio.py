@@ -202,6 +202,7 @@ def test_the_nearest_training_images_are_those_of_the_run(trained: Path, monkeyp
         assert all(data_address(png_bytes(image), "image/png") in page for image in images)
     assert all(f"distance {number(float(each))}" in page for each in found.distances.flat)
     assert page.count("<img") == 2 * 4 and page.count(": no copy") == 2
+    assert "seed 5, class 1: no copy" in page and re.search(r"distance [\d.]+, class [01]</figcaption>", page)
     monkeypatch.setattr("gansmith.deploy.app.training_images.open_neighbourhood", None)
     assert studio.knows_training_images("small"), "so features are computed once"
     assert np.array_equal(studio.nearest(replace(spot, seed=6), 1, 3).samples.images[0], samples.images[1])

@@ -21,7 +21,16 @@ from gansmith.run_list import RunSummary
 from gansmith.sampling.generator import Samples
 from gansmith.types import PixelArray
 
-__all__ = ["Tile", "data_address", "fill_template", "list_tiles", "show_alert", "show_player", "show_runs"]
+__all__ = [
+    "Tile",
+    "data_address",
+    "fill_template",
+    "list_tiles",
+    "name_class",
+    "show_alert",
+    "show_player",
+    "show_runs",
+]
 
 FIT = 320  # pixels of the page that a single image should have
 SHEET_COLUMNS = 16  # frames in a row of the picture that the player cuts
@@ -60,7 +69,7 @@ def _tile(samples: Samples, i: int, caption: str | None) -> Tile:
     label = None if samples.labels is None else int(samples.labels[i])
     name = samples.class_names[label] if label is not None and samples.class_names else None
     words = [f"seed {seed}"] if seed is not None else []
-    words += [name] if name is not None else []
+    words += [name_class(name)] if name is not None else []
     image = samples.images[i]
     return Tile(
         src=data_address(png_bytes(image), "image/png"),
@@ -71,6 +80,11 @@ def _tile(samples: Samples, i: int, caption: str | None) -> Tile:
         seed=seed,
         file=f"seed{seed}{'' if label is None else f'_class{label}'}.png" if seed is not None else "image.png",
     )
+
+
+def name_class(name: str) -> str:
+    """Return a class for captions; beside a seed or a distance, a bare number would be a riddle."""
+    return f"class {name}" if name.isdecimal() else name
 
 
 def data_address(content: bytes, media_type: str) -> str:

@@ -16,7 +16,7 @@ from gansmith.deploy.app.controls import (
     show_safely,
     with_event,
 )
-from gansmith.deploy.app.markup import Tile, fill_template, list_tiles
+from gansmith.deploy.app.markup import Tile, fill_template, list_tiles, name_class
 from gansmith.deploy.app.studio import MOST_NEAREST, Spot, Studio
 from gansmith.deploy.app.uploads import PictureStore
 from gansmith.evaluation.nearest import Neighbours
@@ -75,7 +75,7 @@ def _list_neighbours(found: Neighbours, i: int) -> list[Tile]:
     captions = [f"distance {number(float(distance))}" for distance in found.distances[i]]
     if found.labels is not None and found.class_names:
         names = [found.class_names[label] for label in found.labels[i]]
-        captions = [f"{caption}, {name}" for name, caption in zip(names, captions, strict=True)]
+        captions = [f"{caption}, {name_class(name)}" for name, caption in zip(names, captions, strict=True)]
     tiles = list_tiles(Samples(images=found.images[i]), captions)
     return [replace(tile, alt=f"training image, {tile.caption}") for tile in tiles]
 
