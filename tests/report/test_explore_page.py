@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_report_browser import CHROMIUM, browse, on_a_phone
+from test_report_browser import CHROMIUM, browse, on_phones
 
 import gansmith
 from gansmith import api
@@ -161,7 +161,7 @@ def test_the_documented_calls_run(run: api.Run, monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.skipif(not CHROMIUM, reason="needs Chromium to look at the page with")
 def test_nothing_on_it_is_wider_than_a_phone(page: Path, tmp_path: Path) -> None:
-    phone = on_a_phone(page, tmp_path / "phone.html", 390)
+    phone = on_phones([page], tmp_path / "phone.html", [390])
     found = re.search(r"<title>(\d+) (\d+)</title>", browse(phone, tmp_path / "home", "--dump-dom"))
     assert found is not None and int(found[1]) == 390
 
