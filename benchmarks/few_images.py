@@ -50,7 +50,7 @@ from gansmith.metrics.features import FeatureNetwork, Features, Selection, extra
 from gansmith.metrics.metric import Estimate, Metric, MetricInputs
 from gansmith.models.pretrained import load_efficientnet_lite
 from gansmith.penalties import scaled_gamma
-from gansmith.training.auto import GAMMA
+from gansmith.training.auto import GAMMA, KIMG_TO_FULL
 from gansmith.training.presets import preset
 from gansmith.types import ImageSpec, PixelArray
 from record import Result, find_commit, merge_result, write_results
@@ -64,7 +64,13 @@ TERMS: Mapping[str, Any] = {
     "nice": {"name": "noise-consistency"},
     "fakeclr": {"name": "fake-contrast"},
 }
-RECIPES = ("auto", "no augmentation", *TERMS)
+AUGMENTATIONS: Mapping[str, Any] = {
+    "no augmentation": None,
+    "augmentation by sign": {"name": "adaptive", "by": "sign", "kimg": KIMG_TO_FULL},
+    "faster augmentation by sign": {"name": "adaptive", "by": "sign", "kimg": KIMG_TO_FULL / 5},
+    "augmentation of half": {"name": "fixed", "p": 0.5},
+}
+RECIPES = ("auto", *AUGMENTATIONS, *TERMS)
 CELLS = (
     *("dogs-100-64", "flowers-100-64", "dogs-300-64", "dogs-879-64", "flowers-1000-64"),
     *("dogs-100-128", "flowers-100-128", "dogs-300-128", "dogs-879-128", "flowers-1000-128"),
@@ -164,8 +170,8 @@ def train(cell: Cell, recipe: str, seed: int, data: Path, path: Path, kimg: floa
 def overrides(recipe: str, size: int) -> dict[str, Any]:
     """Return what a recipe changes: a term beside the penalties that `auto` would choose, or the augmentation."""
     other = {"tracking.extractor": "efficientnet-lite0"}  # the best generator is not selected by the judge
-    if recipe == "no augmentation":
-        return {**other, "augment": None}
+    if recipe in AUGMENTATIONS:
+        return {**other, "augment": AUGMENTATIONS[recipe]}
     if recipe not in TERMS:
         return other
     config = preset("auto")
