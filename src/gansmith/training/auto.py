@@ -32,7 +32,7 @@ WIDTHS = ((0, 16), (40_000, 24), (120_000, 32), (350_000, 48), (2_500_000, 64), 
 AVERAGING = {"model.upsampling": "nearest", "model.downsampling": "pooled"}
 GAMMA = 0.15  # of 32 x 32 pixels and 64 images a step
 FEW_VIEWS = 30  # views of each image from which the discriminator is likely to overfit
-CLEAR_HELD_OUT = 30  # images; with 20, they show overfitting too late (100 dogs of 64 pixels, two seeds)
+CLEAR_HELD_OUT = 30  # a guess; with 20, they show overfitting too late (100 dogs of 64 pixels, two seeds)
 KIMG_TO_FULL = 100  # in which augmentation can rise from p = 0 to 1: a fifth of ADA's, made for longer trainings
 LONG_TAIL = 5  # largest class over smallest, from which rare classes are shown more often
 FEWEST_OF_A_CLASS = 3
