@@ -66,6 +66,7 @@ TERMS: Mapping[str, Any] = {
 }
 AUGMENTATIONS: Mapping[str, Any] = {
     "no augmentation": None,
+    "augmentation by held-out images": {"name": "adaptive", "by": "held-out", "kimg": KIMG_TO_FULL},
     "augmentation by sign": {"name": "adaptive", "by": "sign", "kimg": KIMG_TO_FULL},
     "faster augmentation by sign": {"name": "adaptive", "by": "sign", "kimg": KIMG_TO_FULL / 5},
     "augmentation of half": {"name": "fixed", "p": 0.5},

@@ -21,9 +21,10 @@ __all__ = ["FakeContrast", "NoiseConsistency", "read_features"]
 class NoiseConsistency(Penalty):
     """The same features under two draws of multiplicative noise, real and fake (NICE; Ni and Koniusz 2023).
 
-    The noise acts on what D computes between its first layer and its features. Its standard deviation grows with the
-    guard's estimate of overfitting (``guard/overfitting``), from 0 to ``deviation``; the penalty is the mean squared
-    difference of the features. Unlike in the paper, the adversarial loss itself is computed without noise.
+    The noise acts on what D computes between its first layer and its features. Its standard deviation grows with
+    overfitting, from 0 to ``deviation``: the guard's estimate (``guard/overfitting``), or the mean sign of the real
+    logits while that is undefined. The penalty is the mean squared difference of the features. Unlike in the paper, the
+    adversarial loss itself is computed without noise.
 
     Args:
         deviation: of the noise where D treats held-out images like generated ones.

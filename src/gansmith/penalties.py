@@ -45,7 +45,7 @@ class FeatureViews:
         neighbours: for this deviation, features of augmented images whose latents are near those of all m fake images
             of the step, over all ranks, without a graph, [m d].
         rows: which of the m fake images those of the pass are, int64 [n].
-        overfitting: the guard's last estimate; see ``augment.AdaptiveAugment``, "held-out". float32 [].
+        overfitting: see ``augment.AdaptiveAugment``: "held-out", or "sign" while that is undefined. float32 [].
     """
 
     modulated: Callable[[Images, Float[Tensor, ""]], Float[Tensor, "n d"]]

@@ -33,7 +33,7 @@ def flip(position: int) -> Callable[[Path], None]:
 
 def flip_a_digit(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace('"overfitting": 0', '"overfitting": 1'), encoding="utf-8")
+    path.write_text(text.replace('"sign": 0', '"sign": 1'), encoding="utf-8")
     assert path.read_text(encoding="utf-8") != text
 
 

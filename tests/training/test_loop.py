@@ -197,9 +197,18 @@ def test_augmentation_follows_unseen_images_where_that_is_asked_for() -> None:
     state, seen = make_state(augment=augment), []
     for figures in ({"guard/overfitting": 0.7}, {}, {"guard/diversity": 1.0}):  # {}: nobody looked, the last one stands
         state.feedback.learn_from_probes(figures)
-        state.feedback.learn_from_logits(state.config, torch.ones(8), torch.zeros(8))
+        state.feedback.learn_from_logits(state.config, -torch.ones(8), torch.zeros(8))  # the sign says the opposite
         seen.append(state.feedback.augment_p.item())
     assert seen == pytest.approx([0.1, 0.2, 0.1])
+
+
+def test_a_penalty_that_reads_overfitting_gets_the_average_sign_while_unseen_images_tell_nothing() -> None:
+    state = make_state(penalties=["noise-consistency"])
+    for real, wanted in ((1.0, 0.01), (1.0, 0.0199), (-1.0, 0.009701)):
+        state.feedback.learn_from_logits(state.config, torch.full((8,), real), torch.zeros(8))
+        assert state.feedback.overfitting.item() == pytest.approx(wanted)
+    state.feedback.learn_from_probes({"guard/overfitting": 0.7})
+    assert state.feedback.overfitting.item() == pytest.approx(0.7)
 
 
 def test_augmentation_that_never_happens_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,8 @@ def everything(trained: TrainState) -> dict[str, Any]:
     """All that a checkpoint keeps, as plain numbers."""
     counts = ("nimg", "step", "seconds", "tracking_seconds", "num_tracked", "num_events")
     found: dict[str, Any] = {name: getattr(trained, name) for name in counts}
-    found |= {name: getattr(trained.feedback, name).tolist() for name in ("augment_p", "overfitting", "logit_averages")}
+    values = ("augment_p", "held_out", "sign", "logit_averages")
+    found |= {name: str(getattr(trained.feedback, name).tolist()) for name in values}  # NaN is not equal to itself
     others = {str(factor): averages["generator"] for factor, averages in trained.other_averages.items()}
     for name, network in {**networks_of(trained), **others}.items():
         found |= {f"{name}.{key}": value.tolist() for key, value in network.state_dict().items()}
@@ -75,7 +76,8 @@ def eventful(**changes: Any) -> TrainState:
     made.nimg, made.step, made.seconds = 640, 40, 12.5
     made.tracking_seconds, made.num_tracked, made.num_events = 2.5, 3, 7
     made.feedback.augment_p.fill_(0.25)
-    made.feedback.overfitting.fill_(0.75)
+    made.feedback.held_out.fill_(0.75)
+    made.feedback.sign.fill_(0.375)
     made.feedback.logit_averages.copy_(torch.tensor([1.5, -2.5]))
     made.update_averages(made.config.batch_size * made.config.discriminator_steps)
     made.statistics.add({"loss/generator": torch.tensor([1.0, 2.0])})
@@ -95,8 +97,9 @@ def test_networks_are_made_to_be_trained_and_the_average_is_not() -> None:
         made.generator.state_dict().values(), made.generator_ema.state_dict().values(), strict=True
     ):
         assert torch.equal(mine, averaged) and mine.data_ptr() != averaged.data_ptr()
-    for name in ("augment_p", "overfitting"):
+    for name in ("augment_p", "sign", "overfitting"):
         assert getattr(made.feedback, name).shape == () and getattr(made.feedback, name) == 0
+    assert made.feedback.held_out.shape == () and made.feedback.held_out.isnan()
     assert made.feedback.logit_averages.tolist() == [0, 0]
     assert (made.nimg, made.step, made.seconds, made.tracking_seconds) == (0, 0, 0, 0)
     assert (made.num_tracked, made.num_events, made.notices, made.micro_batch) == (0, 0, [], 8)
@@ -111,10 +114,7 @@ def test_a_state_begins_with_nothing() -> None:
     one, two = TrainState(**given), TrainState(**given)
     assert everything(one) == everything(made) and one.notices == [] and one.micro_batch == 2**31
     assert one.statistics is not two.statistics and one.notices is not two.notices
-    assert (
-        one.feedback.augment_p is not two.feedback.augment_p
-        and one.feedback.overfitting is not two.feedback.overfitting
-    )
+    assert one.feedback.augment_p is not two.feedback.augment_p and one.feedback.held_out is not two.feedback.held_out
 
 
 def test_the_first_weights_are_the_models_own_of_the_seeds_stream() -> None:
@@ -158,7 +158,8 @@ def test_freed_memory_is_kept_on_a_processor_alone(monkeypatch: pytest.MonkeyPat
     made = TrainState.create(config, SPEC, elsewhere, epoch_size=1)
     assert kept == [1]
     assert {
-        each.device for each in (made.feedback.augment_p, made.feedback.overfitting, made.feedback.logit_averages)
+        each.device
+        for each in (made.feedback.augment_p, made.feedback.held_out, made.feedback.sign, made.feedback.logit_averages)
     } == {elsewhere.device}
     assert {each.device for each in (*made.generator.parameters(), *made.networks["discriminator"].parameters())} == {
         elsewhere.device
@@ -285,9 +286,11 @@ def test_the_sign_of_logits_is_that_of_all_ranks(monkeypatch: pytest.MonkeyPatch
 
 def test_probes_leave_their_figure_or_nothing() -> None:
     made = make_state()
-    for figures, wanted in (({"guard/overfitting": 0.5}, 0.5), ({}, 0.5), ({"guard/diversity": 2.0}, 0.0)):
+    made.feedback.sign.fill_(-0.25)
+    for figures, wanted in (({"guard/overfitting": 0.5}, 0.5), ({}, 0.5), ({"guard/diversity": 2.0}, -0.25)):
         made.feedback.learn_from_probes(figures)
         assert made.feedback.overfitting.item() == wanted
+    assert made.feedback.held_out.isnan()
 
 
 def test_the_average_follows_by_the_images_of_all_of_the_discriminators_steps() -> None:
@@ -439,7 +442,7 @@ def test_the_files_of_a_checkpoint(halflife: float, tmp_path: Path) -> None:
     plain = json.loads((tmp_path / "state.json").read_text())
     told = {
         "nimg": 640, "step": 40, "seconds": 12.5, "tracking_seconds": 2.5, "num_tracked": 3, "augment_p": 0.25,
-        "overfitting": 0.75, "logit_averages": [1.5, -2.5], "num_events": 7,
+        "held_out": 0.75, "sign": 0.375, "logit_averages": [1.5, -2.5], "num_events": 7,
         "statistics": [{"keys": ["loss/generator"], "sums": [[2.0, 3.0, 5.0]]}], "config": to_plain(saved.config),
     }  # fmt: skip
     assert {name: plain[name] for name in told} == json.loads(json.dumps(told))

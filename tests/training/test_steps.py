@@ -260,7 +260,7 @@ def test_penalties_on_features_are_those_of_the_written_discriminator() -> None:
     penalties = [{"name": "noise-consistency", "deviation": 0.8}, {"name": "fake-contrast", "deviation": 0.5}]
     state, batch = make_state(penalties=penalties, **{"model.depth": 2}), whole_batch()
     state.nimg = 80
-    state.feedback.overfitting.fill_(0.25)
+    state.feedback.held_out.fill_(0.25)
     g, d = (copy.deepcopy(each) for each in (state.generator, state.networks["discriminator"]))
     first, second = (each for each in d.modules() if isinstance(each, nn.Conv2d))
 
@@ -330,7 +330,7 @@ def test_two_ranks_make_the_step_of_one(
     changes = {**EVERYTHING, "reuse_fakes": not fresh_fakes}
     one, two = make_state(**changes), [make_state(**changes, micro_batch=micro_batch) for _ in range(2)]
     for each in (one, *two):
-        each.feedback.overfitting.fill_(0.5)
+        each.feedback.held_out.fill_(0.5)
     for _ in range(2):
         train_step(one, batch_at)
     ranks = Ranks(2)

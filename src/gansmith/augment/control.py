@@ -14,6 +14,8 @@ from gansmith.schedules import Constant, Schedule
 
 __all__ = ["AUGMENTS", "AdaptiveAugment", "Augment", "FixedAugment"]
 
+Value = Float[Tensor, ""]
+
 TARGETS = {"sign": 0.6, "held-out": 0.5}  # Karras et al. 2020, section 3.1
 
 
@@ -58,9 +60,10 @@ class AdaptiveAugment(Augment):
     Args:
         by: measure of overfitting. "sign": mean sign of the real logits (with a loss on pairs, of real minus fake
             logits); 0 is chance level. "held-out": position of the logits of held-out images between those of training
-            images (0) and of generated images (1), which the guard measures at intervals (``guard/overfitting``).
-        target: value of the measure at which the probability stays constant; None takes the paper's, 0.6 for "sign"
-            and 0.5 for "held-out".
+            images (0) and of generated images (1), which the guard measures at intervals (``guard/overfitting``);
+            while that is undefined, the sign.
+        target: value of the measure ``by`` at which the probability stays constant; None takes the paper's, 0.6 for
+            "sign" and 0.5 for "held-out".
         kimg: thousands of images in which the probability can rise from 0 to 1.
         limit: upper limit of the probability, from 0 to 1; from 0.8 on, augmentation shows in the samples (figure 4
             of the paper).
@@ -71,17 +74,20 @@ class AdaptiveAugment(Augment):
     kimg: Positive = 500.0
     limit: Fraction = 0.8
 
-    def adjust(self, p: Float[Tensor, ""], overfitting: Float[Tensor, ""], nimg: int) -> Float[Tensor, ""]:
+    def adjust(self, p: Value, nimg: int, *, sign: Value, held_out: Value) -> Value:
         """Return the next probability, in [0, limit], without synchronising with the device.
 
         Args:
             p: the current probability.
-            overfitting: the measure ``by``; NaN leaves p unchanged.
             nimg: images that the discriminator has seen since the last adjustment.
+            sign: the measure of that name; NaN leaves p unchanged.
+            held_out: the measure "held-out"; NaN where it is undefined.
         """
-        target = TARGETS[self.by] if self.target is None else self.target
-        direction = torch.sign(overfitting - target).nan_to_num()
-        return (p + direction * (nimg / (1000 * self.kimg))).clamp(0, self.limit)
+        targets = TARGETS if self.target is None else {**TARGETS, self.by: self.target}
+        excess = sign - targets["sign"]
+        if self.by == "held-out":
+            excess = torch.where(held_out.isnan(), excess, held_out - targets["held-out"])
+        return (p + torch.sign(excess).nan_to_num() * (nimg / (1000 * self.kimg))).clamp(0, self.limit)
 
 
 AUGMENTS: dict[str, type[Augment] | str] = {"fixed": FixedAugment, "adaptive": AdaptiveAugment}

@@ -33,8 +33,8 @@ LFS = b"version https://git-lfs.github.com/spec/"
 MOST_TRIES = 20  # of reading beside a training that replaces what is read
 
 _ABSENT_IN_OLD_CHECKPOINTS: dict[str, Any] = {
-    "statistics": [], "config": {}, "tracking_seconds": 0, "num_tracked": 0, "augment_p": 0, "overfitting": 0,
-    "logit_averages": [0, 0], "num_events": 0,
+    "statistics": [], "config": {}, "tracking_seconds": 0, "num_tracked": 0, "augment_p": 0, "held_out": None,
+    "sign": 0, "logit_averages": [0, 0], "num_events": 0,
 }  # fmt: skip
 
 
@@ -150,11 +150,12 @@ def _checked(state: dict[str, Any]) -> dict[str, Any]:
         ValueError: one has another type.
     """
     counts = {name: state[name] for name in ("nimg", "step", "num_tracked", "num_events")}
-    numbers = {name: state[name] for name in ("seconds", "tracking_seconds", "augment_p", "overfitting")}
+    numbers = {name: state[name] for name in ("seconds", "tracking_seconds", "augment_p", "sign")}
     averages, files = state["logit_averages"], state.get("files", {})
     sound = {
         **{name: type(value) is int and value >= 0 for name, value in counts.items()},
         **{name: type(value) in (int, float) for name, value in numbers.items()},
+        "held_out": type(state["held_out"]) in (int, float, type(None)),
         "logit_averages": isinstance(averages, list)
         and [type(each) in (int, float) for each in averages] == [True] * 2,
         "statistics": isinstance(state["statistics"], list),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,32 +20,41 @@ if TYPE_CHECKING:
 
 __all__ = ["Feedback"]
 
-LOGIT_DECAY = 0.99  # of the logits' moving averages, a step (Tseng et al. 2021)
+LOGIT_DECAY = 0.99  # of the moving averages of logits and of their signs, a step (Tseng et al. 2021)
+NAMES = ("augment_p", "held_out", "sign", "logit_averages")
 
 
 @dataclass(kw_only=True, eq=False)
 class Feedback:
-    """Three running values, on the device, so that reading them never waits for it.
+    """Running values, on the device, so that reading them never waits for it.
 
     Args:
         augment_p: the probability of each augmentation, float32 [].
-        overfitting: the guard's last estimate: where the discriminator's logits of real images held out lie between
-            those of training images (0) and of samples (1), float32 [].
+        held_out: the guard's last estimate of overfitting: where the discriminator's logits of real images held out
+            lie between those of training images (0) and of samples (1), float32 []; NaN while it is undefined.
+        sign: moving average of the measure "sign" of ``AdaptiveAugment``, float32 [].
         logit_averages: moving averages of the real and the fake logits, float32 [2].
     """
 
     augment_p: Float[Tensor, ""]
-    overfitting: Float[Tensor, ""]
+    held_out: Float[Tensor, ""]
+    sign: Float[Tensor, ""]
     logit_averages: Float[Tensor, "2"]
 
     @classmethod
     def on(cls, device: torch.device) -> Feedback:
-        """Return zeros on a device."""
+        """Return the values before the first step."""
         return cls(
             augment_p=torch.zeros((), device=device),
-            overfitting=torch.zeros((), device=device),
+            held_out=torch.full((), math.nan, device=device),
+            sign=torch.zeros((), device=device),
             logit_averages=torch.zeros(2, device=device),
         )
+
+    @property
+    def overfitting(self) -> Float[Tensor, ""]:
+        """The guard's estimate, or the average sign while that is undefined; 0: none, 1: complete, float32 []."""
+        return torch.where(self.held_out.isnan(), self.sign, self.held_out)
 
     def follow_schedule(self, config: Config, fraction: float) -> None:
         """Set the probability that a fixed augmentation has after this fraction of training."""
@@ -53,29 +63,36 @@ class Feedback:
 
     @torch.no_grad()
     def learn_from_logits(self, config: Config, real: Logits, fake: Logits) -> None:
-        """Update the moving averages, if a penalty reads them, and the probability of an adaptive augmentation."""
+        """Update the moving averages that a penalty reads, and the probability of an adaptive augmentation."""
         if any(penalty.averages for penalty in config.penalties):
             means = dist.sum_over_ranks(torch.stack([real.mean(), fake.mean()])) / dist.world_size()
             self.logit_averages.lerp_(means, 1 - LOGIT_DECAY)
-        augment = config.augment
-        if isinstance(augment, AdaptiveAugment):
-            estimate = self.overfitting if augment.by == "held-out" else _mean_sign(config, real, fake)
-            self.augment_p.copy_(augment.adjust(self.augment_p, estimate, config.batch_size))
+        adaptive = config.augment if isinstance(config.augment, AdaptiveAugment) else None
+        read_by_penalty = any(penalty.reads_overfitting for penalty in config.penalties)
+        if adaptive is None and not read_by_penalty:
+            return
+        sign = _mean_sign(config, real, fake)
+        if read_by_penalty:
+            self.sign.lerp_(sign, 1 - LOGIT_DECAY)
+        if adaptive is not None:
+            p = adaptive.adjust(self.augment_p, config.batch_size, sign=sign, held_out=self.held_out)
+            self.augment_p.copy_(p)
 
     def learn_from_probes(self, values: Mapping[str, float]) -> None:
-        """Store the guard's overfitting estimate; 0 if it could not be computed."""
+        """Store the guard's overfitting estimate; no values at all leave the last one."""
         if values:
-            self.overfitting.fill_(values.get("guard/overfitting", 0.0))
+            self.held_out.fill_(values.get("guard/overfitting", math.nan))
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the values for state.json."""
-        return {name: getattr(self, name).tolist() for name in ("augment_p", "overfitting", "logit_averages")}
+        """Return the values for state.json, where null stands for NaN."""
+        values = {name: getattr(self, name).tolist() for name in NAMES}
+        return {**values, "held_out": None if math.isnan(values["held_out"]) else values["held_out"]}
 
     def load_plain(self, plain: Mapping[str, Any]) -> None:
         """Take over the values of a state.json."""
-        self.augment_p.fill_(plain["augment_p"])
-        self.overfitting.fill_(plain["overfitting"])
-        self.logit_averages.copy_(torch.tensor(plain["logit_averages"]))
+        values = {**plain, "held_out": math.nan if plain["held_out"] is None else plain["held_out"]}
+        for name in NAMES:
+            getattr(self, name).copy_(torch.tensor(values[name]))
 
 
 def _mean_sign(config: Config, real: Logits, fake: Logits) -> Tensor:

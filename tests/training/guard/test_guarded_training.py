@@ -334,7 +334,7 @@ def test_augmentation_rises_with_what_the_guard_finds_and_resumes_exactly(
     scripted(monkeypatch, overfitting=lambda state: 0.6 if state.nimg < 150 else 0.4)
     run = train(pictures, tmp_path / "whole", 24, **UNSEEN)
     found = {line["progress/nimg"]: line["augment/p"] for line in run.stats()}
-    assert found[64] == 0 < found[96] < found[128] and found[192] < found[160]
+    assert found[64] < found[96] < found[128] and found[192] < found[160]
     with monkeypatch.context() as patch:
         patch.setattr(session, "stop_on_signal", stop_after(13))
         halved = train(pictures, tmp_path / "halved", 24, **UNSEEN)
