@@ -19,6 +19,7 @@ from gansmith.models.dcgan import DCGAN
 from gansmith.penalties import R1, R2, Penalty, scaled_gamma
 from gansmith.schedules import Duration, Progress
 from gansmith.training.config import Config
+from gansmith.training.guard.probes import LEAST_HELD_OUT
 from gansmith.training.presets import find_set_fields
 from gansmith.training.trials import Trials
 from gansmith.types import ImageSpec, size_text
@@ -32,7 +33,6 @@ WIDTHS = ((0, 16), (40_000, 24), (120_000, 32), (350_000, 48), (2_500_000, 64), 
 AVERAGING = {"model.upsampling": "nearest", "model.downsampling": "pooled"}
 GAMMA = 0.15  # of 32 x 32 pixels and 64 images a step
 FEW_VIEWS = 30  # views of each image from which the discriminator is likely to overfit
-CLEAR_HELD_OUT = 30  # a guess; with 20, they show overfitting too late (100 dogs of 64 pixels, two seeds)
 KIMG_TO_FULL = 100  # in which augmentation can rise from p = 0 to 1: a fifth of ADA's, made for longer trainings
 LONG_TAIL = 5  # largest class over smallest, from which rare classes are shown more often
 FEWEST_OF_A_CLASS = 3
@@ -224,7 +224,7 @@ def _augmentation(config: Config, situation: Situation, trials: Trials) -> Choic
         return "augment", {}, lambda config: f"off: {seen}" if config.augment is None else AS_GIVEN
     names, remark = choose_operations(situation.kind, situation.spec.channels, situation.mirror_asymmetry)
     augment = AdaptiveAugment(operations=names, kimg=KIMG_TO_FULL)
-    if config.guard is not None and situation.num_held_out >= CLEAR_HELD_OUT:
+    if config.guard is not None and situation.num_held_out >= LEAST_HELD_OUT:
         augment = dataclasses.replace(augment, by="held-out")
     chosen = f"{', '.join(names)}, adaptive: {'; '.join(filter(None, (seen, remark)))}"
     return "augment", {"augment": augment}, lambda config: chosen
