@@ -122,6 +122,9 @@ class DiscriminatorOutput:
         class_logits: float32 [n k] of an auxiliary classifier; None without one.
         weights: factor on the loss of each head; all 1 if empty.
         penalised: the heads whose gradients R1 and R2 penalise; None for all.
+
+    Raises:
+        ConfigError: there are weights, but not as many as heads.
     """
 
     heads: tuple[Tensor, ...]
@@ -129,6 +132,13 @@ class DiscriminatorOutput:
     class_logits: Tensor | None = None
     weights: tuple[float, ...] = ()
     penalised: tuple[Tensor, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights and len(self.weights) != len(self.heads):
+            raise ConfigError(
+                f"the discriminator returned {len(self.heads)} heads and {len(self.weights)} weights; "
+                "expected one weight for each head, or none"
+            )
 
     @classmethod
     def of(cls, returned: Tensor | Sequence[Tensor] | DiscriminatorOutput) -> DiscriminatorOutput:

@@ -192,3 +192,10 @@ def test_regularizers_have_the_sums_of_the_whole_in_micro_batches() -> None:
         gradients.append([parameter.grad for parameter in state.networks["generator"].parameters()])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_discriminator_with_another_number_of_weights_than_heads_is_refused() -> None:
+    heads = (torch.zeros(2), torch.ones(2))
+    assert DiscriminatorOutput(heads=heads, weights=(0.5, 1.0)).logits.tolist() == [1, 1]
+    with pytest.raises(ConfigError, match="returned 2 heads and 1 weights; expected one weight for each head, or none"):
+        DiscriminatorOutput(heads=heads, weights=(0.5,))
