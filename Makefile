@@ -49,11 +49,11 @@ $(VENV)/.python:
 	touch $@
 
 $(VENV)/.core: $(VENV)/.python pyproject.toml constraints.txt
-	$(PIP) --editable '.[mp4]'
+	$(PIP) --editable '.[mp4]' --editable ./zoo
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.python pyproject.toml constraints.txt
-	$(PIP) --editable '.[dev]'
+	$(PIP) --editable '.[dev]' --editable ./zoo
 	touch $(VENV)/.core $@
 
 clean:

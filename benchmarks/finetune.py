@@ -16,11 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
 from gansmith import api
 from gansmith.component import from_plain
-from gansmith.data.store import Store, prepare
+from gansmith.data import resolve
+from gansmith.data.store import Preparation, Store, prepare
 from gansmith.metrics import kid
 from gansmith.metrics.extractor import Extractor
 from gansmith.metrics.features import FeatureNetwork, choose_subset, extract, extract_store
@@ -42,8 +45,9 @@ class Case:
     """A data set, a parent for it, and the runs that are compared.
 
     Args:
-        data: a named data set, whose copy is in the folder of that name, the flowers, or all or a part of the dogs.
-        parent_data: what the parent is trained on, likewise.
+        data: a named data set, whose copy is in the folder of that name, the flowers, all or a part of the dogs, or
+            "pets": the cats and dogs of CIFAR-10, enlarged.
+        parent_data: what the parent is trained on, likewise; or an entry of the zoo, which is the parent.
         size: pixels.
         parent_kimg: of the parent's training.
         noise_kimg: of the training from noise.
@@ -95,7 +99,17 @@ CASES = {
         init_kimg=12,
         variants={"parent": {}},
     ),
+    "pets": Case(
+        data="pets",
+        parent_data="zoo:photos-64",
+        size=64,
+        parent_kimg=330,
+        noise_kimg=48,
+        init_kimg=48,
+        variants={"parent": {}},
+    ),
 }
+PETS = {3: "cat", 5: "dog"}  # classes of CIFAR-10
 
 
 def main() -> None:
@@ -121,9 +135,12 @@ def main() -> None:
 def _trained(name: str, root: Path, runs: Path, starts: Collection[str] | None) -> Iterator[tuple[str, Path]]:
     """Yield each run, trained now unless its folder is there."""
     case = CASES[name]
-    data, others = _data(case.data, root, runs), _data(case.parent_data, root, runs)
-    size = {"preparation.size": [case.size, case.size]}
-    parent = _run(runs / f"{name}-origin", others, case.parent_kimg, size)
+    data = _data(case.data, root, runs)
+    size = {"preparation.size": [case.size, case.size], "init": None}
+    if case.parent_data.startswith("zoo:"):
+        parent: str | Path = case.parent_data
+    else:
+        parent = _run(runs / f"{name}-origin", _data(case.parent_data, root, runs), case.parent_kimg, size)
     yield "noise", _run(runs / f"{name}-noise", data, case.noise_kimg, {**size, "checkpoint_every": "5 kimg"})
     for start, changes in case.variants.items():
         if starts is not None and start not in starts:
@@ -146,6 +163,8 @@ def _data(name: str, root: Path, runs: Path) -> tuple[str, Path | None]:
     """Return a data set's name and root, or a path; the dogs are split into the first 300 and the others."""
     if name in ARCHIVES:
         return str(root / "folder" / ARCHIVES[name]), None
+    if name == "pets":
+        return str(_pets(root / "cifar10", runs / name)), None
     if not name.startswith("dogs-"):
         return name, root / name if (root / name).is_dir() else None
     folder = runs / name
@@ -155,6 +174,18 @@ def _data(name: str, root: Path, runs: Path) -> tuple[str, Path | None]:
         for file in files[:FEW] if name == "dogs-few" else files[FEW:]:
             (folder / Path(file).name).write_bytes(archive.read(file))
     return str(folder), None
+
+
+def _pets(root: Path, folder: Path) -> Path:
+    """Write CIFAR-10's cats and dogs in their order, enlarged to 64 pixels, as a folder of two classes."""
+    store = prepare(resolve("cifar10", root=root), Preparation())
+    assert store.labels is not None
+    for label, name in PETS.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for i in np.flatnonzero(store.labels == label):
+            image = Image.fromarray(np.asarray(store.images[i])).resize((64, 64), Image.Resampling.BICUBIC)
+            image.save(folder / name / f"{i:05d}.png")
+    return folder
 
 
 # --- measure -----------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from gansmith.plain_json import read_json
 from gansmith.schedules import Duration
 from gansmith.training import auto
 from gansmith.training.auto import Situation, choose
-from gansmith.training.config import Config
+from gansmith.training.config import Config, load_config
 from gansmith.training.presets import preset
 from gansmith.training.trials import Trials
 from gansmith.types import ImageSpec
@@ -122,6 +122,30 @@ def test_for_photographs_pixels_are_averaged_between_the_stages() -> None:
     assert isinstance(kept, DCGAN) and (kept.upsampling, kept.downsampling) == ("transposed", "pooled")
     other = settled(Stopwatch(), changes={"model.stride": 3}, kind="photos").model  # it cannot
     assert isinstance(other, DCGAN) and (other.upsampling, other.downsampling) == ("transposed", "strided")
+
+
+def test_short_trainings_on_photographs_of_its_size_start_from_the_zoo() -> None:
+    right: dict[str, Any] = {"kind": "photos", "has_start": True, "spec": spec_of(64)}
+    started = settled(Stopwatch(100.0), **right)
+    entry = Path(__file__).parents[2] / "zoo" / "gansmith_zoo" / "entries" / started.init.removeprefix("zoo:")
+    assert started.model == load_config(entry / "config.json").model
+    assert started.generator_optimizer.lr <= preset("auto").generator_optimizer.lr
+    for changes in (
+        {"kind": "signs"},
+        {"spec": spec_of(32)},
+        {"spec": dataclasses.replace(spec_of(64), channels=1)},
+        {"has_start": False},
+        {"length": Duration(351, "kimg")},  # for which its network is too narrow
+    ):
+        assert settled(Stopwatch(100.0), **{**right, **changes}).init is None
+    for given in ("init", "model.z_dim", "model.width"):
+        assert settled(Stopwatch(100.0), (given,), **right).init is None
+    assert settled(Stopwatch(), length=Duration(349, "kimg"), **right).init == started.init
+    assert settled(Stopwatch(), changes={"init": "runs/x"}, **right).init == "runs/x"
+
+
+def spec_of(side: int) -> ImageSpec:
+    return dataclasses.replace(SIGNS.spec, height=side, width=side)
 
 
 def test_gamma_is_that_of_the_size_and_the_batch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,15 +17,18 @@ from safetensors.torch import load_file
 
 import gansmith
 from gansmith import api, runs
+from gansmith.component import override_as_user
+from gansmith.data.npz import Npz
 from gansmith.errors import ConfigError, RunError
 from gansmith.numerals import kimg
 from gansmith.report.run_page import gather_run_page
 from gansmith.run_list import summarize_run
 from gansmith.runs import RunFolder
-from gansmith.training import session
+from gansmith.training import auto, session, stages
 from gansmith.training.config import load_config
 from gansmith.training.inheriting import start_from
 from gansmith.training.parent import open_parent
+from gansmith.training.presets import preset
 
 TRACKING = {"extractor": "random-conv", "every": "2 steps", "num": 8, "num_real": 8, "max_share": 1.0}
 SMALL: dict[str, Any] = {"batch_size": 8, "tracking": TRACKING, "keep_checkpoints": 10, "checkpoint_every": "1 steps"}
@@ -54,6 +58,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(home: Path, data: str, run: Path, steps: int = 4, **changes: Any) -> api.Run:
     given = {**SMALL, "init": str(home / "parent"), **changes}
+    given = {name: value for name, value in given.items() if (name, value) != ("init", False)}  # left to auto
     return api.train(home / data, length=f"{steps} steps", run=run, overrides=given)
 
 
@@ -295,3 +300,32 @@ def test_keywords_and_whole_configurations(home: Path, tmp_path: Path) -> None:
     )
     again = gansmith.train(run.config, run=tmp_path / "b")
     assert again.config == run.config and start_from.__doc__
+
+
+def test_a_short_training_on_photographs_starts_from_the_model_that_auto_knows(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    averaging = {"model.upsampling": "nearest", "model.downsampling": "pooled"}
+    api.train(
+        home / "four.npz", length="2 steps", run=home / "start", overrides={**SMALL, "model.width": 4, **averaging}
+    )
+    monkeypatch.setattr(auto, "START", str(home / "start"))
+    monkeypatch.setattr(auto, "START_SIZE", (16, 16))
+    monkeypatch.setattr(auto, "START_WIDTH", 16)
+    monkeypatch.setattr(stages, "is_here", lambda name: name == str(home / "start"))
+    with pytest.raises(ConfigError, match=r"config.model.width: 16, but .* was trained with 4"):
+        train(home, "six.npz", tmp_path / "run", init=False)
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(auto, "START_WIDTH", 4)
+    monkeypatch.setattr(auto, "WIDTHS", ((0, 4),))
+    child, other = (train(home, "six.npz", tmp_path / f"{init}", init=init) for init in (False, "none"))
+    assert child.config.init == str(home / "start") and child.config.origin is not None
+    taken, given = weights(child.folder, 0, "generator"), weights(RunFolder(home / "start"), 2, "generator_ema")
+    same = [name for name, value in given.items() if taken[name].shape == value.shape]
+    assert len(same) > len(given) / 2 and all(torch.equal(taken[name], given[name]) for name in same)
+    assert other.config.init is None and other.config.origin is None
+    planned = session.preview_training(
+        override_as_user(dataclasses.replace(preset("auto"), data=Npz(path=home / "six.npz")), SMALL)
+    )
+    assert planned.chosen.config.init == str(home / "start")
+    assert planned.chosen.config.origin == child.config.origin

@@ -30,6 +30,8 @@ __all__ = ["Situation", "choose"]
 # images of 32 x 32 pixels (GTSRB); 48 against 64, which was behind after 1.2 million (CIFAR-10, one run on a busy
 # machine). The other steps are extrapolated.
 WIDTHS = ((0, 16), (40_000, 24), (120_000, 32), (350_000, 48), (2_500_000, 64), (8_000_000, 96), (25_000_000, 128))
+START = "zoo:photos-64"  # what short trainings on photographs of its size start from, where it is on the machine
+START_SIZE, START_WIDTH = (64, 64), 32  # of its images in pixels, of its networks
 AVERAGING = {"model.upsampling": "nearest", "model.downsampling": "pooled"}
 GAMMA = 0.15  # of 32 x 32 pixels and 64 images a step
 FEW_VIEWS = 30  # views of each image from which the discriminator is likely to overfit
@@ -57,6 +59,7 @@ class Situation:
         length: of the training.
         device: "cpu", "cuda" or "mps".
         free_bytes: the device's free memory; None if it is unknown.
+        has_start: whether ``START`` is on this machine.
         mirror_asymmetry: measures the share of the images that can be told from their mirror images; None if it cannot
             be measured.
     """
@@ -69,6 +72,7 @@ class Situation:
     length: Duration
     device: str
     free_bytes: int | None
+    has_start: bool = False
     mirror_asymmetry: Callable[[], Estimate | None] | None = None
 
 
@@ -86,6 +90,8 @@ def choose(config: Config, situation: Situation, trials: Trials) -> tuple[Config
     kept = find_set_fields(config) | config.recipe.ignores
     if _touched("augment", kept):
         situation = dataclasses.replace(situation, mirror_asymmetry=None)  # whose measurement takes seconds
+    if any(_touched(path, kept) for path in ("init", "model", "recipe")):
+        situation = dataclasses.replace(situation, has_start=False)
     reasons = []
     for choice in (_classes, _network, _batch, _penalties, _augmentation):
         topic, changes, describe = choice(config, situation, trials)
@@ -138,6 +144,9 @@ def _network(config: Config, situation: Situation, trials: Trials) -> Choice:
     num = _num_images(override(config, resampling), situation, trials)
     width = max(width for fewest, width in WIDTHS if num >= fewest)
     seen = f"in {config.length}, width {config.model.width} would see about {_in_words(num)} images"
+    if situation.has_start and width <= START_WIDTH and _fits_start(situation):
+        known = f"that of {START}, whose weights know photographs (licence: docs/zoo.md); --init none starts from noise"
+        return "network", {"init": START, "model.width": START_WIDTH, **AVERAGING}, lambda config: known
 
     def describe(config: Config) -> str:
         assert isinstance(config.model, DCGAN)
@@ -146,6 +155,11 @@ def _network(config: Config, situation: Situation, trials: Trials) -> Choice:
         return f"width {config.model.width}{how}: {seen}"
 
     return "network", {"model.width": width, **resampling}, describe
+
+
+def _fits_start(situation: Situation) -> bool:
+    spec = situation.spec
+    return situation.kind == "photos" and spec.channels == 3 and (spec.height, spec.width) == START_SIZE
 
 
 def _batch(config: Config, situation: Situation, trials: Trials) -> Choice:

@@ -85,7 +85,7 @@ def preview_training(config: Config) -> Preview:
         prepared = prepare_data(config)
         algorithms = open_choices(compute, None)
         chosen = choose_config(config, prepared, compute, algorithms)
-        if parent:
+        if parent := parent or _open_chosen_parent(chosen.config):
             started = begin_state(prepared, chosen.config, compute, algorithms, parent).config
             chosen = dataclasses.replace(chosen, config=started)
         return estimate_training(prepared, chosen, compute, notes, algorithms)
@@ -134,6 +134,15 @@ def _prepare_origin(config: Config) -> tuple[Config, Parent | None]:
     return follow_parent(config, parent), parent
 
 
+def _open_chosen_parent(config: Config) -> Parent | None:
+    """Read the trained model that an automatic choice starts from, if there is one."""
+    if config.init is None:
+        return None
+    parent = open_parent(config.init)
+    follow_parent(config, parent)  # refuses an architecture that its weights do not fit
+    return parent
+
+
 def _train(
     folder: RunFolder,
     config: Config,
@@ -151,6 +160,8 @@ def _train(
         refuse_other_data(folder, prepared.facts)
     algorithms = open_choices(compute, folder if saved else None)
     chosen = choose_config(config, prepared, compute, algorithms) if new else Chosen(config=config)
+    if new and parent is None:
+        parent = _open_chosen_parent(chosen.config)
     built = build_training(folder, prepared, chosen.config, compute, saved, notes, algorithms, parent)
     finished = run_training(folder, prepared, chosen, built, new=new, started=started)
     finish_run(folder, built.state, finished)

@@ -37,6 +37,8 @@ from gansmith.training.snapshots import make_sampler
 from gansmith.training.state import TrainState
 from gansmith.training.tracker import Tracker, choose_extractor, open_tracker
 from gansmith.training.trials import Trials
+from gansmith.zoo.manifest import PREFIX
+from gansmith.zoo.places import is_here
 
 __all__ = ["Built", "Chosen", "Prepared", "begin_state", "build_training", "choose_config", "prepare_data"]
 
@@ -165,6 +167,7 @@ def _describe_situation(config: Config, prepared: Prepared, compute: Compute) ->
         length=config.length,
         device=compute.device.type,
         free_bytes=free_bytes(compute.device),
+        has_start=dist.from_main(lambda: is_here(auto.START.removeprefix(PREFIX))),
         mirror_asymmetry=functools.partial(dist.from_main, prepared.mirror_asymmetry),
     )
 

@@ -21,7 +21,7 @@ from gansmith.zoo.hub import HUB_PREFIX
 from gansmith.zoo.manifest import PREFIX, Entry, find_entry, read_manifest
 from gansmith.zoo.repositories import find_repository, name_of_cached
 
-__all__ = ["PACKAGED", "describe_place", "describe_run", "entry_name", "find_run", "refuse_change"]
+__all__ = ["PACKAGED", "describe_place", "describe_run", "entry_name", "find_run", "is_here", "refuse_change"]
 
 PACKAGED = Path(__file__).with_name("entries")
 DISTRIBUTION = "gansmith-zoo"
@@ -69,6 +69,11 @@ def describe_place(entry: Entry) -> str:
     if cached.is_dir():
         return "downloaded"
     return "to download" if os.environ.get(URL) else f"install {DISTRIBUTION}"
+
+
+def is_here(name: str) -> bool:
+    """Return whether an entry is on this machine; its digests are not checked."""
+    return any(folder.is_dir() for folder, _ in _places(find_entry(name)))
 
 
 def entry_name(folder: Path) -> str | None:
