@@ -147,7 +147,7 @@ def our_speed(name: str, folder: Path, options: argparse.Namespace) -> dict[str,
     shutil.rmtree(run, ignore_errors=True)
     data, root = DATA[name].names(options.data_root)
     words = [data, *(("--root", root) if root else ()), "--size", size, "--length", f"{options.minutes:g} min"]
-    words += ["--seed", options.seed, "--run", run]
+    words += ["--seed", options.seed, "--run", run, "--init", "none"]  # the zoo's model knows these images
     process = subprocess.Popen([sys.executable, "-m", "gansmith", "train", *map(str, words)])
     while process.poll() is None and not (run / "images").exists():
         time.sleep(0.2)

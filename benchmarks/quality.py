@@ -155,6 +155,7 @@ def trained(trial: Trial, seed: int, root: Path, path: Path) -> Run:
     if not (path / "config.json").exists():
         data, at = source(trial, root)
         options: dict[str, Any] = {"preset": trial.contender, "size": trial.size, "length": trial.length, "seed": seed}
+        options["overrides"] = {"init": None}  # the zoo's model knows these images
         run = gansmith.train(data, root=at, run=path, **options)
     elif (run := open_run(path)).status()["state"] != "finished":
         run = resume(path)

@@ -114,7 +114,7 @@ def trained(key: dict[str, Any], changes: dict[str, Any], options: argparse.Name
     shutil.rmtree(folder, ignore_errors=True)
     found = getattr(options, key["data"])
     data, root = {"flowers": (found, None), "digits": ("digits", None)}.get(key["data"], (key["data"], found))
-    seldom = {"tracking": None, "samples.every": "100 %", "checkpoint_every": "100 %"}
+    seldom = {"init": None, "tracking": None, "samples.every": "100 %", "checkpoint_every": "100 %"}
     run = gansmith.train(
         data,
         root=root,

@@ -94,6 +94,13 @@ def test_cells_remember_which_fields_the_study_has_set(file: Path) -> None:
         assert fields_set(cell.config) > {"length"}
 
 
+def test_cells_start_from_noise_unless_the_study_names_a_start(file: Path) -> None:
+    for cell in list_cells(read_study(file)):
+        assert "init" in fields_set(cell.config) and cell.config.init is None  # so "auto" does not choose
+    file.write_text(PLAN.replace("[overrides]", '[overrides]\ninit = "runs/x"'), encoding="utf-8")
+    assert {cell.config.init for cell in list_cells(read_study(file))} == {"runs/x"}
+
+
 def test_a_study_survives_json(file: Path) -> None:
     study = read_study(file)
     assert from_plain(Study, to_plain(study), "study") == study

@@ -18,7 +18,7 @@ __all__ = ["RECIPES", "Recipe", "read_commit", "train_entry"]
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 # Nothing depends on the clock, so that the same processor repeats the training exactly; the last generator is kept.
-REPEATABLE = {"tracking": None, "checkpoint_every": "50 %", "device": "cpu"}
+REPEATABLE = {"tracking": None, "checkpoint_every": "50 %", "device": "cpu", "init": None}
 PHOTOS = "photos.zip"
 
 

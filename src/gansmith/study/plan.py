@@ -221,6 +221,7 @@ def _configured(study: Study) -> Iterator[tuple[DataSetting, Variant, Config]]:
     for i, data in enumerate(study.data):
         for j, variant in enumerate(study.variants):
             layers = {
+                "study": {"init": None},  # "auto" would start some variants from the zoo, and others from noise
                 "study.overrides": _dotted(study.overrides),
                 f"study.data[{i}]": _own_fields(study, data),
                 f"study.data[{i}].overrides": _dotted(data.overrides),
