@@ -218,7 +218,7 @@ def test_few_images_are_of_the_folders_in_turn_and_recipes_add_to_what_auto_choo
     names = ["x/", "x/a/1", "x/a/2", "x/a/3", "x/b/9", "x/c/5", "x/c/4"]
     assert few_images.choose_names(names, 5) == ["x/a/1", "x/b/9", "x/c/4", "x/a/2", "x/c/5"]
     assert few_images.choose_names(names, 99)[-1] == "x/a/3"
-    other = {"tracking.extractor": "efficientnet-lite0"}
+    other = {"tracking.extractor": "efficientnet-lite0", "init": None}
     assert few_images.overrides("auto", 64) == other
     assert few_images.overrides("no augmentation", 64) == {**other, "augment": None}
     for recipe, name in (("bcr", "consistency"), ("nice", "noise-consistency"), ("fakeclr", "fake-contrast")):
