@@ -170,8 +170,10 @@ def train(cell: Cell, recipe: str, seed: int, data: Path, path: Path, kimg: floa
 
 def overrides(recipe: str, size: int) -> dict[str, Any]:
     """Return what a recipe changes: a term beside the penalties that `auto` would choose, or the augmentation."""
-    other: dict[str, Any] = {"tracking.extractor": "efficientnet-lite0"}  # the judge does not select the generator
-    other["init"] = None  # the zoo's model knows these images
+    other = {
+        "init": None,  # the zoo's model knows these images
+        "tracking.extractor": "efficientnet-lite0",  # the best generator is not selected by the judge
+    }
     if recipe in AUGMENTATIONS:
         return {**other, "augment": AUGMENTATIONS[recipe]}
     if recipe not in TERMS:

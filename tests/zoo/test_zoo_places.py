@@ -28,7 +28,7 @@ from gansmith.training.checkpoint_files import newest_checkpoint, open_checkpoin
 from gansmith.zoo import archive
 from gansmith.zoo.archive import write_archive
 from gansmith.zoo.manifest import find_entry
-from gansmith.zoo.places import describe_place, describe_run, entry_name, find_run, refuse_change
+from gansmith.zoo.places import describe_place, describe_run, entry_name, find_run, is_here, refuse_change
 
 ENTRY = "entries/tiny"
 
@@ -224,7 +224,7 @@ def test_a_link_is_refused(zoo: Path) -> None:
 def test_an_entry_of_gansmith_zoo_is_found(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = move_to_distribution(zoo, monkeypatch)
     assert find_run("zoo:tiny") == folder
-    assert entry_name(folder) == "tiny"
+    assert entry_name(folder) == "tiny" and is_here("tiny")
     assert describe_place(find_entry("tiny")) == "in gansmith-zoo"
 
 
@@ -244,13 +244,14 @@ def test_gansmith_zoo_of_another_version_is_one_line(zoo: Path, monkeypatch: pyt
     version = gansmith.__version__
     with pytest.raises(RunError, match=rf"gansmith {version} needs gansmith-zoo {version}, found 0.0.7; install that"):
         find_run("zoo:tiny")
+    assert not is_here("tiny")  # so no training starts from it by itself
 
 
 def test_an_entry_that_is_not_here_says_how_to_get_it(zoo: Path) -> None:
     shutil.rmtree(zoo / ENTRY)
     with pytest.raises(RunError, match="zoo:tiny: not on this machine; install the distribution gansmith-zoo"):
         find_run("zoo:tiny")
-    assert describe_place(find_entry("tiny")) == "install gansmith-zoo"
+    assert describe_place(find_entry("tiny")) == "install gansmith-zoo" and not is_here("tiny")
 
 
 @pytest.fixture

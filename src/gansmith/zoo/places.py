@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 from gansmith import __version__
@@ -72,8 +73,12 @@ def describe_place(entry: Entry) -> str:
 
 
 def is_here(name: str) -> bool:
-    """Return whether an entry is on this machine; its digests are not checked."""
-    return any(folder.is_dir() for folder, _ in _places(find_entry(name)))
+    """Return whether an entry is on this machine, with the files that were pinned."""
+    entry = find_entry(name)
+    here = [(folder, remedy) for folder, remedy in _places(entry) if folder.is_dir()]
+    with suppress(RunError):
+        return bool(here and _checked(entry, *here[0]))
+    return False
 
 
 def entry_name(folder: Path) -> str | None:
